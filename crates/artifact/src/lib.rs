@@ -1,0 +1,1 @@
+//! Plain-file snapshots: seal a stream of bytes and verify it back.

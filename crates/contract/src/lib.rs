@@ -1,0 +1,1 @@
+//! Backup contract v1: wire types, client and conformance checker.

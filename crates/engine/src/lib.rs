@@ -1,0 +1,1 @@
+//! Everything that happens: schedules, runs, retention, doctor.

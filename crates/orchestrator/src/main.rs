@@ -1,0 +1,2 @@
+//! Composition and edges: configuration, command line, API and web.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Serves backup contract v1 beside an application.
+fn main() {}

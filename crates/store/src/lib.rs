@@ -1,0 +1,1 @@
+//! Objects at a destination, behind one small trait.

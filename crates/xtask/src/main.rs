@@ -1,0 +1,2 @@
+//! Development tasks: quickstart, test, bench, tidy.
+fn main() {}
