@@ -1,1 +1,33 @@
 //! Nouns and pure rules: no I/O, no clock, no SQL, no HTTP.
+//!
+//! Everything here is data or a function of its arguments. The moment and the
+//! randomness that a rule needs are handed to it.
+
+pub mod app;
+pub mod clock;
+pub mod destination;
+pub mod event;
+pub mod failure;
+pub mod id;
+pub mod layout;
+pub mod name;
+pub mod retention;
+pub mod run;
+pub mod schedule;
+pub mod secret;
+pub mod snapshot;
+
+pub use app::{App, Binding, ContractSource, Limits, Source, SourceKind};
+pub use clock::{Clock, ManualClock};
+pub use destination::{Destination, DestinationKind};
+pub use event::{Event, EventKind, Severity};
+pub use failure::{Failure, FailureCode};
+pub use id::{
+    AppId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
+};
+pub use name::{Name, NameError};
+pub use run::{
+    DestinationOutcome, Lease, LogLevel, LogLine, Run, RunKind, RunState, Stage, StageTime, Trigger,
+};
+pub use secret::SealedSecret;
+pub use snapshot::{Artifact, CopyState, Snapshot, SnapshotKind, StoredCopy, StoredObject};

@@ -1,0 +1,83 @@
+//! Where copies go.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::{DestinationId, Name, SealedSecret};
+
+/// A place that holds snapshots.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Identity; stays when the destination is renamed.
+    pub id: DestinationId,
+    /// Unique among destinations, compared without case.
+    pub name: Name,
+    /// Which kind of store it is.
+    pub kind: DestinationKind,
+    /// Settings that may be shown, by the kind's own keys (`path`, `bucket`, `endpoint`, `remote`).
+    pub settings: BTreeMap<String, String>,
+    /// Settings that may not.
+    pub secrets: BTreeMap<String, SealedSecret>,
+    /// Its keys cannot delete: snapshots are kept, never expired, by us.
+    pub append_only: bool,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it was last edited.
+    pub updated_at: Timestamp,
+    /// Counts edits.
+    pub version: i64,
+    /// Outcome of the last `doctor` canary: when, and what was wrong if anything.
+    pub last_check: Option<DestinationCheck>,
+}
+
+/// What the last canary found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationCheck {
+    /// When.
+    pub at: Timestamp,
+    /// What was wrong; `None` when all was well.
+    pub problem: Option<String>,
+}
+
+/// Kinds of destination.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(
+    serialize_all = "snake_case",
+    parse_err_ty = UnknownKind,
+    parse_err_fn = unknown_kind
+)]
+pub enum DestinationKind {
+    /// A folder on this machine. Settings: `path`.
+    Local,
+    /// S3 or compatible. Settings: `bucket`, `region`, `endpoint`, `prefix`, `path_style`,
+    /// `storage_class`; secrets: `access_key_id`, `secret_access_key`, `session_token`.
+    S3,
+    /// A remote of the `rclone` program. Settings: `remote`, `path`.
+    Rclone,
+}
+
+/// A word that is not a kind of destination.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a kind of destination: use local, s3 or rclone")]
+pub struct UnknownKind(pub String);
+
+fn unknown_kind(word: &str) -> UnknownKind {
+    UnknownKind(word.chars().take(64).collect())
+}

@@ -1,0 +1,104 @@
+//! What people may want to know.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::{AppId, DestinationId, EventId, RunId, SnapshotId};
+
+/// Something that happened. Written in the same transaction as what it tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Identity.
+    pub id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The app it concerns.
+    pub app_id: Option<AppId>,
+    /// The run it concerns.
+    pub run_id: Option<RunId>,
+    /// The snapshot it concerns.
+    pub snapshot_id: Option<SnapshotId>,
+    /// The destination it concerns.
+    pub destination_id: Option<DestinationId>,
+    /// One English sentence without secrets.
+    pub message: String,
+}
+
+/// Kinds of event.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum EventKind {
+    /// A run ended as `succeeded`.
+    RunSucceeded,
+    /// A run ended as `partially_failed`.
+    RunPartiallyFailed,
+    /// A run ended as `failed`.
+    RunFailed,
+    /// A run ended as `cancelled`.
+    RunCancelled,
+    /// A run ended as `interrupted`.
+    RunInterrupted,
+    /// The first good run after a bad one.
+    Recovered,
+    /// Fire times passed while nothing ran.
+    FiresMissed,
+    /// A snapshot looks unlike the ones before it.
+    SizeAnomaly,
+    /// A copy was found damaged or missing.
+    CopyDamaged,
+    /// Retention refused to delete, and why.
+    RetentionRefused,
+    /// Snapshots were expired.
+    SnapshotsExpired,
+    /// Partial uploads were swept.
+    OrphansSwept,
+    /// The clock moved in a way that no schedule can trust.
+    ClockSkew,
+}
+
+/// How much an event matters.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Look when there is time.
+    Warning,
+    /// Look now.
+    Error,
+}

@@ -1,0 +1,114 @@
+//! Why a run did not succeed, in a form that can be stored, translated and acted on.
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// One failure: what failed, on what, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable code, for translations, alerts and scripts.
+    pub code: FailureCode,
+    /// What happened, in one English sentence without secrets.
+    pub message: String,
+    /// Whether trying again without a change can help.
+    pub retryable: bool,
+}
+
+impl Failure {
+    /// A failure with its code's own answer to "can trying again help".
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retryable: code.is_retryable() }
+    }
+}
+
+/// Kinds of failure a user can act on.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum FailureCode {
+    /// The source could not be reached (name, network, connection).
+    SourceUnreachable,
+    /// The source refused the token.
+    SourceUnauthorized,
+    /// The source answered outside the contract.
+    SourceProtocol,
+    /// The source said that its export failed.
+    SourceFailed,
+    /// The source is busy with another export.
+    SourceBusy,
+    /// The stream ended before its end.
+    SourceTruncated,
+    /// Size or checksum differ from what the source declared.
+    SourceMismatch,
+    /// The bytes are not of the declared format.
+    SourceFormat,
+    /// The export was empty.
+    SourceEmpty,
+    /// The export is larger than allowed.
+    SourceTooLarge,
+    /// A deadline passed.
+    Timeout,
+    /// The address is not allowed.
+    AddressRefused,
+    /// The destination is full.
+    DestinationFull,
+    /// The destination could not be reached or refused for now.
+    DestinationUnavailable,
+    /// The destination refused permission.
+    DestinationDenied,
+    /// What the destination holds differs from what was sent.
+    DestinationMismatch,
+    /// The destination's settings are wrong.
+    DestinationConfig,
+    /// The app or destination was changed or removed so that the run has no meaning.
+    ConfigurationChanged,
+    /// A stored secret cannot be opened with the present `APP_SECRET_KEY`.
+    SecretUnreadable,
+    /// The bytes at the destination are damaged.
+    Damaged,
+    /// The objects are not at the destination.
+    Missing,
+    /// The catalog could not record the outcome.
+    Catalog,
+    /// The process that ran it ended.
+    Interrupted,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// A rule of retention safety refused.
+    RetentionRefused,
+    /// A fault of our own.
+    Internal,
+}
+
+impl FailureCode {
+    /// Whether trying again without a change can help.
+    pub fn is_retryable(self) -> bool {
+        use FailureCode as C;
+        matches!(
+            self,
+            C::SourceUnreachable
+                | C::SourceFailed
+                | C::SourceBusy
+                | C::SourceTruncated
+                | C::SourceMismatch
+                | C::Timeout
+                | C::DestinationUnavailable
+                | C::DestinationMismatch
+                | C::Catalog
+                | C::Interrupted
+        )
+    }
+}

@@ -1,0 +1,166 @@
+//! A restorable point: the artifacts of one run, and where their copies are.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::{AppId, DestinationId, Name, RunId, SnapshotId};
+
+/// A restorable point. It exists in the catalog only when at least one copy was proven.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Identity.
+    pub id: SnapshotId,
+    /// Whose it is.
+    pub app_id: AppId,
+    /// The run that made it.
+    pub run_id: RunId,
+    /// When its sources were opened.
+    pub taken_at: Timestamp,
+    /// What it was made for.
+    pub kind: SnapshotKind,
+    /// The user's own words about it.
+    pub label: Option<String>,
+    /// Commit of the app's code at the time.
+    pub git_commit: Option<String>,
+    /// A pinned snapshot is never expired.
+    pub pinned: bool,
+    /// Whether every source sent a size and a checksum that held.
+    pub verified_by_source: bool,
+    /// Looks unlike the ones before it (size); retention waits for a human or a normal one.
+    pub anomalous: bool,
+    /// Things to know that are not failures (files that vanished while being read).
+    pub warnings: Vec<String>,
+    /// One for each source.
+    pub artifacts: Vec<Artifact>,
+    /// One for each destination that holds it.
+    pub copies: Vec<StoredCopy>,
+}
+
+impl Snapshot {
+    /// Bytes of all artifacts as the sources sent them.
+    pub fn size_bytes(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.size_bytes).sum()
+    }
+
+    /// Whether any destination holds a copy believed good.
+    pub fn is_good(&self) -> bool {
+        self.copies.iter().any(|copy| copy.state == CopyState::Good)
+    }
+}
+
+/// What a snapshot was made for.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum SnapshotKind {
+    /// Asked for by somebody.
+    Manual,
+    /// Asked for by a schedule.
+    #[default]
+    Automatic,
+    /// Taken before a deployment.
+    PreDeploy,
+}
+
+/// What one source sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// The source's name within the app.
+    pub source: Name,
+    /// File name the source gave, made safe.
+    pub file_name: String,
+    /// Format as the contract words it (`pg_dump_Fc`), if given.
+    pub format: Option<String>,
+    /// Media type, if given.
+    pub content_type: Option<String>,
+    /// Size in bytes, before compression.
+    pub size_bytes: u64,
+    /// SHA-256 of those bytes, 64 hex digits.
+    pub sha256: String,
+}
+
+/// A snapshot's copy at one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredCopy {
+    /// Where.
+    pub destination_id: DestinationId,
+    /// Its state as last known.
+    pub state: CopyState,
+    /// Key of its manifest within the destination.
+    pub manifest_key: String,
+    /// The objects that hold its artifacts.
+    pub objects: Vec<StoredObject>,
+    /// When it was proven and its manifest written.
+    pub committed_at: Timestamp,
+    /// When all its bytes were last re-read and found right.
+    pub verified_at: Option<Timestamp>,
+    /// When it was marked to expire; it is deleted after the grace period.
+    pub expiring_since: Option<Timestamp>,
+}
+
+impl StoredCopy {
+    /// Bytes it takes at the destination, manifests aside.
+    pub fn stored_bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.stored_size_bytes).sum()
+    }
+}
+
+/// State of a copy.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum CopyState {
+    /// Proven at commit and never found otherwise.
+    Good,
+    /// Its bytes differ from the manifest.
+    Damaged,
+    /// Its objects are not there.
+    Missing,
+    /// A retention plan marked it; still restorable until the grace period ends.
+    Expiring,
+    /// Deleted by a retention plan.
+    Expired,
+}
+
+/// One object at a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredObject {
+    /// The artifact's source.
+    pub source: Name,
+    /// Key within the destination.
+    pub key: String,
+    /// Size as stored, in bytes.
+    pub stored_size_bytes: u64,
+    /// SHA-256 as stored, 64 hex digits.
+    pub stored_sha256: String,
+    /// `none`, `gzip` or `zstd`.
+    pub compression: String,
+}
