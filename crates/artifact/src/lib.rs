@@ -1,1 +1,22 @@
 //! Plain-file snapshots: seal a stream of bytes and verify it back.
+//!
+//! A [`Sealer`] turns what a source sends into what is stored, an [`Opener`] turns it back and
+//! proves it, a [`FormatChecker`] looks whether it is what it claims to be, and a [`Manifest`]
+//! says what a snapshot consists of. Nothing here does I/O; `FORMAT.md` describes the files.
+
+pub mod format;
+pub mod manifest;
+
+mod decode;
+mod digest;
+mod encode;
+mod open;
+mod recipe;
+mod seal;
+
+pub use digest::{Digest, Digester, ParseSha256Error, Sha256};
+pub use format::{FormatChecker, FormatError, FormatReport, Hints};
+pub use manifest::{Manifest, ManifestError};
+pub use open::{OpenError, Opener};
+pub use recipe::{Compression, Method, ParseCompressionError, Recipe};
+pub use seal::{SealError, Sealed, Sealer};

@@ -1,0 +1,130 @@
+//! What `FORMAT.md` tells people to type is typed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use artifact::{
+    Compression, Manifest, Recipe,
+    manifest::{ManifestArtifact, Object},
+};
+
+use crate::{RECIPES, manifest::example, sample, seal};
+
+const MANIFEST: &str = "shop_20261121_0300.manifest.json";
+
+/// A folder with one snapshot in two objects, as a destination holds it.
+fn destination(recipe: Recipe, plain: &[u8]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let (sealed, stored) = seal(recipe, plain, 4096);
+    let (first, second) = stored.split_at(stored.len() / 2);
+    let mut objects = Vec::new();
+    for (name, bytes) in [("a.part", first), ("with space/b.part", second)] {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+        objects.push(Object { key: name.into(), stored: artifact::Digest::of(bytes) });
+    }
+    let mut manifest = example();
+    manifest.artifacts = vec![ManifestArtifact {
+        plain: sealed.plain,
+        compression: recipe.compression.method(),
+        objects,
+        ..manifest.artifacts[0].clone()
+    }];
+    std::fs::write(dir.path().join(MANIFEST), manifest.to_bytes().unwrap()).unwrap();
+    dir
+}
+
+/// The shell block of `FORMAT.md`.
+fn documented_steps() -> String {
+    let text = include_str!("../../FORMAT.md");
+    let block = text.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    format!("set -eu\n{block}")
+}
+
+fn tools_are_there() -> bool {
+    let missing: Vec<_> = ["sha256sum", "jq", "zstd", "gzip"]
+        .into_iter()
+        .filter(|tool| Command::new(tool).arg("--version").output().is_err())
+        .collect();
+    assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "missing: {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped: {missing:?} missing");
+    }
+    missing.is_empty()
+}
+
+#[test]
+fn the_documented_steps_restore() {
+    if !tools_are_there() {
+        return;
+    }
+    let plain = sample(300_000);
+    for recipe in RECIPES {
+        let dir = destination(*recipe, &plain);
+        let output = Command::new("bash")
+            .args(["-c", &documented_steps()])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.starts_with("manifest ok\n"), "{said}");
+        assert_eq!(std::fs::read(dir.path().join("shop.dump")).unwrap(), plain);
+    }
+}
+
+#[test]
+fn the_documented_steps_see_damage() {
+    if !tools_are_there() {
+        return;
+    }
+    for damaged in [MANIFEST, "a.part", "with space/b.part"] {
+        let dir = destination(RECIPES[0], &sample(5000));
+        let path = dir.path().join(damaged);
+        let mut bytes = std::fs::read(&path).unwrap();
+        // A digit of a date in the manifest, so that it stays JSON.
+        let at = bytes.windows(4).position(|w| w == b"2026").unwrap_or(100);
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let output = Command::new("bash")
+            .args(["-c", &documented_steps()])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let is_seen = !output.status.success() || !said.starts_with("manifest ok\n");
+        assert!(is_seen, "{damaged}: {said}");
+    }
+}
+
+fn recover(manifest: &Path, target: &Path) -> std::process::Output {
+    // Cargo builds examples before it runs tests, beside the test's own folder.
+    let mut program: PathBuf = std::env::current_exe().unwrap();
+    program.pop();
+    program.pop();
+    program.push("examples/recover");
+    Command::new(program).arg(manifest).arg(target).output().unwrap()
+}
+
+#[test]
+fn the_recover_example_restores_and_refuses() {
+    let plain = sample(300_000);
+    let dir = destination(Recipe::new(Compression::default()), &plain);
+    let manifest = dir.path().join(MANIFEST);
+    let target = dir.path().join("target");
+    let output = recover(&manifest, &target);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read(target.join("shop.dump")).unwrap(), plain);
+
+    let object = dir.path().join("a.part");
+    let mut bytes = std::fs::read(&object).unwrap();
+    bytes[50] ^= 1;
+    std::fs::write(&object, bytes).unwrap();
+    let other = dir.path().join("other");
+    assert!(!recover(&manifest, &other).status.success());
+    assert!(!other.join("shop.dump").exists());
+    assert!(Manifest::from_bytes(&std::fs::read(manifest).unwrap()).is_ok());
+}
