@@ -6,6 +6,7 @@
 pub mod app;
 pub mod clock;
 pub mod destination;
+mod duration;
 pub mod event;
 pub mod failure;
 pub mod id;
