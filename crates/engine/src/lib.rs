@@ -1,1 +1,148 @@
 //! Everything that happens: schedules, runs, retention, doctor.
+//!
+//! An [`Engine`] is handed its catalog, clock, vault, randomness and configuration. Its loops
+//! ([`Engine::serve`]) fire schedules, work off runs and take over what dead workers left; its
+//! operations (`ops`) are what the API, the web pages and the command line call.
+
+mod anomaly;
+mod clock;
+mod config;
+mod doctor;
+mod error;
+mod ops;
+mod orphans;
+mod run;
+mod scheduler;
+mod source;
+mod stores;
+mod takeover;
+pub mod vault;
+mod worker;
+
+use std::sync::{Arc, Mutex, atomic::AtomicUsize};
+
+use catalog::Catalog;
+use jiff::Timestamp;
+use model::Clock;
+use rand::rngs::StdRng;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use clock::SystemClock;
+pub use config::EngineConfig;
+pub use doctor::{Check, CheckState, Report};
+pub use error::{EngineError, FieldError};
+pub use ops::{
+    apps::{AppDraft, BindingDraft, ScheduleDraft},
+    destinations::DestinationDraft,
+    overview::{AppCard, Health, Overview},
+    retention::{RetentionPreview, PreviewedSnapshot},
+    runs::RunRequest,
+    snapshots::PlainStream,
+};
+pub use vault::Vault;
+
+/// The engine. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    catalog: Catalog,
+    clock: Arc<dyn Clock>,
+    vault: Vault,
+    config: EngineConfig,
+    rng: Mutex<StdRng>,
+    stores: stores::StoreCache,
+    /// Runs this process works on.
+    under_way: AtomicUsize,
+    /// Rung when there may be something to work on sooner than the next tick.
+    queue_bell: Notify,
+    /// Rung when schedules may have changed.
+    schedule_bell: Notify,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The index.
+    pub catalog: Catalog,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Opens and seals secrets.
+    pub vault: Vault,
+    /// Bounds and permissions.
+    pub config: EngineConfig,
+    /// Where randomness comes from.
+    pub rng: StdRng,
+}
+
+impl Engine {
+    /// Puts an engine together. Nothing happens before [`Self::serve`].
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            catalog: parts.catalog,
+            clock: parts.clock,
+            vault: parts.vault,
+            config: parts.config,
+            rng: Mutex::new(parts.rng),
+            stores: stores::StoreCache::default(),
+            under_way: AtomicUsize::new(0),
+            queue_bell: Notify::new(),
+            schedule_bell: Notify::new(),
+        }))
+    }
+
+    /// Fires schedules, works off runs, takes over abandoned ones and sweeps orphans until
+    /// `shutdown`. Runs under way then get ten seconds, are recorded as interrupted and queued
+    /// again.
+    pub async fn serve(&self, shutdown: CancellationToken) {
+        tokio::join!(
+            scheduler::fire_schedules(self, shutdown.clone()),
+            takeover::end_abandoned_runs(self, shutdown.clone()),
+            orphans::sweep_regularly(self, shutdown.clone()),
+            worker::work_off_runs(self, shutdown.clone()),
+        );
+    }
+
+    /// Ends at once what an earlier process on the same data left running. Only where one
+    /// process at a time may use the catalog; elsewhere leases run out by themselves.
+    pub async fn take_over_at_start(&self) -> Result<(), EngineError> {
+        Ok(takeover::end_runs_of_the_past(self).await?)
+    }
+
+    /// The index this engine works on.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    /// The present moment by the engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The configuration it was given.
+    pub fn config(&self) -> &EngineConfig {
+        &self.0.config
+    }
+
+    /// The vault that seals its secrets.
+    pub fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
+    /// Does something with the engine's randomness.
+    pub fn with_rng<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.0.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// A new identifier, made by one of the `generate` functions of `model`.
+    pub(crate) fn new_id<T>(&self, generate: impl FnOnce(Timestamp, &mut StdRng) -> T) -> T {
+        let now = self.now();
+        self.with_rng(|rng| generate(now, rng))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("instance", &self.0.config.instance).finish_non_exhaustive()
+    }
+}

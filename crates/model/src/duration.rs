@@ -33,7 +33,8 @@ pub(crate) fn print_secs(mut secs: u64) -> String {
     // Weeks and years are read, not written: `30d` stays `30d`.
     for (unit, length) in UNITS.iter().filter(|(unit, _)| !matches!(*unit, "y" | "w")) {
         if secs >= *length {
-            text.push_str(&format!("{}{unit}", secs / length));
+            text.push_str(&(secs / length).to_string());
+            text.push_str(unit);
             secs %= length;
         }
     }

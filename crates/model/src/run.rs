@@ -83,6 +83,8 @@ pub enum RunKind {
     Verify,
     /// Removes what a retention plan says.
     Expire,
+    /// Brings a snapshot's copy from one destination to another.
+    Copy,
 }
 
 /// What asked for a run.

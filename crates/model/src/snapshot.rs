@@ -120,6 +120,13 @@ impl StoredCopy {
     }
 }
 
+impl CopyState {
+    /// Whether a restore may read from it.
+    pub fn is_restorable(self) -> bool {
+        matches!(self, Self::Good | Self::Expiring)
+    }
+}
+
 /// State of a copy.
 #[derive(
     Debug,
@@ -146,6 +153,8 @@ pub enum CopyState {
     Missing,
     /// A retention plan marked it; still restorable until the grace period ends.
     Expiring,
+    /// Its grace period has ended and its objects are being deleted; no way back.
+    Deleting,
     /// Deleted by a retention plan.
     Expired,
 }

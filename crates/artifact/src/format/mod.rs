@@ -105,3 +105,13 @@ impl FormatChecker {
         self.layer.finish()
     }
 }
+
+/// Whether a stream that begins with `head` is compressed already, so that compressing it again
+/// would cost time and save nothing.
+pub fn is_compressed(head: &[u8]) -> bool {
+    use Kind as K;
+    matches!(
+        kind::sniff(head),
+        Some(K::PgCustom | K::Gzip | K::Zstd | K::Xz | K::Bzip2 | K::Zip)
+    )
+}

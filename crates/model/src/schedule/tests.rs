@@ -223,12 +223,12 @@ fn watched(cron: &Simple, zone: &TimeZone, from: Timestamp, until: Timestamp) ->
         while next <= shown {
             is_due |= cron.matches(next);
             last_shown = next;
-            next = next + minute;
+            next += minute;
         }
         if is_due && moment >= from {
             fires.push(moment);
         }
-        moment = moment + minute;
+        moment += minute;
     }
     fires
 }

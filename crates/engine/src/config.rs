@@ -1,0 +1,78 @@
+//! What the engine is told at start.
+
+use std::{path::PathBuf, time::Duration};
+
+use contract::NetPolicy;
+
+/// Bounds and permissions that hold for the whole engine.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Name of this process among several on one catalog; unique.
+    pub instance: String,
+    /// Longest time for one source, where the app says nothing else.
+    pub source_timeout: Duration,
+    /// Largest export in bytes, where the app says nothing else.
+    pub max_size_bytes: u64,
+    /// How many runs go on at once in this process.
+    pub workers: usize,
+    /// How long a worker may be silent before its run is taken over.
+    pub lease: Duration,
+    /// How often a worker renews its lease.
+    pub heartbeat: Duration,
+    /// How often the queue, the schedules and the leases are looked at.
+    pub tick: Duration,
+    /// How many times a failed run is tried again, where the app says nothing else.
+    pub retries: u32,
+    /// Wait before the first of those; doubles each time.
+    pub retry_delay: Duration,
+    /// A fire this late counts as caught up rather than on time.
+    pub catch_up_after: Duration,
+    /// How long an expired snapshot can still be restored before it is deleted.
+    pub expire_grace: Duration,
+    /// Age at which partial uploads are swept.
+    pub orphan_age: Duration,
+    /// Which addresses an app may have.
+    pub net_policy: NetPolicy,
+    /// How long silence from a source or a destination is borne.
+    pub idle_timeout: Duration,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// rclone's configuration file, where it is not rclone's own default.
+    pub rclone_config: Option<PathBuf>,
+    /// The rclone program.
+    pub rclone_program: PathBuf,
+    /// Remote used by rclone destinations that name none (`RCLONE_REMOTE`).
+    pub rclone_remote: Option<String>,
+    /// Folders that local destinations may lie in; empty allows any.
+    pub local_roots: Vec<PathBuf>,
+    /// Written into manifests as their maker.
+    pub producer: String,
+}
+
+impl EngineConfig {
+    /// The defaults, for the process `instance`.
+    pub fn new(instance: impl Into<String>) -> Self {
+        Self {
+            instance: instance.into(),
+            source_timeout: Duration::from_secs(900),
+            max_size_bytes: 20_480 << 20,
+            workers: 4,
+            lease: Duration::from_secs(20),
+            heartbeat: Duration::from_secs(5),
+            tick: Duration::from_millis(500),
+            retries: 1,
+            retry_delay: Duration::from_secs(60),
+            catch_up_after: Duration::from_secs(120),
+            expire_grace: Duration::from_secs(24 * 3600),
+            orphan_age: Duration::from_secs(24 * 3600),
+            net_policy: NetPolicy::default(),
+            idle_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            rclone_config: None,
+            rclone_program: PathBuf::from("rclone"),
+            rclone_remote: None,
+            local_roots: Vec::new(),
+            producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Looks for what would make a run fail, and says what to do about it.
+
+use bytes::Bytes;
+use contract::ContractError;
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
+use model::{App, Destination, SourceKind, destination::DestinationCheck};
+use serde::Serialize;
+use store::{Key, Prefix, Store};
+
+use crate::{Engine, EngineError, run::commit::put, source};
+
+/// What the doctor found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// What was looked at.
+    pub subject: String,
+    /// When.
+    pub at: Timestamp,
+    /// One for each thing looked at, in order; later ones are left out where an earlier one
+    /// makes them pointless.
+    pub checks: Vec<Check>,
+}
+
+/// One thing looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// Stable word (`token`, `canary_write`).
+    pub id: &'static str,
+    /// How it stands.
+    pub state: CheckState,
+    /// What was found.
+    pub detail: String,
+    /// What to do, where something is wrong.
+    pub advice: Option<String>,
+}
+
+/// How a thing stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// As it should be.
+    Ok,
+    /// Works, and deserves a look.
+    Warning,
+    /// A run would fail.
+    Failed,
+}
+
+impl Report {
+    /// Whether nothing has failed.
+    pub fn is_well(&self) -> bool {
+        self.checks.iter().all(|check| check.state != CheckState::Failed)
+    }
+
+    fn ok(&mut self, id: &'static str, detail: impl Into<String>) {
+        self.push(id, CheckState::Ok, detail, None);
+    }
+
+    fn failed(&mut self, id: &'static str, detail: impl Into<String>, advice: impl Into<String>) {
+        self.push(id, CheckState::Failed, detail, Some(advice.into()));
+    }
+
+    fn push(
+        &mut self,
+        id: &'static str,
+        state: CheckState,
+        detail: impl Into<String>,
+        advice: Option<String>,
+    ) {
+        self.checks.push(Check { id, state, detail: detail.into(), advice });
+    }
+}
+
+impl Engine {
+    /// Looks at an app, registered or only described: name, connection, token, contract.
+    pub async fn doctor_app(&self, app: &App) -> Report {
+        let mut report =
+            Report { subject: app.name.to_string(), at: self.now(), checks: Vec::new() };
+        for source in &app.sources {
+            let SourceKind::Contract(server) = &source.kind;
+            let client = match source::client_for(self, app, server) {
+                Ok(client) => client,
+                Err(failure) => {
+                    report.failed("secrets", failure.message, "enter the token again");
+                    continue;
+                }
+            };
+            match client.health().await {
+                Ok(()) => report.ok("reachable", format!("{} answers", server.url)),
+                Err(error) if is_connection(&error) => {
+                    report.failed("reachable", error.to_string(), unreachable_advice(server.url.host_str()));
+                    continue;
+                }
+                // `/healthz` is for people and container engines; a run does not need it.
+                Err(error) => report.push(
+                    "reachable",
+                    CheckState::Warning,
+                    error.to_string(),
+                    Some("serve GET /healthz so that container engines can see it live".into()),
+                ),
+            }
+            match client.capabilities().await {
+                Ok(found) => {
+                    report.ok("token", "the token is accepted");
+                    report.ok("contract", format!("contract {}, types {}", found.version, found.types.join(", ")));
+                    let size = found.est_size.unwrap_or(0);
+                    let limit = app.limits.max_size_bytes.unwrap_or(self.0.config.max_size_bytes);
+                    if size > limit {
+                        report.failed(
+                            "size",
+                            format!("it expects {size} bytes, {limit} are allowed"),
+                            "raise BACKUP_MAX_SIZE_MB or the app's own limit",
+                        );
+                    } else {
+                        report.ok("size", format!("it expects {size} bytes"));
+                    }
+                }
+                Err(error @ ContractError::Unauthorized { .. }) => report.failed(
+                    "token",
+                    error.to_string(),
+                    "paste the token from the sidecar's `.env` (BACKUP_API_TOKEN)",
+                ),
+                Err(error) => report.failed(
+                    "contract",
+                    error.to_string(),
+                    "look at the app's or sidecar's log; `contract check` tells more",
+                ),
+            }
+        }
+        report
+    }
+
+    /// Writes, reads back, lists and deletes a canary at a destination, and notes the outcome
+    /// on it where it is registered.
+    pub async fn doctor_destination(&self, destination: &Destination) -> Result<Report, EngineError> {
+        let mut report =
+            Report { subject: destination.name.to_string(), at: self.now(), checks: Vec::new() };
+        match self.0.open_store(destination).await {
+            Ok(store) => {
+                report.ok("settings", format!("opens as {}", store.capability().location));
+                self.canary(destination, store.as_ref(), &mut report).await;
+            }
+            Err(error) => {
+                report.failed("settings", error.to_string(), "correct the destination's settings");
+            }
+        }
+        let problem = report
+            .checks
+            .iter()
+            .find(|check| check.state == CheckState::Failed)
+            .map(|check| check.detail.clone());
+        let check = DestinationCheck { at: report.at, problem };
+        match self.0.catalog.set_destination_check(destination.id, &check).await {
+            Ok(()) | Err(catalog::CatalogError::NotFound { .. }) => Ok(report),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn canary(&self, destination: &Destination, store: &dyn Store, report: &mut Report) {
+        let id = self.new_id(model::RunId::generate);
+        let folder = ".backup-orchestrator-canary";
+        let (Ok(key), Ok(prefix)) = (Key::new(&format!("{folder}/{id}.txt")), Prefix::new(folder))
+        else {
+            return;
+        };
+        let body = Bytes::from(format!("canary {id}, safe to delete\n"));
+        let advice = "check that the credentials may write there, and that there is room";
+        match put(store, &key, body).await {
+            Ok(()) => report.ok("write_read", "a small object was written and read back"),
+            Err(error) => return report.failed("write_read", error.to_string(), advice),
+        }
+        let listing = async { store.list(&prefix).await?.try_collect::<Vec<_>>().await };
+        match listing.await {
+            Ok(found) if found.iter().any(|object| object.key == key) => {
+                report.ok("list", "the listing shows it");
+            }
+            Ok(_) => report.failed(
+                "list",
+                "the listing does not show what was just written",
+                "retention needs true listings: check for caches between here and there",
+            ),
+            Err(error) => {
+                report.failed("list", error.to_string(), "the credentials must be able to list");
+            }
+        }
+        let deleted = match store.delete(&key).await {
+            Ok(()) => match store.stat(&key).await {
+                Err(error) if error.is_not_found() => Ok(()),
+                Err(error) => Err(error.to_string()),
+                Ok(_) => Err("it is still there after its deletion".to_owned()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        match (deleted, destination.append_only) {
+            (Ok(()), false) => report.ok("delete", "it was deleted"),
+            (Ok(()), true) => report.push(
+                "delete",
+                CheckState::Warning,
+                "deletion is possible although the destination is said to be append-only",
+                Some("use credentials that cannot delete, or switch append-only off".into()),
+            ),
+            (Err(detail), true) => report.ok("delete", format!("deletion is refused: {detail}")),
+            (Err(detail), false) => report.failed(
+                "delete",
+                detail,
+                "retention needs to delete: allow it, or say that the destination is append-only",
+            ),
+        }
+    }
+}
+
+fn is_connection(error: &ContractError) -> bool {
+    error.is_connection()
+}
+
+fn unreachable_advice(host: Option<&str>) -> String {
+    let host = host.unwrap_or("the app");
+    format!(
+        "check that `{host}` runs, is on the network `backups_net`, listens on 0.0.0.0, and that \
+         the port is right: docker network connect backups_net {host}"
+    )
+}

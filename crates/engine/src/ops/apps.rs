@@ -1,0 +1,344 @@
+//! Registering, editing and removing apps.
+
+use model::{
+    App, AppId, Binding, ContractSource, Limits, Source, SourceKind,
+    layout::Template,
+    retention::RetentionPolicy,
+    schedule::Schedule,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use url::Url;
+
+use super::validate;
+use crate::{Engine, EngineError, FieldError, vault::Purpose};
+
+/// Longest time a source may be given, in seconds: a week.
+const MAX_TIMEOUT_SECS: u64 = 7 * 24 * 3600;
+
+/// An app as somebody describes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppDraft {
+    /// Unique name.
+    pub name: String,
+    /// Base address of the app or its sidecar.
+    pub url: String,
+    /// Bearer token. When editing, left out or empty keeps the stored one.
+    pub token: Option<SecretString>,
+    /// Which of the app's export types to ask for.
+    pub export_type: Option<String>,
+    /// Passed to the app's commands as `SIDE_CAR_DRIVE_FOLDER_ID`.
+    pub drive_folder_id: Option<String>,
+    /// Accept an export that carries neither size nor checksum.
+    pub accept_unverified: bool,
+    /// Accept an export of no bytes.
+    pub allow_empty: bool,
+    /// Where copies go; at least one.
+    pub destinations: Vec<BindingDraft>,
+    /// When it runs; left out: by hand only.
+    pub schedule: Option<ScheduleDraft>,
+    /// Which snapshots are kept.
+    pub retention: RetentionPolicy,
+    /// Bounds of a run.
+    pub limits: Limits,
+    /// Whether its schedule runs.
+    pub enabled: bool,
+}
+
+impl Default for AppDraft {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            url: String::new(),
+            token: None,
+            export_type: None,
+            drive_folder_id: None,
+            accept_unverified: false,
+            allow_empty: false,
+            destinations: Vec::new(),
+            schedule: None,
+            retention: RetentionPolicy::default(),
+            limits: Limits::default(),
+            enabled: true,
+        }
+    }
+}
+
+/// A destination of an app, as somebody describes it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BindingDraft {
+    /// The destination's name or id.
+    pub destination: String,
+    /// Folder inside it.
+    pub folder: String,
+    /// Overrides the app's retention policy here.
+    pub retention: Option<RetentionPolicy>,
+    /// Name template.
+    pub template: Option<String>,
+}
+
+/// A schedule as somebody writes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleDraft {
+    /// `daily`, `weekly`, `@every 4h` or five cron fields.
+    pub spec: String,
+    /// IANA time zone; empty is UTC.
+    pub time_zone: String,
+    /// Upper bound of the random delay, in seconds.
+    pub jitter_secs: u32,
+    /// Run once after downtime if fires were missed.
+    pub catch_up: bool,
+}
+
+impl Default for ScheduleDraft {
+    fn default() -> Self {
+        Self { spec: String::new(), time_zone: String::new(), jitter_secs: 0, catch_up: true }
+    }
+}
+
+impl ScheduleDraft {
+    /// The schedule it describes, or what is wrong with it.
+    pub fn parse(&self) -> Result<Schedule, FieldError> {
+        let zone = self.time_zone.trim();
+        let time_zone = if zone.is_empty() { "UTC" } else { zone }
+            .parse()
+            .map_err(|error| FieldError::new("schedule.time_zone", error))?;
+        let spec = self
+            .spec
+            .trim()
+            .parse()
+            .map_err(|error| FieldError::new("schedule.spec", error))?;
+        Schedule::new(spec, time_zone, self.jitter_secs, self.catch_up)
+            .map_err(|error| FieldError::new("schedule.jitter_secs", error))
+    }
+}
+
+impl Engine {
+    /// Registers an app.
+    pub async fn register_app(&self, draft: AppDraft) -> Result<App, EngineError> {
+        let app = self.new_app(draft).await?;
+        self.0.catalog.insert_app(&app).await?;
+        self.0.schedule_bell.notify_one();
+        Ok(app)
+    }
+
+    /// The app that `draft` describes, not yet registered; for tests of a connection.
+    pub async fn new_app(&self, draft: AppDraft) -> Result<App, EngineError> {
+        let now = self.now();
+        let parsed = self.parse(draft, None).await?;
+        Ok(App {
+            id: self.new_id(AppId::generate),
+            created_at: now,
+            updated_at: now,
+            version: 1,
+            ..parsed
+        })
+    }
+
+    /// Changes an app that was read at `version`. A changed token is a rotation: the old one is
+    /// still tried once where the new one is refused.
+    pub async fn edit_app(
+        &self,
+        id: AppId,
+        version: i64,
+        draft: AppDraft,
+    ) -> Result<App, EngineError> {
+        let current = self.0.catalog.app(id).await?;
+        let parsed = self.parse(draft, Some(&current)).await?;
+        let app = App {
+            id,
+            created_at: current.created_at,
+            updated_at: current.updated_at,
+            version,
+            ..parsed
+        };
+        let saved = self.0.catalog.update_app(&app, self.now()).await?;
+        self.0.schedule_bell.notify_one();
+        Ok(saved)
+    }
+
+    /// Stops or resumes an app's schedule.
+    pub async fn set_app_enabled(&self, app: &App, enabled: bool) -> Result<App, EngineError> {
+        let changed = App { enabled, ..app.clone() };
+        let saved = self.0.catalog.update_app(&changed, self.now()).await?;
+        self.0.schedule_bell.notify_one();
+        Ok(saved)
+    }
+
+    /// Removes an app. Its snapshots stay where they are and can still be restored.
+    pub async fn remove_app(&self, id: AppId) -> Result<(), EngineError> {
+        self.0.catalog.remove_app(id, self.now()).await?;
+        self.0.schedule_bell.notify_one();
+        Ok(())
+    }
+
+    async fn parse(&self, draft: AppDraft, current: Option<&App>) -> Result<App, EngineError> {
+        let mut errors = Vec::new();
+        let name = validate::name("name", &draft.name, &mut errors);
+        let source = self.parse_source(&draft, current, &mut errors);
+        let schedule = draft.schedule.as_ref().filter(|s| !s.spec.trim().is_empty()).and_then(|s| {
+            s.parse().map_err(|error| errors.push(error)).ok()
+        });
+        if let Err(error) = draft.retention.check() {
+            errors.push(FieldError::new("retention", error));
+        }
+        check_limits(&draft.limits, &mut errors);
+        let destinations = self.parse_bindings(&draft.destinations, &mut errors).await?;
+        match (name, source) {
+            (Some(name), Some(source)) if errors.is_empty() => Ok(App {
+                id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),
+                sources: vec![Source {
+                    name: current
+                        .and_then(|app| app.sources.first())
+                        .map_or_else(|| name.clone(), |source| source.name.clone()),
+                    kind: SourceKind::Contract(source),
+                }],
+                name,
+                enabled: draft.enabled,
+                destinations,
+                schedule,
+                retention: draft.retention,
+                limits: draft.limits,
+                created_at: self.now(),
+                updated_at: self.now(),
+                version: 1,
+            }),
+            _ => Err(EngineError::Invalid(errors)),
+        }
+    }
+
+    fn parse_source(
+        &self,
+        draft: &AppDraft,
+        current: Option<&App>,
+        errors: &mut Vec<FieldError>,
+    ) -> Option<ContractSource> {
+        let url = match Url::parse(draft.url.trim()) {
+            Ok(url) => match self.0.config.net_policy.check_url(&url) {
+                Ok(()) => Some(url),
+                Err(error) => {
+                    errors.push(FieldError::new("url", error));
+                    None
+                }
+            },
+            Err(error) => {
+                errors.push(FieldError::new(
+                    "url",
+                    format!("{error}: write it as `http://CONTAINER:PORT`"),
+                ));
+                None
+            }
+        };
+        let known = current.and_then(|app| app.sources.first()).map(|source| match &source.kind {
+            SourceKind::Contract(server) => server,
+        });
+        let given = draft.token.as_ref().filter(|token| !token.expose_secret().is_empty());
+        let (token, previous_token) = match (given, known) {
+            (Some(token), _) if !is_token(token.expose_secret()) => {
+                errors.push(FieldError::new(
+                    "token",
+                    "a token is of 8 to 4,096 printable ASCII characters without spaces",
+                ));
+                return None;
+            }
+            (Some(token), known) => {
+                let before = known.and_then(|server| {
+                    let old = self.0.vault.open(Purpose::AppToken, &server.token).ok()?;
+                    let same = old.expose_secret() == token.expose_secret();
+                    if same { server.previous_token.clone() } else { Some(server.token.clone()) }
+                });
+                (self.seal(Purpose::AppToken, token), before)
+            }
+            (None, Some(server)) => (server.token.clone(), server.previous_token.clone()),
+            (None, None) => {
+                errors.push(FieldError::new("token", "paste the token that the app expects"));
+                return None;
+            }
+        };
+        let mut text = |field: &str, value: Option<&str>| {
+            validate::line(field, value, 256).unwrap_or_else(|error| {
+                if let EngineError::Invalid(more) = error {
+                    errors.extend(more);
+                }
+                None
+            })
+        };
+        let export_type = text("export_type", draft.export_type.as_deref());
+        let drive_folder_id = text("drive_folder_id", draft.drive_folder_id.as_deref());
+        Some(ContractSource {
+            url: url?,
+            token,
+            previous_token,
+            export_type,
+            drive_folder_id,
+            accept_unverified: draft.accept_unverified,
+            allow_empty: draft.allow_empty,
+        })
+    }
+
+    async fn parse_bindings(
+        &self,
+        drafts: &[BindingDraft],
+        errors: &mut Vec<FieldError>,
+    ) -> Result<Vec<Binding>, EngineError> {
+        if drafts.is_empty() {
+            errors.push(FieldError::new("destinations", "choose at least one destination"));
+        }
+        let known = self.0.catalog.all_destinations().await?;
+        let mut bindings: Vec<Binding> = Vec::with_capacity(drafts.len());
+        for (index, draft) in drafts.iter().enumerate() {
+            let field = |name: &str| format!("destinations[{index}].{name}");
+            let wanted = draft.destination.trim();
+            let found = known.iter().find(|one| {
+                one.name.as_str().eq_ignore_ascii_case(wanted) || one.id.to_string() == wanted
+            });
+            let Some(found) = found else {
+                let message = format!("there is no destination `{wanted}`");
+                errors.push(FieldError::new(field("destination"), message));
+                continue;
+            };
+            let folder = validate::folder(&field("folder"), &draft.folder, errors);
+            if bindings.iter().any(|one| one.destination_id == found.id) {
+                errors.push(FieldError::new(field("destination"), "it is chosen twice"));
+            }
+            if let Some(Err(error)) = draft.retention.as_ref().map(RetentionPolicy::check) {
+                errors.push(FieldError::new(field("retention"), error));
+            }
+            let template = draft.template.as_deref().map(str::trim).filter(|text| !text.is_empty());
+            let template = template.and_then(|text| {
+                text.parse::<Template>()
+                    .map_err(|error| errors.push(FieldError::new(field("template"), error)))
+                    .ok()
+            });
+            bindings.push(Binding {
+                destination_id: found.id,
+                folder,
+                retention: draft.retention.clone(),
+                template,
+            });
+        }
+        Ok(bindings)
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    (8..=4_096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn check_limits(limits: &Limits, errors: &mut Vec<FieldError>) {
+    if limits.timeout_secs.is_some_and(|secs| !(10..=MAX_TIMEOUT_SECS).contains(&secs)) {
+        errors.push(FieldError::new("limits.timeout_secs", "from 10 seconds to a week"));
+    }
+    if limits.max_size_bytes == Some(0) {
+        errors.push(FieldError::new("limits.max_size_bytes", "more than 0"));
+    }
+    if limits.retries.is_some_and(|retries| retries > 10) {
+        errors.push(FieldError::new("limits.retries", "at most 10"));
+    }
+    if limits.objective_secs.is_some_and(|secs| !(60..=366 * 24 * 3600).contains(&secs)) {
+        errors.push(FieldError::new("limits.objective_secs", "from a minute to a year"));
+    }
+}

@@ -1,0 +1,180 @@
+//! Adding, editing and removing destinations.
+
+use std::collections::BTreeMap;
+
+use model::{Destination, DestinationId, DestinationKind, SealedSecret};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use store::Prefix;
+
+use super::validate;
+use crate::{Engine, EngineError, FieldError, vault::Purpose};
+
+/// A destination as somebody describes it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DestinationDraft {
+    /// Unique name.
+    pub name: String,
+    /// `local`, `s3` or `rclone`; cannot be changed later.
+    pub kind: String,
+    /// Settings that may be shown.
+    pub settings: BTreeMap<String, String>,
+    /// Settings that may not. When editing, one left out stays as it is.
+    pub secrets: BTreeMap<String, SecretString>,
+    /// Its keys cannot delete.
+    pub append_only: bool,
+}
+
+/// The settings and secrets that a kind knows, the ones it must have first.
+pub(crate) struct Fields {
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+    secrets: &'static [&'static str],
+}
+
+pub(crate) fn fields_of(kind: DestinationKind) -> Fields {
+    match kind {
+        DestinationKind::Local => Fields { required: &["path"], optional: &[], secrets: &[] },
+        DestinationKind::S3 => Fields {
+            required: &["bucket"],
+            optional: &["region", "endpoint", "prefix", "path_style", "storage_class", "ca_file"],
+            secrets: &["access_key_id", "secret_access_key", "session_token"],
+        },
+        DestinationKind::Rclone => Fields {
+            required: &[],
+            optional: &["remote", "path", "folder_is_drive_id"],
+            secrets: &[],
+        },
+    }
+}
+
+impl Engine {
+    /// Adds a destination.
+    pub async fn add_destination(&self, draft: DestinationDraft) -> Result<Destination, EngineError> {
+        let now = self.now();
+        let kind = draft.kind.parse::<DestinationKind>();
+        let kind = kind.map_err(|error| EngineError::invalid("kind", error))?;
+        let blank = Destination {
+            id: self.new_id(DestinationId::generate),
+            name: "x".parse().map_err(|error| EngineError::invalid("name", error))?,
+            kind,
+            settings: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            append_only: false,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+            last_check: None,
+        };
+        let destination = self.described(blank, draft)?;
+        self.0.open_store(&destination).await?;
+        self.0.catalog.insert_destination(&destination).await?;
+        Ok(destination)
+    }
+
+    /// Changes a destination that was read at `version`.
+    pub async fn edit_destination(
+        &self,
+        id: DestinationId,
+        version: i64,
+        draft: DestinationDraft,
+    ) -> Result<Destination, EngineError> {
+        let current = Destination { version, ..self.0.catalog.destination(id).await? };
+        if !draft.kind.is_empty() && draft.kind != current.kind.to_string() {
+            return Err(EngineError::invalid(
+                "kind",
+                "the kind cannot be changed: add a new destination and choose it in the apps",
+            ));
+        }
+        let destination = self.described(current, draft)?;
+        self.0.open_store(&destination).await?;
+        Ok(self.0.catalog.update_destination(&destination, self.now()).await?)
+    }
+
+    /// Removes a destination that no app uses. Nothing at the destination is touched.
+    pub async fn remove_destination(&self, id: DestinationId) -> Result<(), EngineError> {
+        Ok(self.0.catalog.remove_destination(id, self.now()).await?)
+    }
+
+    /// How many objects and bytes lie at a destination; reads its whole listing.
+    pub async fn usage(&self, destination: &Destination) -> Result<(u64, u64), EngineError> {
+        use futures::TryStreamExt as _;
+        let store = self.0.store_for(destination).await?;
+        let mut listing = store.list(&Prefix::root()).await?;
+        let (mut objects, mut bytes) = (0, 0);
+        while let Some(object) = listing.try_next().await? {
+            objects += 1;
+            bytes += object.size_bytes;
+        }
+        Ok((objects, bytes))
+    }
+
+    fn described(
+        &self,
+        mut destination: Destination,
+        draft: DestinationDraft,
+    ) -> Result<Destination, EngineError> {
+        let mut errors = Vec::new();
+        if let Some(name) = validate::name("name", &draft.name, &mut errors) {
+            destination.name = name;
+        }
+        let fields = fields_of(destination.kind);
+        let settings: BTreeMap<_, _> = draft
+            .settings
+            .into_iter()
+            .map(|(key, value)| (key, value.trim().to_owned()))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        for key in fields.required {
+            if !settings.contains_key(*key) {
+                errors.push(FieldError::new(format!("settings.{key}"), "this is needed"));
+            }
+        }
+        for (key, value) in &settings {
+            check_setting(&fields, key, value, &mut errors);
+        }
+        destination.settings = settings;
+        for (key, secret) in draft.secrets {
+            if !fields.secrets.contains(&key.as_str()) {
+                errors.push(unknown("secrets", &key, fields.secrets));
+            } else if secret.expose_secret().is_empty() {
+                // An empty field of a form: the stored one stays.
+            } else {
+                destination.secrets.insert(key, self.seal(Purpose::DestinationSecret, &secret));
+            }
+        }
+        destination.append_only = draft.append_only;
+        if errors.is_empty() { Ok(destination) } else { Err(EngineError::Invalid(errors)) }
+    }
+
+    pub(crate) fn seal(&self, purpose: Purpose, secret: &SecretString) -> SealedSecret {
+        self.with_rng(|rng| self.0.vault.seal(purpose, secret, rng))
+    }
+}
+
+fn check_setting(fields: &Fields, key: &str, value: &str, errors: &mut Vec<FieldError>) {
+    let known = || fields.required.iter().chain(fields.optional);
+    if !known().any(|one| *one == key) {
+        let all: Vec<_> = known().copied().collect();
+        errors.push(unknown("settings", key, &all));
+    } else if value.len() > 1_024 || value.chars().any(char::is_control) {
+        errors.push(FieldError::new(
+            format!("settings.{key}"),
+            "at most 1,024 characters without control characters",
+        ));
+    } else if value.starts_with('-') {
+        // Values reach other programs' argument lists.
+        errors.push(FieldError::new(format!("settings.{key}"), "it cannot begin with `-`"));
+    }
+}
+
+fn unknown(group: &str, key: &str, known: &[&str]) -> FieldError {
+    let key: String = key.chars().take(64).collect();
+    let message = if known.is_empty() {
+        "this kind of destination has none of these".to_owned()
+    } else {
+        format!("this kind of destination knows {}", known.join(", "))
+    };
+    FieldError::new(format!("{group}.{key}"), message)
+}

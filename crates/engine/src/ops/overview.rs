@@ -1,0 +1,225 @@
+//! The state of everything, for the first page and the lists.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use model::{App, AppId, Run, RunState, Snapshot};
+use serde::Serialize;
+
+use crate::{Engine, EngineError};
+
+/// Age at which an app counts as overdue where neither it nor its schedule says otherwise.
+const OBJECTIVE: SignedDuration = SignedDuration::from_hours(24);
+/// Days on the strip of an app's card.
+pub const STRIP_DAYS: usize = 30;
+
+/// How an app is, the worst truth first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// A copy of its newest snapshot is damaged or missing.
+    Damaged,
+    /// Its last run failed.
+    Failed,
+    /// Its newest good snapshot is older than its objective.
+    Late,
+    /// Its last run left a destination without a copy.
+    Partial,
+    /// It has never run.
+    NeverRun,
+    /// A run is under way, and nothing is wrong.
+    Running,
+    /// Its newest good snapshot is recent enough.
+    Good,
+    /// It is disabled.
+    Disabled,
+}
+
+/// One app on the first page.
+#[derive(Debug, Clone, Serialize)]
+pub struct AppCard {
+    /// The app.
+    pub app: App,
+    /// How it is.
+    pub health: Health,
+    /// Its last ended run.
+    pub last_run: Option<Run>,
+    /// Its run under way or waiting.
+    pub active_run: Option<Run>,
+    /// Its newest good snapshot.
+    pub last_good: Option<Snapshot>,
+    /// When it runs next.
+    pub next_fire: Option<Timestamp>,
+    /// Age of the newest good snapshot, in seconds: what would be lost now.
+    pub rpo_secs: Option<i64>,
+    /// How old it may get, in seconds.
+    pub objective_secs: i64,
+    /// Bytes that its copies take, all destinations together.
+    pub stored_bytes: u64,
+    /// One state for each of the last days, oldest first; `None` where nothing ran.
+    pub strip: Vec<Option<RunState>>,
+}
+
+/// All apps and the one sentence's numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Overview {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// The apps asked for, the ones in trouble first.
+    pub cards: Vec<AppCard>,
+    /// Apps that are good, running or partial.
+    pub protected: usize,
+    /// Apps overdue.
+    pub late: usize,
+    /// Apps failed or damaged.
+    pub failed: usize,
+    /// Apps in all.
+    pub total: usize,
+}
+
+impl Engine {
+    /// The state of every app.
+    pub async fn overview(&self) -> Result<Overview, EngineError> {
+        let apps = self.0.catalog.all_apps().await?;
+        let mut cards = self.cards(apps).await?;
+        cards.sort_by(|a, b| (a.health, a.app.name.as_str()).cmp(&(b.health, b.app.name.as_str())));
+        let count = |wanted: &[Health]| cards.iter().filter(|c| wanted.contains(&c.health)).count();
+        Ok(Overview {
+            at: self.now(),
+            protected: count(&[Health::Good, Health::Running, Health::Partial]),
+            late: count(&[Health::Late, Health::NeverRun]),
+            failed: count(&[Health::Failed, Health::Damaged]),
+            total: cards.len(),
+            cards,
+        })
+    }
+
+    /// The state of one app.
+    pub async fn card(&self, app: App) -> Result<AppCard, EngineError> {
+        let id = app.id;
+        self.cards(vec![app])
+            .await?
+            .pop()
+            .ok_or_else(|| EngineError::not_found("app", id))
+    }
+
+    async fn cards(&self, apps: Vec<App>) -> Result<Vec<AppCard>, EngineError> {
+        let catalog = &self.0.catalog;
+        let now = self.now();
+        let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
+        let mut last_runs = catalog.last_runs(&ids).await?;
+        let mut last_good = catalog.last_good_snapshots(&ids).await?;
+        let stored = catalog.stored_bytes_by_app(&ids).await?;
+        let fires = catalog.last_fires().await?;
+        let since = now
+            .saturating_sub(SignedDuration::from_hours(24 * STRIP_DAYS as i64))
+            .unwrap_or(Timestamp::MIN);
+        let ends = catalog.run_ends(&ids, since).await?;
+        let mut active: HashMap<AppId, Run> = catalog
+            .active_runs()
+            .await?
+            .into_iter()
+            .filter(|run| run.kind == model::RunKind::Backup)
+            .filter_map(|run| Some((run.app_id?, run)))
+            .collect();
+        Ok(apps
+            .into_iter()
+            .map(|app| {
+                let last_run = last_runs.remove(&app.id);
+                let last_good = last_good.remove(&app.id);
+                let active_run = active.remove(&app.id);
+                let anchor = fires.get(&app.id).copied().unwrap_or(app.created_at).max(
+                    now.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(now),
+                );
+                let next_fire = app
+                    .enabled
+                    .then(|| app.schedule.as_ref().and_then(|s| s.next_after(anchor)))
+                    .flatten();
+                let objective = objective(&app, now);
+                let age = last_good.as_ref().map(|snapshot| now.duration_since(snapshot.taken_at));
+                let health =
+                    health(&app, last_run.as_ref(), active_run.as_ref(), last_good.as_ref(), age, objective);
+                AppCard {
+                    health,
+                    strip: strip(ends.get(&app.id).map_or(&[][..], Vec::as_slice), &app, now),
+                    stored_bytes: stored.get(&app.id).copied().unwrap_or(0),
+                    rpo_secs: age.map(|age| age.as_secs()),
+                    objective_secs: objective.as_secs(),
+                    app,
+                    last_run,
+                    active_run,
+                    last_good,
+                    next_fire,
+                }
+            })
+            .collect())
+    }
+}
+
+/// How old the newest good snapshot may get: the app's own word, or twice its schedule's
+/// interval, at least a day.
+fn objective(app: &App, now: Timestamp) -> SignedDuration {
+    if let Some(secs) = app.limits.objective_secs {
+        return SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX));
+    }
+    let interval = app.schedule.as_ref().and_then(|schedule| {
+        let first = schedule.next_after(now)?;
+        Some(schedule.next_after(first)?.duration_since(first))
+    });
+    interval.map_or(OBJECTIVE, |interval| (interval * 2).max(OBJECTIVE))
+}
+
+fn health(
+    app: &App,
+    last_run: Option<&Run>,
+    active_run: Option<&Run>,
+    last_good: Option<&Snapshot>,
+    age: Option<SignedDuration>,
+    objective: SignedDuration,
+) -> Health {
+    use model::CopyState;
+    if !app.enabled {
+        return Health::Disabled;
+    }
+    let damaged = last_good.is_some_and(|snapshot| {
+        snapshot
+            .copies
+            .iter()
+            .any(|copy| matches!(copy.state, CopyState::Damaged | CopyState::Missing))
+    });
+    if damaged {
+        return Health::Damaged;
+    }
+    match last_run.map(|run| run.state) {
+        Some(RunState::Failed | RunState::Interrupted) => return Health::Failed,
+        None if active_run.is_none() => return Health::NeverRun,
+        _ => {}
+    }
+    if last_run.is_some() && age.is_none_or(|age| age > objective) {
+        return Health::Late;
+    }
+    if active_run.is_some() {
+        return Health::Running;
+    }
+    match last_run.map(|run| run.state) {
+        Some(RunState::PartiallyFailed) => Health::Partial,
+        _ => Health::Good,
+    }
+}
+
+/// One state a day in the app's own time zone; the worst of the day's last words: what the day
+/// ended with.
+fn strip(ends: &[(Timestamp, RunState)], app: &App, now: Timestamp) -> Vec<Option<RunState>> {
+    let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.to_jiff());
+    let today = now.to_zoned(zone.clone()).date();
+    let mut days = vec![None; STRIP_DAYS];
+    for (at, state) in ends {
+        let day = at.to_zoned(zone.clone()).date();
+        let Ok(ago) = day.until(today) else { continue };
+        let Ok(ago) = usize::try_from(ago.get_days()) else { continue };
+        if let Some(slot) = (STRIP_DAYS - 1).checked_sub(ago).and_then(|i| days.get_mut(i)) {
+            *slot = Some(*state);
+        }
+    }
+    days
+}

@@ -1,0 +1,114 @@
+//! Snapshots: reading them back, pinning them.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{Stream, stream::BoxStream};
+use model::{Artifact, DestinationId, Snapshot, SnapshotId};
+
+use crate::{Engine, EngineError, run::restore::Plain};
+
+/// The plain bytes of an artifact. They count only when the stream has ended without an error:
+/// until then they are not proven.
+pub struct PlainStream {
+    /// What is read.
+    pub artifact: Artifact,
+    /// Where it is read from.
+    pub destination_id: DestinationId,
+    chunks: BoxStream<'static, Result<Bytes, EngineError>>,
+}
+
+impl Stream for PlainStream {
+    type Item = Result<Bytes, EngineError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.as_mut().poll_next(context)
+    }
+}
+
+impl Engine {
+    /// Opens the artifact that `source` gave to `snapshot`, from the destination asked for or
+    /// the first whose copy can be opened.
+    pub async fn read_artifact(
+        &self,
+        snapshot: &Snapshot,
+        source: &str,
+        from: Option<DestinationId>,
+    ) -> Result<PlainStream, EngineError> {
+        let artifact = snapshot
+            .artifacts
+            .iter()
+            .find(|artifact| artifact.source.as_str() == source)
+            .ok_or_else(|| EngineError::not_found("artifact", source))?;
+        let mut refusal = EngineError::Damaged(format!(
+            "snapshot {} has no good copy{}",
+            snapshot.id,
+            if from.is_some() { " at that destination" } else { "" },
+        ));
+        for copy in snapshot.copies.iter().filter(|copy| copy.state.is_restorable()) {
+            if from.is_some_and(|only| only != copy.destination_id) {
+                continue;
+            }
+            match self.open_copy(copy, artifact).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+
+    async fn open_copy(
+        &self,
+        copy: &model::StoredCopy,
+        artifact: &Artifact,
+    ) -> Result<PlainStream, EngineError> {
+        let destination = self.0.catalog.destination(copy.destination_id).await?;
+        let store = self.0.store_for(&destination).await?;
+        let told = |error: &crate::run::restore::ReadError| {
+            EngineError::Damaged(format!("`{}`: {}", destination.name, error.failure().message))
+        };
+        let mut plain = Plain::read(store, copy, artifact).map_err(|error| told(&error))?;
+        // A copy that cannot even begin is passed over for the next one.
+        let first = plain.chunk().await.map_err(|error| told(&error))?;
+        let name = destination.name.clone();
+        let rest = futures::stream::try_unfold(plain, move |mut plain| {
+            let name = name.clone();
+            async move {
+                match plain.chunk().await {
+                    Ok(Some(chunk)) => Ok(Some((chunk, plain))),
+                    Ok(None) => Ok(None),
+                    Err(error) => {
+                        let message = format!("`{name}`: {}", error.failure().message);
+                        Err(EngineError::Damaged(message))
+                    }
+                }
+            }
+        });
+        let chunks: BoxStream<'static, _> = match first {
+            Some(first) => {
+                use futures::StreamExt as _;
+                futures::stream::iter([Ok(first)]).chain(rest).boxed()
+            }
+            None => Box::pin(futures::stream::empty()),
+        };
+        Ok(PlainStream {
+            artifact: artifact.clone(),
+            destination_id: copy.destination_id,
+            chunks,
+        })
+    }
+
+    /// Pins a snapshot, or lets it go. A pinned one is never expired; one whose deletion has
+    /// begun cannot be pinned any more.
+    pub async fn set_pinned(&self, id: SnapshotId, pinned: bool) -> Result<(), EngineError> {
+        Ok(self.0.catalog.set_pinned(id, pinned).await?)
+    }
+
+    /// Says that an anomalous snapshot is as it should be, so that retention goes on.
+    pub async fn accept_anomaly(&self, id: SnapshotId) -> Result<(), EngineError> {
+        Ok(self.0.catalog.set_anomalous(id, false).await?)
+    }
+}

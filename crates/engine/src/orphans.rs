@@ -1,0 +1,68 @@
+//! Partial uploads that nobody will finish: swept by age.
+
+use std::time::Duration;
+
+use model::{Event, EventId, EventKind, Severity};
+use store::Prefix;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Engine, EngineError};
+
+/// How often destinations are swept.
+const EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// Sweeps every destination now and then until `shutdown`.
+pub(crate) async fn sweep_regularly(engine: &Engine, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = engine.sweep_all().await {
+            tracing::warn!(%error, "the destinations cannot be swept; trying again later");
+        }
+    }
+}
+
+impl Engine {
+    /// Sweeps partial uploads older than the configured age at every destination; gives how
+    /// many were removed. Only what bears our marks of an unfinished upload is touched.
+    pub async fn sweep_all(&self) -> Result<usize, EngineError> {
+        let mut count = 0;
+        for destination in self.0.catalog.all_destinations().await? {
+            let store = match self.0.store_for(&destination).await {
+                Ok(store) => store,
+                Err(error) => {
+                    tracing::warn!(%error, destination = %destination.name, "not swept");
+                    continue;
+                }
+            };
+            match store.sweep(&Prefix::root(), self.0.config.orphan_age, self.now().into()).await {
+                Ok(swept) if swept.is_empty() => {}
+                Ok(swept) => {
+                    count += swept.len();
+                    let event = Event {
+                        id: self.new_id(EventId::generate),
+                        at: self.now(),
+                        kind: EventKind::OrphansSwept,
+                        severity: Severity::Info,
+                        app_id: None,
+                        run_id: None,
+                        snapshot_id: None,
+                        destination_id: Some(destination.id),
+                        message: format!(
+                            "{} unfinished uploads were removed from `{}`",
+                            swept.len(),
+                            destination.name
+                        ),
+                    };
+                    self.0.catalog.append_events(&[event]).await?;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, destination = %destination.name, "not swept");
+                }
+            }
+        }
+        Ok(count)
+    }
+}

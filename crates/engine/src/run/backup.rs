@@ -1,0 +1,264 @@
+//! A backup run, top to bottom: sources → sealed streams → destinations → proof → manifests →
+//! one catalog transaction.
+
+use catalog::Enqueued;
+use jiff::{Timestamp, tz::TimeZone};
+use model::{
+    App, Event, EventId, EventKind, Failure, FailureCode, Run, RunId, RunKind, RunState, Severity,
+    Snapshot, SnapshotId, Stage, StoredCopy, Trigger, layout::NameFields,
+};
+
+use super::{
+    Outcome, RunContext,
+    commit::put_manifest,
+    export::{Exported, export},
+    failure,
+    place::Place,
+};
+use crate::anomaly;
+
+/// Makes a snapshot of the run's app.
+pub(crate) async fn backup(context: &RunContext) -> Outcome {
+    let mut places = Vec::new();
+    match make_snapshot(context, &mut places).await {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            undo(context, &mut places, &failure).await;
+            Outcome::failed(failure)
+        }
+    }
+}
+
+async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<Outcome, Failure> {
+    let app = context.app().await?;
+    if !app.enabled && context.run.trigger != Trigger::Manual {
+        return Err(Failure::new(
+            FailureCode::ConfigurationChanged,
+            format!("`{}` was disabled after this run was queued", app.name),
+        ));
+    }
+    *places = Place::open_all(context, &app).await?;
+
+    let mut exports: Vec<Exported> = Vec::with_capacity(app.sources.len());
+    for source in &app.sources {
+        exports.push(export(context, &app, source, places).await?);
+        context.check_lease().await?;
+    }
+
+    let mut snapshot = describe(context, &app, exports);
+    snapshot.anomalous = anomaly::is_anomalous(&context.engine, &snapshot).await?;
+
+    enter(context, Stage::Commit).await?;
+    for place in places.iter_mut().filter(|place| place.is_well()) {
+        context.check_lease().await?;
+        put_manifest(context, &app, &mut snapshot, place).await?;
+    }
+    if snapshot.copies.is_empty() {
+        return Err(first_failure(places));
+    }
+    Ok(conclude(context, &app, snapshot, places))
+}
+
+/// The snapshot as it stands before its manifests are written.
+fn describe(context: &RunContext, app: &App, exports: Vec<Exported>) -> Snapshot {
+    let run = &context.run;
+    Snapshot {
+        id: context.engine.new_id(SnapshotId::generate),
+        app_id: app.id,
+        run_id: run.id,
+        taken_at: taken_at(context),
+        kind: run.snapshot_kind,
+        label: run.label.clone(),
+        git_commit: run.git_commit.clone(),
+        pinned: false,
+        verified_by_source: exports.iter().all(|e| e.verified_by_source),
+        anomalous: false,
+        warnings: exports.iter().flat_map(|e| e.warnings.clone()).collect(),
+        artifacts: exports.into_iter().map(|e| e.artifact).collect(),
+        copies: Vec::new(),
+    }
+}
+
+/// What the catalog is to write: the snapshot, what follows from it, and what to tell.
+fn conclude(context: &RunContext, app: &App, snapshot: Snapshot, places: &[Place]) -> Outcome {
+    let failed: Vec<_> = places.iter().filter(|place| !place.is_well()).collect();
+    let mut outcome = Outcome::succeeded();
+    if !failed.is_empty() {
+        outcome.state = Some(RunState::PartiallyFailed);
+        let mut failure = first_failure(places);
+        failure.message = format!(
+            "{} of {} destinations have no copy: {}",
+            failed.len(),
+            places.len(),
+            failure.message
+        );
+        outcome.failure = Some(failure);
+        // A copy that is missing for a passing reason is brought from one that is there.
+        outcome.follow_ups.extend(
+            failed
+                .iter()
+                .filter(|place| place.failure().is_some_and(|f| f.retryable))
+                .map(|place| super::copy::heal(context, &snapshot, place.destination.id)),
+        );
+    }
+    outcome.follow_ups.push(expire_run(context));
+    if snapshot.anomalous {
+        let message = format!(
+            "the snapshot of `{}` is of {} bytes, far from what the ones before it had; nothing \
+             is expired for this app until a normal one follows or somebody accepts it",
+            app.name,
+            snapshot.size_bytes()
+        );
+        context.journal.warn(&message);
+        outcome.events.push(event(context, EventKind::SizeAnomaly, Severity::Warning, message));
+    }
+    outcome.snapshot = Some(snapshot);
+    outcome
+}
+
+/// The run that applies retention after this one.
+fn expire_run(context: &RunContext) -> Run {
+    let now = context.engine.now();
+    queued(
+        context.engine.new_id(RunId::generate),
+        context.run.app_id,
+        RunKind::Expire,
+        Trigger::Schedule,
+        now,
+    )
+}
+
+/// A run as it enters the queue.
+pub(crate) fn queued(
+    id: RunId,
+    app_id: Option<model::AppId>,
+    kind: RunKind,
+    trigger: Trigger,
+    now: Timestamp,
+) -> Run {
+    Run {
+        id,
+        app_id,
+        kind,
+        trigger,
+        state: RunState::Queued,
+        stage: Stage::Queued,
+        attempt: 1,
+        retry_of: None,
+        fire_at: None,
+        missed_fires: 0,
+        snapshot_id: None,
+        destination_id: None,
+        snapshot_kind: model::SnapshotKind::default(),
+        label: None,
+        git_commit: None,
+        not_before: now,
+        queued_at: now,
+        started_at: None,
+        finished_at: None,
+        bytes_read: 0,
+        bytes_expected: None,
+        cancel_requested: false,
+        lease: None,
+        failure: None,
+    }
+}
+
+fn event(context: &RunContext, kind: EventKind, severity: Severity, message: String) -> Event {
+    Event {
+        id: context.engine.new_id(EventId::generate),
+        at: context.engine.now(),
+        kind,
+        severity,
+        app_id: context.run.app_id,
+        run_id: Some(context.run.id),
+        snapshot_id: None,
+        destination_id: None,
+        message,
+    }
+}
+
+fn first_failure(places: &[Place]) -> Failure {
+    let mut told: Vec<_> = places
+        .iter()
+        .filter_map(|place| {
+            let failure = place.failure()?.clone();
+            let message = format!("{}: {}", place.destination.name, failure.message);
+            Some(Failure { message, ..failure })
+        })
+        .collect();
+    if told.is_empty() {
+        return Failure::new(FailureCode::Internal, "no destination has a copy");
+    }
+    let rest = told.split_off(1);
+    let mut first = told.remove(0);
+    for other in rest {
+        first.message = format!("{}; {}", first.message, other.message);
+        first.retryable |= other.retryable;
+    }
+    first
+}
+
+/// Removes what a failed run has put at its destinations. What cannot be removed now stays
+/// written down and is removed later.
+async fn undo(context: &RunContext, places: &mut [Place], failure: &Failure) {
+    context.journal.error(&failure.message);
+    let lost = context.stop_reason() == Some(super::StopReason::LeaseLost);
+    if lost {
+        return; // Whoever holds the lease now cleans up.
+    }
+    let state = match failure.code {
+        FailureCode::Cancelled => RunState::Cancelled,
+        FailureCode::Interrupted => RunState::Interrupted,
+        _ => RunState::Failed,
+    };
+    let stage = context.journal.stage();
+    for place in places {
+        let _ = place.record_end(context, stage, state).await;
+    }
+    if let Err(error) = crate::takeover::remove_leftovers(&context.engine, context.run.id).await {
+        context.journal.warn(format!("partial objects will be removed later: {error}"));
+    }
+}
+
+async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {
+    context.keep_going()?;
+    context.journal.enter(stage).await.map_err(|error| failure::of_catalog(&error))
+}
+
+/// When the sources were opened: the run's start, one moment for all names and the manifest.
+fn taken_at(context: &RunContext) -> Timestamp {
+    context.run.started_at.unwrap_or(context.run.queued_at)
+}
+
+/// The names of this run's objects at `place`.
+pub(crate) fn names(context: &RunContext, app: &App, place: &Place) -> model::layout::Names {
+    let time_zone = app
+        .schedule
+        .as_ref()
+        .map_or(TimeZone::UTC, |schedule| schedule.time_zone.to_jiff());
+    place.template().names(NameFields {
+        app: app.name.clone(),
+        taken_at: taken_at(context).to_zoned(time_zone),
+        run_id: context.run.id,
+        kind: context.run.snapshot_kind,
+    })
+}
+
+/// The copy that `place` holds once its manifest is there.
+pub(crate) fn stored_copy(context: &RunContext, place: &Place, manifest_key: String) -> StoredCopy {
+    StoredCopy {
+        destination_id: place.destination.id,
+        state: model::CopyState::Good,
+        manifest_key,
+        objects: place.objects.clone(),
+        committed_at: context.engine.now(),
+        verified_at: None,
+        expiring_since: None,
+    }
+}
+
+/// Whether the queue took a run, or had it already.
+pub(crate) fn was_new(enqueued: &Enqueued) -> bool {
+    matches!(enqueued, Enqueued::New)
+}

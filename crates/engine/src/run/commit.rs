@@ -1,0 +1,192 @@
+//! The manifest: written last, so that what lies at a destination without one is no snapshot.
+
+use artifact::{
+    Digest,
+    manifest::{AppRef, Encryption, Manifest, ManifestArtifact, Object},
+};
+use bytes::Bytes;
+use model::{App, Failure, FailureCode, Snapshot, SourceKind, Stage};
+use store::{CreateOptions, Key, Store};
+
+use super::{RunContext, backup, failure, place::Place};
+
+/// How many names are tried for a manifest.
+const MAX_SAME_NAMES: u32 = 50;
+
+/// Writes the manifest of `snapshot` at `place` and adds the copy to the snapshot. A
+/// destination that refuses is noted as failed.
+pub(crate) async fn put_manifest(
+    context: &RunContext,
+    app: &App,
+    snapshot: &mut Snapshot,
+    place: &mut Place,
+) -> Result<(), Failure> {
+    match write(context, app, snapshot, place).await {
+        Ok(key) => {
+            context.journal.info(format!("{}: committed {key}", place.destination.name));
+            place.manifest_key = Some(key.to_string());
+            snapshot.copies.push(backup::stored_copy(context, place, key.to_string()));
+        }
+        Err(failure)
+            if matches!(
+                failure.code,
+                FailureCode::Catalog | FailureCode::Interrupted | FailureCode::Cancelled
+            ) =>
+        {
+            return Err(failure);
+        }
+        Err(failure) => place.fail(context, failure),
+    }
+    place.record(context, Stage::Commit).await
+}
+
+async fn write(
+    context: &RunContext,
+    app: &App,
+    snapshot: &Snapshot,
+    place: &Place,
+) -> Result<Key, Failure> {
+    let store = place.store.clone()?;
+    let names = backup::names(context, app, place);
+    for attempt in 1..=MAX_SAME_NAMES {
+        let key = place.key(&names.manifest(attempt))?;
+        let bytes = Bytes::from(manifest_of(context, app, snapshot, place, &key)?);
+        context.intend(place.destination.id, &key).await?;
+        match put(store.as_ref(), &key, bytes.clone()).await {
+            Ok(()) => return Ok(key),
+            Err(error) if error.is_already_exists() => {
+                context.disown(place.destination.id, &key).await?;
+            }
+            Err(error) => return Err(failure::of_store(&error)),
+        }
+    }
+    Err(Failure::new(
+        FailureCode::DestinationConfig,
+        format!("{MAX_SAME_NAMES} snapshots of the same name are already there"),
+    ))
+}
+
+/// Puts a small object and reads it back.
+pub(crate) async fn put(
+    store: &dyn Store,
+    key: &Key,
+    bytes: Bytes,
+) -> Result<(), store::StoreError> {
+    let mut upload = store.create(key, &CreateOptions::default()).await?;
+    if let Err(error) = upload.write(bytes.clone()).await {
+        let _ = upload.abort().await;
+        return Err(error);
+    }
+    upload.finish().await?;
+    let found = read_small(store, key, bytes.len() as u64 + 1).await?;
+    if found == bytes { Ok(()) } else { Err(store::StoreError::mismatch(key, "reads back differently")) }
+}
+
+/// Reads an object of at most `limit_bytes`.
+pub(crate) async fn read_small(
+    store: &dyn Store,
+    key: &Key,
+    limit_bytes: u64,
+) -> Result<Bytes, store::StoreError> {
+    use futures::TryStreamExt as _;
+    let mut stream = store.read(key, None).await?;
+    let mut all = Vec::new();
+    while let Some(chunk) = stream.try_next().await? {
+        if (all.len() + chunk.len()) as u64 > limit_bytes {
+            return Err(store::StoreError::mismatch(key, "is larger than it should be"));
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all.into())
+}
+
+/// What `place` holds of `snapshot`, with object names relative to the manifest's folder.
+fn manifest_of(
+    context: &RunContext,
+    app: &App,
+    snapshot: &Snapshot,
+    place: &Place,
+    key: &Key,
+) -> Result<Vec<u8>, Failure> {
+    let internal = |what: &dyn std::fmt::Display| {
+        Failure::new(FailureCode::Internal, format!("the manifest cannot be written: {what}"))
+    };
+    let folder = key.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut artifacts = Vec::with_capacity(snapshot.artifacts.len());
+    for artifact in &snapshot.artifacts {
+        let objects: Vec<_> =
+            place.objects.iter().filter(|object| object.source == artifact.source).collect();
+        let first = objects.first().ok_or_else(|| internal(&"an artifact has no object"))?;
+        artifacts.push(ManifestArtifact {
+            source: artifact.source.to_string(),
+            file_name: artifact.file_name.clone(),
+            format: artifact.format.clone(),
+            content_type: artifact.content_type.clone(),
+            plain: digest(artifact.size_bytes, &artifact.sha256).map_err(|e| internal(&e))?,
+            compression: first.compression.parse().map_err(|e| internal(&e))?,
+            encryption: Encryption::None,
+            objects: objects
+                .iter()
+                .map(|object| {
+                    Ok(Object {
+                        key: relative(folder, &object.key).to_owned(),
+                        stored: digest(object.stored_size_bytes, &object.stored_sha256)
+                            .map_err(|e| internal(&e))?,
+                    })
+                })
+                .collect::<Result<_, Failure>>()?,
+        });
+    }
+    let manifest = Manifest {
+        producer: context.engine.0.config.producer.clone(),
+        snapshot_id: snapshot.id.to_string(),
+        run_id: snapshot.run_id.to_string(),
+        app: AppRef { id: app.id.to_string(), name: app.name.to_string() },
+        taken_at: snapshot.taken_at,
+        committed_at: context.engine.now(),
+        kind: snapshot.kind.to_string(),
+        label: snapshot.label.clone(),
+        git_commit: snapshot.git_commit.clone(),
+        verified_by_source: snapshot.verified_by_source,
+        anomalous: snapshot.anomalous,
+        warnings: snapshot.warnings.clone(),
+        artifacts,
+        settings: settings_of(app),
+    };
+    manifest.to_bytes().map_err(|error| internal(&error))
+}
+
+/// The app as it is set up, without its secrets.
+fn settings_of(app: &App) -> serde_json::Value {
+    let sources: Vec<_> = app
+        .sources
+        .iter()
+        .map(|source| match &source.kind {
+            SourceKind::Contract(server) => serde_json::json!({
+                "name": source.name,
+                "kind": "contract",
+                "url": server.url,
+                "export_type": server.export_type,
+                "drive_folder_id": server.drive_folder_id,
+                "accept_unverified": server.accept_unverified,
+                "allow_empty": server.allow_empty,
+            }),
+        })
+        .collect();
+    serde_json::json!({
+        "enabled": app.enabled,
+        "sources": sources,
+        "schedule": app.schedule,
+        "retention": app.retention,
+        "limits": app.limits,
+    })
+}
+
+pub(crate) fn digest(size_bytes: u64, sha256: &str) -> Result<Digest, artifact::ParseSha256Error> {
+    Ok(Digest { size_bytes, sha256: sha256.parse()? })
+}
+
+/// `key` as seen from `folder`. Both are of one template, whose folder part they share.
+fn relative<'a>(folder: &str, key: &'a str) -> &'a str {
+    key.strip_prefix(folder).map_or(key, |rest| rest.trim_start_matches('/'))
+}

@@ -1,0 +1,434 @@
+//! One source's stream, from its first byte to objects proven at the destinations.
+//!
+//! The stream is read once, sealed once on a thread of its own (hashing and compressing are
+//! work for a processor, not for the async threads) and teed to every destination. A slow
+//! destination slows the rest, a failed one is left behind. End of stream is not success: the
+//! source's outcome decides, and only then are objects finished.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use artifact::{
+    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, SealError, Sealed,
+    Sealer,
+};
+use bytes::Bytes;
+use model::{App, Artifact, Failure, FailureCode, Source, Stage, StoredObject};
+use tokio::sync::mpsc;
+
+use super::{RunContext, failure, place::Place, upload::Sending};
+use crate::source::{self, OpenedSource, SourceStream};
+
+/// Chunks that may wait for the sealing thread.
+const WAITING_CHUNKS: usize = 8;
+
+/// What a source gave.
+pub(crate) struct Exported {
+    pub(crate) artifact: Artifact,
+    pub(crate) verified_by_source: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Exports `source` of `app` to every destination that is well.
+pub(crate) async fn export(
+    context: &RunContext,
+    app: &App,
+    source: &Source,
+    places: &mut [Place],
+) -> Result<Exported, Failure> {
+    enter(context, Stage::Export).await?;
+    context.journal.info(format!("asking `{}` for its export", source.name));
+    let mut opened = source::open(context, app, source).await?;
+    let meta = opened.meta().clone();
+    if let Some(expected) = meta.expected_size_bytes {
+        context.journal.expect_bytes(expected);
+    }
+    // The first bytes tell whether compressing pays; and a source that fails at once has then
+    // touched no destination.
+    let head = next(context, &mut opened).await?;
+    let recipe = recipe_for(context, head.as_deref().unwrap_or_default());
+    context.journal.info(format!(
+        "`{}` sends {}{}, stored with compression {}",
+        source.name,
+        meta.file_name,
+        meta.format.as_ref().map(|f| format!(" ({f})")).unwrap_or_default(),
+        recipe.compression,
+    ));
+
+    enter(context, Stage::Store).await?;
+    let mut sending = begin_all(context, app, source, &meta, recipe, places).await?;
+    let sent = send(context, source, &mut opened, head, recipe, &mut sending, places).await;
+    let (sealed, report, verified_by_source) = match sent {
+        Ok(sent) => sent,
+        Err(failure) => {
+            for one in sending.into_iter().flatten() {
+                one.abort().await;
+            }
+            return Err(failure);
+        }
+    };
+    for (one, place) in sending.into_iter().zip(places.iter_mut()) {
+        if let Some(one) = one {
+            finish(context, one, place, source, recipe, &sealed.stored).await?;
+        }
+    }
+    if places.iter().all(|place| !place.is_well()) {
+        return Err(all_failed(places));
+    }
+    for warning in &report.warnings {
+        context.journal.warn(format!("`{}`: {warning}", source.name));
+    }
+    Ok(Exported {
+        artifact: Artifact {
+            source: source.name.clone(),
+            file_name: meta.file_name,
+            format: meta.format,
+            content_type: meta.content_type,
+            size_bytes: sealed.plain.size_bytes,
+            sha256: sealed.plain.sha256.to_string(),
+        },
+        verified_by_source,
+        warnings: report.warnings,
+    })
+}
+
+async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {
+    context.journal.enter(stage).await.map_err(|error| failure::of_catalog(&error))
+}
+
+/// The next chunk that is not empty, unless the run is told to stop.
+async fn next(context: &RunContext, opened: &mut OpenedSource) -> Result<Option<Bytes>, Failure> {
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            failure = context.stopped() => return Err(failure),
+            chunk = opened.chunk() => chunk?,
+        };
+        match chunk {
+            Some(chunk) if chunk.is_empty() => {}
+            Some(chunk) => {
+                context.journal.add_bytes(chunk.len());
+                return Ok(Some(chunk));
+            }
+            None => return Ok(None),
+        }
+    }
+}
+
+/// Sends the whole stream and proves the source's side of it.
+async fn send(
+    context: &RunContext,
+    source: &Source,
+    opened: &mut OpenedSource,
+    head: Option<Bytes>,
+    recipe: Recipe,
+    sending: &mut [Option<Sending>],
+    places: &mut [Place],
+) -> Result<(Sealed, FormatReport, bool), Failure> {
+    let (sealed, report) = pump(context, opened, head, recipe, sending, places).await?;
+    enter(context, Stage::Check).await?;
+    let verified = prove(opened.as_ref(), &sealed, &report, source)?;
+    Ok((sealed, report, verified))
+}
+
+/// Begins one object at every destination that is well.
+async fn begin_all(
+    context: &RunContext,
+    app: &App,
+    source: &Source,
+    meta: &source::SourceMeta,
+    recipe: Recipe,
+    places: &mut [Place],
+) -> Result<Vec<Option<Sending>>, Failure> {
+    let mut all = Vec::with_capacity(places.len());
+    for place in places.iter_mut() {
+        let Ok(store) = place.store.clone() else {
+            all.push(None);
+            continue;
+        };
+        match begin_one(context, app, source, meta, recipe, place, &store).await {
+            Ok(sending) => {
+                context.journal.info(format!("{}: writing {}", place.destination.name, sending.key));
+                all.push(Some(sending));
+            }
+            Err(failure) if failure.code == FailureCode::Catalog => return Err(failure),
+            Err(failure) => {
+                place.fail(context, failure);
+                all.push(None);
+            }
+        }
+        place.record(context, Stage::Store).await?;
+    }
+    if places.iter().all(|place| !place.is_well()) {
+        return Err(all_failed(places));
+    }
+    Ok(all)
+}
+
+/// Begins one object under the first free name. The name is written down first, so that what a
+/// crash leaves behind can be told from what others put there.
+async fn begin_one(
+    context: &RunContext,
+    app: &App,
+    source: &Source,
+    meta: &source::SourceMeta,
+    recipe: Recipe,
+    place: &Place,
+    store: &Arc<dyn store::Store>,
+) -> Result<Sending, Failure> {
+    let names = super::backup::names(context, app, place);
+    for attempt in 1..=MAX_SAME_NAMES {
+        let name = names.object(
+            (app.sources.len() > 1).then_some(source.name.as_str()),
+            &meta.file_name,
+            meta.format.as_deref(),
+            recipe.compression.method().suffix(),
+            attempt,
+        );
+        let key = place.key(&name)?;
+        context.intend(place.destination.id, &key).await?;
+        match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written)).await {
+            Ok(sending) => return Ok(sending),
+            Err(error) if error.is_already_exists() => {
+                context.disown(place.destination.id, &key).await?;
+            }
+            Err(error) => return Err(failure::of_store(&error)),
+        }
+    }
+    Err(Failure::new(
+        FailureCode::DestinationConfig,
+        format!(
+            "{MAX_SAME_NAMES} objects of the same name are already at `{}`: use a name template \
+             with seconds or the run's id",
+            place.destination.name
+        ),
+    ))
+}
+
+/// How many names `NAME`, `NAME_2`, … are tried before giving up.
+const MAX_SAME_NAMES: u32 = 50;
+
+/// Reads the stream to its end through the sealing thread.
+async fn pump(
+    context: &RunContext,
+    opened: &mut OpenedSource,
+    head: Option<Bytes>,
+    recipe: Recipe,
+    sending: &mut [Option<Sending>],
+    places: &mut [Place],
+) -> Result<(Sealed, FormatReport), Failure> {
+    let feeds: Vec<_> =
+        sending.iter_mut().map(|one| one.as_mut().and_then(Sending::feed)).collect();
+    let (plain, chunks) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
+    let meta = opened.meta();
+    let checker = FormatChecker::new(&Hints {
+        format: meta.format.as_deref(),
+        content_type: meta.content_type.as_deref(),
+        file_name: Some(&meta.file_name),
+    });
+    let mut sealing = tokio::task::spawn_blocking(move || seal(recipe, checker, chunks, feeds));
+
+    let fed = tokio::select! {
+        biased;
+        failure = context.stopped() => Err(failure),
+        fed = feed(context, opened, head, plain) => fed,
+    };
+    // Everything is read; what remains is the destinations' pace, still under our stop.
+    let sealed = match fed {
+        Ok(()) => tokio::select! {
+            biased;
+            failure = context.stopped() => Err(failure),
+            sealed = &mut sealing => Ok(sealed),
+        },
+        Err(failure) => Err(failure),
+    };
+    match sealed {
+        Ok(Ok(Ok(done))) => Ok(done),
+        Ok(Ok(Err(SealFailure::Format(error)))) => Err(Failure {
+            retryable: error.is_retryable(),
+            ..Failure::new(FailureCode::SourceFormat, error.to_string())
+        }),
+        Ok(Ok(Err(SealFailure::Seal(error)))) => {
+            Err(Failure::new(FailureCode::Internal, error.to_string()))
+        }
+        Ok(Ok(Err(SealFailure::NobodyListens))) => {
+            for (one, place) in sending.iter_mut().zip(places.iter_mut()) {
+                if let Some(one) = one.take()
+                    && let Err(error) = one.into_upload().await
+                {
+                    place.fail(context, failure::of_store(&error));
+                }
+            }
+            Err(all_failed(places))
+        }
+        Ok(Err(panic)) => Err(Failure::new(
+            FailureCode::Internal,
+            format!("the sealing thread ended by itself: {panic}"),
+        )),
+        Err(failure) => {
+            // The thread may wait for a stuck destination: giving the uploads up ends its sends.
+            for one in sending.iter_mut().filter_map(Option::take) {
+                one.abort().await;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Hands the stream's chunks to the sealing thread.
+async fn feed(
+    context: &RunContext,
+    opened: &mut OpenedSource,
+    head: Option<Bytes>,
+    plain: mpsc::Sender<Bytes>,
+) -> Result<(), Failure> {
+    let mut chunk = head;
+    while let Some(bytes) = chunk {
+        if plain.send(bytes).await.is_err() {
+            return Ok(()); // The sealing thread has ended and says why.
+        }
+        chunk = next(context, opened).await?;
+    }
+    Ok(())
+}
+
+enum SealFailure {
+    Format(FormatError),
+    Seal(SealError),
+    /// Every destination has stopped taking chunks.
+    NobodyListens,
+}
+
+/// The sealing thread: checks, hashes, compresses and tees.
+fn seal(
+    recipe: Recipe,
+    mut checker: FormatChecker,
+    mut chunks: mpsc::Receiver<Bytes>,
+    mut feeds: Vec<Option<mpsc::Sender<Bytes>>>,
+) -> Result<(Sealed, FormatReport), SealFailure> {
+    let mut heard = true;
+    let mut tee = |chunk: Bytes| {
+        for feed in &mut feeds {
+            if let Some(open) = feed
+                && open.blocking_send(chunk.clone()).is_err()
+            {
+                *feed = None; // It failed; `finish` tells why.
+            }
+        }
+        heard = feeds.iter().any(Option::is_some);
+    };
+    let mut sealer = Sealer::new(recipe).map_err(SealFailure::Seal)?;
+    while let Some(chunk) = chunks.blocking_recv() {
+        checker.push(&chunk).map_err(SealFailure::Format)?;
+        sealer.push(chunk, &mut tee).map_err(SealFailure::Seal)?;
+    }
+    let report = checker.finish().map_err(SealFailure::Format)?;
+    let sealed = sealer.finish(&mut tee).map_err(SealFailure::Seal)?;
+    if heard { Ok((sealed, report)) } else { Err(SealFailure::NobodyListens) }
+}
+
+/// Whether what was sealed is what the source declared; gives whether it declared anything.
+fn prove(
+    opened: &dyn SourceStream,
+    sealed: &Sealed,
+    report: &FormatReport,
+    source: &Source,
+) -> Result<bool, Failure> {
+    let outcome = opened.outcome().ok_or_else(|| {
+        Failure::new(
+            FailureCode::Internal,
+            format!("`{}` ended its stream without an outcome", source.name),
+        )
+    })?;
+    let same = outcome.size_bytes == sealed.plain.size_bytes
+        && outcome.sha256.eq_ignore_ascii_case(&sealed.plain.sha256.to_string());
+    if !same {
+        return Err(Failure::new(
+            FailureCode::SourceMismatch,
+            format!(
+                "`{}` sent {} bytes, {} were sealed: they differ, nothing was kept",
+                source.name, outcome.size_bytes, sealed.plain.size_bytes
+            ),
+        ));
+    }
+    if report.is_empty && !opened.allows_empty() {
+        return Err(Failure::new(
+            FailureCode::SourceEmpty,
+            format!(
+                "`{}` exported nothing: check its command, or allow empty exports for this app",
+                source.name
+            ),
+        ));
+    }
+    Ok(outcome.verified_by_source)
+}
+
+/// Makes the object visible and looks at it once more where it lies.
+async fn finish(
+    context: &RunContext,
+    sending: Sending,
+    place: &mut Place,
+    source: &Source,
+    recipe: Recipe,
+    stored: &Digest,
+) -> Result<(), Failure> {
+    context.check_lease().await?;
+    let Ok(store) = place.store.clone() else { return Ok(()) };
+    let key = sending.key.clone();
+    let checked = async {
+        sending.finish().await?;
+        store.stat(&key).await
+    };
+    let result = tokio::select! {
+        biased;
+        failure = context.stopped() => return Err(failure),
+        result = checked => result,
+    };
+    match result {
+        Ok(meta) if meta.size_bytes == stored.size_bytes && meta.agrees_with_sha256(&stored.sha256.to_string()) => {
+            place.objects.push(StoredObject {
+                source: source.name.clone(),
+                key: key.to_string(),
+                stored_size_bytes: stored.size_bytes,
+                stored_sha256: stored.sha256.to_string(),
+                compression: recipe.compression.method().to_string(),
+            });
+        }
+        Ok(meta) => {
+            let removed = store.delete(&key).await.is_ok();
+            let failure = Failure::new(
+                FailureCode::DestinationMismatch,
+                format!(
+                    "{key} has {} bytes there, {} were sent; it was {}",
+                    meta.size_bytes,
+                    stored.size_bytes,
+                    if removed { "removed" } else { "left and will be swept" }
+                ),
+            );
+            place.fail(context, failure);
+        }
+        Err(error) => place.fail(context, failure::of_store(&error)),
+    }
+    place.record(context, Stage::Check).await
+}
+
+/// One failure for all: the first destination's, told for every one.
+fn all_failed(places: &[Place]) -> Failure {
+    let failures: Vec<_> =
+        places.iter().filter_map(|p| p.failure().map(|f| (&p.destination.name, f))).collect();
+    let told: Vec<_> = failures.iter().map(|(name, f)| format!("{name}: {}", f.message)).collect();
+    Failure {
+        code: failures.first().map_or(FailureCode::Internal, |(_, f)| f.code),
+        message: told.join("; "),
+        retryable: failures.iter().any(|(_, f)| f.retryable),
+    }
+}
+
+/// zstd, except for what is compressed already. Its workers are for the machine as a whole: a
+/// run alone may use two, many at once get one thread each and a smaller memory.
+fn recipe_for(context: &RunContext, head: &[u8]) -> Recipe {
+    if artifact::format::is_compressed(head) {
+        return Recipe::new(Compression::None);
+    }
+    let alone = context.engine.0.under_way.load(Ordering::Relaxed) <= 1;
+    Recipe::new(Compression::default()).with_workers(if alone { 2 } else { 0 })
+}

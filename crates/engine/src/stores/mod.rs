@@ -1,0 +1,125 @@
+//! Destinations opened as stores, kept open while they do not change.
+
+mod by_folder;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use model::{Destination, DestinationId, DestinationKind};
+use secrecy::SecretString;
+use store::{RcloneConfig, Store, StoreConfig};
+
+use crate::{EngineConfig, EngineError, Inner, vault::Purpose};
+
+/// Opened stores by destination, with the version that was opened.
+#[derive(Default)]
+pub(crate) struct StoreCache(Mutex<HashMap<DestinationId, (i64, Arc<dyn Store>)>>);
+
+impl Inner {
+    /// The store of `destination`, opened or from the cache.
+    pub(crate) async fn store_for(
+        &self,
+        destination: &Destination,
+    ) -> Result<Arc<dyn Store>, EngineError> {
+        if let Some((version, store)) = self.stores.lock().get(&destination.id)
+            && *version == destination.version
+        {
+            return Ok(Arc::clone(store));
+        }
+        let store = self.open_store(destination).await?;
+        self.stores.lock().insert(destination.id, (destination.version, Arc::clone(&store)));
+        Ok(store)
+    }
+
+    /// The store of `destination`, opened anew.
+    pub(crate) async fn open_store(
+        &self,
+        destination: &Destination,
+    ) -> Result<Arc<dyn Store>, EngineError> {
+        let setting = |key: &str| destination.settings.get(key).cloned();
+        let config = match destination.kind {
+            DestinationKind::Local => self.local(setting("path").unwrap_or_default().as_ref())?,
+            DestinationKind::S3 => self.s3(destination)?,
+            DestinationKind::Rclone => {
+                let remote = setting("remote").or_else(|| self.config.rclone_remote.clone());
+                let remote = remote.ok_or_else(|| {
+                    EngineError::invalid("settings.remote", "name a remote, or set RCLONE_REMOTE")
+                })?;
+                let path = setting("path").unwrap_or_default();
+                if folder_is_drive_id(destination) {
+                    let base = rclone(&self.config, remote, path);
+                    let opened = by_folder::open(move |id| {
+                        StoreConfig::Rclone(RcloneConfig { root_folder_id: id, ..base.clone() })
+                    });
+                    return Ok(opened.await?);
+                }
+                StoreConfig::Rclone(rclone(&self.config, remote, path))
+            }
+        };
+        Ok(store::open(config).await?)
+    }
+}
+
+/// Whether an app's folder at `destination` is a Google Drive folder id, not a path.
+pub(crate) fn folder_is_drive_id(destination: &Destination) -> bool {
+    destination.settings.get("folder_is_drive_id").is_some_and(|value| value == "true")
+}
+
+fn rclone(config: &EngineConfig, remote: String, path: String) -> RcloneConfig {
+    RcloneConfig {
+        program: config.rclone_program.clone(),
+        config_file: config.rclone_config.clone(),
+        remote,
+        path,
+        root_folder_id: None,
+    }
+}
+
+impl StoreCache {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DestinationId, (i64, Arc<dyn Store>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn local(&self, path: &Path) -> Result<StoreConfig, EngineError> {
+        let refuse = |message: String| Err(EngineError::invalid("settings.path", message));
+        if !path.is_absolute() || path.components().any(|part| part.as_os_str() == "..") {
+            return refuse("give the folder's absolute path, without `..`".to_owned());
+        }
+        let roots = &self.config.local_roots;
+        if !roots.is_empty() && !roots.iter().any(|root| path.starts_with(root)) {
+            let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+            return refuse(format!("local destinations must lie in {}", roots.join(" or ")));
+        }
+        Ok(StoreConfig::Local(store::LocalConfig { root: path.to_owned() }))
+    }
+
+    fn s3(&self, destination: &Destination) -> Result<StoreConfig, EngineError> {
+        let setting = |key: &str| destination.settings.get(key).cloned();
+        Ok(StoreConfig::S3(store::S3Config {
+            bucket: setting("bucket").unwrap_or_default(),
+            region: setting("region"),
+            endpoint: setting("endpoint"),
+            prefix: setting("prefix"),
+            path_style: setting("path_style").is_none_or(|value| value == "true"),
+            storage_class: setting("storage_class"),
+            ca_file: setting("ca_file").map(Into::into),
+            access_key_id: self.secret(destination, "access_key_id")?,
+            secret_access_key: self.secret(destination, "secret_access_key")?,
+            session_token: self.secret(destination, "session_token")?,
+        }))
+    }
+
+    fn secret(
+        &self,
+        destination: &Destination,
+        key: &str,
+    ) -> Result<Option<SecretString>, EngineError> {
+        let sealed = destination.secrets.get(key);
+        Ok(sealed.map(|s| self.vault.open(Purpose::DestinationSecret, s)).transpose()?)
+    }
+}
