@@ -1,1 +1,27 @@
-//! The SQL index of everything the orchestrator knows.
+//! The SQL index of everything the orchestrator knows, on SQLite or PostgreSQL.
+//!
+//! It decides nothing. It guards: names are unique, a run changes state only as it may, and
+//! whoever lost a run's lease can write nothing more for it. Each noun is a row whose `doc`
+//! column holds it as JSON, beside the columns that are searched.
+
+mod apps;
+mod connection;
+mod destinations;
+mod error;
+mod events;
+mod objects;
+mod plans;
+mod runs;
+mod schedules;
+mod schema;
+mod settings;
+mod snapshots;
+mod sql;
+
+pub use connection::{Backend, Catalog};
+pub use error::CatalogError;
+pub use events::EventQuery;
+pub use objects::Leftover;
+pub use plans::PlanRecord;
+pub use runs::{CancelOutcome, Ending, Enqueued, Heartbeat, Progress, RunQuery};
+pub use snapshots::CopyUpdate;

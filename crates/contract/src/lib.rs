@@ -1,1 +1,20 @@
-//! Backup contract v1: wire types, client and conformance checker.
+//! Backup contract v1: wire types, headers and client.
+//!
+//! `docs/contract.md` is the contract for people who implement it.
+
+pub mod header;
+pub mod wire;
+
+mod artifact;
+mod client;
+mod connect;
+mod error;
+mod job;
+mod net;
+
+pub use artifact::{ArtifactMeta, ArtifactStream, Declared, SourceOutcome};
+pub use client::{ContractClient, Limits};
+pub use error::ContractError;
+pub use job::Download;
+pub use net::{AddressRefused, NetPolicy};
+pub use wire::{Capabilities, ExportRequest, JobAccepted, JobState, JobStatus, Prefer, Problem};

@@ -1,0 +1,143 @@
+//! Opening, migrating, and the one writer at a time that SQLite wants.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, TransactionTrait,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{CatalogError, schema, sql};
+
+/// Which database a catalog is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// A file of this process alone.
+    Sqlite,
+    /// Shared by several orchestrators.
+    Postgres,
+}
+
+/// The index. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub(crate) db: DatabaseConnection,
+    /// SQLite has one writer at a time: waiting here is fair and never times out.
+    writing: Arc<Mutex<()>>,
+}
+
+/// A transaction, and the right to write while it lasts.
+pub(crate) struct Write<'a> {
+    pub(crate) tx: DatabaseTransaction,
+    _turn: Option<MutexGuard<'a, ()>>,
+}
+
+impl Write<'_> {
+    pub(crate) async fn commit(self) -> Result<(), CatalogError> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+impl Catalog {
+    /// Opens `url` (`sqlite:///path?mode=rwc` or `postgres://…`) and brings it to the newest
+    /// schema. A SQLite file that is changed is copied first.
+    pub async fn open(url: &SecretString, max_connections: u32) -> Result<Self, CatalogError> {
+        let text = url.expose_secret();
+        let is_sqlite = text.starts_with("sqlite:");
+        let mut options = ConnectOptions::new(text);
+        options
+            .max_connections(max_connections)
+            .connect_timeout(Duration::from_secs(10))
+            .acquire_timeout(Duration::from_secs(10))
+            .sqlx_logging(false);
+        if is_sqlite {
+            options.map_sqlx_sqlite_opts(|sqlite| {
+                sqlite
+                    .foreign_keys(true)
+                    .pragma("journal_mode", "WAL")
+                    .pragma("synchronous", "FULL")
+                    .pragma("busy_timeout", "10000")
+            });
+        }
+        let db = Database::connect(options).await.map_err(|error| {
+            // What the driver says may hold the whole URL, and so the password.
+            let said = error.to_string().replace(text, "…");
+            match CatalogError::from(error) {
+                CatalogError::Corrupt(_) => CatalogError::Corrupt(said),
+                _ => CatalogError::Unavailable(said),
+            }
+        })?;
+        let catalog = Self { db, writing: Arc::default() };
+        catalog.migrate(sqlite_path(text)).await?;
+        Ok(catalog)
+    }
+
+    /// Which database it is on.
+    pub fn backend(&self) -> Backend {
+        match self.db.get_database_backend() {
+            DbBackend::Postgres => Backend::Postgres,
+            _ => Backend::Sqlite,
+        }
+    }
+
+    /// Whether it answers.
+    pub async fn ping(&self) -> Result<(), CatalogError> {
+        Ok(self.db.ping().await?)
+    }
+
+    /// Begins a transaction that writes.
+    pub(crate) async fn write(&self) -> Result<Write<'_>, CatalogError> {
+        let turn = match self.backend() {
+            Backend::Sqlite => Some(self.writing.lock().await),
+            Backend::Postgres => None,
+        };
+        Ok(Write { tx: self.db.begin().await?, _turn: turn })
+    }
+
+    async fn migrate(&self, file: Option<&Path>) -> Result<(), CatalogError> {
+        let write = self.write().await?;
+        if self.backend() == Backend::Postgres {
+            // Several orchestrators may start at once.
+            sql::execute(&write.tx, "SELECT pg_advisory_xact_lock(5550)", vec![]).await?;
+        }
+        let create = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)";
+        sql::execute(&write.tx, create, vec![]).await?;
+        let found =
+            sql::row(&write.tx, "SELECT MAX(version) AS v FROM schema_version", vec![]).await?;
+        let found: i64 = match found {
+            Some(row) => row.try_get::<Option<i64>>("", "v")?.unwrap_or(0),
+            None => 0,
+        };
+        let known = schema::VERSIONS.len() as i64;
+        if found > known {
+            return Err(CatalogError::Newer { found, known });
+        }
+        if found == known {
+            return write.commit().await;
+        }
+        if let Some(file) = file.filter(|_| found > 0) {
+            let copy = file.with_extension(format!("before-v{known}"));
+            std::fs::copy(file, &copy).map_err(|error| {
+                CatalogError::Unavailable(format!("{}: {error}", copy.display()))
+            })?;
+        }
+        for (number, statements) in (1_i64..).zip(schema::VERSIONS) {
+            if number <= found {
+                continue;
+            }
+            for statement in *statements {
+                sql::execute(&write.tx, statement, vec![]).await?;
+            }
+            let insert = "INSERT INTO schema_version (version) VALUES ($1)";
+            sql::execute(&write.tx, insert, vec![number.into()]).await?;
+        }
+        write.commit().await
+    }
+}
+
+fn sqlite_path(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?.split('?').next()?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
+}

@@ -1,0 +1,117 @@
+//! Looking at runs.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use model::{AppId, Run, RunId, RunKind, RunState};
+use sea_orm::Value;
+
+use super::{COLUMNS, read};
+use crate::{
+    Catalog, CatalogError,
+    sql::{count, list, micros, moment, row, rows},
+};
+
+/// Which runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunQuery {
+    /// Of this app only.
+    pub app_id: Option<AppId>,
+    /// How many to leave out, from the newest.
+    pub offset: u64,
+    /// How many; at most 500.
+    pub limit: u64,
+}
+
+const ENDED: &str = "state NOT IN ('queued', 'running')";
+
+impl Catalog {
+    /// A run.
+    pub async fn run(&self, id: RunId) -> Result<Run, CatalogError> {
+        let select = format!("SELECT {COLUMNS} FROM run WHERE id = $1");
+        let found = row(&self.db, &select, vec![id.to_string().into()]).await?;
+        read(&found.ok_or_else(|| CatalogError::not_found("run", id))?)
+    }
+
+    /// Runs, newest first.
+    pub async fn runs(&self, query: RunQuery) -> Result<Vec<Run>, CatalogError> {
+        let mut values: Vec<Value> =
+            vec![count(query.limit.clamp(1, 500)).into(), count(query.offset).into()];
+        let only = query.app_id.map_or("", |app| {
+            values.push(app.to_string().into());
+            "WHERE app_id = $3"
+        });
+        let select = format!(
+            "SELECT {COLUMNS} FROM run {only} ORDER BY queued_at DESC, id DESC LIMIT $1 OFFSET $2"
+        );
+        rows(&self.db, &select, values).await?.iter().map(read).collect()
+    }
+
+    /// Runs that wait or are under way.
+    pub async fn active_runs(&self) -> Result<Vec<Run>, CatalogError> {
+        let select = format!(
+            "SELECT {COLUMNS} FROM run WHERE state IN ('queued', 'running') ORDER BY queued_at LIMIT 5000"
+        );
+        rows(&self.db, &select, vec![]).await?.iter().map(read).collect()
+    }
+
+    /// The last run of `kind` that ended, of one app.
+    pub async fn last_ended_run(
+        &self,
+        app: AppId,
+        kind: RunKind,
+    ) -> Result<Option<Run>, CatalogError> {
+        let select = format!(
+            "SELECT {COLUMNS} FROM run WHERE app_id = $1 AND kind = $2 AND {ENDED} ORDER BY queued_at DESC, id DESC LIMIT 1"
+        );
+        let values = vec![app.to_string().into(), kind.to_string().into()];
+        row(&self.db, &select, values).await?.map(|found| read(&found)).transpose()
+    }
+
+    /// The last ended backup run of each of `apps`.
+    pub async fn last_runs(&self, apps: &[AppId]) -> Result<HashMap<AppId, Run>, CatalogError> {
+        let mut last = HashMap::with_capacity(apps.len());
+        for some in apps.chunks(500) {
+            let values: Vec<Value> = some.iter().map(|id| id.to_string().into()).collect();
+            let select = format!(
+                "SELECT {COLUMNS} FROM run WHERE id IN (SELECT MAX(id) FROM run WHERE kind = 'backup' AND {ENDED} AND app_id IN ({}) GROUP BY app_id)",
+                list(1, some.len())
+            );
+            for found in rows(&self.db, &select, values).await? {
+                let run = read(&found)?;
+                if let Some(app) = run.app_id {
+                    last.insert(app, run);
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// When backup runs ended since `since`, and how, app by app, oldest first.
+    pub async fn run_ends(
+        &self,
+        apps: &[AppId],
+        since: Timestamp,
+    ) -> Result<HashMap<AppId, Vec<(Timestamp, RunState)>>, CatalogError> {
+        let mut ends: HashMap<AppId, Vec<(Timestamp, RunState)>> = HashMap::new();
+        for some in apps.chunks(500) {
+            let mut values: Vec<Value> = vec![micros(since).into()];
+            values.extend(some.iter().map(|id| Value::from(id.to_string())));
+            let select = format!(
+                "SELECT app_id, finished_at, state FROM run WHERE kind = 'backup' AND finished_at >= $1 AND app_id IN ({}) ORDER BY finished_at",
+                list(2, some.len())
+            );
+            for found in rows(&self.db, &select, values).await? {
+                let app: String = found.try_get("", "app_id")?;
+                let state: String = found.try_get("", "state")?;
+                let corrupt = |text: String| CatalogError::Corrupt(text);
+                let app =
+                    app.parse().map_err(|e: model::id::ParseIdError| corrupt(e.to_string()))?;
+                let state = state.parse().map_err(|e: strum::ParseError| corrupt(e.to_string()))?;
+                let at = moment(found.try_get("", "finished_at")?)?;
+                ends.entry(app).or_default().push((at, state));
+            }
+        }
+        Ok(ends)
+    }
+}

@@ -1,0 +1,74 @@
+//! Which fires were served.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use model::{AppId, Event, Run};
+use sea_orm::ConnectionTrait;
+
+use crate::{
+    Catalog, CatalogError, Enqueued,
+    runs::insert_run,
+    sql::{execute, micros, moment, rows},
+};
+
+impl Catalog {
+    /// The last fire served, app by app.
+    pub async fn last_fires(&self) -> Result<HashMap<AppId, Timestamp>, CatalogError> {
+        let found = rows(&self.db, "SELECT app_id, at FROM last_fire", vec![]).await?;
+        found
+            .iter()
+            .map(|row| {
+                let id: String = row.try_get("", "app_id")?;
+                let id = id
+                    .parse()
+                    .map_err(|e: model::id::ParseIdError| CatalogError::Corrupt(e.to_string()))?;
+                Ok((id, moment(row.try_get("", "at")?)?))
+            })
+            .collect()
+    }
+
+    /// Says that everything up to `at` is served.
+    pub async fn set_last_fire(&self, app: AppId, at: Timestamp) -> Result<(), CatalogError> {
+        let write = self.write().await?;
+        upsert(&write.tx, app, at).await?;
+        write.commit().await
+    }
+
+    /// Queues the run of a fire, once however many ask for it, and says that it is served.
+    pub async fn enqueue_fire(
+        &self,
+        run: &Run,
+        fire_at: Timestamp,
+        events: &[Event],
+    ) -> Result<Enqueued, CatalogError> {
+        let write = self.write().await?;
+        let enqueued = insert_run(&write.tx, run).await?;
+        if let Some(app) = run.app_id {
+            upsert(&write.tx, app, fire_at).await?;
+        }
+        if matches!(enqueued, Enqueued::New) {
+            crate::events::insert(&write.tx, events).await?;
+        }
+        write.commit().await?;
+        Ok(enqueued)
+    }
+
+    /// Says that fires up to `fire_at` passed and are not made up for.
+    pub async fn skip_fires(
+        &self,
+        app: AppId,
+        fire_at: Timestamp,
+        events: &[Event],
+    ) -> Result<(), CatalogError> {
+        let write = self.write().await?;
+        upsert(&write.tx, app, fire_at).await?;
+        crate::events::insert(&write.tx, events).await?;
+        write.commit().await
+    }
+}
+
+async fn upsert<C: ConnectionTrait>(on: &C, app: AppId, at: Timestamp) -> Result<(), CatalogError> {
+    let sql = "INSERT INTO last_fire (app_id, at) VALUES ($1, $2) ON CONFLICT (app_id) DO UPDATE SET at = excluded.at";
+    execute(on, sql, vec![app.to_string().into(), micros(at).into()]).await.map(drop)
+}

@@ -1,0 +1,33 @@
+//! The tables, version by version.
+//!
+//! One text for both databases. Moments are microseconds since 1970, identifiers and words are
+//! text, documents are JSON text.
+
+/// Versions in order; a catalog remembers how many of them it has.
+pub(crate) const VERSIONS: &[&[&str]] = &[&[
+    "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX app_name ON app (name_key) WHERE removed_at IS NULL",
+    "CREATE TABLE destination (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX destination_name ON destination (name_key) WHERE removed_at IS NULL",
+    "CREATE TABLE last_fire (app_id TEXT PRIMARY KEY, at BIGINT NOT NULL)",
+    "CREATE TABLE run (id TEXT PRIMARY KEY, app_id TEXT, kind TEXT NOT NULL, state TEXT NOT NULL, attempt BIGINT NOT NULL, fire_at BIGINT, snapshot_id TEXT, not_before BIGINT NOT NULL, queued_at BIGINT NOT NULL, finished_at BIGINT, cancel_requested BIGINT NOT NULL, lease_owner TEXT, lease_token BIGINT NOT NULL, lease_expires_at BIGINT, stage TEXT NOT NULL, bytes_read BIGINT NOT NULL, bytes_expected BIGINT, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX run_fire ON run (app_id, fire_at) WHERE fire_at IS NOT NULL AND attempt = 1",
+    "CREATE UNIQUE INDEX run_one_at_a_time ON run (app_id) WHERE state = 'running'",
+    "CREATE INDEX run_queue ON run (not_before) WHERE state = 'queued'",
+    "CREATE INDEX run_of_app ON run (app_id, kind, queued_at)",
+    "CREATE INDEX run_recent ON run (queued_at)",
+    "CREATE TABLE run_outcome (run_id TEXT NOT NULL, destination_id TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (run_id, destination_id))",
+    "CREATE TABLE run_stage (run_id TEXT NOT NULL, stage TEXT NOT NULL, started_at BIGINT NOT NULL, finished_at BIGINT, PRIMARY KEY (run_id, stage, started_at))",
+    "CREATE TABLE run_log (run_id TEXT NOT NULL, seq BIGINT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (run_id, seq))",
+    "CREATE TABLE begun_object (run_id TEXT NOT NULL, destination_id TEXT NOT NULL, object_key TEXT NOT NULL, PRIMARY KEY (run_id, destination_id, object_key))",
+    "CREATE TABLE snapshot (id TEXT PRIMARY KEY, app_id TEXT NOT NULL, taken_at BIGINT NOT NULL, pinned BIGINT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE INDEX snapshot_of_app ON snapshot (app_id, taken_at)",
+    "CREATE TABLE snapshot_copy (snapshot_id TEXT NOT NULL, destination_id TEXT NOT NULL, app_id TEXT NOT NULL, state TEXT NOT NULL, stored_bytes BIGINT NOT NULL, expiring_since BIGINT, doc TEXT NOT NULL, PRIMARY KEY (snapshot_id, destination_id))",
+    "CREATE INDEX snapshot_copy_at ON snapshot_copy (destination_id, state)",
+    "CREATE INDEX snapshot_copy_of_app ON snapshot_copy (app_id, state)",
+    "CREATE TABLE retention_plan (id TEXT PRIMARY KEY, app_id TEXT NOT NULL, destination_id TEXT NOT NULL, run_id TEXT, at BIGINT NOT NULL, plan TEXT NOT NULL, finished_at BIGINT, outcome TEXT)",
+    "CREATE INDEX retention_plan_of_app ON retention_plan (app_id, at)",
+    "CREATE TABLE event (id TEXT PRIMARY KEY, at BIGINT NOT NULL, app_id TEXT, kind TEXT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE INDEX event_at ON event (at)",
+    "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+]];

@@ -1,0 +1,65 @@
+//! Statements and rows, the same for both databases.
+
+use jiff::Timestamp;
+use sea_orm::{ConnectionTrait, DbBackend, ExecResult, QueryResult, Statement, Value};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::CatalogError;
+
+/// A moment as it is stored.
+pub(crate) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+/// A stored moment.
+pub(crate) fn moment(micros: i64) -> Result<Timestamp, CatalogError> {
+    Timestamp::from_microsecond(micros).map_err(|error| CatalogError::Corrupt(error.to_string()))
+}
+
+/// An unsigned count as it is stored; none comes near the end of the signed ones.
+pub(crate) fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn json<T: Serialize>(doc: &T) -> Result<String, CatalogError> {
+    Ok(serde_json::to_string(doc)?)
+}
+
+pub(crate) fn doc<T: DeserializeOwned>(row: &QueryResult) -> Result<T, CatalogError> {
+    let text: String = row.try_get("", "doc")?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Placeholders are written `$1`, which both databases read.
+fn statement(backend: DbBackend, sql: &str, values: Vec<Value>) -> Statement {
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+pub(crate) async fn execute<C: ConnectionTrait>(
+    on: &C,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<ExecResult, CatalogError> {
+    Ok(on.execute_raw(statement(on.get_database_backend(), sql, values)).await?)
+}
+
+pub(crate) async fn rows<C: ConnectionTrait>(
+    on: &C,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<QueryResult>, CatalogError> {
+    Ok(on.query_all_raw(statement(on.get_database_backend(), sql, values)).await?)
+}
+
+pub(crate) async fn row<C: ConnectionTrait>(
+    on: &C,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Option<QueryResult>, CatalogError> {
+    Ok(on.query_one_raw(statement(on.get_database_backend(), sql, values)).await?)
+}
+
+/// `$from, $from+1, …` for a list of `len` values.
+pub(crate) fn list(from: usize, len: usize) -> String {
+    (from..from + len).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}

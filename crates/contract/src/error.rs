@@ -1,0 +1,120 @@
+//! What can go wrong with a server of the contract.
+
+use crate::{AddressRefused, header::BadHeader};
+
+/// A server of the contract did not do what it should. Messages name what failed and what to
+/// do; never the token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContractError {
+    /// The address is not one an app may have.
+    #[error("{url} is refused: {source}")]
+    Refused {
+        /// What was to be connected to.
+        url: String,
+        /// Why not.
+        source: AddressRefused,
+    },
+    /// No connection, or it broke before an answer.
+    #[error("{url} cannot be reached: {reason}; check that it runs and is on `backups_net`")]
+    Unreachable {
+        /// What was to be connected to.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// 401.
+    #[error("{url} answered 401: the token does not match; paste the one the app expects")]
+    Unauthorized {
+        /// Who answered.
+        url: String,
+    },
+    /// 409, 429 or 503.
+    #[error("{url} is busy ({status}); it is tried again later")]
+    Busy {
+        /// Who answered.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// When to ask again, in seconds.
+        retry_after_secs: Option<u64>,
+    },
+    /// Any other status that is not a success.
+    #[error("{url} answered {status}{}", .detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    Status {
+        /// Who answered.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// What it said.
+        detail: Option<String>,
+    },
+    /// An answer outside the contract.
+    #[error("{url} does not keep to the contract: {reason}")]
+    Protocol {
+        /// Who answered.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The stream ended before its end.
+    #[error("the export was cut after {received_bytes} bytes: {reason}")]
+    Truncated {
+        /// Bytes that came.
+        received_bytes: u64,
+        /// What happened.
+        reason: String,
+    },
+    /// Size or checksum differ from what was declared.
+    #[error("the export is not what the app declared: {0}; nothing was kept")]
+    Mismatch(String),
+    /// Larger than allowed.
+    #[error("the export is larger than the {limit_bytes} bytes allowed (BACKUP_MAX_SIZE_MB)")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// A deadline passed.
+    #[error("{what} took more than {limit_secs} s")]
+    Timeout {
+        /// What took too long.
+        what: String,
+        /// The limit.
+        limit_secs: u64,
+    },
+    /// The app's job failed.
+    #[error("the app's export failed: {0}")]
+    JobFailed(String),
+    /// The client was told to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl ContractError {
+    /// Whether the same call may succeed later without a change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Busy { .. }
+            | Self::Truncated { .. }
+            | Self::Mismatch(_)
+            | Self::Timeout { .. }
+            | Self::JobFailed(_) => true,
+            Self::Status { status, .. } => *status >= 500,
+            Self::Refused { .. }
+            | Self::Unauthorized { .. }
+            | Self::Protocol { .. }
+            | Self::TooLarge { .. }
+            | Self::Cancelled => false,
+        }
+    }
+
+    /// Whether there was no connection at all.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Refused { .. } | Self::Timeout { .. })
+    }
+
+    pub(crate) fn header(url: &str, error: &BadHeader) -> Self {
+        Self::Protocol { url: url.to_owned(), reason: error.to_string() }
+    }
+}

@@ -1,0 +1,258 @@
+//! Exports that take long: watched, downloaded, and downloaded on where a download is cut.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    ArtifactMeta, ArtifactStream, ContractClient, ContractError, Declared, JobAccepted, JobState,
+    JobStatus, SourceOutcome, connect::within,
+};
+
+/// Failed looks at a job, one after the other, before it is given up.
+const MAX_FAILED_POLLS: u32 = 5;
+/// Cut downloads without a new byte between them before it is given up.
+const MAX_CUTS: u32 = 5;
+/// Longest wait for the answer to a look, a cancel or a range.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// An artifact on its way, directly or from a job. What [`ArtifactStream`] promises holds here.
+pub struct Download {
+    meta: ArtifactMeta,
+    stream: Option<ArtifactStream>,
+    resume: Option<Resume>,
+    outcome: Option<SourceOutcome>,
+}
+
+/// What a cut download is gone on with.
+struct Resume {
+    client: ContractClient,
+    url: Url,
+    declared: Declared,
+    deadline: Instant,
+    received: u64,
+    hash: ring::digest::Context,
+    cuts: u32,
+}
+
+impl Download {
+    pub(crate) fn direct(stream: ArtifactStream) -> Self {
+        Self { meta: stream.meta().clone(), stream: Some(stream), resume: None, outcome: None }
+    }
+
+    /// What was told before the first byte.
+    pub fn meta(&self) -> &ArtifactMeta {
+        &self.meta
+    }
+
+    /// How it ended; known only after [`Self::chunk`] has given `Ok(None)`.
+    pub fn outcome(&self) -> Option<&SourceOutcome> {
+        self.outcome.as_ref()
+    }
+
+    /// The next bytes; `None` once the end has come and everything declared has held.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ContractError> {
+        loop {
+            let Some(stream) = &mut self.stream else {
+                match &mut self.resume {
+                    Some(resume) => {
+                        self.stream = resume.go_on().await?;
+                        if self.stream.is_some() {
+                            continue;
+                        }
+                        self.outcome = Some(resume.conclude()?);
+                        return Ok(None);
+                    }
+                    None => return Ok(None),
+                }
+            };
+            match (stream.chunk().await, &mut self.resume) {
+                (Ok(Some(bytes)), resume) => {
+                    if let Some(resume) = resume {
+                        resume.take(&bytes)?;
+                    }
+                    return Ok(Some(bytes));
+                }
+                (Ok(None), None) => {
+                    self.outcome = stream.outcome().cloned();
+                    self.stream = None;
+                    return Ok(None);
+                }
+                (Ok(None), Some(resume)) => {
+                    self.stream = None;
+                    self.outcome = Some(resume.conclude()?);
+                    return Ok(None);
+                }
+                (Err(error), Some(resume)) if error.is_retryable() => {
+                    if !resume.may_go_on() {
+                        return Err(error);
+                    }
+                    self.stream = None;
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Resume {
+    fn take(&mut self, bytes: &Bytes) -> Result<(), ContractError> {
+        self.received += bytes.len() as u64;
+        self.cuts = 0;
+        self.hash.update(bytes);
+        if self.received > self.declared.size_bytes {
+            return Err(ContractError::Mismatch("more bytes came than X-Size tells".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn may_go_on(&mut self) -> bool {
+        self.cuts += 1;
+        self.cuts <= MAX_CUTS && Instant::now() < self.deadline
+    }
+
+    /// Asks for the rest; `None` where nothing is left.
+    async fn go_on(&mut self) -> Result<Option<ArtifactStream>, ContractError> {
+        if self.received == self.declared.size_bytes {
+            return Ok(None);
+        }
+        tokio::time::sleep(Duration::from_millis(200) * self.cuts).await;
+        let range = [(header::RANGE, format!("bytes={}-", self.received))];
+        let client = &self.client;
+        let answer = client.authorized(&self.url, Method::GET, None, &range, ANSWER).await?;
+        let answer = client.expect(&self.url, answer, &[StatusCode::PARTIAL_CONTENT]).await?;
+        let wanted = format!(
+            "bytes {}-{}/{}",
+            self.received,
+            self.declared.size_bytes - 1,
+            self.declared.size_bytes
+        );
+        let told = answer.response.headers().get(header::CONTENT_RANGE);
+        if told.and_then(|value| value.to_str().ok()) != Some(wanted.as_str()) {
+            return Err(client.protocol(&self.url, "it sent another range than asked".to_owned()));
+        }
+        // Size and checksum of the whole do not fit the part: the whole is proven at its end.
+        let mut pace = client.pace(self.deadline);
+        pace.accept_unverified = true;
+        let mut answer = answer;
+        for name in [crate::header::SIZE, crate::header::CHECKSUM] {
+            answer.response.headers_mut().remove(name);
+        }
+        ArtifactStream::begin(self.url.as_str(), answer, pace).map(Some)
+    }
+
+    fn conclude(&self) -> Result<SourceOutcome, ContractError> {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.hash.clone().finish().as_ref());
+        if self.received != self.declared.size_bytes {
+            return Err(ContractError::Truncated {
+                received_bytes: self.received,
+                reason: format!("X-Size is {}", self.declared.size_bytes),
+            });
+        }
+        if sha256 != self.declared.sha256 {
+            return Err(ContractError::Mismatch("its SHA-256 differs".to_owned()));
+        }
+        Ok(SourceOutcome {
+            size_bytes: self.received,
+            sha256: hex::encode(sha256),
+            verified_by_source: true,
+        })
+    }
+}
+
+impl ContractClient {
+    /// Watches a job to its end and opens its artifact.
+    pub(crate) async fn follow(
+        &self,
+        job: &JobAccepted,
+        first_wait: Option<Duration>,
+        deadline: Instant,
+        cancel: CancellationToken,
+    ) -> Result<Download, ContractError> {
+        let status_url = self.given(&job.status_url)?;
+        let download = self.given(&job.download)?;
+        let watched = tokio::select! {
+            () = cancel.cancelled() => Err(ContractError::Cancelled),
+            watched = self.watch(&status_url, first_wait, deadline) => watched,
+        };
+        if let Err(error) = watched {
+            // Whether or not it hears: an abandoned job expires by itself.
+            let gone = self.authorized(&status_url, Method::DELETE, None, &[], ANSWER);
+            let _ = tokio::time::timeout(ANSWER, gone).await;
+            return Err(error);
+        }
+        let answer = self.authorized(&download, Method::GET, None, &[], ANSWER).await?;
+        let answer = self.expect(&download, answer, &[StatusCode::OK]).await?;
+        let stream = ArtifactStream::begin(download.as_str(), answer, self.pace(deadline))?;
+        let meta = stream.meta().clone();
+        let resume = meta.declared.map(|declared| Resume {
+            client: self.clone(),
+            url: download,
+            declared,
+            deadline,
+            received: 0,
+            hash: ring::digest::Context::new(&ring::digest::SHA256),
+            cuts: 0,
+        });
+        Ok(Download { meta, stream: Some(stream), resume, outcome: None })
+    }
+
+    async fn watch(
+        &self,
+        url: &Url,
+        first_wait: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<(), ContractError> {
+        let (shortest, longest) = self.limits.poll;
+        let mut wait = first_wait.unwrap_or(shortest).clamp(shortest, longest);
+        let mut failed = 0;
+        let what = || format!("the job of {url}");
+        let left = deadline.saturating_duration_since(Instant::now());
+        within(left, what, async {
+            loop {
+                tokio::time::sleep(wait).await;
+                match self.look(url).await {
+                    Ok((status, asked)) => {
+                        failed = 0;
+                        wait = asked.unwrap_or(shortest).clamp(shortest, longest);
+                        let message = || {
+                            let text = status.message.clone().unwrap_or_default();
+                            text.chars().filter(|c| !c.is_control()).take(1_000).collect()
+                        };
+                        match status.state {
+                            JobState::Succeeded => return Ok(()),
+                            JobState::Failed => return Err(ContractError::JobFailed(message())),
+                            JobState::Cancelled => {
+                                let told = "the app cancelled it".to_owned();
+                                return Err(ContractError::JobFailed(told));
+                            }
+                            JobState::Queued | JobState::Running => {}
+                        }
+                    }
+                    Err(error) => {
+                        failed += 1;
+                        if failed >= MAX_FAILED_POLLS
+                            || !(error.is_retryable()
+                                || matches!(error, ContractError::Unauthorized { .. }))
+                        {
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    async fn look(&self, url: &Url) -> Result<(JobStatus, Option<Duration>), ContractError> {
+        let answer = self.authorized(url, Method::GET, None, &[], ANSWER).await?;
+        let answer = self.expect(url, answer, &[StatusCode::OK]).await?;
+        let wait = crate::client::retry_after(&answer);
+        Ok((self.json(url, answer).await?, wait))
+    }
+}

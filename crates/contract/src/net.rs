@@ -1,0 +1,164 @@
+//! Which addresses may be connected to. Judged on the connected address, so that no spelling of
+//! a host and no answer of a name server gets around it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use url::Url;
+
+/// Which addresses an app may have.
+#[derive(Debug, Clone, Default)]
+pub struct NetPolicy {
+    /// This machine itself may be connected to.
+    pub allow_loopback: bool,
+    /// Where not empty, only these networks.
+    pub allowed: Vec<IpNet>,
+}
+
+/// An address or URL that is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AddressRefused(String);
+
+impl NetPolicy {
+    /// Judges an address before it is connected to.
+    pub fn check_address(&self, address: IpAddr) -> Result<(), AddressRefused> {
+        let address = plain(address);
+        let refuse = |why: &str| Err(AddressRefused(format!("the address {address} {why}")));
+        if address.is_loopback() {
+            if !self.allow_loopback {
+                return refuse(
+                    "is this machine itself: set BACKUP_ALLOW_LOOPBACK=true if that is meant",
+                );
+            }
+        } else if is_special(address) {
+            return refuse("is a link-local, metadata, multicast or unspecified one: never an app");
+        }
+        let listed = self.allowed.is_empty()
+            || self.allowed.iter().any(|network| network.contains(&address))
+            || (address.is_loopback() && self.allow_loopback);
+        if listed {
+            Ok(())
+        } else {
+            refuse("is outside the allowed networks (BACKUP_ALLOWED_NETWORKS)")
+        }
+    }
+
+    /// Judges the form of a base URL, and its host where that is an address.
+    pub fn check_url(&self, url: &Url) -> Result<(), AddressRefused> {
+        let refuse = |why: &str| Err(AddressRefused(why.to_owned()));
+        if !matches!(url.scheme(), "http" | "https") {
+            return refuse("begin it with http:// or https://");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("leave user and password out: the token is a field of its own");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return refuse("leave `?` and `#` out: this is the base address");
+        }
+        match url.host() {
+            Some(url::Host::Ipv4(address)) => self.check_address(IpAddr::V4(address)),
+            Some(url::Host::Ipv6(address)) => self.check_address(IpAddr::V6(address)),
+            Some(url::Host::Domain(_)) => Ok(()),
+            None => refuse("it names no host"),
+        }
+    }
+}
+
+/// The IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4), or the address itself.
+fn plain(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    if let Some(v4) = v6.to_ipv4_mapped() {
+        return IpAddr::V4(v4);
+    }
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let embedded = |high: u16, low: u16| {
+        let [w, x] = high.to_be_bytes();
+        let [y, z] = low.to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(w, x, y, z))
+    };
+    match (a, b) {
+        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => embedded(g, h),
+        (0x2002, _) => embedded(b, c),
+        (0, 0) if [c, d, e, f] == [0; 4] && v6 != Ipv6Addr::LOCALHOST && g != 0 => embedded(g, h),
+        _ => address,
+    }
+}
+
+fn is_special(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_unspecified()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.octets()[0] == 0
+                || v4.octets()[0] >= 240
+                // Metadata services of clouds that are not link-local.
+                || matches!(v4.octets(), [100, 100, 100, 200] | [168, 63, 129, 16])
+        }
+        IpAddr::V6(v6) => {
+            v6.is_unspecified()
+                || v6.is_multicast()
+                || (v6.segments()[0] & 0xffc0) == 0xfe80
+                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_and_loopback_are_refused_in_every_spelling() {
+        let policy = NetPolicy::default();
+        for spelling in [
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://0x7f000001/",
+            "http://2130706433/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://0/",
+            "http://0.0.0.0/",
+            "http://169.254.169.254/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[fe80::1]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[2002:7f00:1::]/",
+            "http://224.0.0.1/",
+            "http://255.255.255.255/",
+            "http://user@app/",
+            "http://app/?x",
+            "http://app/#x",
+            "ftp://app/",
+            "file:///etc/passwd",
+            "http://[fd00:ec2::254]/",
+            "http://100.100.100.200/",
+        ] {
+            let url = Url::parse(spelling).unwrap();
+            assert!(policy.check_url(&url).is_err(), "{spelling} was accepted");
+        }
+    }
+
+    #[test]
+    fn private_networks_are_where_apps_live() {
+        let policy = NetPolicy::default();
+        for good in
+            ["http://172.18.0.5:8080", "http://10.1.2.3", "http://shop:8080", "https://[fd12::1]"]
+        {
+            policy.check_url(&Url::parse(good).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_list_narrows_and_loopback_is_a_switch() {
+        let policy =
+            NetPolicy { allow_loopback: true, allowed: vec!["172.18.0.0/16".parse().unwrap()] };
+        assert!(policy.check_address("172.18.0.5".parse().unwrap()).is_ok());
+        assert!(policy.check_address("::ffff:172.18.0.5".parse().unwrap()).is_ok());
+        assert!(policy.check_address("10.0.0.1".parse().unwrap()).is_err());
+        assert!(policy.check_address("127.0.0.1".parse().unwrap()).is_ok());
+    }
+}

@@ -1,0 +1,78 @@
+//! Settings of each kind of store, and how one is opened.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+
+use crate::{Deadlines, Local, Rclone, S3, Store, StoreError};
+
+/// One request, one chunk, or the silence between two.
+const STEP: Duration = Duration::from_secs(60);
+/// Making an object durable, listing, sweeping.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Which store, and its settings.
+#[derive(Debug, Clone)]
+pub enum StoreConfig {
+    /// A folder on this machine.
+    Local(LocalConfig),
+    /// S3 or compatible.
+    S3(S3Config),
+    /// A remote of the rclone program.
+    Rclone(RcloneConfig),
+}
+
+/// A folder on this machine.
+#[derive(Debug, Clone)]
+pub struct LocalConfig {
+    /// The folder.
+    pub root: PathBuf,
+}
+
+/// S3 or compatible.
+#[derive(Debug, Clone, Default)]
+pub struct S3Config {
+    /// The bucket.
+    pub bucket: String,
+    /// Its region; `us-east-1` where none is given.
+    pub region: Option<String>,
+    /// Address of a compatible service.
+    pub endpoint: Option<String>,
+    /// Folder inside the bucket.
+    pub prefix: Option<String>,
+    /// The bucket is part of the path, not of the host name.
+    pub path_style: bool,
+    /// Storage class of new objects.
+    pub storage_class: Option<String>,
+    /// Access key.
+    pub access_key_id: Option<SecretString>,
+    /// Secret key.
+    pub secret_access_key: Option<SecretString>,
+    /// Session token of temporary credentials.
+    pub session_token: Option<SecretString>,
+}
+
+/// A remote of the rclone program.
+#[derive(Debug, Clone)]
+pub struct RcloneConfig {
+    /// The program.
+    pub program: PathBuf,
+    /// Its configuration file, where it is not rclone's own default.
+    pub config_file: Option<PathBuf>,
+    /// Name of the remote, without the colon.
+    pub remote: String,
+    /// Folder inside the remote.
+    pub path: String,
+    /// Google Drive folder id to be rooted at.
+    pub root_folder_id: Option<String>,
+}
+
+/// Opens a store with deadlines around it.
+pub async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    let inner: Arc<dyn Store> = match config {
+        StoreConfig::Local(local) => Arc::new(Local::open(&local.root).await?),
+        StoreConfig::S3(s3) => Arc::new(S3::open(&s3)?),
+        StoreConfig::Rclone(rclone) => Arc::new(Rclone::open(rclone).await?),
+    };
+    Ok(Arc::new(Deadlines::new(inner, STEP, LONG)))
+}

@@ -1,0 +1,337 @@
+//! A folder on this machine.
+//!
+//! An object is written under a temporary name in its own folder, synced, linked to its final
+//! name (which fails where the name is taken), and the folder is synced: after a power loss the
+//! object is there whole or not at all.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    ops::Range,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{
+    ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
+    StoreErrorKind, Swept, Upload, key::is_partial,
+};
+
+/// How much is read at once, in bytes.
+const READ_CHUNK: usize = 256 << 10;
+/// How much is gathered before the disk is written, in bytes.
+const WRITE_CHUNK: usize = 1 << 20;
+
+/// Objects as files under a folder.
+#[derive(Debug, Clone)]
+pub struct Local {
+    root: PathBuf,
+}
+
+impl Local {
+    /// Opens `root`, which is made if it is not there.
+    pub async fn open(root: &Path) -> Result<Self, StoreError> {
+        let root = root.to_owned();
+        blocking(move || {
+            fs::create_dir_all(&root).map_err(|e| StoreError::io("creating", &show(&root), &e))?;
+            Ok(Self { root })
+        })
+        .await
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.unwrap_or_else(|panic| {
+        Err(StoreError::internal(format!("a file operation ended: {panic}")))
+    })
+}
+
+fn meta_of(key: &Key, meta: &fs::Metadata) -> ObjectMeta {
+    ObjectMeta {
+        key: key.clone(),
+        size_bytes: meta.len(),
+        modified_at: meta.modified().ok(),
+        sha256: None,
+    }
+}
+
+struct LocalUpload {
+    key: Key,
+    partial: PathBuf,
+    path: PathBuf,
+    /// `None` while a write is under way, and after the end.
+    file: Option<File>,
+    gathered: BytesMut,
+}
+
+impl LocalUpload {
+    async fn flush(&mut self) -> Result<(), StoreError> {
+        let bytes = self.gathered.split().freeze();
+        let Some(mut file) = self.file.take() else {
+            return Err(StoreError::internal("an upload was used after it failed"));
+        };
+        let path = show(&self.partial);
+        let file = blocking(move || {
+            file.write_all(&bytes).map_err(|e| StoreError::io("writing", &path, &e))?;
+            Ok(file)
+        })
+        .await?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+impl Drop for LocalUpload {
+    fn drop(&mut self) {
+        // Unlinking a file is quick; whoever drops an upload may have no runtime left.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+#[async_trait]
+impl Store for Local {
+    fn capability(&self) -> Capability {
+        Capability { kind: "local", location: show(&self.root), ranges: true }
+    }
+
+    async fn create(&self, key: &Key, _: &CreateOptions) -> Result<Box<dyn Upload>, StoreError> {
+        let path = self.path(key.as_str());
+        let partial = self.path(&key.partial(rand::random()));
+        let key = key.clone();
+        blocking(move || {
+            if path.symlink_metadata().is_ok() {
+                return Err(StoreError::new(
+                    StoreErrorKind::AlreadyExists,
+                    format!("{} is there already", show(&path)),
+                ));
+            }
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)
+                    .map_err(|e| StoreError::io("creating", &show(folder), &e))?;
+            }
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&partial)
+                .map_err(|e| StoreError::io("creating", &show(&partial), &e))?;
+            let gathered = BytesMut::new();
+            Ok(Box::new(LocalUpload { key, partial, path, file: Some(file), gathered })
+                as Box<dyn Upload>)
+        })
+        .await
+    }
+
+    async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
+        let path = self.path(key.as_str());
+        let (mut file, mut left) = blocking({
+            let path = path.clone();
+            move || {
+                let told = |e: io::Error| StoreError::io("reading", &show(&path), &e);
+                let mut file = File::open(&path).map_err(told)?;
+                let size = file.metadata().map_err(told)?.len();
+                let range = range.unwrap_or(0..size);
+                file.seek(SeekFrom::Start(range.start)).map_err(told)?;
+                Ok((file, range.end.min(size).saturating_sub(range.start)))
+            }
+        })
+        .await?;
+        let (sink, chunks) = mpsc::channel(4);
+        spawn_blocking(move || {
+            while left > 0 {
+                let take = usize::try_from(left).map_or(READ_CHUNK, |left| left.min(READ_CHUNK));
+                let mut chunk = BytesMut::zeroed(take);
+                let read = file.read_exact(&mut chunk);
+                left -= take as u64;
+                let item = match read {
+                    Ok(()) => Ok(chunk.freeze()),
+                    Err(error) => {
+                        left = 0;
+                        Err(StoreError::io("reading", &show(&path), &error))
+                    }
+                };
+                if sink.blocking_send(item).is_err() {
+                    return; // Nobody reads on.
+                }
+            }
+        });
+        Ok(ReceiverStream::new(chunks).boxed())
+    }
+
+    async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {
+        let (path, key) = (self.path(key.as_str()), key.clone());
+        blocking(move || {
+            let told = |e: io::Error| StoreError::io("looking at", &show(&path), &e);
+            let meta = fs::symlink_metadata(&path).map_err(told)?;
+            if !meta.is_file() {
+                return Err(StoreError::new(
+                    StoreErrorKind::NotFound,
+                    format!("{} is no file", show(&path)),
+                ));
+            }
+            Ok(meta_of(&key, &meta))
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
+        let (root, prefix) = (self.root.clone(), prefix.clone());
+        let found = blocking(move || {
+            // A root that went away is an unmounted disk, not an empty destination.
+            fs::read_dir(&root).map_err(|e| StoreError::io("listing", &show(&root), &e))?;
+            let mut found = Vec::new();
+            walk(&root, prefix.as_str(), &mut found)?;
+            Ok(found)
+        })
+        .await?;
+        Ok(futures::stream::iter(found.into_iter().map(Ok)).boxed())
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        let path = self.path(key.as_str());
+        let root = self.root.clone();
+        blocking(move || {
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // Its absence counts only where the root itself is there.
+                    fs::metadata(&root)
+                        .map_err(|e| StoreError::io("deleting in", &show(&root), &e))?;
+                    return Ok(());
+                }
+                Err(error) => return Err(StoreError::io("deleting", &show(&path), &error)),
+            }
+            sync_folder(&path)
+        })
+        .await
+    }
+
+    async fn sweep(
+        &self,
+        prefix: &Prefix,
+        older_than: Duration,
+        now: SystemTime,
+    ) -> Result<Vec<Swept>, StoreError> {
+        let (root, prefix) = (self.root.clone(), prefix.clone());
+        blocking(move || {
+            let mut swept = Vec::new();
+            sweep_folder(&root, prefix.as_str(), older_than, now, &mut swept)?;
+            Ok(swept)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Upload for LocalUpload {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        self.gathered.extend_from_slice(&chunk);
+        if self.gathered.len() >= WRITE_CHUNK { self.flush().await } else { Ok(()) }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
+        self.flush().await?;
+        let (key, partial, path) = (self.key.clone(), self.partial.clone(), self.path.clone());
+        let Some(file) = self.file.take() else {
+            return Err(StoreError::internal("an upload was finished after it failed"));
+        };
+        blocking(move || {
+            let told = |e: io::Error| StoreError::io("finishing", &show(&path), &e);
+            file.sync_all().map_err(told)?;
+            let meta = file.metadata().map_err(told)?;
+            // A link, unlike a rename, does not replace what is there.
+            fs::hard_link(&partial, &path).map_err(told)?;
+            let _ = fs::remove_file(&partial);
+            sync_folder(&path)?;
+            Ok(meta_of(&key, &meta))
+        })
+        .await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|e| StoreError::io("syncing", &show(folder), &e))
+}
+
+/// Entries of `folder`; a folder that is not there has none.
+fn entries(root: &Path, folder: &str) -> Result<Vec<(String, fs::Metadata)>, StoreError> {
+    let path = root.join(folder);
+    let told = |e: io::Error| StoreError::io("listing", &show(&path), &e);
+    let read = match fs::read_dir(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(told)?,
+    };
+    let mut found = Vec::new();
+    for entry in read {
+        let entry = entry.map_err(told)?;
+        let meta = match entry.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // Gone meanwhile.
+            meta => meta.map_err(told)?,
+        };
+        // Names that are not Unicode are not ours.
+        if let Ok(name) = entry.file_name().into_string() {
+            let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            found.push((name, meta));
+        }
+    }
+    Ok(found)
+}
+
+fn walk(root: &Path, folder: &str, found: &mut Vec<ObjectMeta>) -> Result<(), StoreError> {
+    for (name, meta) in entries(root, folder)? {
+        if meta.is_dir() {
+            walk(root, &name, found)?;
+        } else if meta.is_file()
+            && let Ok(key) = Key::new(&name)
+        {
+            found.push(meta_of(&key, &meta));
+        }
+    }
+    Ok(())
+}
+
+fn sweep_folder(
+    root: &Path,
+    folder: &str,
+    older_than: Duration,
+    now: SystemTime,
+    swept: &mut Vec<Swept>,
+) -> Result<(), StoreError> {
+    for (name, meta) in entries(root, folder)? {
+        if meta.is_dir() {
+            sweep_folder(root, &name, older_than, now, swept)?;
+        } else if meta.is_file() && is_partial(&name) {
+            let age = meta.modified().ok().and_then(|at| now.duration_since(at).ok());
+            if age.is_some_and(|age| age >= older_than) {
+                let path = root.join(&name);
+                fs::remove_file(&path).map_err(|e| StoreError::io("sweeping", &show(&path), &e))?;
+                swept.push(Swept { name });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! rclone as a child process.
+
+use std::process::{ExitStatus, Stdio};
+
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{Child, ChildStderr, Command},
+    task::JoinHandle,
+};
+
+use crate::{RcloneConfig, StoreError, StoreErrorKind};
+
+/// How much of what rclone says is kept, in bytes.
+const MAX_STDERR: u64 = 16 << 10;
+
+/// Variables of ours that rclone may see. Others can change what it does (`RCLONE_*`), or break
+/// it (`AWS_CA_BUNDLE`), or are secrets of ours.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// What a child says, gathered while it works so that it never waits for a reader.
+#[derive(Default)]
+pub(super) struct Stderr(Option<JoinHandle<String>>);
+
+impl Stderr {
+    pub(super) fn gather(mut from: ChildStderr) -> Self {
+        Self(Some(tokio::spawn(async move {
+            let mut kept = Vec::new();
+            let _ = (&mut from).take(MAX_STDERR).read_to_end(&mut kept).await;
+            let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+            String::from_utf8_lossy(&kept).into_owned()
+        })))
+    }
+
+    async fn text(self) -> String {
+        match self.0 {
+            Some(gathering) => gathering.await.unwrap_or_default(),
+            None => String::new(),
+        }
+    }
+}
+
+pub(super) fn command(config: &RcloneConfig, arguments: &[&str]) -> Command {
+    let mut command = Command::new(&config.program);
+    command.args(arguments.iter().take(1));
+    if let Some(file) = &config.config_file {
+        command.arg("--config").arg(file);
+    }
+    if let Some(id) = &config.root_folder_id {
+        command.arg(format!("--drive-root-folder-id={id}"));
+    }
+    command
+        .args(["--retries=3", "--low-level-retries=5", "--contimeout=10s", "--timeout=60s"])
+        .args(["--ask-password=false", "--use-json-log=false"])
+        .args(arguments.iter().skip(1))
+        .env_clear()
+        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    command
+}
+
+/// Kills a child and whatever it has started.
+pub(super) fn kill(child: &mut Child) {
+    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+        let group = nix::unistd::Pid::from_raw(id);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    }
+    let _ = child.start_kill();
+}
+
+/// Waits for a child to end and takes only exit code 0 for success.
+pub(super) async fn succeed(
+    what: &str,
+    child: &mut Child,
+    stderr: Stderr,
+) -> Result<(), StoreError> {
+    let status = child.wait().await.map_err(|error| StoreError::io("", what, &error))?;
+    let text = stderr.text().await;
+    if status.success() { Ok(()) } else { Err(failed(what, status, &text)) }
+}
+
+/// What an exit code and rclone's words mean (rclone.org/docs, "Exit code").
+pub(super) fn failed(what: &str, status: ExitStatus, stderr: &str) -> StoreError {
+    use StoreErrorKind as K;
+    let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let said: String = last.chars().filter(|c| !c.is_control()).take(300).collect();
+    let lower = stderr.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let kind = match status.code() {
+        Some(3 | 4) => K::NotFound,
+        _ if says(&["no space left", "quotaexceeded", "quota exceeded", "storage full"]) => K::Full,
+        _ if says(&["permission denied", "accessdenied", "forbidden", "unauthorized", "401"]) => {
+            K::PermissionDenied
+        }
+        _ if says(&["didn't find section in config", "config file"])
+            && status.code() == Some(1) =>
+        {
+            K::Config
+        }
+        _ if says(&["directory not found", "object not found", "or doesn't exist"]) => K::NotFound,
+        _ => K::Unavailable,
+    };
+    StoreError::new(kind, format!("{what}: rclone ended with {status}: {said}"))
+}

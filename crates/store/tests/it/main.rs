@@ -1,0 +1,95 @@
+//! One suite for every store, and the faults that only some of them know.
+
+mod conformance;
+mod faults;
+mod servers;
+
+use std::sync::Arc;
+
+use store::{Faulty, Local, LocalConfig, Memory, RcloneConfig, S3Config, Store, StoreConfig, open};
+
+#[tokio::test]
+async fn memory() {
+    conformance::all(Arc::new(Memory::default())).await;
+}
+
+#[tokio::test]
+async fn local() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("not yet there");
+    conformance::all(open(StoreConfig::Local(LocalConfig { root })).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_faulty_store_without_faults() {
+    conformance::all(Arc::new(Faulty::new(Arc::new(Memory::default())))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3() {
+    let server = servers::S3Server::start().await;
+    conformance::all(server.store("").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_in_a_folder_of_the_bucket() {
+    let server = servers::S3Server::start().await;
+    conformance::all(server.store("deep/folder").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rclone_to_a_folder() {
+    let Some(program) = servers::rclone() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config_file = folder.path().join("rclone.conf");
+    std::fs::write(&config_file, "[here]\ntype = local\n").unwrap();
+    let config = RcloneConfig {
+        program,
+        config_file: Some(config_file),
+        remote: "here".to_owned(),
+        path: folder.path().join("objects").display().to_string(),
+        root_folder_id: None,
+    };
+    conformance::all(open(StoreConfig::Rclone(config)).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rclone_to_a_webdav_server() {
+    let Some(program) = servers::rclone() else { return };
+    let server = servers::Webdav::start(&program).await;
+    let config = RcloneConfig {
+        program,
+        config_file: Some(server.config_file()),
+        remote: "dav".to_owned(),
+        path: "objects".to_owned(),
+        root_folder_id: None,
+    };
+    conformance::all(open(StoreConfig::Rclone(config)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused() {
+    let Some(program) = servers::rclone() else { return };
+    for remote in ["", "--config", "a:b", "x\ny", "$(id)"] {
+        let config = RcloneConfig {
+            program: program.clone(),
+            config_file: None,
+            remote: remote.to_owned(),
+            path: String::new(),
+            root_folder_id: None,
+        };
+        assert!(open(StoreConfig::Rclone(config)).await.is_err(), "{remote:?} was accepted");
+    }
+    let nowhere = S3Config { bucket: String::new(), ..S3Config::default() };
+    assert!(open(StoreConfig::S3(nowhere)).await.is_err());
+}
+
+#[tokio::test]
+async fn an_unmounted_folder_is_an_error_and_not_an_empty_listing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("mount");
+    let local = Local::open(&root).await.unwrap();
+    std::fs::remove_dir(&root).unwrap();
+    assert!(local.list(&store::Prefix::root()).await.is_err());
+    assert!(local.delete(&store::Key::new("a").unwrap()).await.is_err());
+}
