@@ -23,8 +23,10 @@ pub(crate) async fn is_anomalous(engine: &Engine, snapshot: &Snapshot) -> Result
         .snapshots_of_app(snapshot.app_id)
         .await
         .map_err(|error| failure::of_catalog(&error))?;
-    let mut usual: Vec<_> =
-        earlier.iter().filter(|one| !one.anomalous && one.artifacts.len() == snapshot.artifacts.len()).collect();
+    let mut usual: Vec<_> = earlier
+        .iter()
+        .filter(|one| !one.anomalous && one.artifacts.len() == snapshot.artifacts.len())
+        .collect();
     usual.sort_by_key(|one| std::cmp::Reverse(one.taken_at));
     let sizes: Vec<u64> = usual.iter().take(COMPARED).map(|one| one.size_bytes()).collect();
     Ok(is_far(&sizes, snapshot.size_bytes()))

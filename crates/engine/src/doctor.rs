@@ -89,7 +89,11 @@ impl Engine {
             match client.health().await {
                 Ok(()) => report.ok("reachable", format!("{} answers", server.url)),
                 Err(error) if is_connection(&error) => {
-                    report.failed("reachable", error.to_string(), unreachable_advice(server.url.host_str()));
+                    report.failed(
+                        "reachable",
+                        error.to_string(),
+                        unreachable_advice(server.url.host_str()),
+                    );
                     continue;
                 }
                 // `/healthz` is for people and container engines; a run does not need it.
@@ -103,7 +107,10 @@ impl Engine {
             match client.capabilities().await {
                 Ok(found) => {
                     report.ok("token", "the token is accepted");
-                    report.ok("contract", format!("contract {}, types {}", found.version, found.types.join(", ")));
+                    report.ok(
+                        "contract",
+                        format!("contract {}, types {}", found.version, found.types.join(", ")),
+                    );
                     let size = found.est_size.unwrap_or(0);
                     let limit = app.limits.max_size_bytes.unwrap_or(self.0.config.max_size_bytes);
                     if size > limit {
@@ -133,7 +140,10 @@ impl Engine {
 
     /// Writes, reads back, lists and deletes a canary at a destination, and notes the outcome
     /// on it where it is registered.
-    pub async fn doctor_destination(&self, destination: &Destination) -> Result<Report, EngineError> {
+    pub async fn doctor_destination(
+        &self,
+        destination: &Destination,
+    ) -> Result<Report, EngineError> {
         let mut report =
             Report { subject: destination.name.to_string(), at: self.now(), checks: Vec::new() };
         match self.0.open_store(destination).await {

@@ -22,6 +22,7 @@ impl FieldError {
 
 /// An operation could not be done.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// No such thing.
     #[error("there is no {what} `{name}`")]

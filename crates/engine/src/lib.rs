@@ -36,7 +36,7 @@ pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     destinations::DestinationDraft,
     overview::{AppCard, Health, Overview},
-    retention::{RetentionPreview, PreviewedSnapshot},
+    retention::{PreviewedSnapshot, RetentionPreview},
     runs::RunRequest,
     snapshots::PlainStream,
 };

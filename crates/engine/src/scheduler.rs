@@ -85,7 +85,8 @@ impl Scheduler {
                 // because the catalog knows it.
                 anchor = now;
                 catalog.set_last_fire(app.id, now).await?;
-                self.tell_skew(engine, now, Some(app.id), "a schedule was served in the future").await?;
+                self.tell_skew(engine, now, Some(app.id), "a schedule was served in the future")
+                    .await?;
             }
             let next = match self.watched.get(&app.id) {
                 Some(old) if old.anchor == anchor && old.app.version == app.version => old.next,
@@ -98,7 +99,12 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn fire(&mut self, engine: &Engine, id: AppId, now: Timestamp) -> Result<(), EngineError> {
+    async fn fire(
+        &mut self,
+        engine: &Engine,
+        id: AppId,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
         let Some(watched) = self.watched.get_mut(&id) else { return Ok(()) };
         let app = &watched.app;
         let Some(schedule) = &app.schedule else { return Ok(()) };
@@ -129,12 +135,16 @@ impl Scheduler {
         if late && !schedule.catch_up {
             engine.0.catalog.skip_fires(id, due.fire_at, &events).await?;
         } else {
-            let delay = schedule.jitter_for(&id.to_string(), due.fire_at);
+            let delay = schedule.jitter(&id.to_string(), due.fire_at);
             let run = Run {
                 fire_at: Some(due.fire_at),
                 missed_fires: due.missed,
                 snapshot_kind: SnapshotKind::Automatic,
-                not_before: if late { now } else { due.fire_at.saturating_add(delay).unwrap_or(now) },
+                not_before: if late {
+                    now
+                } else {
+                    due.fire_at.saturating_add(delay).unwrap_or(now)
+                },
                 ..backup::queued(
                     engine.new_id(RunId::generate),
                     Some(id),
@@ -152,12 +162,17 @@ impl Scheduler {
     }
 
     /// Queues retention for apps that have copies to delete and no run that would do it.
-    async fn expire_what_is_due(&mut self, engine: &Engine, now: Timestamp) -> Result<(), EngineError> {
+    async fn expire_what_is_due(
+        &mut self,
+        engine: &Engine,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
         if self.expired_at.is_some_and(|at| now.duration_since(at).abs() < EXPIRE_EVERY) {
             return Ok(());
         }
         self.expired_at = Some(now);
-        let grace = SignedDuration::try_from(engine.0.config.expire_grace).unwrap_or(SignedDuration::MAX);
+        let grace =
+            SignedDuration::try_from(engine.0.config.expire_grace).unwrap_or(SignedDuration::MAX);
         let Ok(before) = now.checked_sub(grace) else { return Ok(()) };
         for app_id in engine.0.catalog.apps_with_copies_expiring_before(before).await? {
             let run = backup::queued(
@@ -174,7 +189,11 @@ impl Scheduler {
     }
 
     /// Compares the wall clock's pace with the one that cannot be set.
-    async fn watch_the_clock(&mut self, engine: &Engine, now: Timestamp) -> Result<(), EngineError> {
+    async fn watch_the_clock(
+        &mut self,
+        engine: &Engine,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
         let previous = self.last_tick.replace((now, Instant::now()));
         let Some((wall, steady)) = previous else { return Ok(()) };
         let passed = SignedDuration::try_from(steady.elapsed()).unwrap_or(SignedDuration::MAX);

@@ -95,12 +95,16 @@ async fn remove_all_leftovers(engine: &Engine) -> Result<(), EngineError> {
 pub(crate) async fn remove_leftovers(engine: &Engine, run_id: RunId) -> Result<(), EngineError> {
     let catalog = &engine.0.catalog;
     for leftover in catalog.leftovers(run_id).await.map_err(EngineError::Catalog)? {
-        let destination = catalog
-            .destination(leftover.destination_id)
+        let destination =
+            catalog.destination(leftover.destination_id).await.map_err(EngineError::Catalog)?;
+        let store = engine.0.store_for(&destination).await?;
+        let committed = catalog
+            .is_committed(leftover.destination_id, &leftover.key)
             .await
             .map_err(EngineError::Catalog)?;
-        let store = engine.0.store_for(&destination).await?;
-        if let Ok(key) = Key::new(&leftover.key) {
+        if let Ok(key) = Key::new(&leftover.key)
+            && !committed
+        {
             store.delete(&key).await?;
         }
         catalog

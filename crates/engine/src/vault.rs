@@ -77,7 +77,11 @@ impl Vault {
     }
 
     /// Opens what [`Self::seal`] made for the same `purpose`.
-    pub fn open(&self, purpose: Purpose, sealed: &SealedSecret) -> Result<SecretString, VaultError> {
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        sealed: &SealedSecret,
+    ) -> Result<SecretString, VaultError> {
         let text = sealed.ciphertext().strip_prefix(VERSION).ok_or(VaultError)?;
         let bytes = BASE64.decode(text).map_err(|_| VaultError)?;
         let (nonce, body) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(VaultError)?;

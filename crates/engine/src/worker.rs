@@ -67,11 +67,7 @@ pub(crate) async fn work_off_runs(engine: &Engine, shutdown: CancellationToken) 
 
 async fn claim(engine: &Engine) -> Result<Option<Run>, CatalogError> {
     let config = &engine.0.config;
-    engine
-        .0
-        .catalog
-        .claim(&config.instance, engine.now(), signed(config.lease), &[], None)
-        .await
+    engine.0.catalog.claim(&config.instance, engine.now(), signed(config.lease)).await
 }
 
 /// One run from its taking to its written end.

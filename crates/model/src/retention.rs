@@ -1,11 +1,306 @@
-//! Which snapshots are kept, and why.
+//! Which snapshots are kept, and why: policy and facts in, decisions with reasons out.
+//!
+//! Periods are calendar periods in the app's time zone (weeks by ISO 8601); each rule keeps the
+//! newest snapshot of each of its newest periods that have one, as restic's `forget` does.
 
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::{SnapshotId, duration};
+
+pub use plan::plan;
+
+/// More than this is taken for a slip.
+pub const MAX_COUNT: u32 = 10_000;
 
 /// Which snapshots are kept; empty keeps everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RetentionPolicy {
     /// The newest this many.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_last: Option<u32>,
+    /// One for each of this many hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_hourly: Option<u32>,
+    /// One for each of this many days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_daily: Option<u32>,
+    /// One for each of this many weeks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_weekly: Option<u32>,
+    /// One for each of this many months.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_monthly: Option<u32>,
+    /// One for each of this many years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_yearly: Option<u32>,
+    /// All that are younger than this before the newest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_within: Option<KeepWithin>,
+}
+
+/// A length of time, written `30d`, `12h`, `1w`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeepWithin {
+    secs: u64,
+}
+
+/// What is wrong with a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Nothing or too much.
+    #[error("{rule} takes a number from 1 to {MAX_COUNT}; leave it out to have no such rule")]
+    Count {
+        /// Which rule.
+        rule: Rule,
+    },
+    /// Not a length of time.
+    #[error("`{}` is no length of time: write `30d`, `12h` or `1w`", .0.escape_debug())]
+    Within(String),
+}
+
+/// A rule of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The newest ones.
+    Last,
+    /// By the hour.
+    Hourly,
+    /// By the day.
+    Daily,
+    /// By the week.
+    Weekly,
+    /// By the month.
+    Monthly,
+    /// By the year.
+    Yearly,
+}
+
+/// A snapshot's copy as retention sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// When it was taken.
+    pub taken_at: Timestamp,
+    /// Whether the copy was proven and never found otherwise.
+    pub good: bool,
+    /// Whether somebody pinned it.
+    pub pinned: bool,
+    /// Whether a run refers to it.
+    pub in_use: bool,
+}
+
+/// Facts that stop retention altogether.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// The app's last run failed.
+    pub last_run_failed: bool,
+    /// Its newest snapshot looks unlike the ones before it.
+    pub newest_is_anomalous: bool,
+    /// When the last plan was made.
+    pub last_plan_at: Option<Timestamp>,
+}
+
+/// What is to happen to every candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionPlan {
+    /// One for each candidate, newest first.
+    pub decisions: Vec<Decision>,
+    /// Why nothing may be deleted, whatever the decisions say.
+    pub refusal: Option<Refusal>,
+}
+
+/// What is to happen to one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// Keep or expire.
+    pub verdict: Verdict,
+    /// Why; at least one.
+    pub reasons: Vec<Reason>,
+}
+
+/// Keep or expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It stays.
+    Keep,
+    /// It goes, after the grace period.
+    Expire,
+}
+
+/// Why a snapshot stays or goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// A rule keeps it.
+    Rule {
+        /// Which.
+        rule: Rule,
+        /// Which of the rule's, from 1.
+        number: u32,
+        /// How many the rule keeps.
+        of: u32,
+    },
+    /// It is young enough.
+    Within {
+        /// How young that is.
+        within: KeepWithin,
+    },
+    /// There are no rules.
+    NoRules,
+    /// It is the newest good one.
+    LastGood,
+    /// Somebody pinned it.
+    Pinned,
+    /// A run refers to it.
+    InUse,
+    /// It claims to be from the future.
+    Future,
+    /// It is not good, and no newer one is: there may be nothing better.
+    NothingBetter,
+    /// No rule keeps it.
+    NoRuleKeeps,
+    /// It is not good, and a newer one is.
+    NotGood,
+}
+
+/// Why nothing may be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The last run failed.
+    LastRunFailed,
+    /// The newest snapshot looks wrong.
+    Anomalous,
+    /// The plan would leave nothing.
+    DeletesEverything,
+    /// The clock stands far before what was already seen.
+    ClockWentBack,
+}
+
+impl RetentionPolicy {
+    /// The rules by count, with their counts.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (Rule, u32)> {
+        [
+            (Rule::Last, self.keep_last),
+            (Rule::Hourly, self.keep_hourly),
+            (Rule::Daily, self.keep_daily),
+            (Rule::Weekly, self.keep_weekly),
+            (Rule::Monthly, self.keep_monthly),
+            (Rule::Yearly, self.keep_yearly),
+        ]
+        .into_iter()
+        .filter_map(|(rule, count)| Some((rule, count?)))
+    }
+
+    /// Whether it has no rule.
+    pub fn is_empty(&self) -> bool {
+        self.rules().next().is_none() && self.keep_within.is_none()
+    }
+
+    /// Whether its counts make sense.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        match self.rules().find(|(_, count)| *count == 0 || *count > MAX_COUNT) {
+            Some((rule, _)) => Err(PolicyError::Count { rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl KeepWithin {
+    /// Its length in seconds.
+    pub fn secs(self) -> u64 {
+        self.secs
+    }
+}
+
+impl std::str::FromStr for KeepWithin {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        duration::parse_secs(text)
+            // Longer than a century is a slip, too.
+            .filter(|secs| (1..=100 * 366 * 86_400).contains(secs))
+            .map(|secs| Self { secs })
+            .ok_or_else(|| PolicyError::Within(text.chars().take(32).collect()))
+    }
+}
+
+impl TryFrom<String> for KeepWithin {
+    type Error = PolicyError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<KeepWithin> for String {
+    fn from(within: KeepWithin) -> Self {
+        within.to_string()
+    }
+}
+
+impl fmt::Display for KeepWithin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&duration::print_secs(self.secs))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Last => "last",
+            Self::Hourly => "hourly",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Yearly => "yearly",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule { rule, number, of } => write!(f, "{rule} {number} of {of}"),
+            Self::Within { within } => write!(f, "within {within}"),
+            Self::NoRules => f.write_str("there are no rules: everything is kept"),
+            Self::LastGood => f.write_str("the newest good one is always kept"),
+            Self::Pinned => f.write_str("pinned"),
+            Self::InUse => f.write_str("in use by a run"),
+            Self::Future => f.write_str("its date is in the future"),
+            Self::NothingBetter => f.write_str("not good, but nothing newer is"),
+            Self::NoRuleKeeps => f.write_str("no rule keeps it"),
+            Self::NotGood => f.write_str("damaged or missing, and a newer good one exists"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LastRunFailed => "the last run failed: nothing expires until one succeeds",
+            Self::Anomalous => {
+                "the newest snapshot looks unlike the ones before it: nothing expires until a \
+                 normal one follows or somebody accepts it"
+            }
+            Self::DeletesEverything => "the plan would leave no snapshot at all",
+            Self::ClockWentBack => {
+                "the clock stands before what was already seen: check the machine's time"
+            }
+        })
+    }
 }

@@ -1,2 +1,34 @@
-//! Development tasks: quickstart, test, bench, tidy.
-fn main() {}
+//! Development tasks.
+
+mod prerequisites;
+mod quickstart;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks of Backup Orchestrator.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Builds, starts, backs up, verifies, restores and compares, for real.
+    Quickstart(quickstart::Options),
+    /// Installs what is missing where it can, and runs every check and test.
+    Test,
+    /// Checks the rooms: who may know whom, and how large files may be.
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Quickstart(options) => quickstart::run(&options),
+        Task::Test => test::run(),
+        Task::Tidy => tidy::run(),
+    }
+}

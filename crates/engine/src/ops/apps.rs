@@ -4,7 +4,7 @@ use model::{
     App, AppId, Binding, ContractSource, Limits, Source, SourceKind,
     layout::Template,
     retention::RetentionPolicy,
-    schedule::Schedule,
+    schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -104,15 +104,21 @@ impl ScheduleDraft {
     pub fn parse(&self) -> Result<Schedule, FieldError> {
         let zone = self.time_zone.trim();
         let time_zone = if zone.is_empty() { "UTC" } else { zone }
-            .parse()
+            .parse::<TimeZoneName>()
             .map_err(|error| FieldError::new("schedule.time_zone", error))?;
         let spec = self
             .spec
             .trim()
-            .parse()
+            .parse::<ScheduleSpec>()
             .map_err(|error| FieldError::new("schedule.spec", error))?;
-        Schedule::new(spec, time_zone, self.jitter_secs, self.catch_up)
-            .map_err(|error| FieldError::new("schedule.jitter_secs", error))
+        if self.jitter_secs > MAX_JITTER_SECS {
+            return Err(FieldError::new("schedule.jitter_secs", "at most a day (86,400)"));
+        }
+        Ok(Schedule {
+            jitter_secs: self.jitter_secs,
+            catch_up: self.catch_up,
+            ..Schedule::new(spec, time_zone)
+        })
     }
 }
 
@@ -179,9 +185,11 @@ impl Engine {
         let mut errors = Vec::new();
         let name = validate::name("name", &draft.name, &mut errors);
         let source = self.parse_source(&draft, current, &mut errors);
-        let schedule = draft.schedule.as_ref().filter(|s| !s.spec.trim().is_empty()).and_then(|s| {
-            s.parse().map_err(|error| errors.push(error)).ok()
-        });
+        let schedule = draft
+            .schedule
+            .as_ref()
+            .filter(|s| !s.spec.trim().is_empty())
+            .and_then(|s| s.parse().map_err(|error| errors.push(error)).ok());
         if let Err(error) = draft.retention.check() {
             errors.push(FieldError::new("retention", error));
         }

@@ -38,7 +38,7 @@ pub(crate) fn fields_of(kind: DestinationKind) -> Fields {
         DestinationKind::Local => Fields { required: &["path"], optional: &[], secrets: &[] },
         DestinationKind::S3 => Fields {
             required: &["bucket"],
-            optional: &["region", "endpoint", "prefix", "path_style", "storage_class", "ca_file"],
+            optional: &["region", "endpoint", "prefix", "path_style", "storage_class"],
             secrets: &["access_key_id", "secret_access_key", "session_token"],
         },
         DestinationKind::Rclone => Fields {
@@ -51,7 +51,10 @@ pub(crate) fn fields_of(kind: DestinationKind) -> Fields {
 
 impl Engine {
     /// Adds a destination.
-    pub async fn add_destination(&self, draft: DestinationDraft) -> Result<Destination, EngineError> {
+    pub async fn add_destination(
+        &self,
+        draft: DestinationDraft,
+    ) -> Result<Destination, EngineError> {
         let now = self.now();
         let kind = draft.kind.parse::<DestinationKind>();
         let kind = kind.map_err(|error| EngineError::invalid("kind", error))?;

@@ -1,9 +1,9 @@
 //! What the API, the web pages and the command line ask of the engine.
 
-pub mod apps;
-pub mod destinations;
-pub mod overview;
-pub mod retention;
-pub mod runs;
-pub mod snapshots;
+pub(crate) mod apps;
+pub(crate) mod destinations;
+pub(crate) mod overview;
+pub(crate) mod retention;
+pub(crate) mod runs;
+pub(crate) mod snapshots;
 mod validate;

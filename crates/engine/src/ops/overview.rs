@@ -11,7 +11,7 @@ use crate::{Engine, EngineError};
 /// Age at which an app counts as overdue where neither it nor its schedule says otherwise.
 const OBJECTIVE: SignedDuration = SignedDuration::from_hours(24);
 /// Days on the strip of an app's card.
-pub const STRIP_DAYS: usize = 30;
+pub(crate) const STRIP_DAYS: usize = 30;
 
 /// How an app is, the worst truth first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -97,10 +97,7 @@ impl Engine {
     /// The state of one app.
     pub async fn card(&self, app: App) -> Result<AppCard, EngineError> {
         let id = app.id;
-        self.cards(vec![app])
-            .await?
-            .pop()
-            .ok_or_else(|| EngineError::not_found("app", id))
+        self.cards(vec![app]).await?.pop().ok_or_else(|| EngineError::not_found("app", id))
     }
 
     async fn cards(&self, apps: Vec<App>) -> Result<Vec<AppCard>, EngineError> {
@@ -128,17 +125,25 @@ impl Engine {
                 let last_run = last_runs.remove(&app.id);
                 let last_good = last_good.remove(&app.id);
                 let active_run = active.remove(&app.id);
-                let anchor = fires.get(&app.id).copied().unwrap_or(app.created_at).max(
-                    now.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(now),
-                );
+                let anchor = fires
+                    .get(&app.id)
+                    .copied()
+                    .unwrap_or(app.created_at)
+                    .max(now.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(now));
                 let next_fire = app
                     .enabled
                     .then(|| app.schedule.as_ref().and_then(|s| s.next_after(anchor)))
                     .flatten();
                 let objective = objective(&app, now);
                 let age = last_good.as_ref().map(|snapshot| now.duration_since(snapshot.taken_at));
-                let health =
-                    health(&app, last_run.as_ref(), active_run.as_ref(), last_good.as_ref(), age, objective);
+                let health = health(
+                    &app,
+                    last_run.as_ref(),
+                    active_run.as_ref(),
+                    last_good.as_ref(),
+                    age,
+                    objective,
+                );
                 AppCard {
                     health,
                     strip: strip(ends.get(&app.id).map_or(&[][..], Vec::as_slice), &app, now),
@@ -210,7 +215,7 @@ fn health(
 /// One state a day in the app's own time zone; the worst of the day's last words: what the day
 /// ended with.
 fn strip(ends: &[(Timestamp, RunState)], app: &App, now: Timestamp) -> Vec<Option<RunState>> {
-    let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.to_jiff());
+    let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.zone());
     let today = now.to_zoned(zone.clone()).date();
     let mut days = vec![None; STRIP_DAYS];
     for (at, state) in ends {

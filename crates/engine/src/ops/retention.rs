@@ -98,7 +98,7 @@ pub(crate) async fn plan_for(
     let candidates: Vec<_> =
         snapshots.iter().filter_map(|one| candidate(one, binding, &in_use)).collect();
     let guards = guards(engine, app, snapshots).await?;
-    let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.to_jiff());
+    let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.zone());
     Ok(plan(policy_at(app, binding), &candidates, engine.now(), &zone, &guards))
 }
 

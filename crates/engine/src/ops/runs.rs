@@ -1,9 +1,7 @@
 //! Asking for runs, and stopping them.
 
 use catalog::{CancelOutcome, Enqueued};
-use model::{
-    App, AppId, DestinationId, Run, RunId, RunKind, SnapshotId, SnapshotKind, Trigger,
-};
+use model::{App, AppId, DestinationId, Run, RunId, RunKind, SnapshotId, SnapshotKind, Trigger};
 use serde::{Deserialize, Serialize};
 
 use super::validate;
@@ -112,7 +110,8 @@ impl Engine {
                 self.0.queue_bell.notify_one();
                 Ok(run)
             }
-            Enqueued::Duplicate(id) => Ok(self.0.catalog.run(id).await?),
+            // Only fires of a schedule can be there twice, and this is none.
+            Enqueued::Duplicate => Err(EngineError::Conflict("the run is queued already".into())),
         }
     }
 }

@@ -94,11 +94,7 @@ impl Engine {
             }
             None => Box::pin(futures::stream::empty()),
         };
-        Ok(PlainStream {
-            artifact: artifact.clone(),
-            destination_id: copy.destination_id,
-            chunks,
-        })
+        Ok(PlainStream { artifact: artifact.clone(), destination_id: copy.destination_id, chunks })
     }
 
     /// Pins a snapshot, or lets it go. A pinned one is never expired; one whose deletion has

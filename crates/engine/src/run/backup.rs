@@ -1,7 +1,6 @@
 //! A backup run, top to bottom: sources → sealed streams → destinations → proof → manifests →
 //! one catalog transaction.
 
-use catalog::Enqueued;
 use jiff::{Timestamp, tz::TimeZone};
 use model::{
     App, Event, EventId, EventKind, Failure, FailureCode, Run, RunId, RunKind, RunState, Severity,
@@ -233,10 +232,8 @@ fn taken_at(context: &RunContext) -> Timestamp {
 
 /// The names of this run's objects at `place`.
 pub(crate) fn names(context: &RunContext, app: &App, place: &Place) -> model::layout::Names {
-    let time_zone = app
-        .schedule
-        .as_ref()
-        .map_or(TimeZone::UTC, |schedule| schedule.time_zone.to_jiff());
+    let time_zone =
+        app.schedule.as_ref().map_or(TimeZone::UTC, |schedule| schedule.time_zone.zone());
     place.template().names(NameFields {
         app: app.name.clone(),
         taken_at: taken_at(context).to_zoned(time_zone),
@@ -256,9 +253,4 @@ pub(crate) fn stored_copy(context: &RunContext, place: &Place, manifest_key: Str
         verified_at: None,
         expiring_since: None,
     }
-}
-
-/// Whether the queue took a run, or had it already.
-pub(crate) fn was_new(enqueued: &Enqueued) -> bool {
-    matches!(enqueued, Enqueued::New)
 }

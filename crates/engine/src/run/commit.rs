@@ -79,7 +79,11 @@ pub(crate) async fn put(
     }
     upload.finish().await?;
     let found = read_small(store, key, bytes.len() as u64 + 1).await?;
-    if found == bytes { Ok(()) } else { Err(store::StoreError::mismatch(key, "reads back differently")) }
+    if found == bytes {
+        Ok(())
+    } else {
+        Err(store::StoreError::mismatch(key, "reads back differently"))
+    }
 }
 
 /// Reads an object of at most `limit_bytes`.

@@ -55,7 +55,8 @@ pub(crate) async fn copy(context: &RunContext) -> Outcome {
 }
 
 async fn bring(context: &RunContext) -> Result<Outcome, Failure> {
-    let (Some(snapshot_id), Some(to)) = (context.run.snapshot_id, context.run.destination_id) else {
+    let (Some(snapshot_id), Some(to)) = (context.run.snapshot_id, context.run.destination_id)
+    else {
         return Err(Failure::new(
             FailureCode::Internal,
             "a copy run must name its snapshot and its destination",
@@ -90,7 +91,8 @@ async fn bring(context: &RunContext) -> Result<Outcome, Failure> {
 
     context.journal.enter(Stage::Commit).await.map_err(|error| failure::of_catalog(&error))?;
     context.check_lease().await?;
-    let manifest_key = carry_manifest(context, &from_store, &to_store, to, &source, &folder).await?;
+    let manifest_key =
+        carry_manifest(context, &from_store, &to_store, to, &source, &folder).await?;
     let copy = StoredCopy {
         destination_id: to,
         state: CopyState::Good,
@@ -101,7 +103,7 @@ async fn bring(context: &RunContext) -> Result<Outcome, Failure> {
         expiring_since: None,
     };
     catalog
-        .add_copy(context.run.id, context.lease_token, snapshot.id, &copy, engine.now())
+        .add_copy(context.run.id, context.lease_token, snapshot.id, &copy)
         .await
         .map_err(|error| failure::of_catalog(&error))?;
     snapshot.copies.push(copy);

@@ -100,7 +100,8 @@ async fn apply_at(
         return Ok(());
     }
 
-    let store = engine.0.store_for(destination).await.map_err(|error| failure::of_engine(&error))?;
+    let store =
+        engine.0.store_for(destination).await.map_err(|error| failure::of_engine(&error))?;
     let listed = list(store.as_ref(), binding).await?;
     agree(&snapshots, binding, &listed)?;
     let record = PlanRecord {
@@ -131,8 +132,15 @@ async fn apply_at(
         .await
         .map_err(|error| failure::of_catalog(&error))?;
     if deleted > 0 {
-        let message = format!("{deleted} snapshots of `{}` expired at `{}`", app.name, destination.name);
-        outcome.events.push(event(context, EventKind::SnapshotsExpired, Severity::Info, binding, message));
+        let message =
+            format!("{deleted} snapshots of `{}` expired at `{}`", app.name, destination.name);
+        outcome.events.push(event(
+            context,
+            EventKind::SnapshotsExpired,
+            Severity::Info,
+            binding,
+            message,
+        ));
     }
     Ok(())
 }
@@ -183,7 +191,9 @@ async fn carry_out(
     };
     let update = match (verdict, copy.expiring_since) {
         (Verdict::Keep, _) => {
-            context.journal.info(format!("{}: {} is kept after all", destination.name, copy.manifest_key));
+            context
+                .journal
+                .info(format!("{}: {} is kept after all", destination.name, copy.manifest_key));
             mark(CopyState::Good, None)
         }
         (Verdict::Expire, None) => {
@@ -223,13 +233,7 @@ async fn begin_and_delete(
         .engine
         .0
         .catalog
-        .begin_delete(
-            context.run.id,
-            context.lease_token,
-            snapshot.id,
-            copy.destination_id,
-            context.engine.now(),
-        )
+        .begin_delete(context.run.id, context.lease_token, snapshot.id, copy.destination_id)
         .await;
     match begun {
         Ok(()) => {}

@@ -8,8 +8,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use artifact::{
-    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, SealError, Sealed,
-    Sealer,
+    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, SealError,
+    Sealed, Sealer,
 };
 use bytes::Bytes;
 use model::{App, Artifact, Failure, FailureCode, Source, Stage, StoredObject};
@@ -147,7 +147,9 @@ async fn begin_all(
         };
         match begin_one(context, app, source, meta, recipe, place, &store).await {
             Ok(sending) => {
-                context.journal.info(format!("{}: writing {}", place.destination.name, sending.key));
+                context
+                    .journal
+                    .info(format!("{}: writing {}", place.destination.name, sending.key));
                 all.push(Some(sending));
             }
             Err(failure) if failure.code == FailureCode::Catalog => return Err(failure),
@@ -384,7 +386,10 @@ async fn finish(
         result = checked => result,
     };
     match result {
-        Ok(meta) if meta.size_bytes == stored.size_bytes && meta.agrees_with_sha256(&stored.sha256.to_string()) => {
+        Ok(meta)
+            if meta.size_bytes == stored.size_bytes
+                && meta.agrees_with_sha256(&stored.sha256.to_string()) =>
+        {
             place.objects.push(StoredObject {
                 source: source.name.clone(),
                 key: key.to_string(),

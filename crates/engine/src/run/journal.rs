@@ -87,11 +87,8 @@ impl Journal {
 
     fn log(&self, level: LogLevel, message: &str) {
         // One line is one line: what a source says cannot forge others or move the cursor.
-        let message: String = message
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MAX_LINE)
-            .collect();
+        let message: String =
+            message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LINE).collect();
         let at = self.clock.now();
         let mut state = self.lock();
         let stage = state.stage;

@@ -16,8 +16,8 @@ use std::sync::{Arc, OnceLock};
 
 use catalog::{CopyUpdate, Ending};
 use model::{
-    App, DestinationId, Event, EventId, EventKind, Failure, FailureCode, Run, RunId, RunKind, RunState, Severity,
-    Snapshot, Trigger,
+    App, DestinationId, Event, EventId, EventKind, Failure, FailureCode, Run, RunId, RunKind,
+    RunState, Severity, Snapshot, Trigger,
 };
 use store::Key;
 use tokio_util::sync::CancellationToken;

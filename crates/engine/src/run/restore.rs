@@ -31,15 +31,6 @@ pub(crate) enum ReadError {
 }
 
 impl ReadError {
-    /// What it means for the copy: damaged, missing, or nothing because it could not be read.
-    pub(crate) fn verdict(&self) -> Option<model::CopyState> {
-        match self {
-            Self::Store(error) if error.is_not_found() => Some(model::CopyState::Missing),
-            Self::Open(_) => Some(model::CopyState::Damaged),
-            Self::Store(_) | Self::Record(_) | Self::Gone => None,
-        }
-    }
-
     pub(crate) fn failure(&self) -> Failure {
         match self {
             Self::Store(error) if error.is_not_found() => {

@@ -87,10 +87,8 @@ fn conclude(outcome: &mut Outcome, failures: Vec<Failure>, checked: usize) {
     outcome.state =
         Some(if failures.len() < checked { RunState::PartiallyFailed } else { RunState::Failed });
     let message: Vec<_> = failures.iter().map(|f| f.message.clone()).collect();
-    outcome.failure = failures
-        .into_iter()
-        .next()
-        .map(|first| Failure { message: message.join("; "), ..first });
+    outcome.failure =
+        failures.into_iter().next().map(|first| Failure { message: message.join("; "), ..first });
 }
 
 async fn check_copy(
@@ -143,7 +141,8 @@ async fn check_manifest(
             failure::of_store(&error)
         }
     })?;
-    let manifest = Manifest::from_bytes(&bytes).map_err(|error| damaged(format!("{key}: {error}")))?;
+    let manifest =
+        Manifest::from_bytes(&bytes).map_err(|error| damaged(format!("{key}: {error}")))?;
     let same_objects = manifest.artifacts.len() == snapshot.artifacts.len()
         && manifest.artifacts.iter().all(|told| {
             snapshot.artifacts.iter().any(|known| {

@@ -1,11 +1,15 @@
 //! Apps and sidecars that serve backup contract v1.
 
 use bytes::Bytes;
-use contract::{ArtifactStream, ContractClient, ContractError, ExportRequest, Limits};
+use contract::{ContractClient, ContractError, Download, ExportRequest, Limits};
 use model::{App, ContractSource, Failure, FailureCode};
 
 use super::{OpenedSource, SourceMeta, SourceOutcome, SourceStream};
-use crate::{Engine, run::{RunContext, failure}, vault::Purpose};
+use crate::{
+    Engine,
+    run::{RunContext, failure},
+    vault::Purpose,
+};
 
 /// Asks the server for its capabilities and its export.
 pub(super) async fn open(
@@ -69,9 +73,8 @@ pub(crate) fn client_for(
         ..Limits::default()
     };
     let token = open(&server.token)?;
-    let client =
-        ContractClient::new(server.url.clone(), token, config.net_policy.clone(), limits)
-            .map_err(|error| failure::of_contract(&error))?;
+    let client = ContractClient::new(server.url.clone(), token, config.net_policy.clone(), limits)
+        .map_err(|error| failure::of_contract(&error))?;
     // A previous token that can no longer be opened is no reason to fail.
     let previous = server.previous_token.as_ref().and_then(|sealed| open(sealed).ok());
     Ok(match previous {
@@ -100,7 +103,7 @@ fn check_expected_size(
 }
 
 struct Opened {
-    stream: ArtifactStream,
+    stream: Download,
     meta: SourceMeta,
     allow_empty: bool,
 }
@@ -118,7 +121,7 @@ impl SourceStream for Opened {
     fn outcome(&self) -> Option<SourceOutcome> {
         self.stream.outcome().map(|outcome| SourceOutcome {
             size_bytes: outcome.size_bytes,
-            sha256: outcome.sha256.to_string(),
+            sha256: outcome.sha256.clone(),
             verified_by_source: outcome.verified_by_source,
         })
     }

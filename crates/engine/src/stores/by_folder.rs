@@ -87,7 +87,8 @@ impl Store for ByFolder {
         &self,
         prefix: &Prefix,
     ) -> Result<BoxStream<'static, Result<ObjectMeta, StoreError>>, StoreError> {
-        let Some(folder) = prefix.as_str().trim_matches('/').split('/').next().filter(|id| !id.is_empty())
+        let Some(folder) =
+            prefix.as_str().trim_matches('/').split('/').next().filter(|id| !id.is_empty())
         else {
             // The remote's own root: what lies in no app's folder is not ours.
             return Ok(futures::stream::empty().boxed());
@@ -115,7 +116,8 @@ impl Store for ByFolder {
         older_than: Duration,
         now: SystemTime,
     ) -> Result<Vec<Swept>, StoreError> {
-        let Some(folder) = prefix.as_str().trim_matches('/').split('/').next().filter(|id| !id.is_empty())
+        let Some(folder) =
+            prefix.as_str().trim_matches('/').split('/').next().filter(|id| !id.is_empty())
         else {
             return Ok(Vec::new());
         };

@@ -107,7 +107,6 @@ impl Inner {
             prefix: setting("prefix"),
             path_style: setting("path_style").is_none_or(|value| value == "true"),
             storage_class: setting("storage_class"),
-            ca_file: setting("ca_file").map(Into::into),
             access_key_id: self.secret(destination, "access_key_id")?,
             secret_access_key: self.secret(destination, "secret_access_key")?,
             session_token: self.secret(destination, "session_token")?,

@@ -1,0 +1,243 @@
+//! Rules by example, and properties against a slow model that shares no code with the plan.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use proptest::prelude::*;
+
+use super::*;
+use crate::SnapshotId;
+
+const DAY: i64 = 86_400;
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_second(1_780_000_000 + secs).unwrap()
+}
+
+fn candidate(number: u8, taken_at: Timestamp) -> Candidate {
+    let id = format!("0000000000000000000000{:04}", u32::from(number)).parse().unwrap();
+    Candidate { id, taken_at, good: true, pinned: false, in_use: false }
+}
+
+fn daily(count: u8) -> Vec<Candidate> {
+    (0..count).map(|n| candidate(n, at(i64::from(n) * DAY))).collect()
+}
+
+fn kept(plan: &RetentionPlan) -> BTreeSet<SnapshotId> {
+    let keeps = plan.decisions.iter().filter(|one| one.verdict == Verdict::Keep);
+    keeps.map(|one| one.id).collect()
+}
+
+fn run(policy: &RetentionPolicy, candidates: &[Candidate]) -> RetentionPlan {
+    let now = candidates.iter().map(|one| one.taken_at).max().unwrap_or(at(0));
+    plan(policy, candidates, now, &TimeZone::UTC, &Guards::default())
+}
+
+#[test]
+fn the_newest_five_stay() {
+    let policy = RetentionPolicy { keep_last: Some(5), ..Default::default() };
+    let made = run(&policy, &daily(8));
+    assert_eq!(kept(&made), daily(8)[3..].iter().map(|one| one.id).collect());
+    assert_eq!(made.decisions[0].reasons[0].to_string(), "last 1 of 5");
+    assert_eq!(made.refusal, None);
+}
+
+#[test]
+fn seven_daily_and_four_weekly() {
+    let policy =
+        RetentionPolicy { keep_daily: Some(7), keep_weekly: Some(4), ..Default::default() };
+    let made = run(&policy, &daily(60));
+    // Seven days are in two weeks; two older weeks add one each.
+    assert!((9..=10).contains(&kept(&made).len()), "{}", kept(&made).len());
+}
+
+#[test]
+fn an_empty_policy_keeps_everything() {
+    assert_eq!(kept(&run(&RetentionPolicy::default(), &daily(30))).len(), 30);
+}
+
+#[test]
+fn what_is_not_good_counts_for_nothing_and_goes_only_after_something_better() {
+    let policy = RetentionPolicy { keep_last: Some(2), ..Default::default() };
+    let mut all = daily(5);
+    all[4].good = false;
+    all[1].good = false;
+    let made = run(&policy, &all);
+    // The newest is damaged and stays: nothing newer is good. The last two good ones stay.
+    assert_eq!(kept(&made), [4, 3, 2].map(|n| all[n].id).into());
+    all[3].good = false;
+    all[2].good = false;
+    all[0].good = false;
+    let made = run(&policy, &all);
+    assert_eq!(kept(&made).len(), 5, "nothing good is left, so nothing goes");
+}
+
+#[test]
+fn pinned_used_and_future_ones_stay_and_the_future_does_not_count() {
+    let policy = RetentionPolicy { keep_last: Some(1), ..Default::default() };
+    let mut all = daily(4);
+    all[0].pinned = true;
+    all[1].in_use = true;
+    all.push(candidate(9, at(365 * DAY)));
+    let made = plan(&policy, &all, at(4 * DAY), &TimeZone::UTC, &Guards::default());
+    assert!(kept(&made).contains(&all[0].id) && kept(&made).contains(&all[1].id));
+    assert!(kept(&made).contains(&all[3].id), "the last good one of the present");
+    assert!(kept(&made).contains(&all[4].id));
+    assert!(!kept(&made).contains(&all[2].id));
+}
+
+#[test]
+fn guards_refuse() {
+    let policy = RetentionPolicy { keep_last: Some(1), ..Default::default() };
+    let with = |guards: Guards, now| plan(&policy, &daily(3), now, &TimeZone::UTC, &guards).refusal;
+    let failed = Guards { last_run_failed: true, ..Guards::default() };
+    assert_eq!(with(failed, at(3 * DAY)), Some(Refusal::LastRunFailed));
+    let odd = Guards { newest_is_anomalous: true, ..Guards::default() };
+    assert_eq!(with(odd, at(3 * DAY)), Some(Refusal::Anomalous));
+    let planned = Guards { last_plan_at: Some(at(400 * DAY)), ..Guards::default() };
+    assert_eq!(with(planned, at(3 * DAY)), Some(Refusal::ClockWentBack));
+    assert_eq!(with(Guards::default(), at(-3 * DAY)), None, "all are in the future: all stay");
+    assert_eq!(with(Guards::default(), at(3 * DAY)), None);
+}
+
+#[test]
+fn counts_that_are_slips_are_refused() {
+    for count in [0, MAX_COUNT + 1] {
+        let policy = RetentionPolicy { keep_daily: Some(count), ..Default::default() };
+        assert!(policy.check().is_err());
+    }
+    assert!("0d".parse::<KeepWithin>().is_err());
+    assert!("-1d".parse::<KeepWithin>().is_err());
+    assert_eq!("30d".parse::<KeepWithin>().unwrap().to_string(), "30d");
+}
+
+/// What a policy keeps, the slow way: for each rule, group by the period's written name, and take
+/// the newest of the newest groups.
+fn model(policy: &RetentionPolicy, all: &[Candidate], zone: &TimeZone) -> BTreeSet<SnapshotId> {
+    let mut kept = BTreeSet::new();
+    let good: Vec<_> = all.iter().filter(|one| one.good).collect();
+    let newest = good.iter().max_by_key(|one| (one.taken_at, one.id)).copied();
+    let rules: [(Option<u32>, &str); 5] = [
+        (policy.keep_hourly, "%Y-%m-%d %H %z"),
+        (policy.keep_daily, "%Y-%m-%d"),
+        (policy.keep_weekly, "%G-W%V"),
+        (policy.keep_monthly, "%Y-%m"),
+        (policy.keep_yearly, "%Y"),
+    ];
+    for (count, format) in rules {
+        let Some(count) = count else { continue };
+        let mut groups: Vec<(String, &Candidate)> = Vec::new();
+        for one in &good {
+            let name = one.taken_at.to_zoned(zone.clone()).strftime(format).to_string();
+            match groups.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, best)) if (best.taken_at, best.id) < (one.taken_at, one.id) => *best = one,
+                Some(_) => {}
+                None => groups.push((name, one)),
+            }
+        }
+        groups.sort_by_key(|(_, one)| std::cmp::Reverse((one.taken_at, one.id)));
+        kept.extend(groups.iter().take(count as usize).map(|(_, one)| one.id));
+    }
+    if let Some(count) = policy.keep_last {
+        let mut sorted = good.clone();
+        sorted.sort_by_key(|one| std::cmp::Reverse((one.taken_at, one.id)));
+        kept.extend(sorted.iter().take(count as usize).map(|one| one.id));
+    }
+    if let (Some(within), Some(newest)) = (policy.keep_within, newest) {
+        let length = SignedDuration::from_secs(within.secs().cast_signed());
+        kept.extend(
+            good.iter()
+                .filter(|one| newest.taken_at.duration_since(one.taken_at) < length)
+                .map(|one| one.id),
+        );
+    }
+    if policy.is_empty() {
+        kept.extend(all.iter().map(|one| one.id));
+    }
+    kept.extend(newest.map(|one| one.id));
+    kept.extend(all.iter().filter(|one| one.pinned || one.in_use).map(|one| one.id));
+    let better = |one: &Candidate| {
+        newest.is_some_and(|best| (best.taken_at, best.id) > (one.taken_at, one.id))
+    };
+    kept.extend(all.iter().filter(|one| !one.good && !better(one)).map(|one| one.id));
+    kept
+}
+
+prop_compose! {
+    fn policies()(
+        last in proptest::option::of(1_u32..6),
+        hourly in proptest::option::of(1_u32..30),
+        daily in proptest::option::of(1_u32..10),
+        weekly in proptest::option::of(1_u32..6),
+        monthly in proptest::option::of(1_u32..6),
+        yearly in proptest::option::of(1_u32..3),
+        within in proptest::option::of(1_u64..100),
+    ) -> RetentionPolicy {
+        RetentionPolicy {
+            keep_last: last,
+            keep_hourly: hourly,
+            keep_daily: daily,
+            keep_weekly: weekly,
+            keep_monthly: monthly,
+            keep_yearly: yearly,
+            keep_within: within.map(|hours| format!("{hours}h").parse().unwrap()),
+        }
+    }
+}
+
+prop_compose! {
+    fn histories()(
+        all in proptest::collection::vec(
+            (0_i64..500 * 24, any::<bool>(), proptest::bool::weighted(0.05), proptest::bool::weighted(0.05), proptest::bool::weighted(0.9)),
+            0..60,
+        )
+    ) -> Vec<Candidate> {
+        all.into_iter()
+            .zip(0_u8..)
+            .map(|((hour, half, pinned, in_use, good), number)| Candidate {
+                pinned, in_use, good,
+                ..candidate(number, at(hour * 3_600 + i64::from(half) * 1_800))
+            })
+            .collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_plan_is_what_the_slow_model_says(
+        policy in policies(),
+        all in histories(),
+        zone in prop_oneof![Just("UTC"), Just("Europe/Berlin"), Just("America/Sao_Paulo"), Just("Asia/Kathmandu")],
+    ) {
+        let zone = zone.parse::<crate::schedule::TimeZoneName>().unwrap().zone();
+        let now = at(500 * DAY);
+        let made = plan(&policy, &all, now, &zone, &Guards::default());
+        prop_assert_eq!(kept(&made), model(&policy, &all, &zone));
+        prop_assert_eq!(made.decisions.len(), all.len());
+        prop_assert!(made.decisions.iter().all(|one| !one.reasons.is_empty()));
+    }
+
+    #[test]
+    fn the_order_of_the_facts_does_not_matter(policy in policies(), all in histories()) {
+        let mut reversed = all.clone();
+        reversed.reverse();
+        prop_assert_eq!(run(&policy, &all), run(&policy, &reversed));
+    }
+
+    #[test]
+    fn the_last_good_one_always_stays(policy in policies(), all in histories()) {
+        let newest = all.iter().filter(|one| one.good).max_by_key(|one| (one.taken_at, one.id));
+        if let Some(newest) = newest {
+            prop_assert!(kept(&run(&policy, &all)).contains(&newest.id));
+        }
+    }
+
+    #[test]
+    fn planning_again_expires_nothing_more(policy in policies(), all in histories()) {
+        let now = at(500 * DAY);
+        let again = |all: &[Candidate]| kept(&plan(&policy, all, now, &TimeZone::UTC, &Guards::default()));
+        let first = again(&all);
+        let left: Vec<_> = all.into_iter().filter(|one| first.contains(&one.id)).collect();
+        prop_assert_eq!(again(&left), first);
+    }
+}

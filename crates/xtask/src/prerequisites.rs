@@ -1,0 +1,64 @@
+//! Programs that the tests need, installed where that is possible.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Result, bail};
+
+/// Each program with the Debian package that brings it.
+const NEEDED: &[(&str, &str)] = &[
+    ("rclone", "rclone"),
+    ("initdb", "postgresql"),
+    ("tar", "tar"),
+    ("zstd", "zstd"),
+    ("jq", "jq"),
+];
+
+/// Where Debian puts PostgreSQL's own programs.
+const POSTGRES_HOMES: &str = "/usr/lib/postgresql";
+
+fn is_there(program: &str) -> bool {
+    let on_path = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    });
+    let in_homes = || {
+        std::fs::read_dir(POSTGRES_HOMES).is_ok_and(|homes| {
+            homes.flatten().any(|home| home.path().join("bin").join(program).is_file())
+        })
+    };
+    on_path || in_homes()
+}
+
+fn missing() -> Vec<(&'static str, &'static str)> {
+    NEEDED.iter().copied().filter(|(program, _)| !is_there(program)).collect()
+}
+
+/// Installs what is missing on a Debian-like machine on which we are root; says what is missing
+/// elsewhere. Under `CI` a missing program is a failure.
+pub(crate) fn install() -> Result<()> {
+    if missing().is_empty() {
+        return Ok(());
+    }
+    let is_root = std::fs::metadata("/proc/self")
+        .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+    if is_root && Path::new("/usr/bin/apt-get").exists() {
+        let packages: Vec<_> = missing().into_iter().map(|(_, package)| package).collect();
+        println!("installing {}", packages.join(" "));
+        Command::new("apt-get").args(["update", "-qq"]).status()?;
+        Command::new("apt-get")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(packages)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .status()?;
+    }
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<_> =
+        missing.iter().map(|(program, package)| format!("{program} (package {package})")).collect();
+    if std::env::var_os("CI").is_some() {
+        bail!("these programs are needed: {}", told.join(", "));
+    }
+    println!("tests that need these are left out: {}", told.join(", "));
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! Everything that must hold, in the order in which it fails soonest.
+
+use std::{process::Command, time::Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{prerequisites, tidy};
+
+pub(crate) fn run() -> Result<()> {
+    prerequisites::install()?;
+    let mut times = Vec::new();
+    let mut step = |name: &'static str, work: &mut dyn FnMut() -> Result<()>| -> Result<()> {
+        println!("── {name}");
+        let started = Instant::now();
+        work().with_context(|| name)?;
+        times.push((name, started.elapsed()));
+        Ok(())
+    };
+    step("format", &mut || cargo(&["fmt", "--all", "--check"]))?;
+    step("tidy", &mut tidy::run)?;
+    step("clippy", &mut || {
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    })?;
+    step("build", &mut || cargo(&["build", "--workspace"]))?;
+    step("quickstart", &mut || cargo(&["xtask", "quickstart", "--exit", "--port", "0"]))?;
+    step("tests", &mut || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    println!("── all passed");
+    for (name, time) in times {
+        println!("{name:>12}  {:>4} s", time.as_secs());
+    }
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let status = Command::new(env!("CARGO")).args(arguments).status()?;
+    if !status.success() {
+        bail!("`cargo {}` ended with {status}", arguments.join(" "));
+    }
+    Ok(())
+}
