@@ -1,2 +1,22 @@
-//! Composition and edges: configuration, command line, API and web.
-fn main() {}
+//! Backup Orchestrator: the server, and the command line that talks to it.
+
+mod api;
+mod cli;
+mod serve;
+mod settings;
+
+use clap::Parser as _;
+
+fn main() -> std::process::ExitCode {
+    let arguments = cli::Arguments::parse();
+    // One provider for every TLS connection of the process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return 1.into();
+        }
+    };
+    runtime.block_on(cli::run(arguments)).into()
+}

@@ -1,0 +1,123 @@
+//! Snapshots.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use model::{Run, Snapshot, SnapshotId};
+use serde::Deserialize;
+
+use super::{Api, Problem};
+
+fn id(text: &str) -> Result<SnapshotId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("snapshot"))
+}
+
+pub(super) async fn recent(State(api): Api) -> Result<Json<Vec<Snapshot>>, Problem> {
+    Ok(Json(api.engine.catalog().recent_snapshots(200).await?))
+}
+
+pub(super) async fn of_app(
+    State(api): Api,
+    Path(app): Path<String>,
+) -> Result<Json<Vec<Snapshot>>, Problem> {
+    let catalog = api.engine.catalog();
+    let app = catalog.app_by_name(&app).await?;
+    let mut all = catalog.snapshots_of_app(app.id).await?;
+    all.retain(|one| one.copies.iter().any(|copy| copy.state != model::CopyState::Expired));
+    Ok(Json(all))
+}
+
+pub(super) async fn show(
+    State(api): Api,
+    Path(snapshot): Path<String>,
+) -> Result<Json<Snapshot>, Problem> {
+    Ok(Json(api.engine.catalog().snapshot(id(&snapshot)?).await?))
+}
+
+pub(super) async fn pin(
+    State(api): Api,
+    Path(snapshot): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.engine.set_pinned(id(&snapshot)?, true).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn unpin(
+    State(api): Api,
+    Path(snapshot): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.engine.set_pinned(id(&snapshot)?, false).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn accept(
+    State(api): Api,
+    Path(snapshot): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.engine.accept_anomaly(id(&snapshot)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A destination by name or id.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Where {
+    destination: Option<String>,
+}
+
+pub(super) async fn verify(
+    State(api): Api,
+    Path(snapshot): Path<String>,
+    Json(only): Json<Where>,
+) -> Result<(StatusCode, Json<Run>), Problem> {
+    let destination = match &only.destination {
+        Some(name) => Some(api.engine.catalog().destination_by_name(name).await?.id),
+        None => None,
+    };
+    let run = api.engine.verify_now(id(&snapshot)?, destination).await?;
+    Ok((StatusCode::ACCEPTED, Json(run)))
+}
+
+pub(super) async fn copy(
+    State(api): Api,
+    Path(snapshot): Path<String>,
+    Json(to): Json<Where>,
+) -> Result<(StatusCode, Json<Run>), Problem> {
+    let name = to.destination.unwrap_or_default();
+    let to = api.engine.catalog().destination_by_name(&name).await?.id;
+    Ok((StatusCode::ACCEPTED, Json(api.engine.copy_now(id(&snapshot)?, to).await?)))
+}
+
+/// The artifact as its source sent it. No length is told, so that bytes which do not prove true
+/// end the answer without its last chunk.
+pub(super) async fn download(
+    State(api): Api,
+    Path((snapshot, source)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let snapshot = api.engine.catalog().snapshot(id(&snapshot)?).await?;
+    let stream = api.engine.read_artifact(&snapshot, &source, None).await?;
+    let artifact = stream.artifact.clone();
+    let mut response = Response::new(Body::from_stream(stream));
+    let headers: [(HeaderName, String); 4] = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!(
+                "attachment; filename=\"{}\"",
+                artifact.file_name.replace(|c: char| !c.is_ascii_graphic() || c == '"', "_")
+            ),
+        ),
+        (contract::header::SIZE, artifact.size_bytes.to_string()),
+        (contract::header::CHECKSUM, artifact.sha256),
+    ];
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}

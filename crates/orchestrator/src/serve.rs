@@ -1,0 +1,111 @@
+//! The server: data folder, catalog, engine, API.
+
+use std::{os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use catalog::{Backend, Catalog};
+use engine::{Engine, Parts, SystemClock, Vault, vault::Purpose};
+use model::SealedSecret;
+use nix::fcntl::{Flock, FlockArg};
+use rand::SeedableRng as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    settings::{Settings, private_file, random_secret},
+};
+
+const KEY_CHECK: &str = "vault_key_check";
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let data = settings.data_dir.clone();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&data)
+        .with_context(|| format!("{} cannot be made", data.display()))?;
+    let _lock = lock(&data)?;
+    let key = match settings.secret_key {
+        Some(key) => key,
+        None => private_file(&data.join("secret.key"), random_secret)?.into(),
+    };
+    let token = private_file(&data.join("cli.token"), random_secret)?;
+    let url = settings.database_url.unwrap_or_else(|| {
+        format!("sqlite://{}?mode=rwc", data.join("catalog.sqlite").display()).into()
+    });
+    let catalog = Catalog::open(&url, 8).await?;
+    let engine = Engine::new(Parts {
+        catalog,
+        clock: Arc::new(SystemClock),
+        vault: Vault::new(&key),
+        config: settings.engine,
+        rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
+    });
+    check_key(&engine).await?;
+    if engine.catalog().backend() == Backend::Sqlite {
+        engine.take_over_at_start().await?;
+    }
+
+    let listener = tokio::net::TcpListener::bind((settings.address.as_str(), settings.port))
+        .await
+        .with_context(|| format!("{}:{} cannot be listened on", settings.address, settings.port))?;
+    let address = listener.local_addr()?;
+    std::fs::write(data.join("address"), format!("http://127.0.0.1:{}\n", address.port()))?;
+    tracing::info!("listening on {address}; data in {}", data.display());
+
+    let shutdown = CancellationToken::new();
+    let working = tokio::spawn({
+        let (engine, shutdown) = (engine.clone(), shutdown.clone());
+        async move { engine.serve(shutdown).await }
+    });
+    let router = api::router(engine, SecretString::from(token));
+    let closing = shutdown.clone();
+    let serving = tokio::spawn(async move {
+        let service = router.into_make_service();
+        axum::serve(listener, service)
+            .with_graceful_shutdown(async move { closing.cancelled().await })
+            .await
+    });
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping: runs under way are recorded and queued again");
+    shutdown.cancel();
+    working.await?;
+    // A client that follows a log must not hold the process.
+    let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+    Ok(())
+}
+
+/// One process for one data folder: two would end each other's runs.
+fn lock(data: &Path) -> anyhow::Result<Flock<std::fs::File>> {
+    let file = std::fs::File::create(data.join("lock"))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err(_) => bail!(
+            "another orchestrator uses {}: stop it, or set BACKUP_DATA_DIR to another folder",
+            data.display()
+        ),
+    }
+}
+
+/// Proves that the key is the one the catalog was written with, before anything is sealed anew.
+async fn check_key(engine: &Engine) -> anyhow::Result<()> {
+    match engine.catalog().setting(KEY_CHECK).await? {
+        Some(sealed) => {
+            let opened =
+                engine.vault().open(Purpose::KeyCheck, &SealedSecret::from_ciphertext(sealed))?;
+            anyhow::ensure!(opened.expose_secret() == "ok", "the key check is damaged");
+        }
+        None => {
+            let sealed =
+                engine.with_rng(|rng| engine.vault().seal(Purpose::KeyCheck, &"ok".into(), rng));
+            engine.catalog().set_setting(KEY_CHECK, sealed.ciphertext()).await?;
+        }
+    }
+    Ok(())
+}

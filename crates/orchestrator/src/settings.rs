@@ -1,0 +1,233 @@
+//! What the environment and `.env` say.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use engine::EngineConfig;
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+/// The environment, as a parameter.
+pub(crate) type Environment = HashMap<String, String>;
+
+/// Texts that stand in examples: known to everybody.
+const KNOWN_KEYS: &[&str] =
+    &["poné_una_clave_larga", "change-me", "changeme", "cambiame", "secret"];
+const MIN_KEY: usize = 16;
+
+/// A variable that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {problem}")]
+pub(crate) struct SettingError {
+    name: &'static str,
+    problem: String,
+}
+
+/// What the server is told.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) address: String,
+    pub(crate) port: u16,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) database_url: Option<SecretString>,
+    pub(crate) secret_key: Option<SecretString>,
+    pub(crate) engine: EngineConfig,
+}
+
+/// The process's environment over what `.env` in the working folder says.
+pub(crate) fn environment() -> Environment {
+    let mut all = std::fs::read_to_string(".env").map(|text| dotenv(&text)).unwrap_or_default();
+    all.extend(std::env::vars());
+    all
+}
+
+fn dotenv(text: &str) -> Environment {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| {
+            let name = name.trim().trim_start_matches("export ").to_owned();
+            let value = value.trim();
+            let quoted = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+            (name, quoted('"').or_else(|| quoted('\'')).unwrap_or(value).to_owned())
+        })
+        .collect()
+}
+
+pub(crate) fn data_dir(environment: &Environment) -> PathBuf {
+    environment
+        .get("BACKUP_DATA_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map_or_else(|| PathBuf::from("data"), PathBuf::from)
+}
+
+fn number<T: std::str::FromStr>(
+    environment: &Environment,
+    name: &'static str,
+    default: T,
+) -> Result<T, SettingError> {
+    match environment.get(name).map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| SettingError {
+            name,
+            problem: format!("`{}` is no number that fits", text.escape_debug()),
+        }),
+    }
+}
+
+fn switch(environment: &Environment, name: &'static str) -> Result<bool, SettingError> {
+    match environment.get(name).map(|text| text.trim()).unwrap_or_default() {
+        "" | "false" | "0" | "no" => Ok(false),
+        "true" | "1" | "yes" => Ok(true),
+        other => Err(SettingError {
+            name,
+            problem: format!("`{}` is neither true nor false", other.escape_debug()),
+        }),
+    }
+}
+
+impl Settings {
+    pub(crate) fn read(environment: &Environment) -> Result<Self, SettingError> {
+        let instance = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
+        let mut engine = EngineConfig::new(instance);
+        let timeout: u64 = number(environment, "REQUEST_TIMEOUT_S", 900)?;
+        let megabytes: u64 = number(environment, "BACKUP_MAX_SIZE_MB", 20_480)?;
+        if timeout == 0 || megabytes == 0 || megabytes > u64::MAX >> 20 {
+            let problem = "REQUEST_TIMEOUT_S and BACKUP_MAX_SIZE_MB are more than 0".to_owned();
+            return Err(SettingError { name: "limits", problem });
+        }
+        engine.source_timeout = Duration::from_secs(timeout);
+        engine.max_size_bytes = megabytes << 20;
+        engine.workers = number::<usize>(environment, "BACKUP_WORKERS", 4)?.clamp(1, 64);
+        let grace_hours: u64 = number(environment, "RETENTION_GRACE_H", 24)?;
+        engine.expire_grace = Duration::from_secs(grace_hours.saturating_mul(3_600));
+        engine.rclone_remote =
+            environment.get("RCLONE_REMOTE").filter(|remote| !remote.is_empty()).cloned();
+        engine.rclone_config =
+            environment.get("RCLONE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        engine.net_policy.allow_loopback = switch(environment, "BACKUP_ALLOW_LOOPBACK")?;
+        engine.net_policy.allowed = networks(environment)?;
+        Ok(Self {
+            address: environment
+                .get("BACKUP_BIND_ADDRESS")
+                .filter(|address| !address.is_empty())
+                .cloned()
+                .unwrap_or_else(|| "0.0.0.0".to_owned()),
+            port: number(environment, "APP_PORT", 5550)?,
+            data_dir: data_dir(environment),
+            database_url: environment
+                .get("DATABASE_URL")
+                .filter(|url| !url.is_empty())
+                .map(|url| SecretString::from(url.clone())),
+            secret_key: secret_key(environment)?,
+            engine,
+        })
+    }
+}
+
+fn networks(environment: &Environment) -> Result<Vec<IpNet>, SettingError> {
+    let name = "BACKUP_ALLOWED_NETWORKS";
+    let text = environment.get(name).map(String::as_str).unwrap_or_default();
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            part.parse().map_err(|_| SettingError {
+                name,
+                problem: format!("`{}` is no network such as 172.16.0.0/12", part.escape_debug()),
+            })
+        })
+        .collect()
+}
+
+fn secret_key(environment: &Environment) -> Result<Option<SecretString>, SettingError> {
+    let name = "APP_SECRET_KEY";
+    let Some(key) = environment.get(name) else { return Ok(None) };
+    let refuse = |problem: &str| Err(SettingError { name, problem: problem.to_owned() });
+    if key.is_empty() {
+        return refuse("it is empty: remove the line to have one made, or set a long random text");
+    }
+    if KNOWN_KEYS.contains(&key.to_lowercase().as_str()) {
+        return refuse("this is the text of an example, which everybody knows: set a random one");
+    }
+    if key.len() < MIN_KEY {
+        return refuse("it is too short to protect anything: at least 16 characters");
+    }
+    Ok(Some(key.clone().into()))
+}
+
+/// Reads a file of ours that only its owner may read, or makes it with `content`.
+pub(crate) fn private_file(
+    path: &Path,
+    content: impl FnOnce() -> String,
+) -> std::io::Result<String> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = content();
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(text)
+        }
+        read => read.map(|text| text.trim().to_owned()),
+    }
+}
+
+/// 256 random bits as text.
+pub(crate) fn random_secret() -> String {
+    hex::encode(rand::random::<[u8; 32]>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::read(&pairs.collect())
+    }
+
+    #[test]
+    fn the_names_of_the_env_file_are_honoured() {
+        let settings = with(&[
+            ("APP_PORT", "6000"),
+            ("REQUEST_TIMEOUT_S", "60"),
+            ("BACKUP_MAX_SIZE_MB", "2"),
+            ("RCLONE_REMOTE", "gdrive"),
+        ])
+        .unwrap();
+        assert_eq!(settings.port, 6000);
+        assert_eq!(settings.engine.source_timeout, Duration::from_secs(60));
+        assert_eq!(settings.engine.max_size_bytes, 2 << 20);
+        assert_eq!(settings.engine.rclone_remote.as_deref(), Some("gdrive"));
+    }
+
+    #[test]
+    fn weak_keys_and_wrong_numbers_are_refused() {
+        for (name, value) in [
+            ("APP_SECRET_KEY", ""),
+            ("APP_SECRET_KEY", "short"),
+            ("APP_SECRET_KEY", "poné_una_clave_larga"),
+            ("APP_PORT", "80000"),
+            ("REQUEST_TIMEOUT_S", "-1"),
+            ("BACKUP_MAX_SIZE_MB", "0"),
+            ("BACKUP_ALLOWED_NETWORKS", "everything"),
+            ("BACKUP_ALLOW_LOOPBACK", "maybe"),
+        ] {
+            assert!(with(&[(name, value)]).is_err(), "{name}={value:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn env_files_are_read() {
+        let read = dotenv("# words\nA=1\n export B=\"two words\"\nC='3'\nnothing\n");
+        assert_eq!(read["A"], "1");
+        assert_eq!(read["B"], "two words");
+        assert_eq!(read["C"], "3");
+    }
+}
