@@ -72,7 +72,8 @@ fn arrows(metadata: &Value) -> Vec<String> {
             if let Some((_, rooms)) = ROOMS.iter().find(|(library, _)| *library == on)
                 && !rooms.contains(&name)
             {
-                problems.push(format!("`{on}` belongs into {}, not into `{name}`", rooms.join(", ")));
+                problems
+                    .push(format!("`{on}` belongs into {}, not into `{name}`", rooms.join(", ")));
             }
         }
     }

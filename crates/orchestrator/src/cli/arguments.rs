@@ -14,12 +14,12 @@ pub(crate) struct Arguments {
     /// Print one JSON document and nothing else.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Address of the server.
-    #[arg(long, global = true, env = "BACKUP_ORCHESTRATOR_URL")]
+    /// Address of the server; goes before the command.
+    #[arg(long, env = "BACKUP_ORCHESTRATOR_URL")]
     pub(crate) url: Option<String>,
-    /// File with an API token.
-    #[arg(long = "api-token-file", global = true)]
-    pub(crate) api_token_file: Option<PathBuf>,
+    /// File with an API token; goes before the command.
+    #[arg(long)]
+    pub(crate) token_file: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -137,7 +137,7 @@ pub(crate) enum AppCommand {
     Add {
         name: String,
         /// Address of the app or its sidecar.
-        #[arg(long = "app-url", visible_alias = "at")]
+        #[arg(long)]
         url: String,
         /// File with the token that the app expects.
         #[arg(long)]

@@ -47,7 +47,7 @@ impl Client {
         let port = environment.get("APP_PORT").map_or("5550", String::as_str);
         let base = base.unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
         let token_file = arguments
-            .api_token_file
+            .token_file
             .clone()
             .or_else(|| environment.get("BACKUP_ORCHESTRATOR_TOKEN_FILE").map(Into::into))
             .unwrap_or_else(|| data.join("cli.token"));
@@ -56,7 +56,7 @@ impl Client {
             None => read(&token_file).map_err(|error| {
                 CliError::Usage(format!(
                     "no token: {}: {error}; run this where the server's data folder is, or give \
-                     --api-token-file",
+                     --token-file before the command",
                     token_file.display()
                 ))
             })?,
