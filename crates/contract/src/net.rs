@@ -71,16 +71,17 @@ fn plain(address: IpAddr) -> IpAddr {
     if let Some(v4) = v6.to_ipv4_mapped() {
         return IpAddr::V4(v4);
     }
-    let [a, b, c, d, e, f, g, h] = v6.segments();
-    let embedded = |high: u16, low: u16| {
-        let [w, x] = high.to_be_bytes();
-        let [y, z] = low.to_be_bytes();
+    let segments = v6.segments();
+    let embedded = |at: usize| {
+        let [w, x] = segments[at].to_be_bytes();
+        let [y, z] = segments[at + 1].to_be_bytes();
         IpAddr::V4(Ipv4Addr::new(w, x, y, z))
     };
-    match (a, b) {
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => embedded(g, h),
-        (0x2002, _) => embedded(b, c),
-        (0, 0) if [c, d, e, f] == [0; 4] && v6 != Ipv6Addr::LOCALHOST && g != 0 => embedded(g, h),
+    let middle_is_zero = segments[2..6].iter().all(|segment| *segment == 0);
+    match (segments[0], segments[1]) {
+        (0x64, 0xff9b) if middle_is_zero => embedded(6),
+        (0x2002, _) => embedded(1),
+        (0, 0) if middle_is_zero && v6 != Ipv6Addr::LOCALHOST && segments[6] != 0 => embedded(6),
         _ => address,
     }
 }

@@ -1,6 +1,6 @@
 //! The present moment as a parameter.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,18 +22,18 @@ impl ManualClock {
 
     /// Puts the clock to `now`, forwards or back.
     pub fn set(&self, now: Timestamp) {
-        *self.0.lock().expect("the clock's lock is held for an assignment only") = now;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     /// Moves the clock by `by`, which may be negative.
     pub fn advance(&self, by: SignedDuration) {
-        let mut now = self.0.lock().expect("the clock's lock is held for an assignment only");
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.saturating_add(by).unwrap_or(*now);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().expect("the clock's lock is held for an assignment only")
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -110,8 +110,5 @@ impl FormatChecker {
 /// would cost time and save nothing.
 pub fn is_compressed(head: &[u8]) -> bool {
     use Kind as K;
-    matches!(
-        kind::sniff(head),
-        Some(K::PgCustom | K::Gzip | K::Zstd | K::Xz | K::Bzip2 | K::Zip)
-    )
+    matches!(kind::sniff(head), Some(K::PgCustom | K::Gzip | K::Zstd | K::Xz | K::Bzip2 | K::Zip))
 }

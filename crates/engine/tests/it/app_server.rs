@@ -184,7 +184,14 @@ fn sha256(bytes: &[u8]) -> String {
     hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes))
 }
 
-fn head(length: Option<usize>, size: &str, checksum: &str, media: &str, format: &str, file: &str) -> String {
+fn head(
+    length: Option<usize>,
+    size: &str,
+    checksum: &str,
+    media: &str,
+    format: &str,
+    file: &str,
+) -> String {
     let length = length.map(|n| format!("content-length: {n}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 200 OK\r\n{length}content-type: {media}\r\nx-format: {format}\r\n\
@@ -215,11 +222,8 @@ async fn chunks(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> std::i
 }
 
 async fn trailers(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
-    let end = format!(
-        "0\r\nx-checksum-sha256: {}\r\nx-size: {}\r\n\r\n",
-        sha256(bytes),
-        bytes.len()
-    );
+    let end =
+        format!("0\r\nx-checksum-sha256: {}\r\nx-size: {}\r\n\r\n", sha256(bytes), bytes.len());
     stream.write_all(end.as_bytes()).await
 }
 
@@ -272,25 +276,40 @@ async fn send(stream: &mut TcpStream, export: Export) -> std::io::Result<()> {
             stream.write_all(&bytes).await?;
         }
         Export::SizeText(bytes, size) => {
-            let head = head(Some(bytes.len()), size, &sha256(&bytes), "application/octet-stream", "raw", "app.dump");
+            let head = head(
+                Some(bytes.len()),
+                size,
+                &sha256(&bytes),
+                "application/octet-stream",
+                "raw",
+                "app.dump",
+            );
             stream.write_all(head.as_bytes()).await?;
             stream.write_all(&bytes).await?;
         }
         Export::Page(media, body) => {
             let bytes = body.as_bytes();
             let size = bytes.len().to_string();
-            let head = head(Some(bytes.len()), &size, &sha256(bytes), media, "pg_dump_Fc", "app.dump");
+            let head =
+                head(Some(bytes.len()), &size, &sha256(bytes), media, "pg_dump_Fc", "app.dump");
             stream.write_all(head.as_bytes()).await?;
             stream.write_all(bytes).await?;
         }
         Export::Format(format, file, bytes) => {
             let size = bytes.len().to_string();
-            let head = head(Some(bytes.len()), &size, &sha256(&bytes), "application/octet-stream", format, file);
+            let head = head(
+                Some(bytes.len()),
+                &size,
+                &sha256(&bytes),
+                "application/octet-stream",
+                format,
+                file,
+            );
             stream.write_all(head.as_bytes()).await?;
             stream.write_all(&bytes).await?;
         }
         Export::Drip(pause) => {
-            let head = dump_head(Some(1 << 30), 1 << 30, &sha256(b""));
+            let head = dump_head(Some(1 << 20), 1 << 20, &sha256(b""));
             stream.write_all(head.as_bytes()).await?;
             loop {
                 stream.write_all(b"x").await?;

@@ -195,7 +195,7 @@ prop_compose! {
         all.into_iter()
             .zip(0_u8..)
             .map(|((hour, half, pinned, in_use, good), number)| Candidate {
-                pinned, in_use, good,
+                good, pinned, in_use,
                 ..candidate(number, at(hour * 3_600 + i64::from(half) * 1_800))
             })
             .collect()

@@ -1,0 +1,171 @@
+//! A whole engine in a temporary folder, with one app and one or two local destinations.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use catalog::{Catalog, RunQuery};
+use engine::{
+    AppDraft, BindingDraft, DestinationDraft, Engine, EngineConfig, Parts, RunRequest, SystemClock,
+    Vault,
+};
+use futures::TryStreamExt as _;
+use model::{App, Run, RunState, Snapshot};
+use rand::SeedableRng as _;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::app_server::{AppServer, Export};
+
+pub(crate) const TOKEN: &str = "canary-token-of-the-app";
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) server: AppServer,
+    pub(crate) app: App,
+    pub(crate) folder: TempDir,
+    shutdown: CancellationToken,
+}
+
+/// Settings under which tests end in seconds.
+pub(crate) fn quick(instance: &str) -> EngineConfig {
+    let mut config = EngineConfig::new(instance);
+    config.net_policy.allow_loopback = true;
+    config.tick = Duration::from_millis(20);
+    config.idle_timeout = Duration::from_millis(700);
+    config.source_timeout = Duration::from_secs(4);
+    config.retries = 0;
+    config.lease = Duration::from_secs(3);
+    config.heartbeat = Duration::from_millis(200);
+    config.max_size_bytes = 64 << 20;
+    config.expire_grace = Duration::ZERO;
+    config
+}
+
+pub(crate) async fn open(folder: &TempDir, config: EngineConfig) -> Engine {
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("catalog.sqlite").display());
+    Engine::new(Parts {
+        catalog: Catalog::open(&url.into(), 4).await.unwrap(),
+        clock: Arc::new(SystemClock),
+        vault: Vault::new(&"a secret key for tests".into()),
+        config,
+        rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
+    })
+}
+
+impl World {
+    pub(crate) async fn new(destinations: &[&str]) -> Self {
+        Self::with(destinations, quick("one")).await
+    }
+
+    pub(crate) async fn with(destinations: &[&str], config: EngineConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(&folder, config).await;
+        for name in destinations {
+            let path = folder.path().join(name).display().to_string();
+            let draft = DestinationDraft {
+                name: (*name).to_owned(),
+                kind: "local".to_owned(),
+                settings: BTreeMap::from([("path".to_owned(), path)]),
+                ..DestinationDraft::default()
+            };
+            engine.add_destination(draft).await.unwrap();
+        }
+        let server = AppServer::start(TOKEN, Export::Trailers(sample(1))).await;
+        let draft = AppDraft {
+            name: "shop".to_owned(),
+            url: server.url(),
+            token: Some(TOKEN.into()),
+            destinations: destinations
+                .iter()
+                .map(|name| BindingDraft {
+                    destination: (*name).to_owned(),
+                    folder: "apps/shop".to_owned(),
+                    // Runs of one minute would all have the same name.
+                    template: Some("{app}_{YYYYMMDD_HHMMSS}_{run}".to_owned()),
+                    ..BindingDraft::default()
+                })
+                .collect(),
+            ..AppDraft::default()
+        };
+        let app = engine.register_app(draft).await.unwrap();
+        let world = Self { engine, server, app, folder, shutdown: CancellationToken::new() };
+        world.start();
+        world
+    }
+
+    fn start(&self) {
+        let (engine, shutdown) = (self.engine.clone(), self.shutdown.clone());
+        tokio::spawn(async move { engine.serve(shutdown).await });
+    }
+
+    pub(crate) async fn back_up(&self) -> Run {
+        let run = self.engine.run_now(&self.app, &RunRequest::default()).await.unwrap();
+        self.ended(&run).await
+    }
+
+    pub(crate) async fn ended(&self, run: &Run) -> Run {
+        for _ in 0..1_500 {
+            let run = self.engine.catalog().run(run.id).await.unwrap();
+            if run.state.is_terminal() {
+                return run;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the run did not end");
+    }
+
+    /// Waits until nothing is queued or under way.
+    pub(crate) async fn quiet(&self) {
+        for _ in 0..1_500 {
+            if self.engine.catalog().active_runs().await.unwrap().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the queue did not empty");
+    }
+
+    pub(crate) async fn good_snapshot(&self) -> Snapshot {
+        let run = self.back_up().await;
+        assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+        self.quiet().await;
+        self.engine.catalog().snapshot(run.snapshot_id.unwrap()).await.unwrap()
+    }
+
+    pub(crate) async fn restored(&self, snapshot: &Snapshot) -> Vec<u8> {
+        let source = snapshot.artifacts[0].source.to_string();
+        let stream = self.engine.read_artifact(snapshot, &source, None).await.unwrap();
+        let chunks: Vec<_> = stream.try_collect().await.unwrap();
+        chunks.concat()
+    }
+
+    /// Names of all files at a destination, unfinished ones included.
+    pub(crate) fn files(&self, destination: &str) -> Vec<PathBuf> {
+        let folder = self.folder.path().join(destination).join("apps/shop");
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    pub(crate) async fn everything_told(&self) -> String {
+        let runs = self.engine.catalog().runs(RunQuery { limit: 500, ..RunQuery::default() });
+        let mut told = String::new();
+        for run in runs.await.unwrap() {
+            told += &serde_json::to_string(&run).unwrap();
+            let log = self.engine.catalog().log_after(run.id, 0, 10_000).await.unwrap();
+            told += &serde_json::to_string(&log).unwrap();
+        }
+        told
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Bytes that compress somewhat, different for each `seed`.
+pub(crate) fn sample(seed: u32) -> Vec<u8> {
+    (0..300_000_u32).flat_map(|n| (n.wrapping_mul(seed + 7) >> 5).to_le_bytes()).collect()
+}
