@@ -104,7 +104,7 @@ impl ContractClient {
         if found.version == wire::VERSION {
             Ok(found)
         } else {
-            Err(self.protocol(&url, format!("version `{}`, this is `v1`", found.version)))
+            Err(Self::protocol(&url, format!("version `{}`, this is `v1`", found.version)))
         }
     }
 
@@ -118,7 +118,7 @@ impl ContractClient {
         let deadline = Instant::now() + self.limits.total_timeout;
         let url = self.at("backup/export")?;
         let body =
-            serde_json::to_vec(request).map_err(|error| self.protocol(&url, error.to_string()))?;
+            serde_json::to_vec(request).map_err(|error| Self::protocol(&url, error.to_string()))?;
         let wait = self.limits.total_timeout;
         // An app that spools first may think for long before it answers.
         let asked = self.authorized(&url, Method::POST, Some(body.into()), &[], wait);
@@ -151,12 +151,12 @@ impl ContractClient {
     fn at(&self, path: &str) -> Result<Url, ContractError> {
         let base = self.base.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}/{path}"))
-            .map_err(|error| self.protocol(&self.base, error.to_string()))
+            .map_err(|error| Self::protocol(&self.base, error.to_string()))
     }
 
     /// A URL that the server gave: an absolute path or of the same origin, nothing else.
     pub(crate) fn given(&self, text: &str) -> Result<Url, ContractError> {
-        let foreign = || self.protocol(&self.base, "it gave a URL of another origin".to_owned());
+        let foreign = || Self::protocol(&self.base, "it gave a URL of another origin".to_owned());
         let url = if text.starts_with('/') && !text.starts_with("//") {
             self.base.join(text).map_err(|_| foreign())?
         } else {
@@ -221,14 +221,14 @@ impl ContractClient {
         if let Some(token) = token {
             let text = format!("Bearer {}", token.expose_secret());
             let mut value = HeaderValue::from_str(&text).map_err(|_| {
-                self.protocol(url, "the token has characters that no header can carry".to_owned())
+                Self::protocol(url, "the token has characters that no header can carry".to_owned())
             })?;
             value.set_sensitive(true);
             builder = builder.header(header::AUTHORIZATION, value);
         }
         let request = builder
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| self.protocol(url, error.to_string()))?;
+            .map_err(|error| Self::protocol(url, error.to_string()))?;
         connect::send(url, &self.policy, request, self.limits.connect_timeout, wait).await
     }
 
@@ -245,9 +245,10 @@ impl ContractClient {
         }
         let at = url.to_string();
         if status.is_redirection() {
-            return Err(
-                self.protocol(url, format!("it redirects ({status}); that is not followed"))
-            );
+            return Err(Self::protocol(
+                url,
+                format!("it redirects ({status}); that is not followed"),
+            ));
         }
         match status {
             StatusCode::UNAUTHORIZED => Err(ContractError::Unauthorized { url: at }),
@@ -279,13 +280,13 @@ impl ContractClient {
         let Answer { response, connection: _open } = answer;
         let body = Limited::new(response.into_body(), MAX_JSON);
         let read =
-            async { body.collect().await.map_err(|error| self.protocol(url, error.to_string())) };
+            async { body.collect().await.map_err(|error| Self::protocol(url, error.to_string())) };
         let bytes =
             within(ANSWER, || format!("reading the answer of {url}"), read).await?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(|error| self.protocol(url, error.to_string()))
+        serde_json::from_slice(&bytes).map_err(|error| Self::protocol(url, error.to_string()))
     }
 
-    pub(crate) fn protocol(&self, url: &Url, reason: String) -> ContractError {
+    pub(crate) fn protocol(url: &Url, reason: String) -> ContractError {
         ContractError::Protocol { url: url.to_string(), reason }
     }
 }

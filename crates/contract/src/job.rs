@@ -133,7 +133,10 @@ impl Resume {
         );
         let told = answer.response.headers().get(header::CONTENT_RANGE);
         if told.and_then(|value| value.to_str().ok()) != Some(wanted.as_str()) {
-            return Err(client.protocol(&self.url, "it sent another range than asked".to_owned()));
+            return Err(ContractClient::protocol(
+                &self.url,
+                "it sent another range than asked".to_owned(),
+            ));
         }
         // Size and checksum of the whole do not fit the part: the whole is proven at its end.
         let mut pace = client.pace(self.deadline);

@@ -199,7 +199,7 @@ impl<W: Write> Archive<W> {
         let mut exactly = Exactly { inner: file, left: meta.len(), is_short: false };
         self.builder.append_data(&mut header, name, &mut exactly)?;
         let grew = exactly.inner.read(&mut [0]).is_ok_and(|count| count > 0);
-        if exactly.is_short || (grew && !exactly.is_short) {
+        if exactly.is_short || grew {
             self.warnings.push(format!("{}: changed while it was read", path.display()));
         }
         Ok(())

@@ -147,7 +147,7 @@ async fn export(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     };
     match request.prefer {
         Some(Prefer::Spool) => spooled(&shared, request, turn).await,
-        _ => streamed(&shared, request, turn).await,
+        _ => streamed(&shared, request, turn),
     }
 }
 
@@ -178,7 +178,7 @@ fn answer(head: Vec<(header::HeaderName, String)>, body: Body) -> Response {
 }
 
 /// Sends the artifact while it is made. A failure breaks the framing: no last chunk, no trailers.
-async fn streamed(shared: &Shared, request: ExportRequest, turn: OwnedSemaphorePermit) -> Response {
+fn streamed(shared: &Shared, request: ExportRequest, turn: OwnedSemaphorePermit) -> Response {
     let config = Arc::clone(&shared.config);
     let mut head = head(&config);
     head.push((header::TRAILER, "x-checksum-sha256, x-size".to_owned()));

@@ -16,7 +16,9 @@ use crate::{EngineConfig, EngineError, Inner, vault::Purpose};
 
 /// Opened stores by destination, with the version that was opened.
 #[derive(Default)]
-pub(crate) struct StoreCache(Mutex<HashMap<DestinationId, (i64, Arc<dyn Store>)>>);
+pub(crate) struct StoreCache(Mutex<Opened>);
+
+type Opened = HashMap<DestinationId, (i64, Arc<dyn Store>)>;
 
 impl Inner {
     /// The store of `destination`, opened or from the cache.
@@ -79,7 +81,7 @@ fn rclone(config: &EngineConfig, remote: String, path: String) -> RcloneConfig {
 }
 
 impl StoreCache {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DestinationId, (i64, Arc<dyn Store>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Opened> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

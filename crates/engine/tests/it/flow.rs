@@ -97,8 +97,11 @@ async fn retention_keeps_the_newest_and_deletes_exactly_the_rest() {
         }
         states
     };
-    use CopyState::{Expired, Good};
-    assert_eq!(states, [Good, Expired, Good, Good], "pinned, expired, last two");
+    assert_eq!(
+        states,
+        [CopyState::Good, CopyState::Expired, CopyState::Good, CopyState::Good],
+        "pinned, expired, last two"
+    );
     let expired: Vec<_> = preview[0]
         .plan
         .decisions

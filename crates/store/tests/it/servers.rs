@@ -88,12 +88,14 @@ impl Webdav {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // From here on it is ended with its owner, whatever goes wrong.
+        let server = Self { child, folder };
         let config =
             format!("[dav]\ntype = webdav\nurl = http://127.0.0.1:{port}\nvendor = other\n");
-        std::fs::write(folder.path().join("rclone.conf"), config).unwrap();
+        std::fs::write(server.config_file(), config).unwrap();
         for _ in 0..100 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Self { child, folder };
+                return server;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
