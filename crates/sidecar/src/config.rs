@@ -337,7 +337,8 @@ secrets:
         assert!(told(EXAMPLE, &Environment::new()).contains("BACKUP_API_TOKEN"));
         let unknown = EXAMPLE.replace("capture_stdout", "capture_stdotu");
         assert!(told(&unknown, &environment()).contains("capture_stdotu"));
-        let short = [("BACKUP_API_TOKEN".to_owned(), "x".to_owned())].into();
+        let mut short = environment();
+        short.insert("BACKUP_API_TOKEN".to_owned(), "x".to_owned());
         assert!(told(EXAMPLE, &short).contains("at least 8"));
         let typed = EXAMPLE.replace("port: 8080", "port: many");
         assert!(told(&typed, &environment()).contains('3'), "the line is named");

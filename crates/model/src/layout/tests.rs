@@ -48,7 +48,7 @@ fn templates_that_cannot_name_are_refused() {
         "a//{run}",
         ".{run}",
         "-{run}",
-        "{run}\n",
+        "{run}\nx",
         "{run}:x",
         "{run}/../x",
         "{}",
