@@ -138,6 +138,9 @@ struct Archive<W: Write> {
 
 impl<W: Write> Archive<W> {
     fn tree(&mut self, root: &Path) -> Result<(), ExportError> {
+        // Only where it lies inside what is asked for: a folder that holds everything excludes
+        // nothing.
+        let own = self.own.clone().filter(|own| own.starts_with(root) && own != root);
         for entry in walkdir::WalkDir::new(root).follow_links(self.follow).sort_by_file_name() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -148,7 +151,7 @@ impl<W: Write> Archive<W> {
                 Err(error) => return Err(ExportError::Failed(error.to_string())),
             };
             let path = entry.path();
-            if self.own.as_ref().is_some_and(|own| path == own || path.starts_with(own)) {
+            if own.as_ref().is_some_and(|own| path.starts_with(own)) {
                 continue;
             }
             match self.one(path) {

@@ -1,0 +1,136 @@
+//! Exports of each strategy, as they should be and as they should not.
+
+use std::{os::unix::fs::MetadataExt as _, process::Command, time::Duration};
+
+use contract::{ContractError, ExportRequest, Prefer};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::sidecar::{Sidecar, TOKEN};
+
+fn dump(config: &Value) -> Value {
+    json!({
+        "type": "database_dump",
+        "artifact": { "filename": "app.dump", "format": "raw" },
+        "config": config,
+    })
+}
+
+fn captured(command: &str) -> Value {
+    dump(&json!({ "command": command, "capture_stdout": true }))
+}
+
+#[tokio::test]
+async fn standard_output_comes_streamed_and_spooled() {
+    let sidecar = Sidecar::start(&captured("seq 1 200000"), &[]).await;
+    let expected = Command::new("seq").args(["1", "200000"]).output().unwrap().stdout;
+    for prefer in [None, Some(Prefer::Stream), Some(Prefer::Spool)] {
+        assert_eq!(sidecar.export(prefer).await.unwrap(), expected, "{prefer:?}");
+    }
+    let found = sidecar.client(TOKEN).capabilities().await.unwrap();
+    assert_eq!((found.types, found.est_size), (vec!["db".to_owned()], Some(10)));
+}
+
+#[tokio::test]
+async fn a_file_at_the_temporary_path_comes_and_is_removed() {
+    let config = json!({
+        "pre": "echo before > pre.txt",
+        "commands": ["cat pre.txt > \"$SIDE_CAR_TEMP_DUMP\"", "echo \"$SIDE_CAR_STRATEGY\" >> \"$SIDE_CAR_TEMP_DUMP\""],
+        "post": ["rm pre.txt"],
+    });
+    let sidecar = Sidecar::start(&dump(&config), &[]).await;
+    assert_eq!(sidecar.export(None).await.unwrap(), b"before\ndatabase_dump\n");
+    assert!(!sidecar.path().join("temp.dump").exists());
+    assert!(!sidecar.path().join("pre.txt").exists());
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_no_export() {
+    for command in ["seq 1 100000; exit 1", "seq 1 100000; kill -9 $$", "false | gzip", "true"] {
+        let sidecar = Sidecar::start(&captured(command), &[]).await;
+        assert!(sidecar.export(None).await.is_err(), "streamed: {command}");
+        let spooled = sidecar.export(Some(Prefer::Spool)).await;
+        assert!(
+            matches!(spooled, Err(ContractError::Status { status: 500, .. })),
+            "spooled: {command}"
+        );
+        assert!(!sidecar.stop().contains(TOKEN));
+    }
+}
+
+#[tokio::test]
+async fn the_token_decides_and_one_export_goes_at_a_time() {
+    let sidecar = Sidecar::start(&captured("sleep 2; echo done"), &[]).await;
+    for wrong in ["wrong-token", "", "canary-token-of-the-sidecar2"] {
+        let refused = sidecar.client(wrong).capabilities().await;
+        assert!(matches!(refused, Err(ContractError::Unauthorized { .. })), "{wrong:?}");
+    }
+    let client = sidecar.client(TOKEN);
+    let first = client.open(&ExportRequest::default(), CancellationToken::new()).await.unwrap();
+    let second = client.open(&ExportRequest::default(), CancellationToken::new()).await;
+    assert!(matches!(second, Err(ContractError::Busy { status: 409, .. })));
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_the_commands() {
+    let command = "echo $$ > pid; while true; do seq 1 1000; sleep 0.05; done";
+    let sidecar = Sidecar::start(&captured(command), &[]).await;
+    let client = sidecar.client(TOKEN);
+    let mut stream =
+        client.open(&ExportRequest::default(), CancellationToken::new()).await.unwrap();
+    assert!(stream.chunk().await.unwrap().is_some());
+    let pid = std::fs::read_to_string(sidecar.path().join("pid")).unwrap();
+    // Of a process that has ended and is not yet waited for, the command line is empty.
+    let lives = || {
+        let line = format!("/proc/{}/cmdline", pid.trim());
+        std::fs::read(line).is_ok_and(|line| !line.is_empty())
+    };
+    assert!(lives());
+    drop(stream);
+    for _ in 0..200 {
+        if !lives() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the command outlived its client");
+}
+
+#[tokio::test]
+async fn an_archive_keeps_what_files_are() {
+    for (compression, flag) in [("store", "-x"), ("gz", "-xz"), ("zst", "-x")] {
+        let strategy = json!({
+            "type": "file_archive",
+            "artifact": { "filename": "files.tar", "format": "raw" },
+            "config": { "paths": ["tree", "glob*.txt"], "format": "tar", "compression": compression },
+        });
+        let sidecar = Sidecar::start(&strategy, &[]).await;
+        let tree = sidecar.path().join("tree");
+        std::fs::create_dir_all(tree.join("deep")).unwrap();
+        std::fs::write(tree.join("ñ ☂"), "odd").unwrap();
+        std::fs::write(tree.join("x".repeat(180)), "long").unwrap();
+        std::fs::write(tree.join("empty"), "").unwrap();
+        std::fs::hard_link(tree.join("ñ ☂"), tree.join("deep/same")).unwrap();
+        std::os::unix::fs::symlink("../nowhere", tree.join("deep/link")).unwrap();
+        std::fs::write(sidecar.path().join("glob1.txt"), "1").unwrap();
+
+        let archive = sidecar.path().join("out.tar");
+        std::fs::write(&archive, sidecar.export(None).await.unwrap()).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let mut tar = Command::new("tar");
+        if compression == "zst" {
+            tar.arg("--zstd");
+        }
+        let done =
+            tar.arg(flag).arg("-f").arg(&archive).arg("-C").arg(out.path()).status().unwrap();
+        assert!(done.success(), "{compression}");
+        let inside = out.path().join(sidecar.path().strip_prefix("/").unwrap());
+        let mut diff = Command::new("diff");
+        diff.args(["-r", "--no-dereference"]).arg(&tree).arg(inside.join("tree"));
+        assert!(diff.status().unwrap().success(), "{compression}");
+        let inode = |name: &str| inside.join("tree").join(name).metadata().unwrap().ino();
+        assert_eq!(inode("ñ ☂"), inode("deep/same"));
+        assert!(inside.join("glob1.txt").exists());
+    }
+}

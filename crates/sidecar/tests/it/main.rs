@@ -1,0 +1,4 @@
+//! The real binary, driven by the contract's own client.
+
+mod exports;
+mod sidecar;
