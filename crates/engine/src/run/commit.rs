@@ -192,5 +192,20 @@ pub(crate) fn digest(size_bytes: u64, sha256: &str) -> Result<Digest, artifact::
 
 /// `key` as seen from `folder`. Both are of one template, whose folder part they share.
 fn relative<'a>(folder: &str, key: &'a str) -> &'a str {
-    key.strip_prefix(folder).map_or(key, |rest| rest.trim_start_matches('/'))
+    if folder.is_empty() {
+        return key;
+    }
+    key.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).unwrap_or(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relative;
+
+    #[test]
+    fn a_folder_is_no_prefix_of_its_namesake() {
+        assert_eq!(relative("app", "app/x"), "x");
+        assert_eq!(relative("app", "app_archive/x"), "app_archive/x");
+        assert_eq!(relative("", "x"), "x");
+    }
 }
