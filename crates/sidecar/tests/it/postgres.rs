@@ -1,0 +1,115 @@
+//! `pg_dump` against a real PostgreSQL, configured as the sidecar's guide shows it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::json;
+
+use crate::sidecar::Sidecar;
+
+/// A server on the loopback interface, stopped with its owner.
+struct Postgres {
+    bin: PathBuf,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Postgres {
+    /// `None` where PostgreSQL is not installed, which CI does not allow.
+    fn start() -> Option<Self> {
+        let homes = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let bin = homes.map(|home| home.path().join("bin")).find(|bin| bin.join("initdb").exists());
+        assert!(bin.is_some() || std::env::var_os("CI").is_none(), "PostgreSQL is needed in CI");
+        let folder = tempfile::tempdir().unwrap();
+        Command::new("chmod").arg("777").arg(folder.path()).status().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { bin: bin?, folder, port };
+        let data = server.data();
+        assert!(server.run("initdb", &["-D", &data, "-A", "trust", "-U", "admin", "--no-sync"]));
+        let options = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        );
+        assert!(server.run("pg_ctl", &["-D", &data, "-o", &options, "-w", "start"]));
+        Some(server)
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgresql://admin:unused@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// PostgreSQL's own programs refuse to run as root.
+    fn run(&self, program: &str, arguments: &[&str]) -> bool {
+        let path = self.bin.join(program);
+        let proc = std::fs::metadata("/proc/self").unwrap();
+        let mut command = if std::os::unix::fs::MetadataExt::uid(&proc) == 0 {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        command.args(arguments).stdout(Stdio::null()).status().unwrap().success()
+    }
+
+    fn sql(&self, database: &str, sql: &str) -> String {
+        let done = Command::new("psql").args(["-qAt", &self.url(database), "-c", sql]).output();
+        let done = done.unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "stop"]);
+    }
+}
+
+#[tokio::test]
+async fn a_dump_restores_to_the_same_rows() {
+    let Some(server) = Postgres::start() else { return };
+    server.sql("postgres", "CREATE DATABASE shop");
+    server.sql("postgres", "CREATE DATABASE restored");
+    server.sql(
+        "shop",
+        "CREATE TABLE item AS SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 5000) n",
+    );
+    let strategy = json!({
+        "type": "database_dump",
+        "artifact": {
+            "filename": "backup.sql.gz",
+            "format": "postgres-custom",
+            "content_type": "application/gzip",
+        },
+        "config": {
+            "command": "pg_dump --dbname=\"${DATABASE_URL}\" --format=custom\n",
+            "capture_stdout": true,
+            "env": { "PGPASSWORD": "${DATABASE_PASSWORD}" },
+        },
+    });
+    let url = server.url("shop");
+    let environment = [("DATABASE_URL", url.as_str()), ("DATABASE_PASSWORD", "super-secret")];
+    let sidecar = Sidecar::start(&strategy, &environment).await;
+    let dump = sidecar.export(None).await.unwrap();
+    assert!(dump.starts_with(b"PGDMP"));
+    let file: &Path = &sidecar.path().join("out.dump");
+    std::fs::write(file, dump).unwrap();
+    let restore =
+        Command::new("pg_restore").args(["-d", &server.url("restored")]).arg(file).status();
+    assert!(restore.unwrap().success());
+    let rows = "SELECT count(*), md5(string_agg(id || name, ',' ORDER BY id)) FROM item";
+    assert_eq!(server.sql("restored", rows), server.sql("shop", rows));
+
+    // A database that is not there is a failure, and never a short dump.
+    let nowhere = server.url("nowhere");
+    let environment = [("DATABASE_URL", nowhere.as_str()), ("DATABASE_PASSWORD", "super-secret")];
+    let sidecar = Sidecar::start(&strategy, &environment).await;
+    assert!(sidecar.export(None).await.is_err());
+    assert!(!sidecar.stop().contains("super-secret"));
+}
