@@ -223,7 +223,7 @@ pub struct AuditEntry {
     pub id: AuditId,
     /// When.
     pub at: Timestamp,
-    /// The user, `token NAME`, or `local`.
+    /// The user, `token NAME`, or `this machine`.
     pub who: String,
     /// Address it came from; empty for the program itself.
     pub from: String,

@@ -7,7 +7,7 @@ pub mod account;
 pub mod app;
 pub mod clock;
 pub mod destination;
-mod duration;
+pub mod duration;
 pub mod event;
 pub mod failure;
 pub mod id;
