@@ -1,5 +1,6 @@
 //! The command line. `serve` runs the server, the rest talks to it.
 
+mod accounts;
 mod arguments;
 mod client;
 mod restore;
@@ -8,6 +9,7 @@ mod show;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::{Value, json};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::{serve, settings};
 pub(crate) use arguments::Arguments;
@@ -17,25 +19,8 @@ use client::{CliError, Client};
 /// Runs a command; gives the exit code.
 pub(crate) async fn run(arguments: Arguments) -> u8 {
     let environment = settings::environment();
-    if let Command::Serve = arguments.command {
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(std::io::stderr)
-            .init();
-        let settings = match settings::Settings::read(&environment) {
-            Ok(settings) => settings,
-            Err(error) => {
-                eprintln!("{error}");
-                return 2;
-            }
-        };
-        return match serve::serve(settings).await {
-            Ok(()) => 0,
-            Err(error) => {
-                eprintln!("{error:#}");
-                1
-            }
-        };
+    if matches!(arguments.command, Command::Serve | Command::Init) {
+        return alone(&arguments, &environment).await;
     }
     let json = arguments.json;
     let done = async {
@@ -55,9 +40,37 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
     }
 }
 
+/// What needs no server: being it, and making its data folder.
+async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8 {
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let settings = match settings::Settings::read(environment) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}");
+            return 2;
+        }
+    };
+    let done = match arguments.command {
+        Command::Serve => serve::serve(settings).await,
+        _ => accounts::init(&settings, arguments.json).await,
+    };
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error:#}");
+            1
+        }
+    }
+}
+
 async fn perform(client: &Client, command: Command, json: bool) -> Result<u8, CliError> {
     match command {
-        Command::Serve => Ok(0),
+        Command::Serve | Command::Init => Ok(0),
+        Command::User(command) => accounts::user(client, command, json).await,
+        Command::Token(command) => accounts::token(client, command, json).await,
+        Command::Audit { limit } => accounts::audit(client, limit, json).await,
         Command::Destination(command) => destination(client, command, json).await,
         Command::App(command) => app(client, *command, json).await,
         Command::Run { app, wait, kind, label, git_commit } => {
