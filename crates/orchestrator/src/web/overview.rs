@@ -7,7 +7,7 @@ use axum::{
 };
 use catalog::EventQuery;
 use engine::{AppCard, Health, Overview};
-use model::{Event, Severity};
+use model::{Event, EventKind, Run, RunKind, Severity};
 use serde::Deserialize;
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
 };
 
 const PER_PAGE: usize = 50;
+const HAPPENINGS: usize = 8;
 
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]
@@ -123,12 +124,22 @@ pub(super) async fn show_overview(
     let catalog = web.engine.catalog();
     let names =
         |id| overview.cards.iter().find(|c| Some(c.app.id) == id).map(|c| c.app.name.to_string());
-    let happenings = catalog
-        .events(EventQuery { limit: 8, ..EventQuery::default() })
-        .await?
-        .into_iter()
-        .map(|event| happening(&event, names(event.app_id), &visitor))
-        .collect();
+    let mut happenings = Vec::new();
+    for event in catalog.events(EventQuery { limit: 40, ..EventQuery::default() }).await? {
+        let run = match event.run_id {
+            Some(run) => catalog.run(run).await.ok(),
+            None => None,
+        };
+        // That retention had nothing to say is no news.
+        let quiet = event.kind == EventKind::RunSucceeded
+            && run.as_ref().is_some_and(|run| run.kind == RunKind::Expire);
+        if !quiet {
+            happenings.push(happening(&event, run.as_ref(), names(event.app_id), &visitor));
+        }
+        if happenings.len() == HAPPENINGS {
+            break;
+        }
+    }
     let next =
         overview.cards.iter().filter_map(|card| Some((card.next_fire?, &card.app.name))).min().map(
             |(at, name)| {
@@ -195,7 +206,13 @@ fn troubles(overview: &Overview, lang: Lang) -> Vec<(String, String)> {
     overview
         .cards
         .iter()
-        .filter_map(|card| Some((card.app.name.to_string(), why(card, lang)?)))
+        .filter_map(|card| {
+            let why = match card.health {
+                Health::NeverRun => lang.t("why-never"),
+                _ => why(card, lang)?,
+            };
+            Some((card.app.name.to_string(), why))
+        })
         .take(3)
         .collect()
 }
@@ -218,9 +235,8 @@ pub(super) fn why(card: &AppCard, lang: Lang) -> Option<String> {
             })
         }
         Health::Damaged => Some(lang.t("why-damaged")),
-        Health::NeverRun => Some(lang.t("why-never")),
         Health::Partial => Some(lang.t("why-partial")),
-        Health::Running | Health::Good | Health::Disabled => None,
+        Health::NeverRun | Health::Running | Health::Good | Health::Disabled => None,
     }
 }
 
@@ -261,10 +277,19 @@ pub(super) fn row(card: &AppCard, visitor: &Visitor) -> Row {
     }
 }
 
-pub(super) fn happening(event: &Event, app: Option<String>, visitor: &Visitor) -> Happening {
+fn happening(
+    event: &Event,
+    run: Option<&Run>,
+    app: Option<String>,
+    visitor: &Visitor,
+) -> Happening {
+    let word = visitor.t(&format!("event-{}", event.kind));
     Happening {
         when: visitor.when(event.at),
-        word: visitor.t(&format!("event-{}", event.kind)),
+        word: match run {
+            Some(run) => format!("{}: {word}", visitor.t(&format!("kind-{}", run.kind))),
+            None => word,
+        },
         class: match event.severity {
             Severity::Info => "quiet",
             Severity::Warning => "late",
@@ -272,6 +297,9 @@ pub(super) fn happening(event: &Event, app: Option<String>, visitor: &Visitor) -
         },
         app,
         run: event.run_id.map(|id| id.to_string()),
-        text: event.message.clone(),
+        text: match event.kind {
+            EventKind::RunSucceeded => String::new(),
+            _ => event.message.clone(),
+        },
     }
 }

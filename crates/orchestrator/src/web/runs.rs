@@ -215,6 +215,11 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
             }
         })
         .collect();
+    if matches!(run.state, RunState::Failed | RunState::Interrupted | RunState::Cancelled)
+        && let Some(last) = stages.last_mut()
+    {
+        last.class = "stopped";
+    }
     if live && run.kind == RunKind::Backup {
         let ahead = [
             Stage::Queued,
