@@ -9,7 +9,12 @@ mod show;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{serve, settings};
 pub(crate) use arguments::Arguments;
@@ -42,9 +47,7 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
 
 /// What needs no server: being it, and making its data folder.
 async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8 {
-    let filter =
-        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log_to_stderr();
     let settings = match settings::Settings::read(environment) {
         Ok(settings) => settings,
         Err(error) => {
@@ -63,6 +66,20 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
             1
         }
     }
+}
+
+/// `RUST_LOG` chooses, but of libraries only from INFO on: below it some write out credentials.
+fn log_to_stderr() {
+    const OURS: [&str; 7] =
+        ["artifact", "backup_orchestrator", "catalog", "contract", "engine", "model", "store"];
+    let chosen =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let safe = filter_fn(|event| {
+        let from = event.target().split("::").next().unwrap_or_default();
+        *event.level() <= tracing::Level::INFO || OURS.contains(&from)
+    });
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(layer.with_filter(chosen.and(safe))).init();
 }
 
 async fn perform(client: &Client, command: Command, json: bool) -> Result<u8, CliError> {

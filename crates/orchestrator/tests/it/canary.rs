@@ -121,7 +121,7 @@ async fn secrets_do_not_show() {
 
     let place = server.stop();
     let log = place.log();
-    assert!(log.contains("TRACE"), "the log tells everything: {log}");
+    assert!(log.contains("listening on"), "there is a log: {log}");
     for canary in canaries {
         let line = log.lines().find(|line| line.contains(canary));
         assert_eq!(line, None, "{canary}");
