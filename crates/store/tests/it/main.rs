@@ -2,6 +2,8 @@
 
 mod conformance;
 mod faults;
+mod s3_faults;
+mod script;
 mod servers;
 
 use std::sync::Arc;

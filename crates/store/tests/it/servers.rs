@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -17,9 +18,12 @@ use store::{S3Config, Store, StoreConfig, open};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use crate::script::Script;
+
 pub(crate) struct S3Server {
     address: std::net::SocketAddr,
-    _folder: TempDir,
+    pub(crate) script: Script,
+    folder: TempDir,
 }
 
 impl S3Server {
@@ -34,20 +38,24 @@ impl S3Server {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let script = Script::default();
+        let played = script.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, script) = (service.clone(), played.clone());
                 tokio::spawn(async move {
                     let server = auto::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    let played =
+                        service_fn(move |request| script.clone().play(service.clone(), request));
+                    let _ = server.serve_connection(TokioIo::new(stream), played).await;
                 });
             }
         });
-        Self { address, _folder: folder }
+        Self { address, script, folder }
     }
 
-    pub(crate) async fn store(&self, prefix: &str) -> Arc<dyn Store> {
-        let config = S3Config {
+    pub(crate) fn config(&self, prefix: &str) -> S3Config {
+        S3Config {
             bucket: "bucket".to_owned(),
             endpoint: Some(format!("http://{}", self.address)),
             prefix: Some(prefix.to_owned()),
@@ -55,8 +63,22 @@ impl S3Server {
             access_key_id: Some("key-id".into()),
             secret_access_key: Some("key-secret".into()),
             ..S3Config::default()
-        };
-        open(StoreConfig::S3(config)).await.unwrap()
+        }
+    }
+
+    pub(crate) async fn store(&self, prefix: &str) -> Arc<dyn Store> {
+        open(StoreConfig::S3(self.config(prefix))).await.unwrap()
+    }
+
+    /// How many parts of unfinished uploads the server keeps.
+    pub(crate) fn parts_kept(&self) -> usize {
+        std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_string_lossy().contains(".upload_id-")
+            })
+            .count()
     }
 }
 
