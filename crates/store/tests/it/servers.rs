@@ -122,7 +122,11 @@ impl Server {
         let mut command = Command::new(program);
         command
             .args(["serve", protocol, "--addr", &format!("127.0.0.1:{port}"), "--config", ""])
-            .args((protocol == "sftp").then_some("--no-auth"))
+            .args(if protocol == "sftp" {
+                &["--user", "anyone", "--pass", "word"][..]
+            } else {
+                &[]
+            })
             .arg(folder.join("served"));
         command
     }
@@ -136,8 +140,12 @@ impl Server {
 
     pub(crate) async fn sftp(program: &Path) -> Self {
         let server = Self::start(|folder, port| Self::served(program, "sftp", folder, port)).await;
-        let port = server.port;
-        server.configure(&format!("type = sftp\nhost = 127.0.0.1\nport = {port}\nuser = anyone"))
+        let hidden = Command::new(program).args(["obscure", "word"]).output().unwrap().stdout;
+        let (port, pass) = (server.port, String::from_utf8(hidden).unwrap());
+        server.configure(&format!(
+            "type = sftp\nhost = 127.0.0.1\nport = {port}\nuser = anyone\npass = {}",
+            pass.trim()
+        ))
     }
 
     /// OpenSSH's own server, for the user of this process.
