@@ -370,7 +370,12 @@ impl Store for Rclone {
     ) -> Result<Vec<Swept>, StoreError> {
         let folder = prefix.as_str();
         let mut swept = Vec::new();
-        for entry in self.entries(folder, &["--recursive", "--files-only"]).await? {
+        let found = match self.entries(folder, &["--recursive", "--files-only"]).await {
+            // Nothing was put there yet.
+            Err(error) if error.is_not_found() => Vec::new(),
+            found => found?,
+        };
+        for entry in found {
             let name = if folder.is_empty() {
                 entry.path.clone()
             } else {

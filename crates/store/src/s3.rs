@@ -25,7 +25,7 @@ use secrecy::ExposeSecret as _;
 
 pub use parts::PartSizes;
 use requests::Requests;
-use upload::S3Upload;
+use upload::{Busy, S3Upload};
 
 use crate::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, S3Config, Store,
@@ -89,6 +89,8 @@ pub struct S3 {
     operator: Operator,
     requests: Requests,
     limits: S3Limits,
+    /// Keys in the bucket of the uploads that are under way here.
+    busy: Busy,
     location: String,
     /// Folder in the bucket, without slashes around it.
     root: String,
@@ -142,7 +144,14 @@ impl S3 {
             );
         let requests = Requests::to(config, region, &limits)?;
         let location = format!("s3://{}/{root}", config.bucket);
-        Ok(Self { operator, requests, limits, location, root: root.to_owned() })
+        Ok(Self {
+            operator,
+            requests,
+            limits,
+            busy: Busy::default(),
+            location,
+            root: root.to_owned(),
+        })
     }
 
     fn told(&self, what: &str, error: &opendal::Error) -> StoreError {
@@ -217,10 +226,6 @@ impl Store for S3 {
     }
 
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        let inside = |folder: &str| match folder {
-            "" => String::new(),
-            folder => format!("{folder}/"),
-        };
         let root = inside(&self.root);
         let folder = format!("{root}{}", inside(prefix.as_str()));
         Ok(listing::list(self.requests.clone(), folder, root))
@@ -236,21 +241,26 @@ impl Store for S3 {
         older_than: Duration,
         now: SystemTime,
     ) -> Result<Vec<Swept>, StoreError> {
-        let folder = match (self.root.as_str(), prefix.as_str()) {
+        let folder = inside(&self.root) + &inside(prefix.as_str());
+        if folder.is_empty() {
             // An upload bears no mark of ours before it is complete, and the bucket may be shared.
-            ("", "") => return Ok(Vec::new()),
-            ("", folder) | (folder, "") => format!("{folder}/"),
-            (root, folder) => format!("{root}/{folder}/"),
-        };
+            return Ok(Vec::new());
+        }
         let mut swept = Vec::new();
         for begun in unfinished::list(&self.requests, &folder).await? {
-            if begun.is_older_than(older_than, now) {
+            // A large one of ours may take days.
+            if begun.is_older_than(older_than, now) && !self.busy.has(&begun.key) {
                 unfinished::abort(&self.requests, &begun).await?;
                 swept.push(Swept { name: begun.key });
             }
         }
         Ok(swept)
     }
+}
+
+/// What every key in `folder` begins with.
+fn inside(folder: &str) -> String {
+    if folder.is_empty() { String::new() } else { format!("{folder}/") }
 }
 
 /// What an answer of the service means.

@@ -1,6 +1,9 @@
 //! One object on its way into a bucket.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,12 +25,47 @@ enum State {
     Ended,
 }
 
+/// Keys of the uploads under way, and how many of each.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Busy(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One upload under way, until this is dropped.
+struct Entered {
+    busy: Busy,
+    key: String,
+}
+
+impl Busy {
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
+    fn enter(&self, key: String) -> Arc<Entered> {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *keys.entry(key.clone()).or_default() += 1;
+        Arc::new(Entered { busy: self.clone(), key })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut keys = self.busy.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = keys.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                keys.remove(&self.key);
+            }
+        }
+    }
+}
+
 pub(super) struct S3Upload {
     store: S3,
     key: Key,
     /// Ours alone; kept with the object, so that it is known again.
     id: String,
     state: State,
+    entered: Arc<Entered>,
     waiting: VecDeque<Bytes>,
     waiting_bytes: u64,
     sizes: PartSizes,
@@ -58,6 +96,7 @@ impl S3Upload {
             key: key.clone(),
             id,
             state: State::Idle(writer),
+            entered: store.busy.enter(super::inside(&store.root) + key.as_str()),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             sizes: store.limits.parts,
@@ -211,6 +250,7 @@ impl S3Upload {
             key: self.key.clone(),
             id: std::mem::take(&mut self.id),
             state: std::mem::replace(&mut self.state, State::Ended),
+            entered: Arc::clone(&self.entered),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             sizes: self.sizes,

@@ -29,29 +29,42 @@ async fn begin(store: &dyn Store) -> Box<dyn Upload> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies_during_an_upload_leaves_nothing_under_the_name() {
     let Some(program) = rclone() else { return };
-    for before_the_end in [false, true] {
-        let mut server = Server::webdav(&program).await;
-        let store = Rclone::open(server.remote(&program, "objects")).await.unwrap();
-        let mut upload = begin(&store).await;
-        for _ in 0..20 {
-            upload.write(Bytes::from(vec![7; 1 << 20])).await.unwrap();
-        }
-        server.kill();
-        let mut failed = None;
-        for _ in 0..if before_the_end { 0 } else { 20 } {
-            if let Err(error) = upload.write(Bytes::from(vec![7; 1 << 20])).await {
-                failed = Some(error);
-                break;
-            }
-        }
-        let error = match failed {
-            Some(error) => error,
-            None => upload.finish().await.unwrap_err(),
-        };
-        assert!(error.is_retryable(), "{error}");
-        let left = files(&server.folder());
-        assert!(!left.iter().any(|path| path.ends_with("app/x")), "{left:?}");
+    // rclone itself tries for half a minute.
+    tokio::join!(dies_after(&program, 20), dies_after(&program, 0));
+}
+
+async fn dies_after(program: &Path, more_chunks: usize) {
+    let mut server = Server::webdav(program).await;
+    let store = Rclone::open(server.remote(program, "objects")).await.unwrap();
+    let mut upload = begin(&store).await;
+    for _ in 0..20 {
+        upload.write(Bytes::from(vec![7; 1 << 20])).await.unwrap();
     }
+    server.kill();
+    let mut written = Ok(());
+    for _ in 0..more_chunks {
+        written = upload.write(Bytes::from(vec![7; 1 << 20])).await;
+        if written.is_err() {
+            break;
+        }
+    }
+    let error = match written {
+        Err(error) => error,
+        Ok(()) => upload.finish().await.unwrap_err(),
+    };
+    assert!(error.is_retryable(), "{error}");
+    let left = files(&server.folder());
+    assert!(!left.iter().any(|path| path.ends_with("app/x")), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_yet_has_nothing_to_sweep() {
+    let Some(program) = rclone() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &program, "").await;
+    let now = std::time::SystemTime::now();
+    let swept = store.sweep(&store::Prefix::root(), std::time::Duration::ZERO, now).await;
+    assert!(swept.unwrap().is_empty());
 }
 
 /// rclone, with something put before it.
