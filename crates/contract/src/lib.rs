@@ -1,7 +1,8 @@
-//! Backup contract v1: wire types, headers and client.
+//! Backup contract v1: wire types, headers, client and conformance checker.
 //!
 //! `docs/contract.md` is the contract for people who implement it.
 
+pub mod check;
 pub mod header;
 pub mod wire;
 
