@@ -80,7 +80,7 @@ impl ContractClient {
     ) -> Result<Self, ContractError> {
         policy
             .check_url(&base)
-            .map_err(|source| ContractError::Refused { url: base.to_string(), source })?;
+            .map_err(|source| ContractError::Refused { url: presentable(&base), source })?;
         Ok(Self { base, token, previous_token: None, policy, limits })
     }
 
@@ -330,6 +330,16 @@ impl ContractClient {
     pub(crate) fn protocol(url: &Url, reason: String) -> ContractError {
         ContractError::Protocol { url: url.to_string(), reason }
     }
+}
+
+/// A URL without the parts in which people write secrets.
+fn presentable(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// `Retry-After` in seconds, within what is sensible.
