@@ -173,11 +173,6 @@ impl ArtifactStream {
         self.outcome.as_ref()
     }
 
-    /// Whether trailers came; known at the end.
-    pub(crate) fn has_trailers(&self) -> bool {
-        self.trailers.is_some()
-    }
-
     /// Bytes that have come so far.
     pub fn received_bytes(&self) -> u64 {
         self.received

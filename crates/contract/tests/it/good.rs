@@ -93,8 +93,13 @@ pub(crate) fn with_body(status: &str, media: &str, body: &str) -> Vec<u8> {
 pub(crate) fn problem(status: &str, detail: &str) -> Vec<u8> {
     let (code, title) = status.split_once(' ').unwrap();
     let code: u16 = code.parse().unwrap();
-    let body = serde_json::json!({ "title": title, "status": code, "detail": detail });
-    with_body(status, "application/problem+json", &body.to_string())
+    let problem = contract::Problem {
+        title: title.to_owned(),
+        status: code,
+        detail: Some(detail.to_owned()),
+    };
+    let body = serde_json::to_string(&problem).unwrap();
+    with_body(status, "application/problem+json", &body)
 }
 
 pub(crate) fn empty(status: &str) -> Vec<u8> {

@@ -26,6 +26,8 @@ pub(crate) enum Step {
     Reset,
     /// Stays open and says nothing more.
     Hang,
+    /// Let go when the connection ends, however it ends.
+    Hold(Arc<()>),
 }
 
 /// A request as it came.
@@ -193,6 +195,7 @@ async fn play(mut stream: TcpStream, steps: Vec<Step>, sent: &Mutex<usize>) {
                 stream.set_zero_linger().unwrap();
                 return;
             }
+            Step::Hold(_) => {}
             Step::Hang => tokio::time::sleep(Duration::from_secs(60)).await,
         }
     }
