@@ -5,6 +5,7 @@ mod check;
 mod framing;
 mod golden;
 mod good;
+mod guide;
 mod headers;
 mod jobs;
 mod names;

@@ -195,7 +195,7 @@ async fn play(mut stream: TcpStream, steps: Vec<Step>, sent: &Mutex<usize>) {
                 stream.set_zero_linger().unwrap();
                 return;
             }
-            Step::Hold(_) => {}
+            Step::Hold(held) => drop(held),
             Step::Hang => tokio::time::sleep(Duration::from_secs(60)).await,
         }
     }
