@@ -154,6 +154,10 @@ impl ContractClient {
         self.follow(&accepted, retry_after, deadline, cancel).await
     }
 
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+
     pub(crate) fn token(&self) -> &SecretString {
         &self.token
     }

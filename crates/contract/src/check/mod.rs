@@ -31,9 +31,15 @@ const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Checker {
     client: ContractClient,
-    base: Url,
     /// How long a server may take to be free again.
     settle: Duration,
+}
+
+impl From<ContractClient> for Checker {
+    fn from(mut client: ContractClient) -> Self {
+        client.limits.accept_unverified = false;
+        Self { client, settle: Duration::from_secs(30) }
+    }
 }
 
 impl Checker {
@@ -44,9 +50,7 @@ impl Checker {
         policy: NetPolicy,
         limits: Limits,
     ) -> Result<Self, ContractError> {
-        let limits = Limits { accept_unverified: false, ..limits };
-        let client = ContractClient::new(base.clone(), token, policy, limits)?;
-        Ok(Self { client, base, settle: Duration::from_secs(30) })
+        ContractClient::new(base, token, policy, limits).map(Self::from)
     }
 
     /// How long a server may need to be free again after an export was cut; 30 s at first.

@@ -177,7 +177,7 @@ impl<'a> Reporter<'a> {
     pub(super) fn finish(self) -> CheckReport {
         let count = |state| self.checks.iter().filter(|check| check.state == state).count();
         CheckReport {
-            url: self.checker.base.to_string(),
+            url: self.checker.client.base().to_string(),
             contract: crate::wire::VERSION.to_owned(),
             passed: count(CheckState::Passed),
             failed: count(CheckState::Failed),

@@ -7,7 +7,7 @@ use contract::{
     check::{CheckReport, CheckState, Checker},
 };
 
-use super::{arguments::ContractCommand, client::CliError, read_secret};
+use super::{arguments::ContractCommand, client::CliError, read_secret, show};
 
 pub(super) async fn perform(command: ContractCommand, json: bool) -> Result<u8, CliError> {
     let ContractCommand::Check { url, token_file, allow_loopback, timeout } = command;
@@ -21,14 +21,12 @@ pub(super) async fn perform(command: ContractCommand, json: bool) -> Result<u8, 
     let policy = NetPolicy { allow_loopback, ..NetPolicy::default() };
     let limits = Limits { total_timeout: Duration::from_secs(timeout), ..Limits::default() };
     let checker = Checker::new(url, token.into(), policy, limits).map_err(|error| {
-        let text = error.to_string().replace("set BACKUP_ALLOW_LOOPBACK=true", "--allow-loopback");
+        let text = error.to_string().replace("set BACKUP_ALLOW_LOOPBACK=true", "give --allow-loopback");
         CliError::Refused(text)
     })?;
     let report = checker.run().await;
     if json {
-        let text = serde_json::to_string_pretty(&report)
-            .map_err(|error| CliError::Failed(error.to_string()))?;
-        println!("{text}");
+        show::one(&serde_json::json!(report));
     } else {
         print(&report);
     }
