@@ -1,4 +1,4 @@
-//! The contract as an OpenAPI document, for those who generate code or tests from it.
+//! The contract as an `OpenAPI` document, for those who generate code or tests from it.
 
 mod schemas;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::wire;
 
-/// The contract v1 as an OpenAPI 3.1 document. Job addresses are the server's own choice; the
+/// The contract v1 as an `OpenAPI` 3.1 document. Job addresses are the server's own choice; the
 /// paths told here are the ones we suggest.
 pub fn openapi() -> Value {
     json!({

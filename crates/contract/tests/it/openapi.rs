@@ -1,4 +1,4 @@
-//! The OpenAPI document: kept in the repository, complete, and of the same shape as the types.
+//! The `OpenAPI` document: kept in the repository, complete, and of the same shape as the types.
 
 use std::collections::BTreeSet;
 
