@@ -71,6 +71,8 @@ pub(crate) struct Pace {
     pub(crate) rate_after: Duration,
     pub(crate) max_size_bytes: u64,
     pub(crate) accept_unverified: bool,
+    /// What comes is a part: whatever is declared is of the whole.
+    pub(crate) is_part: bool,
 }
 
 /// An artifact on its way. Dropping it closes the connection.
@@ -260,8 +262,8 @@ impl ArtifactStream {
             });
         }
         let trailed = match &self.trailers {
-            Some(trailers) => self.declared_in(trailers)?,
-            None => None,
+            Some(trailers) if !self.pace.is_part => self.declared_in(trailers)?,
+            _ => None,
         };
         let declared = match (self.meta.declared, trailed) {
             (Some(declared), Some(trailed)) if declared != trailed => {

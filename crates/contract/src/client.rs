@@ -184,6 +184,7 @@ impl ContractClient {
             rate_after: self.limits.min_rate_after,
             max_size_bytes: self.limits.max_size_bytes,
             accept_unverified: self.limits.accept_unverified,
+            is_part: false,
         }
     }
 

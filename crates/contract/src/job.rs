@@ -188,7 +188,7 @@ impl ContractClient {
         for name in [crate::header::SIZE, crate::header::CHECKSUM, header::TRAILER] {
             headers.remove(name);
         }
-        let pace = Pace { accept_unverified: true, ..self.pace(deadline) };
+        let pace = Pace { accept_unverified: true, is_part: true, ..self.pace(deadline) };
         ArtifactStream::begin(url.as_str(), answer, pace)
     }
 

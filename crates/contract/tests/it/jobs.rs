@@ -281,6 +281,24 @@ async fn a_cut_download_goes_on_by_range_without_another_export() {
 }
 
 #[tokio::test]
+async fn a_part_may_come_in_chunks_with_the_trailers_of_the_whole() {
+    let bytes = artifact(10_000);
+    let whole = bytes.clone();
+    let server = cut(bytes.clone(), 4_000, move |_, from| {
+        let head = String::from_utf8(good::streamed_head()).unwrap().replace(
+            "200 OK",
+            &format!("206 Partial Content\r\nContent-Range: bytes {from}-9999/10000"),
+        );
+        let end = good::end(10_000, &sha256(&whole));
+        send([head.into_bytes(), good::chunks(&whole[from..], 1_000), end].concat())
+    })
+    .await;
+    let (came, done) = export(&server.client()).await;
+    done.unwrap();
+    assert_eq!(came, bytes);
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_for_a_moment_is_asked_again() {
     let bytes = artifact(10_000);
     let whole = bytes.clone();
