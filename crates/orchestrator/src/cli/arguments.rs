@@ -115,6 +115,30 @@ pub(crate) enum Command {
     Doctor { app: String },
     /// The state of every app.
     Overview,
+    /// The contract between the server and its apps.
+    #[command(subcommand)]
+    Contract(ContractCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ContractCommand {
+    /// Checks whether a server keeps to the contract; needs no server of ours.
+    ///
+    /// It exports for real, several times, and keeps nothing. Exit codes: 0 every check passed,
+    /// 1 one failed.
+    Check {
+        /// Address of the app or its sidecar.
+        url: url::Url,
+        /// File with the token that it expects.
+        #[arg(long)]
+        token_file: PathBuf,
+        /// The address may be this machine itself.
+        #[arg(long)]
+        allow_loopback: bool,
+        /// Longest time for one export, in seconds.
+        #[arg(long, default_value_t = 900)]
+        timeout: u64,
+    },
 }
 
 #[derive(Subcommand)]

@@ -3,6 +3,7 @@
 mod accounts;
 mod arguments;
 mod client;
+mod contract;
 mod restore;
 mod show;
 
@@ -29,6 +30,9 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
     }
     let json = arguments.json;
     let done = async {
+        if let Command::Contract(command) = arguments.command {
+            return contract::perform(command, json).await;
+        }
         let client = Client::new(&arguments, &environment)?;
         perform(&client, arguments.command, json).await
     };
@@ -84,7 +88,7 @@ fn log_to_stderr() {
 
 async fn perform(client: &Client, command: Command, json: bool) -> Result<u8, CliError> {
     match command {
-        Command::Serve | Command::Init => Ok(0),
+        Command::Serve | Command::Init | Command::Contract(_) => Ok(0),
         Command::User(command) => accounts::user(client, command, json).await,
         Command::Token(command) => accounts::token(client, command, json).await,
         Command::Audit { limit } => accounts::audit(client, limit, json).await,
