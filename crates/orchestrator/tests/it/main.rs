@@ -4,6 +4,7 @@ mod canary;
 mod command_line;
 mod first_start;
 mod logins;
+mod pages;
 #[path = "../../src/accounts/permissions.rs"]
 #[allow(dead_code)]
 mod permissions;
