@@ -58,7 +58,16 @@ impl Accounts {
             password: password.unwrap_or_default(),
             role: Role::Admin,
         };
-        self.add_user(draft).await?;
+        if let Err(error) = self.add_user(draft).await {
+            // Another orchestrator on the same catalog may have been faster.
+            if self.catalog().all_users().await?.is_empty() {
+                return Err(error.into());
+            }
+            if let Some(made) = made {
+                std::fs::remove_file(made.file)?;
+            }
+            return Ok(None);
+        }
         self.audit_by(THIS_MACHINE, "", "user.add", first.name.as_str(), "the first start").await;
         Ok(made)
     }

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 const PER_USER: usize = 5;
 const PER_ADDRESS: usize = 20;
-/// Above this many users and addresses the one longest quiet is forgotten.
+/// Above this many users and addresses the ones longest quiet are forgotten.
 const MAX_KEYS: usize = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,13 +75,17 @@ fn keys(user: &str, from: IpAddr) -> [(Key, usize); 2] {
     [(Key::User(user), PER_USER), (Key::Address(from), PER_ADDRESS)]
 }
 
+/// Forgets what is over, and where that is not enough the half that is longest quiet: one sweep
+/// for thousands of newcomers.
 fn make_room(failures: &mut HashMap<Key, Vec<Timestamp>>, now: Timestamp) {
     failures.retain(|_, times| times.last().is_some_and(|at| *at > now - WINDOW));
     if failures.len() >= MAX_KEYS {
-        let quietest = failures.iter().min_by_key(|(_, times)| times.last().copied());
-        if let Some(key) = quietest.map(|(key, _)| key.clone()) {
-            failures.remove(&key);
-        }
+        let mut last: Vec<_> =
+            failures.values().filter_map(|times| times.last().copied()).collect();
+        let middle = last.len() / 2;
+        let (_, middle, _) = last.select_nth_unstable(middle);
+        let middle = *middle;
+        failures.retain(|_, times| times.last().is_some_and(|at| *at > middle));
     }
 }
 
@@ -137,10 +141,16 @@ mod tests {
     #[test]
     fn the_counts_stay_bounded_and_the_busy_one_stays_counted() {
         let throttle = Throttle::default();
-        for n in 0..3 * MAX_KEYS {
-            let last = u32::try_from(n).unwrap();
-            let _ = throttle.attempt(at(1), &format!("user{n}"), IpAddr::V4(last.into()));
+        let flood = |n: u32| {
+            let from = IpAddr::V4((0x0a00_0000 + n).into());
+            throttle.attempt(at(i64::from(n / 100)), &format!("user{n}"), from).unwrap();
+        };
+        (0..20_000).for_each(flood);
+        for n in 0..5 {
+            throttle.attempt(at(200), "ana", address(n)).unwrap();
         }
+        (20_000..24_000).for_each(flood);
         assert!(throttle.0.lock().unwrap().len() <= MAX_KEYS);
+        assert!(throttle.attempt(at(240), "ana", address(9)).is_err());
     }
 }

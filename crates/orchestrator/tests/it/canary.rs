@@ -10,6 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    pages,
     permissions::ROUTES,
     server::{As, Place},
 };
@@ -110,6 +111,16 @@ async fn secrets_do_not_show() {
         let reply = server.send("GET", &path, &browser, None).await;
         let headers = format!("{:?}", reply.headers());
         replies.push(format!("{path} {headers} {}", reply.text().await.unwrap()));
+    }
+    for page in pages::table().iter().filter(|page| page.method == "GET") {
+        let path = page
+            .path
+            .replace("{app}", "shop")
+            .replace("{run}", &run)
+            .replace("{destination}", "s3");
+        let reply = server.request(reqwest::Method::GET, &path, &browser);
+        let reply = reply.timeout(Duration::from_secs(20)).send().await.unwrap();
+        replies.push(format!("{path} {}", reply.text().await.unwrap()));
     }
     let admin = server.send("GET", "session", &browser, None).await;
     replies.push(admin.text().await.unwrap());

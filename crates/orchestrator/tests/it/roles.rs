@@ -10,10 +10,10 @@ use crate::{
     server::{As, PASSWORD, Place, Server},
 };
 
-const ALL: &[Permission] = &[Follow, See, Run, Operate, Download, Configure, Administer];
+pub(crate) const ALL: &[Permission] = &[Follow, See, Run, Operate, Download, Configure, Administer];
 
 /// `None` is a caller that nobody knows.
-type Caller = (String, As, Option<&'static [Permission]>);
+pub(crate) type Caller = (String, As, Option<&'static [Permission]>);
 
 async fn token(server: &Server, scope: &str, expires_at: Value) -> As {
     let name = if expires_at.is_null() { scope } else { "expired" };
@@ -22,7 +22,7 @@ async fn token(server: &Server, scope: &str, expires_at: Value) -> As {
     As::Token(made["secret"].as_str().unwrap().to_owned())
 }
 
-async fn everybody(server: &Server) -> Vec<Caller> {
+pub(crate) async fn everybody(server: &Server) -> Vec<Caller> {
     let mut all: Vec<Caller> = vec![
         ("anonymous".to_owned(), As::Nobody, None),
         ("unknown token".to_owned(), As::Token(format!("bo_{}", "0".repeat(64))), None),
@@ -63,8 +63,7 @@ async fn everybody(server: &Server) -> Vec<Caller> {
 }
 
 /// A path whose names nothing has.
-fn concrete(path: &str) -> String {
-    let path = path.strip_prefix("/api/v1/").unwrap();
+pub(crate) fn concrete(path: &str) -> String {
     let parts = path.split('/').map(|part| match part.starts_with('{') {
         true => "01jd5k3m9x0000000000000000",
         false => part,
@@ -80,7 +79,8 @@ async fn each_route_lets_in_whom_it_should() {
     for route in ROUTES {
         for (name, by, allowed) in &callers {
             let body = (route.method != "GET").then(|| json!({}));
-            let reply = server.send(route.method, &concrete(route.path), by, body).await;
+            let path = concrete(route.path.strip_prefix("/api/v1/").unwrap());
+            let reply = server.send(route.method, &path, by, body).await;
             let status = reply.status().as_u16();
             let right = match allowed {
                 None => status == 401,

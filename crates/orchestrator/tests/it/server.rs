@@ -80,7 +80,11 @@ impl Place {
             child: Some(child),
             place: self,
             base: String::new(),
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
         };
         let until = Instant::now() + Duration::from_secs(30);
         while !address.exists() {
