@@ -71,7 +71,7 @@ async fn an_app_registered_by_the_api_is_stored() {
     assert_stored(&disk.join("apps/shop"), "shop", &app);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_registered_on_the_command_line_is_stored_and_restored() {
     let app = App::serve(300_000).await;
     let server = Place::new(&[]).serve().await;
