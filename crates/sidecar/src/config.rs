@@ -30,6 +30,8 @@ pub(crate) enum ConfigError {
 pub(crate) struct Config {
     pub(crate) app: App,
     #[serde(default)]
+    pub(crate) server: Server,
+    #[serde(default)]
     pub(crate) capabilities: Capabilities,
     pub(crate) strategy: Strategy,
     pub(crate) paths: Paths,
@@ -48,6 +50,19 @@ pub(crate) struct App {
 
 fn everywhere() -> String {
     "0.0.0.0".to_owned()
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Server {
+    /// How long a finished artifact waits to be fetched, in seconds.
+    pub(crate) job_ttl_secs: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { job_ttl_secs: 3600 }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -4,7 +4,10 @@ mod archive;
 mod command;
 mod config;
 mod export;
+mod jobs;
+mod redact;
 mod server;
+mod spool;
 
 use std::path::PathBuf;
 
