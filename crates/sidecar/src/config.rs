@@ -252,15 +252,13 @@ impl Config {
 
     fn check_archive(&self) -> Result<(), ConfigError> {
         let config = &self.strategy.config;
-        if config.format.as_deref().is_some_and(|format| format != "tar") {
-            return Err(ConfigError::Value(
-                "strategy.config.format: this version writes `tar`".into(),
-            ));
+        if !matches!(config.format.as_deref(), None | Some("tar" | "zip")) {
+            return Err(ConfigError::Value("strategy.config.format: `tar` or `zip`".into()));
         }
         match config.compression.as_deref() {
-            None | Some("gz" | "zst" | "store") => Ok(()),
+            None | Some("gz" | "bz2" | "xz" | "zst" | "store") => Ok(()),
             Some(_) => Err(ConfigError::Value(
-                "strategy.config.compression: this version writes `gz`, `zst` or `store`".into(),
+                "strategy.config.compression: `gz`, `bz2`, `xz`, `zst` or `store`".into(),
             )),
         }
     }
