@@ -35,7 +35,14 @@ fn inside(out: &Path, sidecar: &Sidecar) -> PathBuf {
 fn untar(archive: &Path) -> tempfile::TempDir {
     let out = tempfile::tempdir().unwrap();
     let mut tar = Command::new("tar");
-    tar.args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf"]).arg(archive);
+    tar.args([
+        "--warning=no-timestamp",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--numeric-owner",
+        "-xpf",
+    ])
+    .arg(archive);
     let done = tar.arg("-C").arg(out.path()).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success() && said.is_empty(), "{said}");
