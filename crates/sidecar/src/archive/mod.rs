@@ -21,7 +21,7 @@ use crate::{config::Config, export::ExportError};
 /// Most warnings that are told one by one.
 const MAX_WARNINGS: usize = 1_000;
 /// The presets above it take up to 94 MiB of memory for little.
-const XZ_PRESET: u32 = 3;
+const XZ_PRESET: u32 = 2;
 const ZSTD_LEVEL: i32 = 3;
 
 /// What was left out or is not as it was.
