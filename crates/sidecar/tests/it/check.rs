@@ -1,0 +1,214 @@
+//! `check`, `schema` and `healthcheck`, as a person or a container runs them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+
+use crate::sidecar::Sidecar;
+
+const TOKEN: &str = "9f1c4e27a83b5d60canary";
+
+struct Place {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Place {
+    fn new() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self { folder: tempfile::tempdir().unwrap(), port }
+    }
+
+    fn text(&self) -> String {
+        let work = self.folder.path().display();
+        format!(
+            "app:\n  port: {}\n  host: 127.0.0.1\nstrategy:\n  type: database_dump\n  artifact:\n    \
+             filename: a.dump\n  config:\n    command: echo x | gzip\n    capture_stdout: true\n\
+             paths:\n  workdir: {work}\n  artifacts: {work}\n  temp_dump: {work}/dump\nsecrets:\n  \
+             api_token: ${{BACKUP_API_TOKEN}}\n",
+            self.port
+        )
+    }
+
+    /// Checks this text; gives the exit code and the findings.
+    fn check(&self, text: &str) -> (i32, Vec<Value>) {
+        let file = self.folder.path().join("config.yaml");
+        std::fs::write(&file, text).unwrap();
+        let done = run(&["check", "--json"], &file, TOKEN);
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(report["ok"], json!(done.status.success()));
+        let plain = run(&["check"], &file, TOKEN);
+        assert_eq!(plain.status.code(), done.status.code());
+        let findings = report["findings"].as_array().unwrap().clone();
+        let plain = String::from_utf8(plain.stdout).unwrap();
+        for finding in &findings {
+            assert!(plain.contains(finding["message"].as_str().unwrap()), "{plain}");
+        }
+        assert!(!plain.contains("canary"));
+        (done.status.code().unwrap(), findings)
+    }
+}
+
+fn run(arguments: &[&str], file: &Path, token: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));
+    command.args(arguments).env("SIDECAR_CONFIG", file).env("BACKUP_API_TOKEN", token);
+    command.output().unwrap()
+}
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+#[test]
+fn a_right_file_in_a_right_place() {
+    let place = Place::new();
+    assert_eq!(place.check(&place.text()), (0, vec![]));
+}
+
+#[test]
+fn a_wrong_file_is_explained_by_line() {
+    let place = Place::new();
+    let right = place.text();
+    for (from, to, line, words) in [
+        ("capture_stdout", "captur_stdout", 10, "did you mean `capture_stdout`?"),
+        ("database_dump", "databse_dump", 5, "did you mean `database_dump`?"),
+        ("host: 127.0.0.1", "hots: 127.0.0.1", 3, "did you mean `host`?"),
+        ("port: ", "port: x", 2, "expected"),
+        ("  port: ", "  # ", 1, "`port` is missing"),
+        ("    capture_stdout: true", "   capture_stdout: true", 10, ""),
+        ("echo x | gzip", "[1, {a: b}]", 9, "a command, or a list of commands"),
+        ("echo x | gzip", "''", 9, "empty"),
+        ("command: echo x | gzip", "preset: oracle", 9, "postgres, mysql"),
+        ("command: echo x | gzip", "preset: postgres", 8, "name the database"),
+        ("command: echo x | gzip", "preset: redis\n    options: [-a, x]", 10, "argument"),
+        ("command: echo x | gzip", "preset: redis\n    password_env: NOT_SET", 10, "`NOT_SET`"),
+        ("command: echo x | gzip", "command: x\n    database: a", 10, "needs a `preset`"),
+        ("capture_stdout: true", "env: { A: '${NOT_SET}' }", 10, "${NOT_SET:-default}"),
+        ("database_dump", "file_archive", 8, "at least one path"),
+        ("filename: a.dump", "filename: ''", 7, "name the file"),
+        ("capture_stdout: true", "capture_stdout: true\n    capture_stdout: true", 11, "twice"),
+    ] {
+        let text = right.replacen(from, to, 1);
+        assert_ne!(text, right, "{from}");
+        let (code, findings) = place.check(&text);
+        assert_eq!(code, 2, "{to}: {findings:?}");
+        let found = findings.iter().any(|finding| {
+            finding["line"] == json!(line)
+                && finding["message"].as_str().is_some_and(|text| text.contains(words))
+        });
+        assert!(found, "{to} at line {line}: {findings:?}");
+    }
+}
+
+#[test]
+fn a_wrong_place_is_another_exit_code() {
+    let place = Place::new();
+    let right = place.text();
+    let work = place.folder.path().display().to_string();
+    for (from, to, key, level) in [
+        (
+            format!("artifacts: {work}"),
+            "artifacts: /nowhere".to_owned(),
+            "paths.artifacts",
+            "error",
+        ),
+        (format!("{work}/dump"), "/proc/dump".to_owned(), "paths.temp_dump", "error"),
+        ("echo x".to_owned(), "no-such-program".to_owned(), "strategy.config.command", "error"),
+        ("echo x".to_owned(), "echo 'x".to_owned(), "strategy.config.command", "error"),
+        ("gzip".to_owned(), "no-such-program".to_owned(), "strategy.config.command", "warning"),
+    ] {
+        let (code, findings) = place.check(&right.replacen(&from, &to, 1));
+        assert_eq!(code, if level == "error" { 3 } else { 0 }, "{to}: {findings:?}");
+        assert_eq!(findings.len(), 1, "{to}: {findings:?}");
+        assert_eq!((&findings[0]["key"], &findings[0]["level"]), (&json!(key), &json!(level)));
+    }
+    let archive = right
+        .replace("database_dump", "file_archive")
+        .replace("command: echo x | gzip", "paths: ['*.yaml', 'nothing*']");
+    let (code, findings) = place.check(&archive);
+    assert_eq!((code, findings.len()), (3, 1), "{findings:?}");
+    assert!(findings[0]["message"].as_str().unwrap().contains("nothing*"));
+
+    let taken = std::net::TcpListener::bind(("127.0.0.1", place.port)).unwrap();
+    let (code, findings) = place.check(&right);
+    assert_eq!((code, &findings[0]["key"]), (3, &json!("app.port")));
+    drop(taken);
+}
+
+#[test]
+fn a_token_that_is_none_starts_nothing() {
+    let place = Place::new();
+    let file = place.folder.path().join("config.yaml");
+    std::fs::write(&file, place.text()).unwrap();
+    for (token, code) in
+        [("", 2), ("short", 2), ("with a space inside", 2), ("poneme_un_token", 0), (TOKEN, 0)]
+    {
+        let done = run(&["check"], &file, token);
+        assert_eq!(done.status.code(), Some(code), "{token}");
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert_eq!(said.contains("warning"), token == "poneme_un_token", "{said}");
+        if code == 2 {
+            assert_eq!(run(&["serve"], &file, token).status.code(), Some(2), "{token}");
+        }
+    }
+    let nothing = run(&["check"], &place.folder.path().join("nothing"), TOKEN);
+    assert_eq!(nothing.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn the_server_is_asked_for_its_health() {
+    let strategy = json!({
+        "type": "custom",
+        "artifact": { "filename": "a" },
+        "config": { "command": "echo a", "capture_stdout": true },
+    });
+    let sidecar = Sidecar::start(&strategy, &[]).await;
+    let file = sidecar.path().join("config.yaml");
+    assert_eq!(run(&["healthcheck"], &file, TOKEN).status.code(), Some(0));
+    // The port is taken by the sidecar itself: nothing is wrong.
+    assert_eq!(run(&["check"], &file, TOKEN).status.code(), Some(0));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let other = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(other.path(), text).unwrap();
+    drop(sidecar);
+    assert_eq!(run(&["healthcheck"], other.path(), TOKEN).status.code(), Some(1));
+}
+
+#[test]
+fn the_committed_schema_is_the_programs() {
+    let done = run(&["schema"], Path::new("unused"), TOKEN);
+    let committed = std::fs::read(in_repository("sidecar/config/config.schema.json")).unwrap();
+    assert!(
+        done.stdout == committed,
+        "run `backup-sidecar schema > sidecar/config/config.schema.json`"
+    );
+}
+
+#[test]
+fn the_example_is_right() {
+    let place = Place::new();
+    let example = std::fs::read_to_string(in_repository("sidecar/config/config.example.yaml"));
+    let work = place.folder.path().display().to_string();
+    let example = example.unwrap().replace("/data/", &format!("{work}/"));
+    for folder in ["work", "artifacts", "dump"] {
+        std::fs::create_dir(place.folder.path().join(folder)).unwrap();
+    }
+    let file = place.folder.path().join("config.yaml");
+    std::fs::write(&file, example).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));
+    let environment = std::fs::read_to_string(in_repository("sidecar/.env.example")).unwrap();
+    let lines = environment.lines().filter(|line| !line.starts_with('#'));
+    command.arg("check").env("SIDECAR_CONFIG", file);
+    let pairs: Vec<_> = lines.filter_map(|line| line.split_once('=')).collect();
+    assert!(pairs.iter().any(|(name, _)| *name == "DATABASE_URL"));
+    command.envs(pairs).env("BACKUP_API_TOKEN", TOKEN);
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    // pg_dump alone may be missing where this runs.
+    assert!(done.status.success() || said.contains("`pg_dump` is not installed"), "{said}");
+    assert_ne!(done.status.code(), Some(2), "{said}");
+}
