@@ -87,7 +87,7 @@ async fn mariadb_comes_back_with_all_that_belongs_to_it() {
         &server,
         "mysql",
         &format!(
-            "CREATE USER dumper@'%' IDENTIFIED BY '{escaped}'; GRANT ALL ON *.* TO dumper@'%'"
+            "CREATE USER dumper@localhost IDENTIFIED BY '{escaped}'; GRANT ALL ON *.* TO dumper@localhost"
         ),
     );
     let by_url = url(&format!("mysql://dumper@127.0.0.1:{}/shop", server.port));
