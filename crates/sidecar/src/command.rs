@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
@@ -84,7 +84,6 @@ impl Drop for Group {
 }
 
 /// What the commands of one export share.
-#[derive(Clone)]
 pub(crate) struct Commands {
     config: Arc<Config>,
     drive_folder_id: String,
@@ -157,7 +156,7 @@ impl Commands {
             drop(ended);
             done.map(|(status, ())| status)
         };
-        let mut said = Vec::new();
+        let mut said = Tail::default();
         let listening = async {
             let last_words = async {
                 let _ = has_ended.await;
@@ -165,7 +164,7 @@ impl Commands {
             };
             let Some(err) = err else { return };
             tokio::select! {
-                () = tail(err, &mut said) => {}
+                () = said.listen(err) => {}
                 () = last_words => {}
             }
         };
@@ -176,8 +175,7 @@ impl Commands {
             group.id = None;
             return Ok(());
         }
-        let words = redact(&said, &self.config.hidden);
-        Err(failed(format!("{program} {}: {words}", told(status))))
+        Err(failed(format!("{program} {}: {}", told(status), said.text())))
     }
 }
 
@@ -205,40 +203,52 @@ pub(crate) async fn pass_on(
     }
 }
 
-/// Keeps the end of what a command says: twice what is told, so that no secret is cut before it
-/// is blanked.
-async fn tail(mut from: impl AsyncRead + Unpin, kept: &mut Vec<u8>) {
-    let mut chunk = [0; 1024];
-    while let Ok(count @ 1..) = from.read(&mut chunk).await {
-        kept.extend_from_slice(&chunk[..count]);
-        let extra = kept.len().saturating_sub(2 * MAX_STDERR);
-        kept.drain(..extra);
-    }
+/// The end of what a command says.
+#[derive(Default)]
+struct Tail {
+    kept: Vec<u8>,
+    is_cut: bool,
 }
 
-/// The end of it, without secrets.
-fn redact(said: &[u8], hidden: &[SecretString]) -> String {
-    let mut text = String::from_utf8_lossy(said).into_owned();
-    for secret in hidden {
-        text = text.replace(secret.expose_secret(), "***");
+impl Tail {
+    async fn listen(&mut self, mut to: impl AsyncRead + Unpin) {
+        let mut chunk = [0; 1024];
+        while let Ok(count @ 1..) = to.read(&mut chunk).await {
+            self.kept.extend_from_slice(&chunk[..count]);
+            let over = self.kept.len().saturating_sub(MAX_STDERR);
+            self.is_cut |= over > 0;
+            self.kept.drain(..over);
+        }
     }
-    let text = text.trim();
-    let mut start = text.len().saturating_sub(MAX_STDERR);
-    while !text.is_char_boundary(start) {
-        start += 1;
+
+    /// Whole lines only: a secret that is cut in two would not be known for one.
+    fn text(&self) -> String {
+        let lines = match self.kept.iter().position(|byte| self.is_cut && *byte == b'\n') {
+            Some(end) => &self.kept[end..],
+            None if self.is_cut => &[],
+            None => &self.kept[..],
+        };
+        String::from_utf8_lossy(lines).trim().to_owned()
     }
-    text[start..].to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn secrets_are_blanked_and_the_end_is_kept() {
-        let said = format!("{} the password hunter2 is wrong", "ñ".repeat(4000));
-        let told = redact(said.as_bytes(), &["hunter2".into()]);
-        assert!(told.ends_with("the password *** is wrong"));
-        assert!(told.len() <= MAX_STDERR);
+    #[tokio::test]
+    async fn the_last_lines_are_kept_whole() {
+        let told = async |said: String| {
+            let mut tail = Tail::default();
+            tail.listen(said.as_bytes()).await;
+            tail.text()
+        };
+        let long = "x".repeat(2 * MAX_STDERR);
+        assert_eq!(told(format!("{long}\nthe password is wrong\n")).await, "the password is wrong");
+        assert_eq!(told("short".to_owned()).await, "short");
+        assert_eq!(told(long).await, "");
+        let lines = told("a line of words\n".repeat(1000)).await;
+        assert!(lines.starts_with("a line") && lines.len() <= MAX_STDERR);
+        assert!(lines.len() > MAX_STDERR - 40);
     }
 }

@@ -10,7 +10,7 @@ mod target;
 
 use std::{collections::HashMap, path::Path};
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 pub(crate) use finding::{Finding, Level};
 pub(crate) use keys::{Config, StrategyConfig, StrategyType};
@@ -108,11 +108,11 @@ impl Config {
             artifact.format.get_or_insert_with(|| preset.format().to_owned());
             artifact.content_type.get_or_insert_with(|| preset.content_type().to_owned());
         }
-        self.keep_secrets(environment);
+        self.find_tokens(environment);
     }
 
-    /// Notes what no command may inherit, and what none may say aloud.
-    fn keep_secrets(&mut self, environment: &Environment) {
+    /// Notes what no command may inherit.
+    fn find_tokens(&mut self, environment: &Environment) {
         let secrets = &self.secrets;
         let tokens: Vec<_> = std::iter::once(&secrets.api_token)
             .chain(&secrets.previous_api_token)
@@ -124,42 +124,7 @@ impl Config {
             .filter(|(name, value)| name.starts_with("BACKUP_API_TOKEN") || is_token(value))
             .map(|(name, _)| name.clone())
             .collect();
-        let config = &self.strategy.config;
-        let mut hidden = tokens.clone();
-        hidden.extend(config.password.clone());
-        let written = config.env.iter().map(|(name, value)| (name, value.expose_secret()));
-        let inherited = environment.iter().map(|(name, value)| (name, value.as_str()));
-        for (name, value) in written.chain(inherited) {
-            if sounds_secret(name) {
-                hidden.push(value.into());
-            }
-            hidden.extend(password_in(value));
-        }
-        hidden.extend(config.url.as_ref().and_then(|url| password_in(url.expose_secret())));
-        hidden.retain(|secret| secret.expose_secret().len() >= MIN_HIDDEN);
-        self.hidden = hidden;
     }
-}
-
-/// Shortest text that is blanked, in bytes: a shorter one would blank half of what is said.
-const MIN_HIDDEN: usize = 4;
-
-fn sounds_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["PASS", "SECRET", "TOKEN", "PWD", "KEY", "CREDENTIAL", "AUTH"]
-        .iter()
-        .any(|word| name.contains(word))
-        && !matches!(name.as_str(), "PWD" | "OLDPWD")
-        && !name.ends_with("_FILE")
-}
-
-fn password_in(text: &str) -> Option<SecretString> {
-    if !text.contains("://") {
-        return None;
-    }
-    let url = url::Url::parse(text).ok()?;
-    let password = url.password()?;
-    Some(percent_encoding::percent_decode_str(password).decode_utf8_lossy().into_owned().into())
 }
 
 #[cfg(test)]

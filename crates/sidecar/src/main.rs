@@ -6,7 +6,10 @@ mod command;
 mod config;
 mod export;
 mod health;
+mod jobs;
+mod redact;
 mod server;
+mod spool;
 mod strategy;
 
 use std::path::PathBuf;

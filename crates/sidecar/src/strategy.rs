@@ -1,4 +1,4 @@
-//! What makes an artifact of a database or by a script, and what goes before and after it.
+//! What makes an artifact of a database or by a script.
 
 mod mysql;
 mod password;
@@ -20,54 +20,6 @@ use crate::{
     config::Preset,
     export::ExportError,
 };
-
-/// Runs `pre`, then `making`, then `post`: what `pre` has begun, `post` ends, also after a failure
-/// and when nobody waits for the export any more.
-pub(crate) async fn around(
-    commands: &Commands,
-    making: impl Future<Output = Result<(), ExportError>>,
-) -> Result<(), ExportError> {
-    let mut ending = Ending(Some(commands.clone()));
-    let made = async {
-        for text in commands.config().strategy.config.pre.all() {
-            commands.run(commands.shell(text), None).await?;
-        }
-        making.await
-    }
-    .await;
-    made.and(ending.run().await)
-}
-
-/// The `post` commands, which run once and whatever happens.
-struct Ending(Option<Commands>);
-
-impl Ending {
-    /// Begins them on their own task, so that a caller who goes away does not cut them short.
-    fn begin(&mut self) -> Option<tokio::task::JoinHandle<Result<(), ExportError>>> {
-        let commands = self.0.take()?;
-        let runtime = tokio::runtime::Handle::try_current().ok()?;
-        Some(runtime.spawn(async move {
-            let mut ended = Ok(());
-            for text in commands.config().strategy.config.post.all() {
-                ended = ended.and(commands.run(commands.shell(text), None).await);
-            }
-            ended
-        }))
-    }
-
-    async fn run(&mut self) -> Result<(), ExportError> {
-        match self.begin() {
-            Some(task) => task.await.map_err(|e| ExportError::Failed(e.to_string()))?,
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        drop(self.begin());
-    }
-}
 
 /// Makes the artifact of a `database_dump` or `custom`.
 pub(crate) async fn make(

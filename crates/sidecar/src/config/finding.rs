@@ -71,6 +71,10 @@ pub(crate) fn from_yaml(error: &Error) -> Finding {
         Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
             format!("{expected} was expected here")
         }
+        Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
+            "a whole number was expected here".to_owned()
+        }
+        Error::InvalidScalar { ty, .. } => format!("a {ty} was expected here"),
         Error::DuplicateMappingKey { .. } => "this key is here twice".to_owned(),
         other => {
             let text = other.render();

@@ -14,6 +14,9 @@ use super::preset::Preset;
 pub(crate) struct Config {
     /// How the sidecar is reached.
     pub(crate) app: App,
+    /// How exports are served.
+    #[serde(default)]
+    pub(crate) server: Server,
     /// What the orchestrator is told about the exports.
     #[serde(default)]
     pub(crate) capabilities: Capabilities,
@@ -27,9 +30,6 @@ pub(crate) struct Config {
     /// Variables that hold a token: no command inherits them.
     #[serde(skip)]
     pub(crate) token_variables: Vec<String>,
-    /// Texts that are blanked where a command says them.
-    #[serde(skip)]
-    pub(crate) hidden: Vec<SecretString>,
 }
 
 /// How the sidecar is reached.
@@ -44,6 +44,20 @@ pub(crate) struct App {
     /// Address to listen on; every address where it is not set.
     #[serde(default = "everywhere")]
     pub(crate) host: String,
+}
+
+/// How exports are served.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Server {
+    /// How long a finished artifact waits to be fetched, in seconds.
+    pub(crate) job_ttl_secs: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { job_ttl_secs: 3600 }
+    }
 }
 
 fn everywhere() -> String {

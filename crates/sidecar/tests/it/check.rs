@@ -83,7 +83,7 @@ fn a_wrong_file_is_explained_by_line() {
         ("echo x | gzip", "[1, {a: b}]", 9, "a command, or a list of commands"),
         ("echo x | gzip", "''", 9, "empty"),
         ("command: echo x | gzip", "preset: oracle", 9, "postgres, mysql"),
-        ("command: echo x | gzip", "preset: postgres", 8, "name the database"),
+        ("command: echo x | gzip", "preset: postgres", 9, "name the database"),
         ("command: echo x | gzip", "preset: redis\n    options: [-a, x]", 10, "argument"),
         ("command: echo x | gzip", "preset: redis\n    password_env: NOT_SET", 10, "`NOT_SET`"),
         ("command: echo x | gzip", "command: x\n    database: a", 10, "needs a `preset`"),

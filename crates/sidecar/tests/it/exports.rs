@@ -1,14 +1,14 @@
 //! Exports of each strategy, as they should be and as they should not.
 
-use std::{os::unix::fs::MetadataExt as _, process::Command, time::Duration};
+use std::{os::unix::fs::MetadataExt as _, process::Command};
 
 use contract::{ContractError, ExportRequest, Prefer};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::sidecar::{Sidecar, TOKEN};
+use crate::sidecar::{Sidecar, TOKEN, lives, until};
 
-fn dump(config: &Value) -> Value {
+pub(crate) fn dump(config: &Value) -> Value {
     json!({
         "type": "database_dump",
         "artifact": { "filename": "app.dump", "format": "raw" },
@@ -16,7 +16,7 @@ fn dump(config: &Value) -> Value {
     })
 }
 
-fn captured(command: &str) -> Value {
+pub(crate) fn captured(command: &str) -> Value {
     dump(&json!({ "command": command, "capture_stdout": true }))
 }
 
@@ -75,26 +75,18 @@ async fn the_token_decides_and_one_export_goes_at_a_time() {
 #[tokio::test]
 async fn a_client_that_goes_away_ends_the_commands() {
     let command = "echo $$ > pid; while true; do seq 1 1000; sleep 0.05; done";
-    let sidecar = Sidecar::start(&captured(command), &[]).await;
+    let config = json!({ "command": command, "capture_stdout": true, "post": "touch post" });
+    let sidecar = Sidecar::start(&dump(&config), &[]).await;
     let client = sidecar.client(TOKEN);
     let mut stream =
         client.open(&ExportRequest::default(), CancellationToken::new()).await.unwrap();
     assert!(stream.chunk().await.unwrap().is_some());
-    let pid = std::fs::read_to_string(sidecar.path().join("pid")).unwrap();
-    // Of a process that has ended and is not yet waited for, the command line is empty.
-    let lives = || {
-        let line = format!("/proc/{}/cmdline", pid.trim());
-        std::fs::read(line).is_ok_and(|line| !line.is_empty())
-    };
-    assert!(lives());
+    let pid = sidecar.path().join("pid");
+    assert!(lives(&pid));
     drop(stream);
-    for _ in 0..200 {
-        if !lives() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("the command outlived its client");
+    until("the command ends with its client", || !lives(&pid)).await;
+    // What `pre` began is ended all the same.
+    until("`post` has run", || sidecar.path().join("post").exists()).await;
 }
 
 #[tokio::test]

@@ -3,9 +3,12 @@
 mod check;
 mod commands;
 mod exports;
+mod jobs;
+mod life;
 mod mariadb;
 mod postgres;
 mod presets;
+mod raw;
 mod redis;
 mod sidecar;
 mod sqlite;

@@ -20,7 +20,7 @@ impl Writer {
     fn start(file: &Path) -> Self {
         let script = "while true; do echo \"BEGIN IMMEDIATE; \
             INSERT INTO left_side(x) VALUES (hex(randomblob(500))); \
-            INSERT INTO right_side(x) VALUES (hex(randomblob(500))); COMMIT;\"; done | \
+            INSERT INTO right_side(x) VALUES (hex(randomblob(500))); COMMIT;\"; sleep 0.01; done | \
             sqlite3 -cmd '.timeout 20000' \"$0\"";
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(file).stderr(Stdio::null());
