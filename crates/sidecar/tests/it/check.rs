@@ -88,7 +88,7 @@ fn a_wrong_file_is_explained_by_line() {
         ("command: echo x | gzip", "preset: redis\n    password_env: NOT_SET", 10, "`NOT_SET`"),
         ("command: echo x | gzip", "command: x\n    database: a", 10, "needs a `preset`"),
         ("capture_stdout: true", "env: { A: '${NOT_SET}' }", 10, "${NOT_SET:-default}"),
-        ("database_dump", "file_archive", 8, "at least one path"),
+        ("database_dump", "file_archive", 9, "at least one path"),
         ("filename: a.dump", "filename: ''", 7, "name the file"),
         ("capture_stdout: true", "capture_stdout: true\n    capture_stdout: true", 11, "twice"),
     ] {
@@ -188,27 +188,51 @@ fn the_committed_schema_is_the_programs() {
     );
 }
 
+/// The example file, with every `# --- instead` block in the place of the strategy in turn.
+fn examples() -> Vec<String> {
+    let text = std::fs::read_to_string(in_repository("sidecar/config/config.example.yaml"));
+    let text = text.unwrap();
+    let (head, rest) = text.split_once("\nstrategy:\n").unwrap();
+    let (blocks, tail) = rest.split_once("\npaths:").unwrap();
+    let mut blocks = blocks.split("# --- instead");
+    let first = format!("strategy:\n{}", blocks.next().unwrap());
+    let uncommented = blocks.map(|block| {
+        let lines = block.lines().skip(1);
+        lines.map(|line| line.strip_prefix('#').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    });
+    std::iter::once(first)
+        .chain(uncommented)
+        .map(|strategy| format!("{head}\n{strategy}\npaths:{tail}"))
+        .collect()
+}
+
 #[test]
-fn the_example_is_right() {
+fn the_example_and_every_other_strategy_in_it_are_right() {
     let place = Place::new();
-    let example = std::fs::read_to_string(in_repository("sidecar/config/config.example.yaml"));
-    let work = place.folder.path().display().to_string();
-    let example = example.unwrap().replace("/data/", &format!("{work}/"));
-    for folder in ["work", "artifacts", "dump"] {
-        std::fs::create_dir(place.folder.path().join(folder)).unwrap();
+    let work = place.folder.path().join("work");
+    for folder in ["work/artifacts", "work/dump", "data"] {
+        std::fs::create_dir_all(place.folder.path().join(folder)).unwrap();
     }
-    let file = place.folder.path().join("config.yaml");
-    std::fs::write(&file, example).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));
     let environment = std::fs::read_to_string(in_repository("sidecar/.env.example")).unwrap();
-    let lines = environment.lines().filter(|line| !line.starts_with('#'));
-    command.arg("check").env("SIDECAR_CONFIG", file);
-    let pairs: Vec<_> = lines.filter_map(|line| line.split_once('=')).collect();
-    assert!(pairs.iter().any(|(name, _)| *name == "DATABASE_URL"));
-    command.envs(pairs).env("BACKUP_API_TOKEN", TOKEN);
-    let done = command.output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    // pg_dump alone may be missing where this runs.
-    assert!(done.status.success() || said.contains("`pg_dump` is not installed"), "{said}");
-    assert_ne!(done.status.code(), Some(2), "{said}");
+    let environment: Vec<_> = environment.lines().filter_map(|line| line.split_once('=')).collect();
+    let environment = || environment.iter().filter(|(name, _)| !name.starts_with('#')).copied();
+    assert!(environment().any(|(name, _)| name == "DATABASE_URL"));
+    let examples = examples();
+    assert_eq!(examples.len(), 4);
+    for (at, example) in examples.iter().enumerate() {
+        let example = example
+            .replace("- /data", &format!("- {}", place.folder.path().join("data").display()))
+            .replace(" /work", &format!(" {}", work.display()))
+            .replace("port: 8080", &format!("port: {}", place.port));
+        let file = place.folder.path().join("config.yaml");
+        std::fs::write(&file, &example).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));
+        command.arg("check").env("SIDECAR_CONFIG", file);
+        let done = command.envs(environment()).env("BACKUP_API_TOKEN", TOKEN).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        // The programs alone may be missing where this runs, and the scripts are.
+        let is_right = done.status.code() == Some(0)
+            || (at > 0 && said.lines().all(|line| line.contains("is not installed")));
+        assert!(is_right, "{said}\n{example}");
+    }
 }
