@@ -236,3 +236,50 @@ fn the_example_and_every_other_strategy_in_it_are_right() {
         assert!(is_right, "{said}\n{example}");
     }
 }
+
+/// Every key of a schema, without what stands above it.
+fn keys(schema: &Value, found: &mut Vec<String>) {
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        found.extend(properties.keys().cloned());
+    }
+    match schema {
+        Value::Object(inside) => inside.values().for_each(|value| keys(value, found)),
+        Value::Array(inside) => inside.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn both_guides_name_every_key_and_their_recipes_are_right() {
+    let schema = run(&["schema"], Path::new("unused"), TOKEN).stdout;
+    let mut known = Vec::new();
+    keys(&serde_json::from_slice(&schema).unwrap(), &mut known);
+    assert!(known.len() > 30);
+    for guide in ["sidecar/README.md", "sidecar/README.es.md"] {
+        let text = std::fs::read_to_string(in_repository(guide)).unwrap();
+        for key in &known {
+            let is_named = [format!("`{key}"), format!(".{key}`")].iter().any(|k| text.contains(k));
+            // The sections themselves are named by their keys.
+            let is_above =
+                [format!("`{key}."), format!(".{key}.")].iter().any(|k| text.contains(k));
+            assert!(is_named || is_above, "{guide}: {key}");
+        }
+        let recipes = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let recipes: Vec<_> = recipes.filter(|text| text.starts_with("strategy:")).collect();
+        assert_eq!(recipes.len(), 6, "{guide}");
+        for recipe in recipes {
+            let place = Place::new();
+            let right = place.text();
+            let (head, rest) = right.split_once("strategy:").unwrap();
+            let (_, tail) = rest.split_once("paths:").unwrap();
+            let file = place.folder.path().join("config.yaml");
+            std::fs::write(&file, format!("{head}{recipe}paths:{tail}")).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));
+            command.args(["check"]).env("SIDECAR_CONFIG", file).env("BACKUP_API_TOKEN", TOKEN);
+            command.env("DATABASE_URL", "postgresql://a:b@db/app").env("REDIS_PASSWORD", "x");
+            let done = command.output().unwrap();
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert_ne!(done.status.code(), Some(2), "{said}\n{recipe}");
+        }
+    }
+}
