@@ -63,6 +63,16 @@ impl Config {
         Err(ConfigError::Wrong(findings))
     }
 
+    /// Whether the artifact is a file at `paths.temp_dump` before its first byte is sent.
+    pub(crate) fn leaves_a_file(&self) -> bool {
+        let config = &self.strategy.config;
+        match (self.strategy.r#type, config.preset) {
+            (StrategyType::FileArchive, _) => false,
+            (_, Some(preset)) => preset.leaves_a_file(),
+            (_, None) => !config.capture_stdout && !config.fifo,
+        }
+    }
+
     fn override_from(&mut self, environment: &Environment, findings: &mut Vec<Finding>) {
         let given = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         if let Some(word) = given("SIDECAR_STRATEGY_TYPE") {

@@ -63,12 +63,6 @@ pub(crate) async fn run(
     made.and(ending.await)
 }
 
-/// Whether the commands leave a file that is ours to remove.
-pub(crate) fn writes_temp_dump(config: &Config) -> bool {
-    let is_archive = config.strategy.r#type == StrategyType::FileArchive;
-    !is_archive && !config.strategy.config.capture_stdout
-}
-
 async fn make(
     config: &Arc<Config>,
     commands: &Commands,

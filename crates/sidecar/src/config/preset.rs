@@ -44,6 +44,11 @@ impl Preset {
         }
     }
 
+    /// Whether its program writes a file, and not to standard output.
+    pub(crate) fn leaves_a_file(self) -> bool {
+        matches!(self, Self::Redis | Self::Valkey | Self::Sqlite)
+    }
+
     /// `X-Format`.
     pub(crate) fn format(self) -> &'static str {
         match self {

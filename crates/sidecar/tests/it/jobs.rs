@@ -180,7 +180,7 @@ async fn to_cancel_ends_every_process() {
 #[tokio::test]
 async fn what_nobody_fetches_expires() {
     let folder = tempfile::tempdir().unwrap();
-    let server = json!({ "job_ttl_secs": 2 });
+    let server = json!({ "server": { "job_ttl_secs": 2 } });
     let sidecar = Sidecar::start_in(folder, &captured("seq 1 1000"), &[], &server).await;
     let (status, download) = started(&sidecar, json!({ "prefer": "async" })).await;
     assert_eq!(ended(&sidecar, &status).await["state"], "succeeded");

@@ -1,5 +1,7 @@
 //! The real binary, driven by the contract's own client.
 
+mod archives;
+mod changes;
 mod check;
 mod commands;
 mod exports;
@@ -12,3 +14,4 @@ mod raw;
 mod redis;
 mod sidecar;
 mod sqlite;
+mod tree;

@@ -26,25 +26,27 @@ impl Sidecar {
         Self::start_in(tempfile::tempdir().unwrap(), strategy, environment, &json!({})).await
     }
 
-    /// Starts one with this strategy in this folder; `server` is that part of the configuration.
+    /// Starts one with this strategy in this folder; `changes` replace parts of the configuration.
     pub(crate) async fn start_in(
         folder: TempDir,
         strategy: &Value,
         environment: &[(&str, &str)],
-        server: &Value,
+        changes: &Value,
     ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let work = folder.path().display().to_string();
-        let config = json!({
+        let mut config = json!({
             "app": { "port": port, "host": "127.0.0.1" },
             "capabilities": { "version": "v1", "types": ["db"], "est_seconds": 1, "est_size": 10 },
-            "server": server,
             "strategy": strategy,
             "paths": { "workdir": work, "artifacts": work, "temp_dump": format!("{work}/temp.dump") },
             "secrets": { "api_token": "${BACKUP_API_TOKEN}" },
         });
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, config.to_string()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"))
