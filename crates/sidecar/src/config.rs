@@ -196,4 +196,63 @@ secrets:
         let typed = EXAMPLE.replace("port: 8080", "port: many");
         assert!(told(&typed, &environment()).contains('3'), "the line is named");
     }
+
+    #[test]
+    fn a_folder_for_the_dump_gets_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = EXAMPLE.replace("/tmp/dump", &folder.path().display().to_string());
+        let config = Config::parse(&text, &environment()).unwrap();
+        assert_eq!(config.paths.temp_dump, folder.path().join("dump"));
+    }
+
+    #[test]
+    fn the_strategy_and_the_tokens_are_overridden() {
+        let mut environment = environment();
+        environment.insert("SIDECAR_STRATEGY_TYPE".to_owned(), "custom".to_owned());
+        environment.insert("BACKUP_API_TOKEN_PREVIOUS".to_owned(), "the-one-before".to_owned());
+        let text = EXAMPLE.replace("${BACKUP_API_TOKEN}", "the-files-own-token");
+        let config = Config::parse(&text, &environment).unwrap();
+        assert_eq!(config.strategy.r#type, StrategyType::Custom);
+        assert_eq!(config.secrets.api_token.expose_secret(), "a-long-token");
+        let previous = config.secrets.previous_api_token.unwrap();
+        assert_eq!(previous.expose_secret(), "the-one-before");
+        environment.insert("SIDECAR_STRATEGY_TYPE".to_owned(), "customs".to_owned());
+        assert!(Config::parse(&text, &environment).is_err());
+    }
+
+    #[test]
+    fn a_preset_knows_its_artifact() {
+        let strategy = |config: &str| {
+            let (head, rest) = EXAMPLE.split_once("  artifact:").unwrap();
+            let (_, tail) = rest.split_once("paths:").unwrap();
+            let text = format!("{head}  config: {config}\npaths:{tail}");
+            Config::parse(&text, &environment()).unwrap().strategy.artifact
+        };
+        for (config, filename, format) in [
+            ("{preset: postgres, url: 'postgres://u@h/my%2Fapp'}", "app.dump", "pg_dump_Fc"),
+            ("{preset: mysql, host: db}", "all-databases.sql", "mysql_sql"),
+            ("{preset: valkey, host: db, database: '0'}", "redis.rdb", "redis_rdb"),
+            ("{preset: sqlite, database: /a/b c.db}", "b_c.sqlite3", "sqlite3"),
+        ] {
+            let artifact = strategy(config);
+            assert_eq!(artifact.filename, filename);
+            assert_eq!(artifact.format.as_deref(), Some(format));
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_no_configuration() {
+        // Where every kind of value is tried, all of it is read.
+        let levels = (1..12).map(|level| {
+            let inside = vec![format!("*a{}", level - 1); 10].join(", ");
+            format!(", &a{level} [{inside}]")
+        });
+        let bomb =
+            format!("    pre: [&a0 [x, x, x, x, x, x, x, x, x, x]{}]", levels.collect::<String>());
+        let text = EXAMPLE.replace("    capture_stdout: true", &bomb);
+        let begun = std::time::Instant::now();
+        let told = Config::parse(&text, &environment()).unwrap_err().to_string();
+        assert!(told.contains("budget"), "{told}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2));
+    }
 }

@@ -37,6 +37,10 @@ impl Config {
                 wrong(&format!("strategy.config.{key}"), "one of the commands is empty");
             }
         }
+        for name in config.env.keys().filter(|name| !is_variable(name)) {
+            let text = "a variable's name is of letters, digits and `_`";
+            wrong(&format!("strategy.config.env.{name}"), text);
+        }
         match self.strategy.r#type {
             StrategyType::FileArchive => judge_archive(config, &mut wrong),
             kind => match config.preset {
@@ -57,6 +61,12 @@ fn refused(token: &SecretString) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn has_blank(commands: &Commands) -> bool {

@@ -88,6 +88,9 @@ fn a_wrong_file_is_explained_by_line() {
         ("command: echo x | gzip", "preset: redis\n    password_env: NOT_SET", 10, "`NOT_SET`"),
         ("command: echo x | gzip", "command: x\n    database: a", 10, "needs a `preset`"),
         ("capture_stdout: true", "env: { A: '${NOT_SET}' }", 10, "${NOT_SET:-default}"),
+        ("capture_stdout: true", "env: { 'A-B': x }", 10, "letters, digits"),
+        ("secrets:\n  api_token: ${BACKUP_API_TOKEN}", "secrets: canary-literal", 15, "expected"),
+        ("secrets:\n", "secrets:\n  token: canary-literal\n", 16, "there is no key `token`"),
         ("database_dump", "file_archive", 9, "at least one path"),
         ("filename: a.dump", "filename: ''", 7, "name the file"),
         ("capture_stdout: true", "capture_stdout: true\n    capture_stdout: true", 11, "twice"),
@@ -157,6 +160,23 @@ fn a_token_that_is_none_starts_nothing() {
     }
     let nothing = run(&["check"], &place.folder.path().join("nothing"), TOKEN);
     assert_eq!(nothing.status.code(), Some(2));
+}
+
+#[test]
+fn a_pipeline_without_bash_is_warned_of() {
+    let place = Place::new();
+    let file = place.folder.path().join("config.yaml");
+    std::fs::write(&file, place.text()).unwrap();
+    let programs = tempfile::tempdir().unwrap();
+    for program in ["gzip", "sh"] {
+        let real = crate::presets::installed(program).unwrap();
+        std::os::unix::fs::symlink(real, programs.path().join(program)).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));
+    command.arg("check").env("SIDECAR_CONFIG", file).env("BACKUP_API_TOKEN", TOKEN);
+    let done = command.env("PATH", programs.path()).output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && said.contains("bash is not installed"), "{said}");
 }
 
 #[tokio::test]
