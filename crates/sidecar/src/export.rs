@@ -3,13 +3,14 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{io::AsyncReadExt as _, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     archive,
     command::Commands,
     config::{Config, StrategyType},
+    strategy,
 };
 
 /// How much of a file is read at once, in bytes.
@@ -38,24 +39,20 @@ pub(crate) async fn run(
     sink: mpsc::Sender<Bytes>,
     cancel: &CancellationToken,
 ) -> Result<(), ExportError> {
-    let commands = Commands { config, drive_folder_id };
+    let commands = Commands::new(config, drive_folder_id);
     let strategy = &config.strategy.config;
     let making = async {
         for command in strategy.pre.all() {
-            commands.run(command, None).await?;
+            commands.run(commands.shell(command), None).await?;
         }
         make(config, &commands, sink).await
     };
     let made = cancel.run_until_cancelled(making).await.unwrap_or(Err(ExportError::Cancelled));
-    if made.is_err() && writes_temp_dump(config) {
-        // The failure is what is told; what cannot be removed is removed by the next export.
-        let _ = remove(&config.paths.temp_dump).await;
-    }
     // What `pre` has begun, `post` ends, also after a failure.
     let ending = async {
         let mut ended = Ok(());
         for command in strategy.post.all() {
-            ended = ended.and(commands.run(command, None).await);
+            ended = ended.and(commands.run(commands.shell(command), None).await);
         }
         ended
     };
@@ -66,18 +63,11 @@ pub(crate) async fn run(
     made.and(ending.await)
 }
 
-/// Whether the commands leave a file that is ours to remove.
-pub(crate) fn writes_temp_dump(config: &Config) -> bool {
-    let is_archive = config.strategy.r#type == StrategyType::FileArchive;
-    !is_archive && !config.strategy.config.capture_stdout
-}
-
 async fn make(
     config: &Arc<Config>,
-    commands: &Commands<'_>,
+    commands: &Commands,
     sink: mpsc::Sender<Bytes>,
 ) -> Result<(), ExportError> {
-    let strategy = &config.strategy.config;
     if config.strategy.r#type == StrategyType::FileArchive {
         let config = Arc::clone(config);
         let written = tokio::task::spawn_blocking(move || archive::write(&config, sink)).await;
@@ -87,21 +77,7 @@ async fn make(
         }
         return Ok(());
     }
-    let all = strategy.command.all().iter().chain(strategy.commands.all());
-    if strategy.capture_stdout {
-        for command in all {
-            commands.run(command, Some(&sink)).await?;
-        }
-        return Ok(());
-    }
-    let file = &config.paths.temp_dump;
-    remove(file).await?;
-    for command in all {
-        commands.run(command, None).await?;
-    }
-    let sent = send_file(file, &sink).await;
-    remove(file).await?;
-    sent
+    strategy::make(commands, sink).await
 }
 
 /// Removes a file that may be there.
@@ -111,19 +87,5 @@ pub(crate) async fn remove(file: &Path) -> Result<(), ExportError> {
             Err(ExportError::Failed(format!("{}: {error}", file.display())))
         }
         _ => Ok(()),
-    }
-}
-
-async fn send_file(file: &Path, sink: &mpsc::Sender<Bytes>) -> Result<(), ExportError> {
-    let told = |error: std::io::Error| {
-        ExportError::Failed(format!("the command left no artifact at {}: {error}", file.display()))
-    };
-    let mut open = tokio::fs::File::open(file).await.map_err(told)?;
-    loop {
-        let mut chunk = bytes::BytesMut::with_capacity(READ_CHUNK);
-        if open.read_buf(&mut chunk).await.map_err(told)? == 0 {
-            return Ok(());
-        }
-        sink.send(chunk.freeze()).await.map_err(|_| ExportError::Gone)?;
     }
 }

@@ -34,11 +34,16 @@ impl Redactor {
         let mut found = vec![config.secrets.api_token.expose_secret().to_owned()];
         found
             .extend(config.secrets.previous_api_token.iter().map(|t| t.expose_secret().to_owned()));
-        for (name, value) in environment.iter().chain(&config.strategy.config.env) {
+        let strategy = &config.strategy.config;
+        let further = strategy.password.iter().chain(&strategy.url);
+        found.extend(further.map(|secret| secret.expose_secret().to_owned()));
+        let written = strategy.env.iter().map(|(name, value)| (name, value.expose_secret()));
+        let inherited = environment.iter().map(|(name, value)| (name, value.as_str()));
+        for (name, value) in inherited.chain(written) {
             let name = name.to_ascii_uppercase();
             if NAMES.iter().any(|part| name.contains(part)) {
                 found.extend(password_of(value).map(str::to_owned));
-                found.push(value.clone());
+                found.push(value.to_owned());
             }
         }
         found.retain(|secret| secret.trim().len() >= MIN_SECRET);

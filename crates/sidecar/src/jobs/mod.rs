@@ -206,7 +206,7 @@ impl Jobs {
             Ok(count) => tracing::info!("{count} artifacts of an earlier start removed"),
             Err(error) => tracing::warn!("{}: {error}", self.spool.folder().display()),
         }
-        if export::writes_temp_dump(&self.config) {
+        if self.config.leaves_a_file() {
             self.remove_temp_dump().await;
         }
     }

@@ -30,7 +30,10 @@ pub(super) async fn export(State(jobs): State<Arc<Jobs>>, body: Bytes) -> Respon
         Ok(request) => request,
         Err(detail) => return answer::problem(StatusCode::UNPROCESSABLE_ENTITY, detail),
     };
-    let prefer = request.prefer.unwrap_or(Prefer::Stream);
+    // A file is sent when it is whole: until then a stream would be silent, longer than a client
+    // may wait.
+    let otherwise = if jobs.config.leaves_a_file() { Prefer::Async } else { Prefer::Stream };
+    let prefer = request.prefer.unwrap_or(otherwise);
     if prefer == Prefer::Stream {
         return match jobs.stream(&request) {
             Ok(Streaming::Begins(turn)) => streamed(&jobs, request, turn),

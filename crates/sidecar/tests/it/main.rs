@@ -2,10 +2,16 @@
 
 mod archives;
 mod changes;
+mod check;
+mod commands;
 mod exports;
 mod jobs;
 mod life;
+mod mariadb;
 mod postgres;
+mod presets;
 mod raw;
+mod redis;
 mod sidecar;
+mod sqlite;
 mod tree;
