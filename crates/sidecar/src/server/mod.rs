@@ -89,11 +89,12 @@ async fn nothing() -> Response {
 
 async fn capabilities(State(jobs): State<Arc<Jobs>>) -> Json<Capabilities> {
     let config = &jobs.config;
+    // The contract wants both numbers; 0 is unknown.
     Json(Capabilities {
         version: contract::wire::VERSION.to_owned(),
         types: config.capabilities.types.clone(),
-        est_seconds: config.capabilities.est_seconds,
-        est_size: config.capabilities.est_size,
+        est_seconds: Some(config.capabilities.est_seconds.unwrap_or(0)),
+        est_size: Some(config.capabilities.est_size.unwrap_or(0)),
         formats: config.strategy.artifact.format.iter().cloned().collect(),
         restore: false,
         is_async: true,
