@@ -11,6 +11,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("tar", "tar"),
     ("zstd", "zstd"),
     ("jq", "jq"),
+    ("mariadbd", "mariadb-server"),
+    ("redis-server", "redis-server"),
+    ("sqlite3", "sqlite3"),
 ];
 
 /// Where Debian puts PostgreSQL's own programs.
