@@ -4,6 +4,7 @@ mod archives;
 mod changes;
 mod check;
 mod commands;
+mod contract;
 mod exports;
 mod jobs;
 mod life;
