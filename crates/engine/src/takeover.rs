@@ -55,7 +55,7 @@ async fn end_one(engine: &Engine, run: &Run) -> Result<(), CatalogError> {
     );
     let state = RunState::Interrupted;
     let mut follow_ups: Vec<Run> =
-        run::retry_of(engine, run, state, &failure).into_iter().collect();
+        run::retry_of(engine, run, state, &failure).await.into_iter().collect();
     if run.cancel_requested {
         follow_ups.clear();
     }

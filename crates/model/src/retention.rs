@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{SnapshotId, duration};
 
-pub use plan::plan;
+pub use plan::{CLOCK_TOLERANCE, DISTRUST, lived, plan};
 
 /// More than this is taken for a slip.
 pub const MAX_COUNT: u32 = 10_000;

@@ -8,9 +8,9 @@ use super::{
 };
 
 /// How long a clock that jumped is not trusted with deleting: a person has this long to see it.
-const DISTRUST: SignedDuration = SignedDuration::from_hours(24);
-/// Clocks of sources and of this machine may differ by this much.
-const TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
+pub const DISTRUST: SignedDuration = SignedDuration::from_hours(24);
+/// Clocks may differ by this much; what is dated later than that is of the future.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Decides about every candidate. The same facts in any order give the same plan.
 pub fn plan(
@@ -22,7 +22,7 @@ pub fn plan(
 ) -> RetentionPlan {
     let mut sorted: Vec<&Candidate> = candidates.iter().collect();
     sorted.sort_by_key(|one| std::cmp::Reverse((one.taken_at, one.id)));
-    let horizon = now.saturating_add(TOLERANCE).unwrap_or(now);
+    let horizon = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(now);
     let past = |one: &Candidate| one.taken_at <= horizon;
     let counts = |one: &Candidate| one.good && past(one);
 
@@ -96,7 +96,7 @@ pub fn plan(
 }
 
 /// The time between two moments, without what the clock jumped over.
-fn lived(from: Timestamp, to: Timestamp, jumps: &[TimeJump]) -> SignedDuration {
+pub fn lived(from: Timestamp, to: Timestamp, jumps: &[TimeJump]) -> SignedDuration {
     let skipped: SignedDuration = jumps
         .iter()
         .filter(|jump| jump.from < jump.to && from < jump.to && to >= jump.to)

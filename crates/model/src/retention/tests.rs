@@ -168,12 +168,8 @@ fn model(policy: &RetentionPolicy, all: &[Candidate], zone: &TimeZone) -> BTreeS
     // What is not good stays as long as it would if it alone were.
     for one in all.iter().filter(|one| !one.good && !policy.is_empty()) {
         let good = |other: &&Candidate| other.good || other.id == one.id;
-        let with: Vec<_> = all
-            .iter()
-            .filter(good)
-            .cloned()
-            .map(|c| Candidate { good: true, pinned: false, in_use: false, ..c })
-            .collect();
+        let as_good = |c: &Candidate| Candidate { good: true, ..c.clone() };
+        let with: Vec<_> = all.iter().filter(good).map(as_good).collect();
         if kept_by_rules(policy, &with, zone).contains(&one.id) {
             kept.insert(one.id);
         }
