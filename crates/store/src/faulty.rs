@@ -79,6 +79,11 @@ impl Faulty {
         self.lock().clear();
     }
 
+    /// How many injected faults have not happened yet.
+    pub fn waiting(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Operation, Fault)>> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }

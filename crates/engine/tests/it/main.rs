@@ -5,5 +5,6 @@ mod clock;
 mod edits;
 mod faults;
 mod flow;
+mod kills;
 mod retention;
 mod world;
