@@ -44,6 +44,8 @@ pub enum Fault {
     LostReply,
     /// Never answers.
     Stall,
+    /// Answers only after this long.
+    Delay(Duration),
     /// Says that it is done, and loses the last byte.
     Short,
     /// One bit of what is read is flipped.
@@ -98,6 +100,10 @@ impl Faulty {
         match self.next(operation) {
             Some(Fault::Error(kind)) => Err(injected(kind)),
             Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::Delay(length)) => {
+                tokio::time::sleep(length).await;
+                Ok(None)
+            }
             other => Ok(other),
         }
     }

@@ -6,5 +6,7 @@ mod edits;
 mod faults;
 mod flow;
 mod kills;
+mod postgres;
+mod replicas;
 mod retention;
 mod world;

@@ -51,6 +51,16 @@ pub(crate) async fn open(folder: &Path, config: EngineConfig, clock: Arc<dyn Clo
     open_at(&url.into(), config, clock).await
 }
 
+/// A local destination.
+pub(crate) fn local(name: &str, path: &Path) -> DestinationDraft {
+    DestinationDraft {
+        name: name.to_owned(),
+        kind: "local".to_owned(),
+        settings: BTreeMap::from([("path".to_owned(), path.display().to_string())]),
+        ..DestinationDraft::default()
+    }
+}
+
 pub(crate) async fn open_at(
     url: &SecretString,
     config: EngineConfig,
@@ -92,14 +102,24 @@ impl World {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = open(folder.path(), config, clock).await;
+        Self::inside(folder, engine, destinations).await
+    }
+
+    /// A world on the catalog at `url`, asleep.
+    pub(crate) async fn on(
+        url: &SecretString,
+        destinations: &[&str],
+        config: EngineConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open_at(url, config, clock).await;
+        Self::inside(folder, engine, destinations).await
+    }
+
+    async fn inside(folder: TempDir, engine: Engine, destinations: &[&str]) -> Self {
         for name in destinations {
-            let path = folder.path().join(name).display().to_string();
-            let draft = DestinationDraft {
-                name: (*name).to_owned(),
-                kind: "local".to_owned(),
-                settings: BTreeMap::from([("path".to_owned(), path)]),
-                ..DestinationDraft::default()
-            };
+            let draft = local(name, &folder.path().join(name));
             engine.add_destination(draft).await.unwrap();
         }
         let server = AppServer::start(TOKEN, Export::Trailers(sample(1))).await;
