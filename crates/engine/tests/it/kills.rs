@@ -90,14 +90,7 @@ async fn restart(world: &World) {
     world.engine.take_over_at_start().await.unwrap();
     world.start();
     world.quiet().await;
-    let catalog = world.engine.catalog();
-    for _ in 0..500 {
-        if catalog.runs_with_leftovers().await.unwrap().is_empty() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("what the killed run left is still there");
+    world.wait_out_leftovers().await;
 }
 
 async fn runs(world: &World, kind: RunKind) -> Vec<Run> {

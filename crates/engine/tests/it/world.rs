@@ -201,6 +201,17 @@ impl World {
         panic!("the queue did not empty");
     }
 
+    /// Waits until nothing begun and given up is left anywhere.
+    pub(crate) async fn wait_out_leftovers(&self) {
+        for _ in 0..500 {
+            if self.engine.catalog().runs_with_leftovers().await.unwrap().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("what a run gave up is still there");
+    }
+
     pub(crate) async fn good_snapshot(&self) -> Snapshot {
         let run = self.back_up().await;
         assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
