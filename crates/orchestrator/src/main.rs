@@ -1,5 +1,6 @@
 //! Backup Orchestrator: the server, and the command line that talks to it.
 
+mod accounts;
 mod api;
 mod cli;
 mod serve;

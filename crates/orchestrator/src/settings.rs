@@ -10,6 +10,8 @@ use engine::EngineConfig;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::accounts::{FirstUser, weakness};
+
 /// The environment, as a parameter.
 pub(crate) type Environment = HashMap<String, String>;
 
@@ -34,6 +36,9 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) database_url: Option<SecretString>,
     pub(crate) secret_key: Option<SecretString>,
+    pub(crate) first_user: FirstUser,
+    /// Believe the forwarding headers of the proxy in front.
+    pub(crate) trust_proxy: bool,
     pub(crate) engine: EngineConfig,
 }
 
@@ -123,6 +128,8 @@ impl Settings {
                 .filter(|url| !url.is_empty())
                 .map(|url| SecretString::from(url.clone())),
             secret_key: secret_key(environment)?,
+            first_user: first_user(environment)?,
+            trust_proxy: switch(environment, "BACKUP_TRUST_PROXY")?,
             engine,
         })
     }
@@ -157,6 +164,30 @@ fn secret_key(environment: &Environment) -> Result<Option<SecretString>, Setting
         return refuse("it is too short to protect anything: at least 16 characters");
     }
     Ok(Some(key.clone().into()))
+}
+
+fn first_user(environment: &Environment) -> Result<FirstUser, SettingError> {
+    let name = "APP_ADMIN_USER";
+    let text = environment.get(name).filter(|text| !text.is_empty());
+    let user = text.map_or("admin", String::as_str);
+    let user: model::Name = user
+        .parse()
+        .map_err(|error: model::NameError| SettingError { name, problem: error.to_string() })?;
+    let name = "APP_ADMIN_PASS";
+    let refuse = |problem: &str| SettingError { name, problem: problem.to_owned() };
+    let password = match environment.get(name) {
+        None => None,
+        Some(text) if text.is_empty() => {
+            return Err(refuse(
+                "it is empty: remove the line to have one made, or set a strong one",
+            ));
+        }
+        Some(text) => match weakness(text, user.as_str()) {
+            Some(weakness) => return Err(refuse(weakness)),
+            None => Some(text.clone().into()),
+        },
+    };
+    Ok(FirstUser { name: user, password })
 }
 
 /// Reads a file of ours that only its owner may read, or makes it with `content`.
@@ -213,6 +244,9 @@ mod tests {
             ("APP_SECRET_KEY", ""),
             ("APP_SECRET_KEY", "short"),
             ("APP_SECRET_KEY", "poné_una_clave_larga"),
+            ("APP_ADMIN_PASS", ""),
+            ("APP_ADMIN_PASS", "cambiame"),
+            ("APP_ADMIN_USER", "two words"),
             ("APP_PORT", "80000"),
             ("REQUEST_TIMEOUT_S", "-1"),
             ("BACKUP_MAX_SIZE_MB", "0"),
