@@ -101,7 +101,7 @@ fn full_tar(format: &str, more: &[&str]) -> Option<Vec<u8>> {
     std::fs::write(at("empty"), "").unwrap();
     if format != "v7" && format != "ustar" {
         std::fs::write(at(&"long".repeat(50)), sample(700)).unwrap();
-        std::fs::write(at("über"), "x").unwrap();
+        std::fs::write(at("m-über"), "x").unwrap();
         // More holes than the first header of a sparse member has room for.
         let sparse = std::fs::File::create(at("holes")).unwrap();
         for n in 0..40 {
@@ -127,8 +127,9 @@ fn a_tar_cut_anywhere_fails_also_among_zeros() {
     for format in ["gnu", "posix", "ustar", "v7"] {
         let Some(tar) = full_tar(format, &[]) else { continue };
         seen += 1;
-        let sparse = full_tar(format, &["-S"]).unwrap();
-        check(&declared("tar"), &sparse).unwrap_or_else(|e| panic!("{format}: {e}"));
+        if let Some(sparse) = full_tar(format, &["-S"]) {
+            check(&declared("tar"), &sparse).unwrap_or_else(|e| panic!("{format}: {e}"));
+        }
         check(&declared("tar"), &tar).unwrap_or_else(|e| panic!("{format}: {e}"));
         // The last member's header is the last block that is not zeros.
         let zeros = tar.iter().rev().take_while(|byte| **byte == 0).count();
