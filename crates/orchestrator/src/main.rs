@@ -3,8 +3,10 @@
 mod accounts;
 mod api;
 mod cli;
+mod router;
 mod serve;
 mod settings;
+mod web;
 
 use clap::Parser as _;
 

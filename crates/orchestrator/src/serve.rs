@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     accounts::{self, Accounts},
-    api,
+    router,
     settings::{Settings, private_file, random_secret},
 };
 
@@ -88,7 +88,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
         async move { engine.serve(shutdown).await }
     });
-    let router = api::router(engine, accounts);
+    let router = router::router(engine, accounts, settings.zone, shutdown.clone());
     let closing = shutdown.clone();
     let serving = tokio::spawn(async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -8,6 +8,7 @@ use std::{
 
 use engine::EngineConfig;
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::accounts::{FirstUser, weakness};
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     /// Believe the forwarding headers of the proxy in front.
     pub(crate) trust_proxy: bool,
     pub(crate) engine: EngineConfig,
+    /// Whose clock the pages show (`TZ`).
+    pub(crate) zone: TimeZone,
 }
 
 /// The process's environment over what `.env` in the working folder says.
@@ -131,8 +134,21 @@ impl Settings {
             first_user: first_user(environment)?,
             trust_proxy: switch(environment, "BACKUP_TRUST_PROXY")?,
             engine,
+            zone: zone(environment)?,
         })
     }
+}
+
+/// The zone of `TZ`; without it the machine's own.
+fn zone(environment: &Environment) -> Result<TimeZone, SettingError> {
+    let name = environment.get("TZ").map(|zone| zone.trim_start_matches(':')).unwrap_or_default();
+    if name.is_empty() {
+        return Ok(TimeZone::system());
+    }
+    TimeZone::get(name).map_err(|_| SettingError {
+        name: "TZ",
+        problem: format!("`{}` is no time zone such as America/Sao_Paulo", name.escape_debug()),
+    })
 }
 
 fn networks(environment: &Environment) -> Result<Vec<IpNet>, SettingError> {

@@ -1,7 +1,9 @@
 //! From a request to its caller, and from the caller to yes or no.
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State},
+    extract::{
+        FromRequestParts, MatchedPath, OptionalFromRequestParts, OriginalUri, Request, State,
+    },
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -142,7 +144,9 @@ pub(crate) async fn authorize(
         let detail = format!("this needs the permission `{}`", route.permission);
         return Problem::forbidden(detail).into_response();
     }
-    let from_path = permissions::target(path, request.uri().path());
+    // Inside the nested router the request's own URI has lost its beginning.
+    let whole = request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0);
+    let from_path = permissions::target(path, whole.path());
     let response = next.run(request).await;
     if let Some(action) = route.action
         && response.status().is_success()

@@ -85,6 +85,11 @@ impl Accounts {
     }
 
     /// Removes the file with the first login once `user`, whose it is, needs it no more.
+    /// Whether the login that was made at the first start has not been used yet.
+    pub(crate) fn waits_for_first_login(&self) -> bool {
+        self.0.first_login.exists()
+    }
+
     pub(super) async fn forget_first_login(&self, user: &Name) {
         let file = &self.0.first_login;
         let Ok(text) = tokio::fs::read_to_string(file).await else { return };

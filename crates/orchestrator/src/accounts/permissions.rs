@@ -14,11 +14,11 @@ pub(crate) struct Route {
     pub(crate) action: Option<&'static str>,
 }
 
-const fn look(path: &'static str, permission: Permission) -> Route {
+pub(crate) const fn look(path: &'static str, permission: Permission) -> Route {
     Route { method: "GET", path, permission, action: None }
 }
 
-const fn act(
+pub(crate) const fn act(
     method: &'static str,
     path: &'static str,
     permission: Permission,
@@ -77,7 +77,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Option<&'static Route> {
 }
 
 /// The values of a path's parameters, `/`-separated.
-pub(super) fn target(matched: &str, path: &str) -> String {
+pub(crate) fn target(matched: &str, path: &str) -> String {
     let values: Vec<_> = matched
         .split('/')
         .zip(path.split('/'))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
@@ -23,10 +23,8 @@ use axum::{
 use engine::Engine;
 
 use crate::accounts::{Accounts, caller};
-pub(crate) use problem::Problem;
-
-/// Largest request body, in bytes.
-const MAX_BODY: usize = 1 << 20;
+pub(crate) use problem::{Problem, status_of};
+pub(crate) use snapshots::artifact_response;
 
 /// What every handler reaches.
 pub(crate) struct Shared {
@@ -71,18 +69,20 @@ pub(crate) fn router(engine: Engine, accounts: Accounts) -> Router {
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::revoke))
         .route("/audit", get(audit::list))
-        .layer(from_fn_with_state(accounts.clone(), caller::authorize));
+        .layer(from_fn_with_state(accounts, caller::authorize));
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/api/v1/session", get(session::show).post(session::login).delete(session::logout))
         .route("/api/v1/session/password", put(session::change_password))
-        .nest("/api/v1", guarded)
-        .fallback(|| async { Problem::not_found("page") })
-        .layer(from_fn_with_state(accounts, caller::identify))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)
+}
+
+/// The API's own description.
+pub(crate) fn openapi() -> serde_json::Value {
+    serde_json::json!({ "openapi": "3.1.0", "paths": {} })
 }
 
 async fn ready(State(shared): Api) -> Result<&'static str, Problem> {
@@ -92,15 +92,7 @@ async fn ready(State(shared): Api) -> Result<&'static str, Problem> {
 
 async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    for (name, value) in [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        // Not `no-referrer`: with it browsers hide from us where our own forms come from.
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }

@@ -42,23 +42,28 @@ impl Problem {
     }
 }
 
+/// The status that tells an error.
+pub(crate) fn status_of(error: &EngineError) -> StatusCode {
+    match error {
+        EngineError::NotFound { .. } => StatusCode::NOT_FOUND,
+        EngineError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        EngineError::Conflict(_) | EngineError::Refused(_) => StatusCode::CONFLICT,
+        EngineError::Store(_) | EngineError::Damaged(_) => StatusCode::BAD_GATEWAY,
+        EngineError::Catalog(inner) => match inner {
+            CatalogError::NameTaken { .. }
+            | CatalogError::Stale { .. }
+            | CatalogError::InUse { .. }
+            | CatalogError::LastAdmin { .. } => StatusCode::CONFLICT,
+            CatalogError::NotFound { .. } => StatusCode::NOT_FOUND,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        },
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
-        let status = match &error {
-            EngineError::NotFound { .. } => StatusCode::NOT_FOUND,
-            EngineError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            EngineError::Conflict(_) | EngineError::Refused(_) => StatusCode::CONFLICT,
-            EngineError::Store(_) | EngineError::Damaged(_) => StatusCode::BAD_GATEWAY,
-            EngineError::Catalog(inner) => match inner {
-                CatalogError::NameTaken { .. }
-                | CatalogError::Stale { .. }
-                | CatalogError::InUse { .. }
-                | CatalogError::LastAdmin { .. } => StatusCode::CONFLICT,
-                CatalogError::NotFound { .. } => StatusCode::NOT_FOUND,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            },
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let status = status_of(&error);
         let mut problem = Self::new(status, error.to_string());
         if let EngineError::Invalid(errors) = error {
             problem.errors = errors;
