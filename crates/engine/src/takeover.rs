@@ -106,6 +106,10 @@ pub(crate) async fn remove_leftovers(engine: &Engine, run_id: RunId) -> Result<(
             && !committed
         {
             store.delete(&key).await?;
+            // Parts that a killed process left. Where this fails they wait for the sweep.
+            if let Err(error) = store.abandon(&key).await {
+                tracing::debug!(%error, %key, "its unfinished uploads stay for now");
+            }
         }
         catalog
             .disown_object(run_id, leftover.destination_id, &leftover.key)

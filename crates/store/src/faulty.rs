@@ -186,6 +186,10 @@ impl Store for Faulty {
         lost(fault, ())
     }
 
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.abandon(key).await
+    }
+
     async fn sweep(
         &self,
         prefix: &Prefix,

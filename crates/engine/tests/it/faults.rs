@@ -217,17 +217,23 @@ async fn what_a_killed_orchestrator_left_is_ended_removed_and_tried_again() {
     let key = "apps/shop/half.dump";
     let token = dead.lease.as_ref().unwrap().token;
     catalog.intend_object(dead.id, token, disk.id, key).await.unwrap();
-    std::fs::write(world.folder.path().join("disk").join(key), "half").unwrap();
+    let at = |name: &str| world.folder.path().join("disk/apps/shop").join(name);
+    std::fs::write(at("half.dump"), "half").unwrap();
+    let partial = at(".bo-0123456789abcdef-half.dump.partial");
+    std::fs::write(&partial, "part").unwrap();
+    let of_another = at(".bo-0123456789abcdef-other-half.dump.partial");
+    std::fs::write(&of_another, "part of a run under way").unwrap();
 
     let ended = world.ended(&dead).await;
     assert_eq!(ended.state, RunState::Interrupted);
     for _ in 0..500 {
-        if world.files("disk").iter().all(|file| !file.ends_with("half.dump")) {
+        if !at("half.dump").exists() && !partial.exists() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(world.files("disk").iter().all(|file| !file.ends_with("half.dump")));
+    assert!(!at("half.dump").exists() && !partial.exists());
+    assert!(of_another.exists());
     assert!(files.iter().all(|file| file.exists()));
     assert_eq!(world.restored(&good).await, sample(1));
     // Its old worker can write nothing more.
