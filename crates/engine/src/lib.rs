@@ -16,6 +16,7 @@ mod scheduler;
 mod source;
 mod stores;
 mod takeover;
+mod timekeeping;
 pub mod vault;
 mod worker;
 

@@ -16,8 +16,11 @@ use crate::{
     run::{self, Outcome, RunContext, StopReason, journal::FLUSH_EVERY},
 };
 
-/// How long runs under way get to end by themselves at shutdown.
-const DRAIN: Duration = Duration::from_secs(8);
+/// How long short runs get to end by themselves at shutdown.
+const FINISH: Duration = Duration::from_secs(2);
+/// How long interrupted runs get after that to write it down; both together stay below ten
+/// seconds.
+const DRAIN: Duration = Duration::from_secs(7);
 
 /// How long the end of a run is tried to be written while the catalog refuses.
 const WRITE_RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -56,7 +59,7 @@ pub(crate) async fn work_off_runs(engine: &Engine, shutdown: CancellationToken) 
     }
     let drained = async { while under_way.join_next().await.is_some() {} };
     // Short runs may end; the rest is interrupted, recorded and queued again.
-    if tokio::time::timeout(DRAIN / 4, drained).await.is_err() {
+    if tokio::time::timeout(FINISH, drained).await.is_err() {
         stop_all.cancel();
         let drained = async { while under_way.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
@@ -144,7 +147,7 @@ async fn report(context: RunContext) {
 
 /// Writes the end, again and again while the catalog refuses and the lease may still be ours.
 async fn write_end(context: &RunContext, outcome: Outcome) {
-    let ending = run::ending(context, outcome);
+    let ending = run::ending(context, outcome).await;
     match ending.state {
         RunState::Succeeded => context.journal.info("done"),
         state => context.journal.log_end(LogLevel::Error, state, ending.failure.as_ref()),

@@ -21,7 +21,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
-    StoreErrorKind, Swept, Upload, key::is_partial,
+    StoreErrorKind, Swept, Upload,
+    key::{finished_name, is_partial},
 };
 
 /// How much is read at once, in bytes.
@@ -219,6 +220,22 @@ impl Store for Local {
                 Err(error) => return Err(StoreError::io("deleting", &show(&path), &error)),
             }
             sync_folder(&path)
+        })
+        .await
+    }
+
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        let (root, key) = (self.root.clone(), key.clone());
+        blocking(move || {
+            let (folder, finished) = key.split();
+            for (name, meta) in entries(&root, folder.unwrap_or_default())? {
+                if meta.is_file() && finished_name(&name) == Some(finished) {
+                    let path = root.join(&name);
+                    fs::remove_file(&path)
+                        .map_err(|e| StoreError::io("removing", &show(&path), &e))?;
+                }
+            }
+            Ok(())
         })
         .await
     }

@@ -235,6 +235,16 @@ impl Store for S3 {
         self.delete_quietly(key).await
     }
 
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        let whole = format!("{}{key}", inside(&self.root));
+        for begun in unfinished::list(&self.requests, &whole).await? {
+            if begun.key == whole && !self.busy.has(&begun.key) {
+                unfinished::abort(&self.requests, &begun).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn sweep(
         &self,
         prefix: &Prefix,

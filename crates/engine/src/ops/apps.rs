@@ -210,10 +210,16 @@ impl Engine {
         Ok(saved)
     }
 
-    /// Removes an app. Its snapshots stay where they are and can still be restored.
+    /// Removes an app; refused while a run of it is under way. Runs that wait are cancelled. Its
+    /// snapshots stay where they are and can still be restored.
     pub async fn remove_app(&self, id: AppId) -> Result<(), EngineError> {
         self.0.catalog.remove_app(id, self.now()).await?;
         self.0.schedule_bell.notify_one();
+        for run in self.0.catalog.active_runs().await? {
+            if run.app_id == Some(id) {
+                self.cancel(run.id).await?;
+            }
+        }
         Ok(())
     }
 
@@ -357,6 +363,13 @@ impl Engine {
                     .map_err(|error| errors.push(FieldError::new(field("template"), error)))
                     .ok()
             });
+            if template.as_ref().is_some_and(Template::splits_sources) {
+                errors.push(FieldError::new(
+                    field("template"),
+                    "`{source}` belongs after the last `/`: a manifest lies in one folder with \
+                     the objects it names",
+                ));
+            }
             bindings.push(Binding {
                 destination_id: found.id,
                 folder,
