@@ -42,6 +42,9 @@ pub struct AppDraft {
     pub retention: RetentionPolicy,
     /// Bounds of a run.
     pub limits: Limits,
+    /// `none`, `gzip`, `zstd`, the last two with a level (`zstd:9`), or `auto`, which chooses by
+    /// the stream's first bytes. Left out: `auto`, or when editing what was there.
+    pub compression: Option<String>,
     /// Whether its schedule runs.
     pub enabled: bool,
 }
@@ -60,6 +63,7 @@ impl Default for AppDraft {
             schedule: None,
             retention: RetentionPolicy::default(),
             limits: Limits::default(),
+            compression: None,
             enabled: true,
         }
     }
@@ -194,6 +198,7 @@ impl Engine {
             errors.push(FieldError::new("retention", error));
         }
         check_limits(&draft.limits, &mut errors);
+        let compression = compression(&draft, current, &mut errors);
         let destinations = self.parse_bindings(&draft.destinations, &mut errors).await?;
         match (name, source) {
             (Some(name), Some(source)) if errors.is_empty() => Ok(App {
@@ -210,6 +215,7 @@ impl Engine {
                 schedule,
                 retention: draft.retention,
                 limits: draft.limits,
+                compression,
                 created_at: self.now(),
                 updated_at: self.now(),
                 version: 1,
@@ -334,6 +340,24 @@ impl Engine {
 
 fn is_token(text: &str) -> bool {
     (8..=4_096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn compression(
+    draft: &AppDraft,
+    current: Option<&App>,
+    errors: &mut Vec<FieldError>,
+) -> Option<String> {
+    match draft.compression.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        None => current.and_then(|app| app.compression.clone()),
+        Some("auto") => None,
+        Some(text) => match text.parse::<artifact::Compression>() {
+            Ok(compression) => Some(compression.to_string()),
+            Err(error) => {
+                errors.push(FieldError::new("compression", error));
+                None
+            }
+        },
+    }
 }
 
 fn check_limits(limits: &Limits, errors: &mut Vec<FieldError>) {

@@ -45,7 +45,7 @@ pub(crate) async fn export(
     // The first bytes tell whether compressing pays; and a source that fails at once has then
     // touched no destination.
     let head = next(context, &mut opened).await?;
-    let recipe = recipe_for(context, head.as_deref().unwrap_or_default());
+    let recipe = recipe_for(context, app, head.as_deref().unwrap_or_default())?;
     context.journal.info(format!(
         "`{}` sends {}{}, stored with compression {}",
         source.name,
@@ -428,12 +428,17 @@ fn all_failed(places: &[Place]) -> Failure {
     }
 }
 
-/// zstd, except for what is compressed already. Its workers are for the machine as a whole: a
-/// run alone may use two, many at once get one thread each and a smaller memory.
-fn recipe_for(context: &RunContext, head: &[u8]) -> Recipe {
-    if artifact::format::is_compressed(head) {
-        return Recipe::new(Compression::None);
-    }
+/// What the app says; otherwise zstd, except for what is compressed already. Its workers are for
+/// the machine as a whole: a run alone may use two, many at once get one thread each and a
+/// smaller memory.
+fn recipe_for(context: &RunContext, app: &App, head: &[u8]) -> Result<Recipe, Failure> {
+    let compression = match &app.compression {
+        Some(text) => text.parse().map_err(|error| {
+            Failure::new(FailureCode::Internal, format!("the app's compression: {error}"))
+        })?,
+        None if artifact::format::is_compressed(head) => Compression::None,
+        None => Compression::default(),
+    };
     let alone = context.engine.0.under_way.load(Ordering::Relaxed) <= 1;
-    Recipe::new(Compression::default()).with_workers(if alone { 2 } else { 0 })
+    Ok(Recipe::new(compression).with_workers(if alone { 2 } else { 0 }))
 }
