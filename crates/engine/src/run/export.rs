@@ -19,7 +19,9 @@ use super::{RunContext, failure, place::Place, upload::Sending};
 use crate::source::{self, OpenedSource, SourceStream};
 
 /// Chunks that may wait for the sealing thread.
-const WAITING_CHUNKS: usize = 8;
+const WAITING_CHUNKS: usize = 4;
+/// With more workers than this, each stream makes do with little memory.
+const FEW_WORKERS: usize = 8;
 
 /// What a source gave.
 pub(crate) struct Exported {
@@ -342,13 +344,16 @@ fn prove(
         )
     })?;
     let same = outcome.size_bytes == sealed.plain.size_bytes
-        && outcome.sha256.eq_ignore_ascii_case(&sealed.plain.sha256.to_string());
+        && outcome
+            .sha256
+            .is_none_or(|sha256| sha256.eq_ignore_ascii_case(&sealed.plain.sha256.to_string()));
     if !same {
         return Err(Failure::new(
             FailureCode::SourceMismatch,
             format!(
-                "`{}` sent {} bytes, {} were sealed: they differ, nothing was kept",
-                source.name, outcome.size_bytes, sealed.plain.size_bytes
+                "`{}` declared another size or SHA-256 than what came ({} bytes, {}): nothing was \
+                 kept",
+                source.name, sealed.plain.size_bytes, sealed.plain.sha256
             ),
         ));
     }
@@ -440,5 +445,6 @@ fn recipe_for(context: &RunContext, app: &App, head: &[u8]) -> Result<Recipe, Fa
         None => Compression::default(),
     };
     let alone = context.engine.0.under_way.load(Ordering::Relaxed) <= 1;
-    Ok(Recipe::new(compression).with_workers(if alone { 2 } else { 0 }))
+    let recipe = Recipe::new(compression).with_workers(if alone { 2 } else { 0 });
+    Ok(if context.engine.0.config.workers > FEW_WORKERS { recipe.frugal() } else { recipe })
 }

@@ -232,11 +232,9 @@ pub(super) struct World {
     pub(super) local: PathBuf,
     /// What the S3 server serves as its bucket.
     pub(super) bucket: PathBuf,
-    pub(super) s3_address: String,
     pub(super) s3_id: u32,
     /// Holds the peers' access to S3.
     pub(super) rclone_config: PathBuf,
-    pub(super) curl_config: PathBuf,
     _s3: Running,
     /// Last: the others write there until they end.
     _scratch: tempfile::TempDir,
@@ -288,8 +286,6 @@ impl World {
                  access_key_id = key-id\nsecret_access_key = key-secret\n"
             ),
         )?;
-        let curl_config = root.join("curl.conf");
-        fs::write(&curl_config, "user = \"key-id:key-secret\"\n")?;
         let out = root.join("out");
         fs::create_dir(&out)?;
         Ok(Self {
@@ -299,10 +295,8 @@ impl World {
             out,
             local,
             bucket,
-            s3_address,
             s3_id: s3.0.id(),
             rclone_config,
-            curl_config,
             _s3: s3,
             _scratch: scratch,
         })
