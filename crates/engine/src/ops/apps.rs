@@ -374,3 +374,24 @@ fn check_limits(limits: &Limits, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::new("limits.objective_secs", "from a minute to a year"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: Option<&str>) -> (Option<String>, usize) {
+        let draft = AppDraft { compression: text.map(str::to_owned), ..AppDraft::default() };
+        let mut errors = Vec::new();
+        (compression(&draft, None, &mut errors), errors.len())
+    }
+
+    #[test]
+    fn a_compression_is_kept_in_its_own_words_and_a_wrong_one_is_told() {
+        assert_eq!(asked(None), (None, 0));
+        assert_eq!(asked(Some(" auto ")), (None, 0));
+        assert_eq!(asked(Some("none")), (Some("none".to_owned()), 0));
+        assert_eq!(asked(Some("zstd:9")), (Some("zstd:9".to_owned()), 0));
+        assert_eq!(asked(Some("zstd:99")), (None, 1));
+        assert_eq!(asked(Some("rar")), (None, 1));
+    }
+}
