@@ -15,8 +15,6 @@ use crate::{config::Config, export::ExportError};
 const MAX_STDERR: usize = 4 << 10;
 /// How much is read at once, in bytes.
 const READ_CHUNK: usize = 256 << 10;
-/// Size of the pipe a command writes into, in bytes; unprivileged users may have as much.
-const PIPE: i32 = 1 << 20;
 
 /// A process group that does not outlive its owner.
 struct Group(Child);
@@ -79,9 +77,6 @@ impl Commands<'_> {
         let (Some(out), Some(err)) = (group.0.stdout.take(), group.0.stderr.take()) else {
             return Err(failed("the command has no output".to_owned()));
         };
-        // A pipe as the kernel makes it holds 64 KiB: command and sidecar would wake each other for
-        // every one of them. Where it may not grow it serves as it is.
-        let _ = nix::fcntl::fcntl(&out, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE));
         let (sent, said) = tokio::join!(pass_on(out, sink), tail(err));
         sent?;
         let status = group.0.wait().await.map_err(|e| failed(e.to_string()))?;
@@ -96,20 +91,14 @@ async fn pass_on(
     mut from: impl AsyncRead + Unpin,
     sink: Option<&mpsc::Sender<Bytes>>,
 ) -> Result<(), ExportError> {
-    let mut chunk = bytes::BytesMut::new();
     loop {
-        // What a short read has left is read into, not thrown away.
-        if chunk.capacity() < READ_CHUNK / 4 {
-            chunk.reserve(READ_CHUNK);
-        }
+        let mut chunk = bytes::BytesMut::with_capacity(READ_CHUNK);
         let read = from.read_buf(&mut chunk).await;
         match read.map_err(|error| ExportError::Failed(error.to_string()))? {
             0 => return Ok(()),
             _ => {
                 if let Some(sink) = sink {
-                    sink.send(chunk.split().freeze()).await.map_err(|_| ExportError::Gone)?;
-                } else {
-                    chunk.clear();
+                    sink.send(chunk.freeze()).await.map_err(|_| ExportError::Gone)?;
                 }
             }
         }
