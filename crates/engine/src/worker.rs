@@ -22,6 +22,9 @@ const FINISH: Duration = Duration::from_secs(2);
 /// seconds.
 const DRAIN: Duration = Duration::from_secs(7);
 
+/// How often a run is looked at for a cancel.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How long the end of a run is tried to be written while the catalog refuses.
 const WRITE_RETRY_EVERY: Duration = Duration::from_millis(500);
 
@@ -109,7 +112,16 @@ async fn keep_lease(context: RunContext, stop_all: CancellationToken) {
             () = stop_all.cancelled(), if context.stop_reason().is_none() => {
                 context.stop(StopReason::Shutdown);
             }
-            () = tokio::time::sleep(config.heartbeat.min(Duration::from_secs(1))) => {}
+            () = tokio::time::sleep(config.heartbeat.min(LOOK_EVERY)) => {}
+        }
+        if last_renewed.elapsed() + LOOK_EVERY < config.heartbeat {
+            // Looking costs no write: many runs at once would make the disk sync for each.
+            if let Ok(run) = context.engine.0.catalog.run(context.run.id).await
+                && run.cancel_requested
+            {
+                context.stop(StopReason::Cancelled);
+            }
+            continue;
         }
         let now = context.engine.now();
         let beat =
@@ -140,6 +152,9 @@ async fn keep_lease(context: RunContext, stop_all: CancellationToken) {
 async fn report(context: RunContext) {
     loop {
         tokio::time::sleep(FLUSH_EVERY).await;
+        // One at a time: leases are renewed through the same catalog, and must not wait behind the
+        // progress of everybody else.
+        let Ok(_turn) = context.engine.0.reporting.try_acquire() else { continue };
         // A failed flush keeps its lines; the lease keeper decides whether the catalog is gone.
         let _ = context.journal.flush().await;
     }

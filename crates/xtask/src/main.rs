@@ -1,5 +1,6 @@
 //! Development tasks.
 
+mod bench;
 mod prerequisites;
 mod quickstart;
 mod test;
@@ -23,6 +24,9 @@ enum Task {
     Test,
     /// Checks the rooms: who may know whom, and how large files may be.
     Tidy,
+    /// Measures speed and memory against public tools in the same run.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -30,5 +34,6 @@ fn main() -> anyhow::Result<()> {
         Task::Quickstart(options) => quickstart::run(&options),
         Task::Test => test::run(),
         Task::Tidy => tidy::run(),
+        Task::Bench(bench) => bench::run(&bench),
     }
 }

@@ -233,6 +233,9 @@ pub(crate) enum AppCommand {
         schedule: Option<String>,
         #[arg(long)]
         time_zone: Option<String>,
+        /// `none`, `gzip`, `zstd`, the last two with a level (`zstd:9`), or `auto`.
+        #[arg(long)]
+        compression: Option<String>,
         #[command(flatten)]
         keep: Keep,
     },

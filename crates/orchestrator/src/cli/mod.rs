@@ -189,7 +189,16 @@ async fn destination(
 
 async fn app(client: &Client, command: AppCommand, json: bool) -> Result<u8, CliError> {
     match command {
-        AppCommand::Add { name, url, token_file, destination, schedule, time_zone, keep } => {
+        AppCommand::Add {
+            name,
+            url,
+            token_file,
+            destination,
+            schedule,
+            time_zone,
+            compression,
+            keep,
+        } => {
             let destinations: Vec<_> = destination
                 .iter()
                 .map(|text| {
@@ -206,6 +215,7 @@ async fn app(client: &Client, command: AppCommand, json: bool) -> Result<u8, Cli
                 "destinations": destinations,
                 "schedule": schedule,
                 "retention": retention(&keep),
+                "compression": compression,
             });
             show::one(&client.post("apps", &body).await?);
             Ok(0)
