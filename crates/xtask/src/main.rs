@@ -1,5 +1,6 @@
 //! Development tasks.
 
+mod docker;
 mod prerequisites;
 mod quickstart;
 mod test;
@@ -21,6 +22,8 @@ enum Task {
     Quickstart(quickstart::Options),
     /// Installs what is missing where it can, and runs every check and test.
     Test,
+    /// Builds the images and runs both compose files on a Docker engine.
+    Docker,
     /// Checks the rooms: who may know whom, and how large files may be.
     Tidy,
 }
@@ -29,6 +32,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Quickstart(options) => quickstart::run(&options),
         Task::Test => test::run(),
+        Task::Docker => docker::run(),
         Task::Tidy => tidy::run(),
     }
 }

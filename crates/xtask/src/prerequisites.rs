@@ -11,6 +11,11 @@ const NEEDED: &[(&str, &str)] = &[
     ("tar", "tar"),
     ("zstd", "zstd"),
     ("jq", "jq"),
+    ("dockerd", "docker.io"),
+    ("docker-compose", "docker-compose"),
+    ("debootstrap", "debootstrap"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
 ];
 
 /// Where Debian puts PostgreSQL's own programs.

@@ -28,6 +28,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs the server.
     Serve,
+    /// Says by its exit code whether this machine's server answers.
+    Healthcheck,
     /// Destinations.
     #[command(subcommand)]
     Destination(DestinationCommand),

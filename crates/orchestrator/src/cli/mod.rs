@@ -2,6 +2,7 @@
 
 mod arguments;
 mod client;
+mod healthcheck;
 mod restore;
 mod show;
 
@@ -39,6 +40,9 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
     }
     let json = arguments.json;
     let done = async {
+        if let Command::Healthcheck = arguments.command {
+            return healthcheck::healthcheck(&environment).await;
+        }
         let client = Client::new(&arguments, &environment)?;
         perform(&client, arguments.command, json).await
     };
@@ -57,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
 
 async fn perform(client: &Client, command: Command, json: bool) -> Result<u8, CliError> {
     match command {
-        Command::Serve => Ok(0),
+        Command::Serve | Command::Healthcheck => Ok(0),
         Command::Destination(command) => destination(client, command, json).await,
         Command::App(command) => app(client, *command, json).await,
         Command::Run { app, wait, kind, label, git_commit } => {
