@@ -14,11 +14,11 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         ca-certificates rclone tzdata \
     && rm -rf /var/lib/apt/lists/* \
-    && groupadd --gid 10001 backup \
-    && useradd --uid 10001 --gid backup --no-create-home --home-dir /app --shell /usr/sbin/nologin \
-        backup \
+    && groupadd --gid 10001 orchestrator \
+    && useradd --uid 10001 --gid orchestrator --no-create-home --home-dir /app \
+        --shell /usr/sbin/nologin orchestrator \
     && install -d -m 0755 /app \
-    && install -d -m 0700 -o backup -g backup /app/data /config/rclone
+    && install -d -m 0700 -o orchestrator -g orchestrator /app/data /config/rclone
 COPY --from=build /src/target/release/backup-orchestrator /usr/local/bin/
 # rclone writes where it may: its configuration in the volume, its cache in memory.
 ENV BACKUP_DATA_DIR=/app/data \

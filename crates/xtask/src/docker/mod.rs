@@ -3,10 +3,15 @@
 mod base;
 mod client;
 mod engine;
+mod orchestrator;
+mod sidecar;
+mod stage;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use client::Docker;
 
 /// Runs the test; says why where it cannot, which under `CI` is a failure.
 pub(crate) fn run() -> Result<()> {
@@ -21,9 +26,60 @@ pub(crate) fn run() -> Result<()> {
     let cache = cache()?;
     let engine = engine::find_or_start(compose, &cache)?;
     let docker = engine.docker();
+    if matches!(engine, engine::Engine::Found(_)) {
+        check_that_nothing_is_ours(docker)?;
+    }
     base::import(docker, &cache)?;
-    let said = docker.ask(&["run", "--rm", base::IMAGE, "echo", "hello"])?;
-    ensure!(said.trim() == "hello", "a trivial container says {said:?}");
+    let tried = try_out(docker);
+    if matches!(engine, engine::Engine::Found(_)) {
+        for image in IMAGES {
+            let _ = docker.try_ask(&["image", "rm", "--force", image]);
+        }
+    }
+    tried
+}
+
+/// Images that the test makes.
+const IMAGES: &[&str] = &["backup-orchestrator", "backup-sidecar", stage::BUILDER, base::IMAGE];
+
+/// A machine that runs the product is no place to test it: names are fixed by the compose file.
+fn check_that_nothing_is_ours(docker: &Docker) -> Result<()> {
+    for words in [
+        ["container", "inspect", orchestrator::CONTAINER],
+        ["network", "inspect", orchestrator::NETWORK],
+        ["image", "inspect", "backup-orchestrator"],
+        ["image", "inspect", "backup-sidecar"],
+    ] {
+        let is_there = docker.try_ask(&words)?.status.success();
+        ensure!(
+            !is_there,
+            "the {} `{}` exists on this machine's Docker engine: the test would replace it; remove \
+             it, or point DOCKER_HOST at another engine",
+            words[0],
+            words[2]
+        );
+    }
+    Ok(())
+}
+
+fn try_out(docker: &Docker) -> Result<()> {
+    let stage = stage::Stage::new()?;
+    stage.make_builder(docker)?;
+    let orchestrator = orchestrator::Orchestrator::up(docker, &stage)?;
+    orchestrator.check_confinement()?;
+    orchestrator.check_health()?;
+    let sidecar = sidecar::Sidecar::up(docker, &stage)?;
+    sidecar.check_confinement()?;
+    let stored = sidecar.back_up(&orchestrator)?;
+    for object in &stored {
+        sidecar.compare(object, orchestrator::CONTAINER)?;
+    }
+    orchestrator.restart()?;
+    sidecar::check_kept(&orchestrator, &stored)?;
+    orchestrator.recreate()?;
+    sidecar::check_kept(&orchestrator, &stored)?;
+    orchestrator.check_secrets(&[sidecar::TOKEN])?;
+    println!("both compose files work: built, healthy, confined, backed up, restarted");
     Ok(())
 }
 
