@@ -1,5 +1,7 @@
 //! Development tasks.
 
+mod cache;
+mod deny;
 mod docker;
 mod prerequisites;
 mod quickstart;
@@ -22,6 +24,8 @@ enum Task {
     Quickstart(quickstart::Options),
     /// Installs what is missing where it can, and runs every check and test.
     Test,
+    /// Judges licences, banned libraries and sources of every dependency.
+    Deny,
     /// Builds the images and runs both compose files on a Docker engine.
     Docker,
     /// Checks the rooms: who may know whom, and how large files may be.
@@ -32,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Quickstart(options) => quickstart::run(&options),
         Task::Test => test::run(),
+        Task::Deny => deny::run(),
         Task::Docker => docker::run(),
         Task::Tidy => tidy::run(),
     }

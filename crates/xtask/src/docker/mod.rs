@@ -7,10 +7,9 @@ mod orchestrator;
 mod sidecar;
 mod stage;
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::cache;
 use client::Docker;
 
 /// Runs the test; says why where it cannot, which under `CI` is a failure.
@@ -23,7 +22,7 @@ pub(crate) fn run() -> Result<()> {
         return Ok(());
     }
     let compose = client::compose_program().context("compose went away")?;
-    let cache = cache()?;
+    let cache = cache::folder()?;
     let engine = engine::find_or_start(compose, &cache)?;
     let docker = engine.docker();
     if matches!(engine, engine::Engine::Found(_)) {
@@ -99,15 +98,4 @@ fn what_is_missing() -> Option<String> {
         return Some("neither `docker compose` nor `docker-compose` is installed".to_owned());
     }
     None
-}
-
-/// Outside the clone, so that a clean clone finds what an earlier one made.
-fn cache() -> Result<PathBuf> {
-    let home = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let folder =
-        home.context("neither XDG_CACHE_HOME nor HOME is set")?.join("backup-orchestrator");
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
 }
