@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -85,6 +86,8 @@ impl OwnEngine {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
+            // Ctrl-C is for us; it is stopped in order.
+            .process_group(0)
             .spawn()
             .context("dockerd cannot be started")?;
         let docker = Docker::new(Some(host), compose);

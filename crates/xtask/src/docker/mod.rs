@@ -8,6 +8,7 @@ mod sidecar;
 mod stage;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::cache;
 use client::Docker;
@@ -21,6 +22,8 @@ pub(crate) fn run() -> Result<()> {
         println!("left out: {why}");
         return Ok(());
     }
+    // Ctrl-C ends what we have started and wait for, and by that us, in order.
+    SigSet::from(Signal::SIGINT).thread_block()?;
     let compose = client::compose_program().context("compose went away")?;
     let cache = cache::folder()?;
     let engine = engine::find_or_start(compose, &cache)?;

@@ -92,7 +92,7 @@ impl<'a> Sidecar<'a> {
             orchestrator.cli(&[&add[..], &[name], &rest[..]].concat(), "")?;
             orchestrator.cli(&["destination", "test", name], "")?;
         }
-        let url = ["--url", "http://sidecar:8080", "--token-file", "/dev/stdin"];
+        let url = ["--url", "http://app-sidecar:8080", "--token-file", "/dev/stdin"];
         let to = ["--destination", "disk:example", "--destination", "drive:example"];
         let plan = ["--schedule", "daily", "--keep-daily", "7"];
         orchestrator.cli(&[&["app", "add", APP], &url[..], &to[..], &plan[..]].concat(), TOKEN)?;
