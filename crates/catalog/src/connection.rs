@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    TransactionTrait,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, MutexGuard};
@@ -96,31 +97,26 @@ impl Catalog {
     }
 
     async fn migrate(&self, file: Option<&Path>) -> Result<(), CatalogError> {
+        let known = schema::VERSIONS.len() as i64;
+        if let Some(file) = file {
+            // Before the transaction: SQLite copies itself only outside of one. A SQLite file
+            // has one process, so nobody changes it in between.
+            let found = self.schema_version(&self.db).await?;
+            if (1..known).contains(&found) {
+                self.keep_copy(&file.with_extension(format!("before-v{known}"))).await?;
+            }
+        }
         let write = self.write().await?;
         if self.backend() == Backend::Postgres {
             // Several orchestrators may start at once.
             sql::execute(&write.tx, "SELECT pg_advisory_xact_lock(5550)", vec![]).await?;
         }
-        let create = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)";
-        sql::execute(&write.tx, create, vec![]).await?;
-        let found =
-            sql::row(&write.tx, "SELECT MAX(version) AS v FROM schema_version", vec![]).await?;
-        let found: i64 = match found {
-            Some(row) => row.try_get::<Option<i64>>("", "v")?.unwrap_or(0),
-            None => 0,
-        };
-        let known = schema::VERSIONS.len() as i64;
+        let found = self.schema_version(&write.tx).await?;
         if found > known {
             return Err(CatalogError::Newer { found, known });
         }
         if found == known {
             return write.commit().await;
-        }
-        if let Some(file) = file.filter(|_| found > 0) {
-            let copy = file.with_extension(format!("before-v{known}"));
-            std::fs::copy(file, &copy).map_err(|error| {
-                CatalogError::Unavailable(format!("{}: {error}", copy.display()))
-            })?;
         }
         for (number, statements) in (1_i64..).zip(schema::VERSIONS) {
             if number <= found {
@@ -133,6 +129,33 @@ impl Catalog {
             sql::execute(&write.tx, insert, vec![number.into()]).await?;
         }
         write.commit().await
+    }
+
+    async fn schema_version<C: ConnectionTrait>(&self, on: &C) -> Result<i64, CatalogError> {
+        let create = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)";
+        sql::execute(on, create, vec![]).await?;
+        let found = sql::row(on, "SELECT MAX(version) AS v FROM schema_version", vec![]).await?;
+        match found {
+            Some(row) => Ok(row.try_get::<Option<i64>>("", "v")?.unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
+    /// A whole copy, with what still waits in the write-ahead log, under its name only when done.
+    async fn keep_copy(&self, copy: &Path) -> Result<(), CatalogError> {
+        let told = |error: std::io::Error| {
+            CatalogError::Unavailable(format!("{}: {error}", copy.display()))
+        };
+        let partial = copy.with_added_extension("partial");
+        match tokio::fs::remove_file(&partial).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(told(error)),
+            _ => {}
+        }
+        let path = partial.to_str().ok_or_else(|| {
+            CatalogError::Unavailable(format!("{}: the path is no text", partial.display()))
+        })?;
+        sql::execute(&self.db, "VACUUM INTO $1", vec![path.into()]).await?;
+        tokio::fs::rename(&partial, copy).await.map_err(told)
     }
 }
 

@@ -38,6 +38,12 @@ pub enum CatalogError {
         /// Who uses it.
         by: String,
     },
+    /// Nobody could administer any more.
+    #[error("`{name}` is the last admin: make another user an admin first")]
+    LastAdmin {
+        /// Who was to be removed or demoted.
+        name: String,
+    },
     /// The caller no longer holds the run.
     #[error("run {run} is not, or no longer, held by this worker")]
     LeaseLost {

@@ -5,6 +5,7 @@
 //! column holds it as JSON, beside the columns that are searched.
 
 mod apps;
+mod audit;
 mod connection;
 mod destinations;
 mod error;
@@ -14,10 +15,14 @@ mod plans;
 mod runs;
 mod schedules;
 mod schema;
+mod sessions;
 mod settings;
 mod snapshots;
 mod sql;
+mod tokens;
+mod users;
 
+pub use audit::AuditQuery;
 pub use connection::{Backend, Catalog};
 pub use error::CatalogError;
 pub use events::EventQuery;

@@ -4,7 +4,9 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[&[
+pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS];
+
+const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
     "CREATE UNIQUE INDEX app_name ON app (name_key) WHERE removed_at IS NULL",
     "CREATE TABLE destination (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -30,4 +32,19 @@ pub(crate) const VERSIONS: &[&[&str]] = &[&[
     "CREATE TABLE event (id TEXT PRIMARY KEY, at BIGINT NOT NULL, app_id TEXT, kind TEXT NOT NULL, doc TEXT NOT NULL)",
     "CREATE INDEX event_at ON event (at)",
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-]];
+];
+
+/// Users, their logins, tokens, and who did what.
+const ACCOUNTS: &[&str] = &[
+    "CREATE TABLE user_account (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, version BIGINT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX user_account_name ON user_account (name_key)",
+    "CREATE TABLE login_session (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, secret_sha256 TEXT NOT NULL, created_at BIGINT NOT NULL, seen_at BIGINT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX login_session_secret ON login_session (secret_sha256)",
+    "CREATE INDEX login_session_of_user ON login_session (user_id)",
+    "CREATE TABLE api_token (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, secret_sha256 TEXT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX api_token_name ON api_token (name_key)",
+    "CREATE UNIQUE INDEX api_token_secret ON api_token (secret_sha256)",
+    "CREATE TABLE audit (id TEXT PRIMARY KEY, at BIGINT NOT NULL, who TEXT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE INDEX audit_at ON audit (at)",
+    "CREATE INDEX audit_who ON audit (who, at)",
+];

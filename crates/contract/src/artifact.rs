@@ -68,8 +68,11 @@ pub(crate) struct Pace {
     pub(crate) deadline: Instant,
     pub(crate) total: Duration,
     pub(crate) min_bytes_per_sec: u64,
+    pub(crate) rate_after: Duration,
     pub(crate) max_size_bytes: u64,
     pub(crate) accept_unverified: bool,
+    /// What comes is a part: whatever is declared is of the whole.
+    pub(crate) is_part: bool,
 }
 
 /// An artifact on its way. Dropping it closes the connection.
@@ -77,6 +80,8 @@ pub struct ArtifactStream {
     meta: ArtifactMeta,
     url: String,
     framing: Framing,
+    /// `Trailer` names the checksum: an end without it is no end.
+    announced: bool,
     body: Incoming,
     _connection: Connection,
     pace: Pace,
@@ -86,9 +91,6 @@ pub struct ArtifactStream {
     trailers: Option<HeaderMap>,
     outcome: Option<SourceOutcome>,
 }
-
-/// How long a stream may be slow before its rate is judged.
-const RATE_AFTER: Duration = Duration::from_secs(120);
 
 impl ArtifactStream {
     /// Reads the head of a 200.
@@ -101,7 +103,11 @@ impl ArtifactStream {
         if headers.contains_key(http::header::CONTENT_ENCODING) {
             return Err(protocol("the artifact is content-encoded".to_owned()));
         }
-        let framing = if headers.contains_key(http::header::TRANSFER_ENCODING) {
+        let coded = headers.contains_key(http::header::TRANSFER_ENCODING);
+        if coded && !header::only_chunked(&headers) {
+            return Err(protocol("its Transfer-Encoding is not `chunked` alone".to_owned()));
+        }
+        let framing = if coded {
             Framing::Chunked
         } else if let Some(length) = hyper::body::Body::size_hint(&body).exact()
             && headers.contains_key(http::header::CONTENT_LENGTH)
@@ -147,6 +153,7 @@ impl ArtifactStream {
             meta,
             url: url.to_owned(),
             framing,
+            announced: header::announces_checksum(&headers),
             body,
             _connection: connection,
             pace,
@@ -235,7 +242,7 @@ impl ArtifactStream {
         }
         let passed = self.started.elapsed();
         let rate = self.received / passed.as_secs().max(1);
-        if passed > RATE_AFTER && rate < self.pace.min_bytes_per_sec {
+        if passed > self.pace.rate_after && rate < self.pace.min_bytes_per_sec {
             return Err(ContractError::Timeout {
                 what: format!("{} sends {rate} bytes a second; the export", self.url),
                 limit_secs: passed.as_secs(),
@@ -254,11 +261,24 @@ impl ArtifactStream {
                 reason: format!("Content-Length is {length}"),
             });
         }
-        let declared = match (self.meta.declared, &self.trailers) {
-            (Some(declared), _) => Some(declared),
-            (None, Some(trailers)) => self.declared_in(trailers)?,
-            (None, None) => None,
+        let trailed = match &self.trailers {
+            Some(trailers) if !self.pace.is_part => self.declared_in(trailers)?,
+            _ => None,
         };
+        let declared = match (self.meta.declared, trailed) {
+            (Some(declared), Some(trailed)) if declared != trailed => {
+                return Err(ContractError::Mismatch(
+                    "its headers and its trailers differ".to_owned(),
+                ));
+            }
+            (declared, trailed) => declared.or(trailed),
+        };
+        if self.announced && declared.is_none() {
+            return Err(ContractError::Protocol {
+                url: self.url.clone(),
+                reason: "the trailers that it announced did not come".to_owned(),
+            });
+        }
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.hash.clone().finish().as_ref());
         match declared {

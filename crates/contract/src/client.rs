@@ -35,8 +35,10 @@ pub struct Limits {
     pub total_timeout: Duration,
     /// Largest export, in bytes.
     pub max_size_bytes: u64,
-    /// Slowest bearable rate over minutes, in bytes a second.
+    /// Slowest bearable rate, in bytes a second.
     pub min_bytes_per_sec: u64,
+    /// How long an export may be slower than that before it is given up.
+    pub min_rate_after: Duration,
     /// Accept an export with neither size nor checksum.
     pub accept_unverified: bool,
     /// Shortest and longest wait between two looks at a job.
@@ -51,6 +53,7 @@ impl Default for Limits {
             total_timeout: Duration::from_secs(900),
             max_size_bytes: 20_480 << 20,
             min_bytes_per_sec: 100,
+            min_rate_after: Duration::from_secs(120),
             accept_unverified: false,
             poll: (Duration::from_secs(1), Duration::from_secs(300)),
         }
@@ -77,7 +80,7 @@ impl ContractClient {
     ) -> Result<Self, ContractError> {
         policy
             .check_url(&base)
-            .map_err(|source| ContractError::Refused { url: base.to_string(), source })?;
+            .map_err(|source| ContractError::Refused { url: presentable(&base), source })?;
         Ok(Self { base, token, previous_token: None, policy, limits })
     }
 
@@ -90,13 +93,20 @@ impl ContractClient {
 
     /// `GET /healthz`.
     pub async fn health(&self) -> Result<(), ContractError> {
-        let url = self.at("healthz")?;
-        let answer = self.request(&url, Method::GET, None, None, &[], ANSWER).await?;
-        self.expect(&url, answer, &[StatusCode::OK, StatusCode::NO_CONTENT]).await.map(drop)
+        let asked = async {
+            let url = self.at("healthz")?;
+            let answer = self.request(&url, Method::GET, None, None, &[], ANSWER).await?;
+            self.expect(&url, answer, &[StatusCode::OK, StatusCode::NO_CONTENT]).await.map(drop)
+        };
+        asked.await.map_err(|error| self.redacted(error))
     }
 
     /// `GET /backup/capabilities`.
     pub async fn capabilities(&self) -> Result<Capabilities, ContractError> {
+        self.ask_capabilities().await.map_err(|error| self.redacted(error))
+    }
+
+    async fn ask_capabilities(&self) -> Result<Capabilities, ContractError> {
         let url = self.at("backup/capabilities")?;
         let answer = self.authorized(&url, Method::GET, None, &[], ANSWER).await?;
         let answer = self.expect(&url, answer, &[StatusCode::OK]).await?;
@@ -111,6 +121,14 @@ impl ContractClient {
     /// `POST /backup/export`, and what follows from it: a stream at once, or a job that is
     /// watched to its end and downloaded. Cancelling also cancels the job.
     pub async fn open(
+        &self,
+        request: &ExportRequest,
+        cancel: CancellationToken,
+    ) -> Result<Download, ContractError> {
+        self.ask_export(request, cancel).await.map_err(|error| self.redacted(error))
+    }
+
+    async fn ask_export(
         &self,
         request: &ExportRequest,
         cancel: CancellationToken,
@@ -136,19 +154,42 @@ impl ContractClient {
         self.follow(&accepted, retry_after, deadline, cancel).await
     }
 
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    pub(crate) fn token(&self) -> &SecretString {
+        &self.token
+    }
+
+    /// `text` without the tokens: a server may say back what it was sent.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        std::iter::once(&self.token)
+            .chain(&self.previous_token)
+            .map(secrecy::ExposeSecret::expose_secret)
+            .filter(|token| !token.is_empty())
+            .fold(text.to_owned(), |text, token| text.replace(token, "[token]"))
+    }
+
+    pub(crate) fn redacted(&self, error: ContractError) -> ContractError {
+        error.map_text(|text| self.redact(&text))
+    }
+
     pub(crate) fn pace(&self, deadline: Instant) -> Pace {
         Pace {
             idle: self.limits.idle_timeout,
             deadline,
             total: self.limits.total_timeout,
             min_bytes_per_sec: self.limits.min_bytes_per_sec,
+            rate_after: self.limits.min_rate_after,
             max_size_bytes: self.limits.max_size_bytes,
             accept_unverified: self.limits.accept_unverified,
+            is_part: false,
         }
     }
 
     /// `path` below the base address.
-    fn at(&self, path: &str) -> Result<Url, ContractError> {
+    pub(crate) fn at(&self, path: &str) -> Result<Url, ContractError> {
         let base = self.base.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}/{path}"))
             .map_err(|error| Self::protocol(&self.base, error.to_string()))
@@ -188,7 +229,7 @@ impl ContractClient {
         }
     }
 
-    async fn request(
+    pub(crate) async fn request(
         &self,
         url: &Url,
         method: Method,
@@ -211,7 +252,7 @@ impl ContractClient {
             .header(header::HOST, host)
             .header(header::TE, "trailers")
             .header(header::ACCEPT_ENCODING, "identity")
-            .header(header::CONNECTION, "close");
+            .header(header::CONNECTION, "close, TE");
         if body.is_some() {
             builder = builder.header(header::CONTENT_TYPE, "application/json");
         }
@@ -277,18 +318,33 @@ impl ContractClient {
         url: &Url,
         answer: Answer,
     ) -> Result<T, ContractError> {
+        let bytes = self.bytes(url, answer).await?;
+        serde_json::from_slice(&bytes).map_err(|error| Self::protocol(url, error.to_string()))
+    }
+
+    /// A whole body, which is never an artifact.
+    pub(crate) async fn bytes(&self, url: &Url, answer: Answer) -> Result<Bytes, ContractError> {
         let Answer { response, connection: _open } = answer;
         let body = Limited::new(response.into_body(), MAX_JSON);
         let read =
             async { body.collect().await.map_err(|error| Self::protocol(url, error.to_string())) };
-        let bytes =
-            within(ANSWER, || format!("reading the answer of {url}"), read).await?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(|error| Self::protocol(url, error.to_string()))
+        let read = within(ANSWER, || format!("reading the answer of {url}"), read).await?;
+        Ok(read.to_bytes())
     }
 
     pub(crate) fn protocol(url: &Url, reason: String) -> ContractError {
         ContractError::Protocol { url: url.to_string(), reason }
     }
+}
+
+/// A URL without the parts in which people write secrets.
+fn presentable(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// `Retry-After` in seconds, within what is sensible.

@@ -131,8 +131,14 @@ where
         // How the connection ends is told by the body, to whoever reads it.
         let _ = connection.await;
     }));
-    let response =
-        sender.send_request(request).await.map_err(|error| unreachable(url, chain(&error)))?;
+    let response = sender.send_request(request).await.map_err(|error| {
+        if error.is_parse() {
+            // It is there, and speaks something else; asking again changes nothing.
+            ContractError::Protocol { url: url.to_string(), reason: chain(&error) }
+        } else {
+            unreachable(url, chain(&error))
+        }
+    })?;
     let head: usize =
         response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if head > MAX_HEAD {

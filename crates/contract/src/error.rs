@@ -114,6 +114,33 @@ impl ContractError {
         matches!(self, Self::Unreachable { .. } | Self::Refused { .. } | Self::Timeout { .. })
     }
 
+    /// Passes every text that a server may have had a hand in through `change`.
+    pub(crate) fn map_text(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Unreachable { url, reason } => {
+                Self::Unreachable { url: change(url), reason: change(reason) }
+            }
+            Self::Unauthorized { url } => Self::Unauthorized { url: change(url) },
+            Self::Busy { url, status, retry_after_secs } => {
+                Self::Busy { url: change(url), status, retry_after_secs }
+            }
+            Self::Status { url, status, detail } => {
+                Self::Status { url: change(url), status, detail: detail.map(change) }
+            }
+            Self::Protocol { url, reason } => {
+                Self::Protocol { url: change(url), reason: change(reason) }
+            }
+            Self::Truncated { received_bytes, reason } => {
+                Self::Truncated { received_bytes, reason: change(reason) }
+            }
+            Self::Timeout { what, limit_secs } => Self::Timeout { what: change(what), limit_secs },
+            Self::JobFailed(message) => Self::JobFailed(change(message)),
+            Self::Refused { .. } | Self::Mismatch(_) | Self::TooLarge { .. } | Self::Cancelled => {
+                self
+            }
+        }
+    }
+
     pub(crate) fn header(url: &str, error: &BadHeader) -> Self {
         Self::Protocol { url: url.to_owned(), reason: error.to_string() }
     }

@@ -9,7 +9,7 @@ pub const SIZE: HeaderName = HeaderName::from_static("x-size");
 /// Format of the artifact, for example `pg_dump_Fc`.
 pub const FORMAT: HeaderName = HeaderName::from_static("x-format");
 
-/// Longest file name kept, in characters.
+/// Longest file name kept, in bytes: file systems count bytes, and names get longer on their way.
 const MAX_FILE_NAME: usize = 120;
 /// Longest other text kept, in characters.
 const MAX_TEXT: usize = 100;
@@ -61,6 +61,25 @@ pub fn checksum(headers: &HeaderMap) -> Result<Option<[u8; 32]>, BadHeader> {
     }
 }
 
+/// Whether `Transfer-Encoding` is `chunked` and nothing else. After any other last coding the end
+/// of the connection would be the end of the body, cut or not.
+pub(crate) fn only_chunked(headers: &HeaderMap) -> bool {
+    let value = single(headers, &http::header::TRANSFER_ENCODING);
+    // Beside a length, two readers could see two different ends.
+    matches!(value, Ok(Some(text)) if text.trim().eq_ignore_ascii_case("chunked"))
+        && !headers.contains_key(http::header::CONTENT_LENGTH)
+}
+
+/// Whether `Trailer` names the checksum.
+pub(crate) fn announces_checksum(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(http::header::TRAILER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .any(|name| name.trim().eq_ignore_ascii_case(CHECKSUM.as_str()))
+}
+
 /// A header of free text, without control characters and not too long.
 pub fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?.trim();
@@ -102,11 +121,13 @@ pub fn safe_name(name: &str) -> Option<String> {
             if plain { c } else { '_' }
         })
         .collect();
-    let safe = safe.trim_start_matches(['.', '-']).to_owned();
     // The end of a name tells its format: what is too long loses its beginning.
-    let skip = safe.chars().count().saturating_sub(MAX_FILE_NAME);
-    let safe: String = safe.chars().skip(skip).collect();
-    (!safe.is_empty()).then_some(safe)
+    let mut skip = safe.len().saturating_sub(MAX_FILE_NAME);
+    while !safe.is_char_boundary(skip) {
+        skip += 1;
+    }
+    let safe = safe[skip..].trim_start_matches(['.', '-']);
+    (!safe.is_empty()).then(|| safe.to_owned())
 }
 
 #[cfg(test)]

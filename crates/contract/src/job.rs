@@ -10,7 +10,9 @@ use url::Url;
 
 use crate::{
     ArtifactMeta, ArtifactStream, ContractClient, ContractError, Declared, JobAccepted, JobState,
-    JobStatus, SourceOutcome, connect::within,
+    JobStatus, SourceOutcome,
+    artifact::Pace,
+    connect::{Answer, within},
 };
 
 /// Failed looks at a job, one after the other, before it is given up.
@@ -56,17 +58,24 @@ impl Download {
 
     /// The next bytes; `None` once the end has come and everything declared has held.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ContractError> {
+        if self.outcome.is_some() {
+            return Ok(None);
+        }
         loop {
             let Some(stream) = &mut self.stream else {
                 match &mut self.resume {
-                    Some(resume) => {
-                        self.stream = resume.go_on().await?;
-                        if self.stream.is_some() {
+                    Some(resume) => match resume.go_on().await {
+                        Ok(Some(stream)) => {
+                            self.stream = Some(stream);
                             continue;
                         }
-                        self.outcome = Some(resume.conclude()?);
-                        return Ok(None);
-                    }
+                        Ok(None) => {
+                            self.outcome = Some(resume.conclude()?);
+                            return Ok(None);
+                        }
+                        Err(error) if error.is_retryable() && resume.may_go_on() => continue,
+                        Err(error) => return Err(resume.client.redacted(error)),
+                    },
                     None => return Ok(None),
                 }
             };
@@ -87,7 +96,7 @@ impl Download {
                     self.outcome = Some(resume.conclude()?);
                     return Ok(None);
                 }
-                (Err(error), Some(resume)) if error.is_retryable() => {
+                (Err(error), Some(resume)) if is_cut(&error) => {
                     if !resume.may_go_on() {
                         return Err(error);
                     }
@@ -97,6 +106,11 @@ impl Download {
             }
         }
     }
+}
+
+/// Whether the rest can still make the artifact whole.
+fn is_cut(error: &ContractError) -> bool {
+    matches!(error, ContractError::Truncated { .. } | ContractError::Timeout { .. })
 }
 
 impl Resume {
@@ -124,28 +138,14 @@ impl Resume {
         let range = [(header::RANGE, format!("bytes={}-", self.received))];
         let client = &self.client;
         let answer = client.authorized(&self.url, Method::GET, None, &range, ANSWER).await?;
+        if answer.response.status() == StatusCode::OK {
+            let reason = "it does not know Range: a cut download cannot be resumed".to_owned();
+            return Err(ContractClient::protocol(&self.url, reason));
+        }
         let answer = client.expect(&self.url, answer, &[StatusCode::PARTIAL_CONTENT]).await?;
-        let wanted = format!(
-            "bytes {}-{}/{}",
-            self.received,
-            self.declared.size_bytes - 1,
-            self.declared.size_bytes
-        );
-        let told = answer.response.headers().get(header::CONTENT_RANGE);
-        if told.and_then(|value| value.to_str().ok()) != Some(wanted.as_str()) {
-            return Err(ContractClient::protocol(
-                &self.url,
-                "it sent another range than asked".to_owned(),
-            ));
-        }
-        // Size and checksum of the whole do not fit the part: the whole is proven at its end.
-        let mut pace = client.pace(self.deadline);
-        pace.accept_unverified = true;
-        let mut answer = answer;
-        for name in [crate::header::SIZE, crate::header::CHECKSUM] {
-            answer.response.headers_mut().remove(name);
-        }
-        ArtifactStream::begin(self.url.as_str(), answer, pace).map(Some)
+        client
+            .part(&self.url, answer, self.received, self.declared.size_bytes, self.deadline)
+            .map(Some)
     }
 
     fn conclude(&self) -> Result<SourceOutcome, ContractError> {
@@ -169,6 +169,29 @@ impl Resume {
 }
 
 impl ContractClient {
+    /// The part of an artifact of `size` bytes that begins at `from`, out of a 206.
+    pub(crate) fn part(
+        &self,
+        url: &Url,
+        mut answer: Answer,
+        from: u64,
+        size: u64,
+        deadline: Instant,
+    ) -> Result<ArtifactStream, ContractError> {
+        let wanted = format!("bytes {from}-{}/{size}", size.saturating_sub(1));
+        let headers = answer.response.headers_mut();
+        let told = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        if told != Some(wanted.as_str()) {
+            return Err(Self::protocol(url, "it sent another range than asked".to_owned()));
+        }
+        // Size and checksum of the whole do not fit the part: the whole is proven at its end.
+        for name in [crate::header::SIZE, crate::header::CHECKSUM, header::TRAILER] {
+            headers.remove(name);
+        }
+        let pace = Pace { accept_unverified: true, is_part: true, ..self.pace(deadline) };
+        ArtifactStream::begin(url.as_str(), answer, pace)
+    }
+
     /// Watches a job to its end and opens its artifact.
     pub(crate) async fn follow(
         &self,
@@ -178,20 +201,27 @@ impl ContractClient {
         cancel: CancellationToken,
     ) -> Result<Download, ContractError> {
         let status_url = self.given(&job.status_url)?;
-        let download = self.given(&job.download)?;
-        let watched = tokio::select! {
-            () = cancel.cancelled() => Err(ContractError::Cancelled),
-            watched = self.watch(&status_url, first_wait, deadline) => watched,
+        let opening = async {
+            let download = self.given(&job.download)?;
+            self.watch(&status_url, first_wait, deadline).await?;
+            let answer = self.authorized(&download, Method::GET, None, &[], ANSWER).await?;
+            let answer = self.expect(&download, answer, &[StatusCode::OK]).await?;
+            let stream = ArtifactStream::begin(download.as_str(), answer, self.pace(deadline))?;
+            Ok((stream, download))
         };
-        if let Err(error) = watched {
-            // Whether or not it hears: an abandoned job expires by itself.
-            let gone = self.authorized(&status_url, Method::DELETE, None, &[], ANSWER);
-            let _ = tokio::time::timeout(ANSWER, gone).await;
-            return Err(error);
-        }
-        let answer = self.authorized(&download, Method::GET, None, &[], ANSWER).await?;
-        let answer = self.expect(&download, answer, &[StatusCode::OK]).await?;
-        let stream = ArtifactStream::begin(download.as_str(), answer, self.pace(deadline))?;
+        let opened = tokio::select! {
+            () = cancel.cancelled() => Err(ContractError::Cancelled),
+            opened = opening => opened,
+        };
+        let (stream, download) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Whether or not it hears: an abandoned job expires by itself.
+                let gone = self.authorized(&status_url, Method::DELETE, None, &[], ANSWER);
+                let _ = tokio::time::timeout(ANSWER, gone).await;
+                return Err(error);
+            }
+        };
         let meta = stream.meta().clone();
         let resume = meta.declared.map(|declared| Resume {
             client: self.clone(),

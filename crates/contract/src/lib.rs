@@ -1,7 +1,8 @@
-//! Backup contract v1: wire types, headers and client.
+//! Backup contract v1: wire types, headers, client and conformance checker.
 //!
 //! `docs/contract.md` is the contract for people who implement it.
 
+pub mod check;
 pub mod header;
 pub mod wire;
 
@@ -11,10 +12,12 @@ mod connect;
 mod error;
 mod job;
 mod net;
+mod openapi;
 
 pub use artifact::{ArtifactMeta, ArtifactStream, Declared, SourceOutcome};
 pub use client::{ContractClient, Limits};
 pub use error::ContractError;
 pub use job::Download;
 pub use net::{AddressRefused, NetPolicy};
+pub use openapi::openapi;
 pub use wire::{Capabilities, ExportRequest, JobAccepted, JobState, JobStatus, Prefer, Problem};

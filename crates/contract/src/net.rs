@@ -65,7 +65,7 @@ impl NetPolicy {
     }
 }
 
-/// The IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4), or the address itself.
+/// The IPv4 address inside an IPv6 one (mapped, translated, compatible, NAT64, 6to4), or the address itself.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     if let Some(v4) = v6.to_ipv4_mapped() {
@@ -81,6 +81,7 @@ fn plain(address: IpAddr) -> IpAddr {
     match (segments[0], segments[1]) {
         (0x64, 0xff9b) if middle_is_zero => embedded(6),
         (0x2002, _) => embedded(1),
+        (0, 0) if segments[2..6] == [0, 0, 0xffff, 0] => embedded(6),
         (0, 0) if middle_is_zero && v6 != Ipv6Addr::LOCALHOST && segments[6] != 0 => embedded(6),
         _ => address,
     }
@@ -96,13 +97,18 @@ fn is_special(address: IpAddr) -> bool {
                 || v4.octets()[0] == 0
                 || v4.octets()[0] >= 240
                 // Metadata services of clouds that are not link-local.
-                || matches!(v4.octets(), [100, 100, 100, 200] | [168, 63, 129, 16])
+                || matches!(v4.octets(), [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192])
         }
         IpAddr::V6(v6) => {
             v6.is_unspecified()
                 || v6.is_multicast()
                 || (v6.segments()[0] & 0xffc0) == 0xfe80
+                // A network's own NAT64: which IPv4 address is inside depends on the network.
+                || v6.segments()[..3] == [0x64, 0xff9b, 1]
+                // Metadata services of clouds.
                 || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+                || v6.segments() == [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
+                || v6.segments() == [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]
         }
     }
 }
@@ -136,6 +142,15 @@ mod tests {
             "ftp://app/",
             "file:///etc/passwd",
             "http://[fd00:ec2::254]/",
+            "http://[fd20:ce::254]/",
+            "http://[64:ff9b:1::7f00:1]/",
+            "http://[::ffff:0:127.0.0.1]/",
+            "http://[::127.0.0.1]/",
+            "http://0177.0.0.1/",
+            "http://127.0.0.1./",
+            "http://%31%32%37.0.0.1/",
+            "http://①②⑦.0.0.1/",
+            "http://192.0.0.192/",
             "http://100.100.100.200/",
         ] {
             let url = Url::parse(spelling).unwrap();

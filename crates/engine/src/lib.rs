@@ -34,8 +34,9 @@ pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
-    destinations::DestinationDraft,
+    destinations::{DestinationDraft, DestinationFields, fields_of},
     overview::{AppCard, Health, Overview},
+    projection::Projection,
     retention::{PreviewedSnapshot, RetentionPreview},
     runs::RunRequest,
     snapshots::PlainStream,

@@ -1,9 +1,9 @@
 //! Partial uploads that nobody will finish: swept by age.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use model::{Event, EventId, EventKind, Severity};
-use store::Prefix;
+use model::{Destination, DestinationKind, Event, EventId, EventKind, Severity};
+use store::{Prefix, Store, Swept};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Engine, EngineError};
@@ -37,7 +37,7 @@ impl Engine {
                     continue;
                 }
             };
-            match store.sweep(&Prefix::root(), self.0.config.orphan_age, self.now().into()).await {
+            match self.sweep(&destination, store.as_ref()).await {
                 Ok(swept) if swept.is_empty() => {}
                 Ok(swept) => {
                     count += swept.len();
@@ -64,5 +64,28 @@ impl Engine {
             }
         }
         Ok(count)
+    }
+
+    /// Sweeps all of a destination; at S3, where a whole bucket may be shared and is left alone,
+    /// also the folder of each app.
+    async fn sweep(
+        &self,
+        destination: &Destination,
+        store: &dyn Store,
+    ) -> Result<Vec<Swept>, EngineError> {
+        let (age, now) = (self.0.config.orphan_age, self.now().into());
+        let mut swept = store.sweep(&Prefix::root(), age, now).await?;
+        if destination.kind == DestinationKind::S3 {
+            let apps = self.0.catalog.all_apps().await?;
+            let bindings = apps.iter().flat_map(|app| &app.destinations);
+            let folders: BTreeSet<&str> = bindings
+                .filter(|binding| binding.destination_id == destination.id)
+                .map(|binding| binding.folder.trim_matches('/'))
+                .collect();
+            for folder in folders.into_iter().filter_map(|folder| Prefix::new(folder).ok()) {
+                swept.extend(store.sweep(&folder, age, now).await?);
+            }
+        }
+        Ok(swept)
     }
 }

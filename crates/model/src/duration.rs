@@ -5,7 +5,7 @@ const UNITS: &[(&str, u64)] =
     &[("y", 365 * 86_400), ("w", 7 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
 /// Seconds of `text`; `None` where it is not one or more counts with a unit each, longest first.
-pub(crate) fn parse_secs(text: &str) -> Option<u64> {
+pub fn parse_secs(text: &str) -> Option<u64> {
     let mut units = UNITS.iter();
     let mut rest = text.trim();
     let mut total_secs = 0_u64;
@@ -25,7 +25,7 @@ pub(crate) fn parse_secs(text: &str) -> Option<u64> {
 }
 
 /// The shortest text that [`parse_secs`] reads as `secs`.
-pub(crate) fn print_secs(mut secs: u64) -> String {
+pub fn print_secs(mut secs: u64) -> String {
     if secs == 0 {
         return "0s".into();
     }

@@ -91,6 +91,8 @@ identifiers! {
     SessionId,
     /// An API token.
     TokenId,
+    /// An [`AuditEntry`](crate::AuditEntry).
+    AuditId,
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! Everything here is data or a function of its arguments. The moment and the
 //! randomness that a rule needs are handed to it.
 
+pub mod account;
 pub mod app;
 pub mod clock;
 pub mod destination;
-mod duration;
+pub mod duration;
 pub mod event;
 pub mod failure;
 pub mod id;
@@ -18,13 +19,16 @@ pub mod schedule;
 pub mod secret;
 pub mod snapshot;
 
+pub use account::{
+    ApiToken, AuditEntry, PasswordHash, Permission, Permissions, Role, Scope, Session, User,
+};
 pub use app::{App, Binding, ContractSource, Limits, Source, SourceKind};
 pub use clock::{Clock, ManualClock};
 pub use destination::{Destination, DestinationKind};
 pub use event::{Event, EventKind, Severity};
 pub use failure::{Failure, FailureCode};
 pub use id::{
-    AppId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
+    AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
 };
 pub use name::{Name, NameError};
 pub use run::{

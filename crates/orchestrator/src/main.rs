@@ -1,9 +1,12 @@
 //! Backup Orchestrator: the server, and the command line that talks to it.
 
+mod accounts;
 mod api;
 mod cli;
+mod router;
 mod serve;
 mod settings;
+mod web;
 
 use clap::Parser as _;
 

@@ -1,6 +1,8 @@
 //! The server: data folder, catalog, engine, API.
 
-use std::{os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use catalog::{Backend, Catalog};
@@ -8,31 +10,39 @@ use engine::{Engine, Parts, SystemClock, Vault, vault::Purpose};
 use model::SealedSecret;
 use nix::fcntl::{Flock, FlockArg};
 use rand::SeedableRng as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api,
+    accounts::{self, Accounts},
+    router,
     settings::{Settings, private_file, random_secret},
 };
 
 const KEY_CHECK: &str = "vault_key_check";
 
-/// Serves until SIGTERM or Ctrl-C, then drains.
-pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+/// The data folder's contents, opened; nobody else uses it meanwhile.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) accounts: Accounts,
+    _lock: Flock<std::fs::File>,
+}
+
+/// Makes what is missing in the data folder, and opens the rest.
+pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
     let data = settings.data_dir.clone();
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&data)
         .with_context(|| format!("{} cannot be made", data.display()))?;
-    let _lock = lock(&data)?;
-    let key = match settings.secret_key {
-        Some(key) => key,
+    let lock = lock(&data)?;
+    let key = match &settings.secret_key {
+        Some(key) => key.clone(),
         None => private_file(&data.join("secret.key"), random_secret)?.into(),
     };
     let token = private_file(&data.join("cli.token"), random_secret)?;
-    let url = settings.database_url.unwrap_or_else(|| {
+    let url = settings.database_url.clone().unwrap_or_else(|| {
         format!("sqlite://{}?mode=rwc", data.join("catalog.sqlite").display()).into()
     });
     let catalog = Catalog::open(&url, 8).await?;
@@ -40,10 +50,23 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         catalog,
         clock: Arc::new(SystemClock),
         vault: Vault::new(&key),
-        config: settings.engine,
+        config: settings.engine.clone(),
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     });
     check_key(&engine).await?;
+    let accounts = Accounts::new(accounts::Parts {
+        engine: engine.clone(),
+        local_token: token.into(),
+        data_dir: data,
+        trust_proxy: settings.trust_proxy,
+    });
+    Ok(Opened { engine, accounts, _lock: lock })
+}
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let Opened { engine, accounts, _lock } = open(&settings).await?;
+    let data = settings.data_dir;
     if engine.catalog().backend() == Backend::Sqlite {
         engine.take_over_at_start().await?;
     }
@@ -52,6 +75,11 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("{}:{} cannot be listened on", settings.address, settings.port))?;
     let address = listener.local_addr()?;
+    let shown = format!("http://localhost:{}", address.port());
+    if let Some(login) = accounts.add_first_user(&settings.first_user, &shown).await? {
+        // To the terminal alone: a log is kept and read by others.
+        eprintln!("{}", login.told(&shown));
+    }
     std::fs::write(data.join("address"), format!("http://127.0.0.1:{}\n", address.port()))?;
     tracing::info!("listening on {address}; data in {}", data.display());
 
@@ -60,10 +88,10 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
         async move { engine.serve(shutdown).await }
     });
-    let router = api::router(engine, SecretString::from(token));
+    let router = router::router(engine, accounts, settings.zone, shutdown.clone());
     let closing = shutdown.clone();
     let serving = tokio::spawn(async move {
-        let service = router.into_make_service();
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, service)
             .with_graceful_shutdown(async move { closing.cancelled().await })
             .await

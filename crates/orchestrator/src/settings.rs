@@ -8,7 +8,10 @@ use std::{
 
 use engine::EngineConfig;
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use secrecy::SecretString;
+
+use crate::accounts::{FirstUser, weakness};
 
 /// The environment, as a parameter.
 pub(crate) type Environment = HashMap<String, String>;
@@ -34,7 +37,12 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) database_url: Option<SecretString>,
     pub(crate) secret_key: Option<SecretString>,
+    pub(crate) first_user: FirstUser,
+    /// Believe the forwarding headers of the proxy in front.
+    pub(crate) trust_proxy: bool,
     pub(crate) engine: EngineConfig,
+    /// Whose clock the pages show (`TZ`).
+    pub(crate) zone: TimeZone,
 }
 
 /// The process's environment over what `.env` in the working folder says.
@@ -123,9 +131,24 @@ impl Settings {
                 .filter(|url| !url.is_empty())
                 .map(|url| SecretString::from(url.clone())),
             secret_key: secret_key(environment)?,
+            first_user: first_user(environment)?,
+            trust_proxy: switch(environment, "BACKUP_TRUST_PROXY")?,
             engine,
+            zone: zone(environment)?,
         })
     }
+}
+
+/// The zone of `TZ`; without it the machine's own.
+fn zone(environment: &Environment) -> Result<TimeZone, SettingError> {
+    let name = environment.get("TZ").map(|zone| zone.trim_start_matches(':')).unwrap_or_default();
+    if name.is_empty() {
+        return Ok(TimeZone::system());
+    }
+    TimeZone::get(name).map_err(|_| SettingError {
+        name: "TZ",
+        problem: format!("`{}` is no time zone such as America/Sao_Paulo", name.escape_debug()),
+    })
 }
 
 fn networks(environment: &Environment) -> Result<Vec<IpNet>, SettingError> {
@@ -157,6 +180,30 @@ fn secret_key(environment: &Environment) -> Result<Option<SecretString>, Setting
         return refuse("it is too short to protect anything: at least 16 characters");
     }
     Ok(Some(key.clone().into()))
+}
+
+fn first_user(environment: &Environment) -> Result<FirstUser, SettingError> {
+    let name = "APP_ADMIN_USER";
+    let text = environment.get(name).filter(|text| !text.is_empty());
+    let user = text.map_or("admin", String::as_str);
+    let user: model::Name = user
+        .parse()
+        .map_err(|error: model::NameError| SettingError { name, problem: error.to_string() })?;
+    let name = "APP_ADMIN_PASS";
+    let refuse = |problem: &str| SettingError { name, problem: problem.to_owned() };
+    let password = match environment.get(name) {
+        None => None,
+        Some(text) if text.is_empty() => {
+            return Err(refuse(
+                "it is empty: remove the line to have one made, or set a strong one",
+            ));
+        }
+        Some(text) => match weakness(text, user.as_str()) {
+            Some(weakness) => return Err(refuse(weakness)),
+            None => Some(text.clone().into()),
+        },
+    };
+    Ok(FirstUser { name: user, password })
 }
 
 /// Reads a file of ours that only its owner may read, or makes it with `content`.
@@ -213,6 +260,9 @@ mod tests {
             ("APP_SECRET_KEY", ""),
             ("APP_SECRET_KEY", "short"),
             ("APP_SECRET_KEY", "poné_una_clave_larga"),
+            ("APP_ADMIN_PASS", ""),
+            ("APP_ADMIN_PASS", "cambiame"),
+            ("APP_ADMIN_USER", "two words"),
             ("APP_PORT", "80000"),
             ("REQUEST_TIMEOUT_S", "-1"),
             ("BACKUP_MAX_SIZE_MB", "0"),

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::{Deadlines, Local, Rclone, S3, Store, StoreError};
+use crate::{Deadlines, Local, Rclone, S3, S3Limits, Store, StoreError};
 
 /// One request, one chunk, or the silence between two.
 const STEP: Duration = Duration::from_secs(60);
@@ -69,10 +69,13 @@ pub struct RcloneConfig {
 
 /// Opens a store with deadlines around it.
 pub async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
-    let inner: Arc<dyn Store> = match config {
-        StoreConfig::Local(local) => Arc::new(Local::open(&local.root).await?),
-        StoreConfig::S3(s3) => Arc::new(S3::open(&s3)?),
-        StoreConfig::Rclone(rclone) => Arc::new(Rclone::open(rclone).await?),
+    let (inner, step): (Arc<dyn Store>, _) = match config {
+        StoreConfig::Local(local) => (Arc::new(Local::open(&local.root).await?), STEP),
+        // It has time-outs and retries of its own; this is the last resort.
+        StoreConfig::S3(s3) => {
+            (Arc::new(S3::open(&s3)?), STEP.max(S3Limits::default().longest_call()))
+        }
+        StoreConfig::Rclone(rclone) => (Arc::new(Rclone::open(rclone).await?), STEP),
     };
-    Ok(Arc::new(Deadlines::new(inner, STEP, LONG)))
+    Ok(Arc::new(Deadlines::new(inner, step, LONG)))
 }

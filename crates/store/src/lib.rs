@@ -30,7 +30,7 @@ pub use key::{InvalidKey, Key, Prefix};
 pub use local::Local;
 pub use memory::Memory;
 pub use rclone::Rclone;
-pub use s3::S3;
+pub use s3::{PartSizes, S3, S3Limits};
 
 /// The bytes of an object, in order. An error ends it; a short end is an error.
 pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;

@@ -162,6 +162,57 @@ impl Rclone {
 }
 
 impl Rclone {
+    /// The file called `name`, if it is there.
+    async fn file(&self, name: &str) -> Result<Option<Entry>, StoreError> {
+        let found = match self.entries(name, &[]).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            found => found?,
+        };
+        // The listing of a folder has its entries; of a file, the file alone.
+        let last = name.rsplit('/').next().unwrap_or(name);
+        Ok(found.into_iter().next().filter(|entry| !entry.is_dir && entry.path == last))
+    }
+
+    /// Makes what was written to `name` visible as `key`, if it is whole.
+    async fn place(&self, key: &Key, name: &str, written: u64) -> Result<ObjectMeta, StoreError> {
+        let whole = |size: Option<i64>| {
+            if size.and_then(|size| u64::try_from(size).ok()) == Some(written) {
+                return Ok(());
+            }
+            let there = size.unwrap_or_default();
+            let how = format!("has {there} bytes there, {written} were sent");
+            Err(StoreError::mismatch(key, &how))
+        };
+        let found = self.file(name).await?.map(|entry| entry.size);
+        if name == key.as_str() {
+            if let Err(error) = whole(found) {
+                self.remove(name).await?;
+                return Err(error);
+            }
+            return self.stat(key).await;
+        }
+        whole(found)?;
+        if self.file(key.as_str()).await?.is_some() {
+            return Err(StoreError::new(
+                StoreErrorKind::AlreadyExists,
+                format!("{}: {key} is there already", self.location()),
+            ));
+        }
+        let (from, to) = (self.target(name), self.target(key.as_str()));
+        let renaming = format!("renaming to {key}");
+        let renamed = self.output(&renaming, &["moveto", "--", &from, &to]).await;
+        let meta = self.stat(key).await;
+        match (renamed, meta) {
+            (Ok(_), meta) => meta,
+            // Its reply may be lost, and the renaming done.
+            (Err(error), Ok(meta)) => match self.file(name).await {
+                Ok(None) if meta.size_bytes == written => Ok(meta),
+                _ => Err(error),
+            },
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
     /// Ends an upload that is given up, and removes what it left.
     async fn clean_up(&self, name: &str, mut running: Running) -> Result<(), StoreError> {
         process::kill(&mut running.child);
@@ -169,6 +220,14 @@ impl Rclone {
         drop(running);
         self.remove(name).await
     }
+}
+
+/// An error during an upload: that what is being written is not found means that it was lost.
+fn lost(what: &str, error: StoreError) -> StoreError {
+    if error.is_not_found() {
+        return StoreError::new(StoreErrorKind::Unavailable, format!("{what}: it was lost"));
+    }
+    error
 }
 
 struct RcloneUpload {
@@ -265,21 +324,12 @@ impl Store for Rclone {
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {
-        let absent = || {
-            StoreError::new(
+        match self.file(key.as_str()).await? {
+            Some(entry) => entry.meta(key.clone()),
+            None => Err(StoreError::new(
                 StoreErrorKind::NotFound,
                 format!("{}: {key} is not there", self.location()),
-            )
-        };
-        let found = self.entries(key.as_str(), &[]).await.map_err(|error| match error.kind() {
-            StoreErrorKind::NotFound => absent(),
-            _ => error,
-        })?;
-        // The listing of a folder has its entries; of a file, the file alone.
-        let (_, name) = key.split();
-        match found.into_iter().next() {
-            Some(entry) if !entry.is_dir && entry.path == name => entry.meta(key.clone()),
-            _ => Err(absent()),
+            )),
         }
     }
 
@@ -320,7 +370,12 @@ impl Store for Rclone {
     ) -> Result<Vec<Swept>, StoreError> {
         let folder = prefix.as_str();
         let mut swept = Vec::new();
-        for entry in self.entries(folder, &["--recursive", "--files-only"]).await? {
+        let found = match self.entries(folder, &["--recursive", "--files-only"]).await {
+            // Nothing was put there yet.
+            Err(error) if error.is_not_found() => Vec::new(),
+            found => found?,
+        };
+        for entry in found {
             let name = if folder.is_empty() {
                 entry.path.clone()
             } else {
@@ -359,7 +414,7 @@ impl Upload for RcloneUpload {
         let what = format!("{}: writing {}", self.store.location(), self.key);
         let stderr = std::mem::take(&mut running.stderr);
         match process::succeed(&what, &mut running.child, stderr).await {
-            Err(error) => Err(error),
+            Err(error) => Err(lost(&what, error)),
             Ok(()) => Err(StoreError::new(
                 StoreErrorKind::Unavailable,
                 format!("{what}: rclone ended before its input did"),
@@ -375,26 +430,19 @@ impl Upload for RcloneUpload {
         };
         let closed = input.shutdown().await;
         drop(input);
-        process::succeed(&what, &mut child, stderr).await?;
-        closed.map_err(|error| StoreError::io("", &what, &error))?;
-        if name != key.as_str() {
-            let (from, to) = (store.target(&name), store.target(key.as_str()));
-            if store.stat(&key).await.is_ok() {
-                store.remove(&name).await?;
-                return Err(StoreError::new(
-                    StoreErrorKind::AlreadyExists,
-                    format!("{}: {key} is there already", store.location()),
-                ));
-            }
-            store.output(&format!("renaming to {key}"), &["moveto", "--", &from, &to]).await?;
+        let done = match process::succeed(&what, &mut child, stderr).await {
+            Ok(()) => closed.map_err(|error| StoreError::io("", &what, &error)),
+            Err(error) => Err(error),
+        };
+        let placed = match done {
+            Ok(()) => store.place(&key, &name, self.written).await,
+            Err(error) => Err(error),
+        };
+        if placed.is_err() && name != key.as_str() {
+            // What failed is the news; what cannot be removed now is swept later.
+            let _ = store.remove(&name).await;
         }
-        let meta = store.stat(&key).await?;
-        if meta.size_bytes == self.written {
-            Ok(meta)
-        } else {
-            let how = format!("has {} bytes there, {} were sent", meta.size_bytes, self.written);
-            Err(StoreError::mismatch(&key, &how))
-        }
+        placed.map_err(|error| lost(&what, error))
     }
 
     async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {

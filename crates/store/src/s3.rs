@@ -3,50 +3,107 @@
 //! An object becomes visible when its multipart upload is completed; until then there is nothing
 //! under its name. Whoever gives up aborts the upload, so that no parts stay behind.
 
+mod listing;
+mod parts;
+mod requests;
+mod unfinished;
+mod upload;
+
 use std::{
     ops::Range,
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
 use opendal::{
-    Buffer, ErrorKind, Operator, Writer,
+    ErrorKind, Operator,
     layers::{RetryLayer, TimeoutLayer},
     services,
 };
 use secrecy::ExposeSecret as _;
+
+pub use parts::PartSizes;
+use requests::Requests;
+use upload::{Busy, S3Upload};
 
 use crate::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, S3Config, Store,
     StoreError, StoreErrorKind, Swept, Upload,
 };
 
-/// Size of the first parts, in bytes. S3 takes no smaller ones than 5 MiB.
-const FIRST_PART: usize = 8 << 20;
-/// After this many parts the size doubles: 10,000 parts, S3's limit, then hold far more than
-/// S3's largest object (5 TiB).
-const PARTS_PER_SIZE: u32 = 1_000;
 /// Parts on their way at once.
 const PARTS_AT_ONCE: usize = 2;
-/// One request; inside the retries.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// One part.
-const PART_TIMEOUT: Duration = Duration::from_secs(50);
-/// How often a request is tried again.
-const RETRIES: usize = 4;
+/// The metadata that keeps an upload's own id with its object.
+const OURS: &str = "upload-id";
+/// What services say when no room is left: `InsufficientStorage` of the protocol, `QuotaExceeded`
+/// of Ceph, `XMinioStorageFull` of `MinIO`, a sentence of Backblaze.
+const FULL: &[&str] = &[
+    "insufficientstorage",
+    "quotaexceeded",
+    "storagefull",
+    "storage cap exceeded",
+    "no space left",
+];
+
+/// How long requests may take, how often they are tried again, and how large parts are.
+#[derive(Debug, Clone, Copy)]
+pub struct S3Limits {
+    /// One request; inside the retries.
+    pub request: Duration,
+    /// One part, or the completion of an upload; inside the retries.
+    pub part: Duration,
+    /// How often a request is tried again.
+    pub retries: u32,
+    /// The pause before it is tried again the first time; doubled each time, and up to twice as
+    /// long by chance.
+    pub first_pause: Duration,
+    /// Sizes of parts.
+    pub parts: PartSizes,
+}
+
+impl Default for S3Limits {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(30),
+            part: Duration::from_secs(50),
+            retries: 4,
+            first_pause: Duration::from_secs(1),
+            parts: PartSizes::default(),
+        }
+    }
+}
+
+impl S3Limits {
+    /// Longest time that one call takes with all its retries. A deadline around it that is
+    /// shorter would end them.
+    pub fn longest_call(&self) -> Duration {
+        let pauses = self.first_pause * 2 * ((1 << self.retries) - 1);
+        self.part.max(self.request) * (self.retries + 1) + pauses
+    }
+}
 
 /// A bucket, or a folder in it.
 #[derive(Debug, Clone)]
 pub struct S3 {
     operator: Operator,
+    requests: Requests,
+    limits: S3Limits,
+    /// Keys in the bucket of the uploads that are under way here.
+    busy: Busy,
     location: String,
+    /// Folder in the bucket, without slashes around it.
+    root: String,
 }
 
 impl S3 {
     /// Opens a bucket. No request is made.
     pub fn open(config: &S3Config) -> Result<Self, StoreError> {
+        Self::with_limits(config, S3Limits::default())
+    }
+
+    /// Opens a bucket with other limits than the usual ones.
+    pub fn with_limits(config: &S3Config, limits: S3Limits) -> Result<Self, StoreError> {
         // Where the process has chosen neither yet: TLS by ring, OpenDAL's requests by reqwest.
         let _ = rustls::crypto::ring::default_provider().install_default();
         opendal::install_default();
@@ -81,26 +138,45 @@ impl S3 {
         // The deadline lies inside the retries: outside it would end them all.
         let operator = Operator::new(builder)
             .map_err(|error| StoreError::config(format!("the S3 settings: {error}")))?
-            .layer(TimeoutLayer::new().with_timeout(REQUEST_TIMEOUT).with_io_timeout(PART_TIMEOUT))
-            .layer(RetryLayer::new().with_jitter().with_max_times(RETRIES));
+            .layer(TimeoutLayer::new().with_timeout(limits.request).with_io_timeout(limits.part))
+            .layer(
+                RetryLayer::new()
+                    .with_jitter()
+                    .with_min_delay(limits.first_pause)
+                    .with_max_times(limits.retries as usize),
+            );
+        let requests = Requests::to(config, region, &limits)?;
         let location = format!("s3://{}/{root}", config.bucket);
-        Ok(Self { operator, location })
+        Ok(Self {
+            operator,
+            requests,
+            limits,
+            busy: Busy::default(),
+            location,
+            root: root.to_owned(),
+        })
     }
 
     fn told(&self, what: &str, error: &opendal::Error) -> StoreError {
-        let kind = match error.kind() {
-            ErrorKind::NotFound => StoreErrorKind::NotFound,
-            ErrorKind::AlreadyExists | ErrorKind::ConditionNotMatch => {
-                StoreErrorKind::AlreadyExists
-            }
-            ErrorKind::PermissionDenied => StoreErrorKind::PermissionDenied,
-            ErrorKind::RateLimited => StoreErrorKind::Throttled,
-            ErrorKind::ConfigInvalid | ErrorKind::Unsupported => StoreErrorKind::Config,
-            _ => StoreErrorKind::Unavailable,
-        };
-        // The whole error lists requests and headers; its message is what a person can use.
+        // The whole error lists requests and headers; its beginning is what a person can use.
         let message: String = error.to_string().chars().take(300).collect();
-        StoreError::new(kind, format!("{}: {what}: {message}", self.location))
+        StoreError::new(kind_of(error), format!("{}: {what}: {message}", self.location))
+    }
+
+    /// An error during an upload: that what is being written is not found means that the upload
+    /// was lost.
+    fn lost(&self, what: &str, error: &opendal::Error) -> StoreError {
+        let told = self.told(what, error);
+        if told.is_not_found() {
+            let what = format!("{}: {what}: the service lost the upload", self.location);
+            return StoreError::new(StoreErrorKind::Unavailable, what);
+        }
+        told
+    }
+
+    async fn delete_quietly(&self, key: &Key) -> Result<(), StoreError> {
+        let deleted = self.operator.delete(key.as_str()).await;
+        deleted.map_err(|error| self.told(&format!("deleting {key}"), &error))
     }
 
     fn meta(key: Key, meta: &opendal::Metadata) -> ObjectMeta {
@@ -109,47 +185,6 @@ impl S3 {
             size_bytes: meta.content_length(),
             modified_at: meta.last_modified().map(|at| at.into_inner().into()),
             sha256: None,
-        }
-    }
-}
-
-struct S3Upload {
-    store: S3,
-    key: Key,
-    /// `None` after the end.
-    writer: Option<Writer>,
-    gathered: BytesMut,
-    part_bytes: usize,
-    parts: u32,
-    written: u64,
-}
-
-impl S3Upload {
-    async fn send(&mut self, part: Bytes) -> Result<(), StoreError> {
-        let writer = self
-            .writer
-            .as_mut()
-            .ok_or_else(|| StoreError::internal("an upload was used after its end"))?;
-        let sent = writer.write(Buffer::from(part)).await;
-        sent.map_err(|error| self.store.told(&format!("writing {}", self.key), &error))?;
-        self.parts += 1;
-        if self.parts.is_multiple_of(PARTS_PER_SIZE) {
-            self.part_bytes *= 2;
-        }
-        Ok(())
-    }
-
-    async fn give_up(mut writer: Writer) -> opendal::Result<()> {
-        writer.abort().await
-    }
-}
-
-impl Drop for S3Upload {
-    fn drop(&mut self) {
-        if let Some(writer) = self.writer.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(Self::give_up(writer));
         }
     }
 }
@@ -171,21 +206,7 @@ impl Store for S3 {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
-        let writer = self
-            .operator
-            .writer_with(key.as_str())
-            .concurrent(PARTS_AT_ONCE)
-            .await
-            .map_err(|error| self.told(&format!("beginning {key}"), &error))?;
-        Ok(Box::new(S3Upload {
-            store: self.clone(),
-            key: key.clone(),
-            writer: Some(writer),
-            gathered: BytesMut::new(),
-            part_bytes: FIRST_PART,
-            parts: 0,
-            written: 0,
-        }))
+        Ok(Box::new(S3Upload::begin(self, key).await?))
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
@@ -208,85 +229,60 @@ impl Store for S3 {
     }
 
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        let path = match prefix.as_str() {
-            "" => "/".to_owned(),
-            folder => format!("{folder}/"),
-        };
-        let lister = self.operator.lister_with(&path).recursive(true).await;
-        let lister = lister.map_err(|error| self.told("listing", &error))?;
-        let store = self.clone();
-        Ok(lister
-            .map_err(move |error| store.told("listing", &error))
-            .try_filter_map(|entry| async move {
-                let is_object = entry.metadata().is_file();
-                // Names that cannot be ours are other people's.
-                let key = Key::new(entry.path()).ok().filter(|_| is_object);
-                Ok(key.map(|key| Self::meta(key, entry.metadata())))
-            })
-            .boxed())
+        let root = inside(&self.root);
+        let folder = format!("{root}{}", inside(prefix.as_str()));
+        Ok(listing::list(self.requests.clone(), folder, root))
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        let deleted = self.operator.delete(key.as_str()).await;
-        deleted.map_err(|error| self.told(&format!("deleting {key}"), &error))
+        self.delete_quietly(key).await
     }
 
     async fn sweep(
         &self,
-        _: &Prefix,
-        _: Duration,
-        _: SystemTime,
+        prefix: &Prefix,
+        older_than: Duration,
+        now: SystemTime,
     ) -> Result<Vec<Swept>, StoreError> {
-        // Parts of an upload whose process was killed are not reachable through OpenDAL; the
-        // guide tells the bucket's lifecycle rule that removes them.
-        Ok(Vec::new())
+        let folder = inside(&self.root) + &inside(prefix.as_str());
+        if folder.is_empty() {
+            // An upload bears no mark of ours before it is complete, and the bucket may be shared.
+            return Ok(Vec::new());
+        }
+        let mut swept = Vec::new();
+        for begun in unfinished::list(&self.requests, &folder).await? {
+            // A large one of ours may take days.
+            if begun.is_older_than(older_than, now) && !self.busy.has(&begun.key) {
+                unfinished::abort(&self.requests, &begun).await?;
+                swept.push(Swept { name: begun.key });
+            }
+        }
+        Ok(swept)
     }
 }
 
-#[async_trait]
-impl Upload for S3Upload {
-    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
-        self.written += chunk.len() as u64;
-        self.gathered.extend_from_slice(&chunk);
-        while self.gathered.len() >= self.part_bytes {
-            let part = self.gathered.split_to(self.part_bytes).freeze();
-            self.send(part).await?;
-        }
-        Ok(())
-    }
+/// What every key in `folder` begins with.
+fn inside(folder: &str) -> String {
+    if folder.is_empty() { String::new() } else { format!("{folder}/") }
+}
 
-    async fn finish(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
-        let rest = self.gathered.split().freeze();
-        if !rest.is_empty() || self.parts == 0 {
-            self.send(rest).await?;
-        }
-        let Some(mut writer) = self.writer.take() else {
-            return Err(StoreError::internal("an upload was finished after its end"));
-        };
-        let closed = writer.close().await;
-        // A lost reply may hide a completed upload, and a reply of 200 a failed one: what is
-        // there decides.
-        match (self.store.stat(&self.key).await, closed) {
-            (Ok(meta), _) if meta.size_bytes == self.written => Ok(meta),
-            (Ok(meta), _) => Err(StoreError::mismatch(
-                &self.key,
-                &format!("has {} bytes there, {} were sent", meta.size_bytes, self.written),
-            )),
-            (Err(_), Err(error)) => {
-                let told = self.store.told(&format!("finishing {}", self.key), &error);
-                let _ = Self::give_up(writer).await;
-                Err(told)
-            }
-            (Err(error), Ok(_)) => Err(error),
-        }
+/// What an answer of the service means.
+fn kind_of(error: &opendal::Error) -> StoreErrorKind {
+    let text = error.to_string().to_lowercase();
+    match error.kind() {
+        _ if is_full(error.message()) || text.contains("status: 507") => StoreErrorKind::Full,
+        ErrorKind::NotFound => StoreErrorKind::NotFound,
+        ErrorKind::AlreadyExists | ErrorKind::ConditionNotMatch => StoreErrorKind::AlreadyExists,
+        ErrorKind::PermissionDenied => StoreErrorKind::PermissionDenied,
+        _ if text.contains("status: 401") => StoreErrorKind::PermissionDenied,
+        ErrorKind::RateLimited => StoreErrorKind::Throttled,
+        ErrorKind::ConfigInvalid | ErrorKind::Unsupported => StoreErrorKind::Config,
+        _ => StoreErrorKind::Unavailable,
     }
+}
 
-    async fn abort(mut self: Box<Self>) -> Result<(), StoreError> {
-        match self.writer.take() {
-            Some(writer) => Self::give_up(writer)
-                .await
-                .map_err(|error| self.store.told(&format!("giving up {}", self.key), &error)),
-            None => Ok(()),
-        }
-    }
+/// Whether an error's text says that no room is left.
+fn is_full(said: &str) -> bool {
+    let said = said.to_lowercase();
+    FULL.iter().any(|word| said.contains(word))
 }

@@ -1,15 +1,16 @@
 //! One suite for both databases.
 
+mod accounts;
 mod databases;
 mod suite;
 
 macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
+    ($suite:ident: $($name:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let database = crate::databases::Sqlite::new();
-                crate::suite::$name(&database.url()).await;
+                crate::$suite::$name(&database.url()).await;
             })+
         }
 
@@ -17,26 +18,38 @@ macro_rules! on_both {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 if let Some(url) = crate::databases::postgres(stringify!($name)).await {
-                    crate::suite::$name(&url).await;
+                    crate::$suite::$name(&url).await;
                 }
             })+
         }
     };
 }
 
-on_both! {
-    names_are_unique_without_regard_to_case,
-    an_edit_names_the_version_it_saw,
-    a_used_destination_stays,
-    a_fire_is_queued_once,
-    every_run_is_claimed_once,
-    an_app_has_one_run_at_a_time,
-    a_stale_token_can_do_nothing,
-    the_end_is_one_transaction,
-    a_waiting_run_is_cancelled_at_once,
-    copies_are_deleted_in_steps_and_pins_hold,
-    logs_are_numbered_without_gaps,
-    what_is_written_is_there_after_opening_again,
+mod runs_and_copies {
+    on_both! { suite:
+        names_are_unique_without_regard_to_case,
+        an_edit_names_the_version_it_saw,
+        a_used_destination_stays,
+        a_fire_is_queued_once,
+        every_run_is_claimed_once,
+        an_app_has_one_run_at_a_time,
+        a_stale_token_can_do_nothing,
+        the_end_is_one_transaction,
+        a_waiting_run_is_cancelled_at_once,
+        copies_are_deleted_in_steps_and_pins_hold,
+        logs_are_numbered_without_gaps,
+        what_is_written_is_there_after_opening_again,
+    }
+}
+
+mod people_and_programs {
+    on_both! { accounts:
+        users_are_kept_and_their_names_unique,
+        an_admin_is_always_left,
+        sessions_end_when_they_are_told_to,
+        tokens_are_found_by_digest_until_revoked,
+        the_audit_log_tells_the_newest_first,
+    }
 }
 
 #[tokio::test]
@@ -53,4 +66,31 @@ async fn a_newer_catalog_is_refused_and_a_broken_one_is_told() {
     std::fs::write(broken.file(), vec![b'x'; 8_192]).unwrap();
     let error = catalog::Catalog::open(&broken.url(), 2).await.unwrap_err();
     assert!(matches!(error, catalog::CatalogError::Corrupt(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_is_copied_and_brought_up_to_date() {
+    let database = databases::Sqlite::new();
+    std::fs::write(database.file(), b"").unwrap();
+    database.sql("PRAGMA journal_mode=WAL").await;
+    database.sql(include_str!("version_1.sql")).await;
+
+    let catalog = catalog::Catalog::open(&database.url(), 2).await.unwrap();
+    let disk = catalog.destination_by_name("disk").await.unwrap();
+    assert_eq!((disk.name.as_str(), disk.version), ("Disk", 3));
+    assert_eq!(catalog.setting("vault_key_check").await.unwrap().as_deref(), Some("v1:kept"));
+    assert_eq!(catalog.all_users().await.unwrap(), []);
+    drop(catalog);
+
+    // The copy is a whole catalog of version 1: another program of that version could use it.
+    let copy = databases::Sqlite::new();
+    std::fs::copy(database.file().with_extension("before-v2"), copy.file()).unwrap();
+    assert!(!database.file().with_extension("before-v2.partial").exists());
+    copy.sql(
+        "INSERT INTO setting (name, value) SELECT 'version', MAX(version) FROM schema_version",
+    )
+    .await;
+    let again = catalog::Catalog::open(&copy.url(), 2).await.unwrap();
+    assert_eq!(again.setting("version").await.unwrap().as_deref(), Some("1"));
+    assert_eq!(again.destination_by_name("disk").await.unwrap(), disk);
 }

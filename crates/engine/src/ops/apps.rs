@@ -1,7 +1,7 @@
 //! Registering, editing and removing apps.
 
 use model::{
-    App, AppId, Binding, ContractSource, Limits, Source, SourceKind,
+    App, AppId, Binding, ContractSource, Limits, Name, Source, SourceKind,
     layout::Template,
     retention::RetentionPolicy,
     schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::validate;
-use crate::{Engine, EngineError, FieldError, vault::Purpose};
+use crate::{Engine, EngineError, FieldError, Report, vault::Purpose};
 
 /// Longest time a source may be given, in seconds: a week.
 const MAX_TIMEOUT_SECS: u64 = 7 * 24 * 3600;
@@ -142,6 +142,42 @@ impl Engine {
             version: 1,
             ..parsed
         })
+    }
+
+    /// Tries the connection that `draft` describes, before the rest of it is right; where the
+    /// app is `current`ly registered, its stored token stands in for one left out.
+    pub async fn try_app(
+        &self,
+        draft: &AppDraft,
+        current: Option<&App>,
+    ) -> Result<Report, EngineError> {
+        let mut errors = Vec::new();
+        let name = match draft.name.trim().parse() {
+            Ok(name) => name,
+            Err(_) => "app".parse().map_err(|error| EngineError::invalid("name", error))?,
+        };
+        let Some(source) = self.parse_source(draft, current, &mut errors) else {
+            return Err(EngineError::Invalid(errors));
+        };
+        let now = self.now();
+        Ok(self
+            .doctor_app(&App {
+                id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),
+                sources: vec![Source {
+                    name: Name::clone(&name),
+                    kind: SourceKind::Contract(source),
+                }],
+                name,
+                enabled: true,
+                destinations: Vec::new(),
+                schedule: None,
+                retention: RetentionPolicy::default(),
+                limits: draft.limits.clone(),
+                created_at: now,
+                updated_at: now,
+                version: 0,
+            })
+            .await)
     }
 
     /// Changes an app that was read at `version`. A changed token is a rotation: the old one is

@@ -27,21 +27,28 @@ pub struct DestinationDraft {
 }
 
 /// The settings and secrets that a kind knows, the ones it must have first.
-pub(crate) struct Fields {
-    required: &'static [&'static str],
-    optional: &'static [&'static str],
-    secrets: &'static [&'static str],
+#[derive(Debug, Clone, Copy)]
+pub struct DestinationFields {
+    /// Settings it cannot do without.
+    pub required: &'static [&'static str],
+    /// Settings it can.
+    pub optional: &'static [&'static str],
+    /// Secrets.
+    pub secrets: &'static [&'static str],
 }
 
-pub(crate) fn fields_of(kind: DestinationKind) -> Fields {
+/// The settings and secrets that `kind` knows.
+pub fn fields_of(kind: DestinationKind) -> DestinationFields {
     match kind {
-        DestinationKind::Local => Fields { required: &["path"], optional: &[], secrets: &[] },
-        DestinationKind::S3 => Fields {
+        DestinationKind::Local => {
+            DestinationFields { required: &["path"], optional: &[], secrets: &[] }
+        }
+        DestinationKind::S3 => DestinationFields {
             required: &["bucket"],
             optional: &["region", "endpoint", "prefix", "path_style", "storage_class"],
             secrets: &["access_key_id", "secret_access_key", "session_token"],
         },
-        DestinationKind::Rclone => Fields {
+        DestinationKind::Rclone => DestinationFields {
             required: &[],
             optional: &["remote", "path", "folder_is_drive_id"],
             secrets: &[],
@@ -156,7 +163,7 @@ impl Engine {
     }
 }
 
-fn check_setting(fields: &Fields, key: &str, value: &str, errors: &mut Vec<FieldError>) {
+fn check_setting(fields: &DestinationFields, key: &str, value: &str, errors: &mut Vec<FieldError>) {
     let known = || fields.required.iter().chain(fields.optional);
     if !known().any(|one| *one == key) {
         let all: Vec<_> = known().copied().collect();

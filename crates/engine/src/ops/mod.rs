@@ -3,6 +3,7 @@
 pub(crate) mod apps;
 pub(crate) mod destinations;
 pub(crate) mod overview;
+pub(crate) mod projection;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod snapshots;

@@ -1,7 +1,7 @@
 //! Apps.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::StatusCode,
 };
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, Problem};
+use crate::accounts::AuditTarget;
 
 /// An app as the API shows it: without its secrets.
 pub(crate) fn shown(app: &App) -> Value {
@@ -75,9 +76,10 @@ pub(super) async fn overview(State(api): Api) -> Result<Json<Value>, Problem> {
 pub(super) async fn add(
     State(api): Api,
     Json(draft): Json<AppDraft>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Extension<AuditTarget>, Json<Value>), Problem> {
     let app = api.engine.register_app(draft).await?;
-    Ok((StatusCode::CREATED, Json(shown(&app))))
+    let target = AuditTarget(app.name.to_string());
+    Ok((StatusCode::CREATED, Extension(target), Json(shown(&app))))
 }
 
 pub(super) async fn show(

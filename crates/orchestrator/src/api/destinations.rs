@@ -1,7 +1,7 @@
 //! Destinations.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::StatusCode,
 };
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, Problem};
+use crate::accounts::AuditTarget;
 
 /// A destination as the API shows it: of its secrets, only which there are.
 fn shown(one: &Destination) -> Value {
@@ -35,9 +36,10 @@ pub(super) async fn list(State(api): Api) -> Result<Json<Vec<Value>>, Problem> {
 pub(super) async fn add(
     State(api): Api,
     Json(draft): Json<DestinationDraft>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Extension<AuditTarget>, Json<Value>), Problem> {
     let one = api.engine.add_destination(draft).await?;
-    Ok((StatusCode::CREATED, Json(shown(&one))))
+    let target = AuditTarget(one.name.to_string());
+    Ok((StatusCode::CREATED, Extension(target), Json(shown(&one))))
 }
 
 pub(super) async fn show(

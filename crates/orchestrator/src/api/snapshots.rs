@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
+use engine::{Engine, EngineError};
 use model::{Run, Snapshot, SnapshotId};
 use serde::Deserialize;
 
@@ -92,14 +93,22 @@ pub(super) async fn copy(
     Ok((StatusCode::ACCEPTED, Json(api.engine.copy_now(id(&snapshot)?, to).await?)))
 }
 
-/// The artifact as its source sent it. No length is told, so that bytes which do not prove true
-/// end the answer without its last chunk.
 pub(super) async fn download(
     State(api): Api,
     Path((snapshot, source)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let snapshot = api.engine.catalog().snapshot(id(&snapshot)?).await?;
-    let stream = api.engine.read_artifact(&snapshot, &source, None).await?;
+    Ok(artifact_response(&api.engine, &snapshot, &source).await?)
+}
+
+/// The artifact as its source sent it. No length is told, so that bytes which do not prove true
+/// end the answer without its last chunk.
+pub(crate) async fn artifact_response(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    source: &str,
+) -> Result<Response, EngineError> {
+    let stream = engine.read_artifact(snapshot, source, None).await?;
     let artifact = stream.artifact.clone();
     let mut response = Response::new(Body::from_stream(stream));
     let headers: [(HeaderName, String); 4] = [

@@ -30,6 +30,20 @@ pub(crate) enum Command {
     Serve,
     /// Says by its exit code whether this machine's server answers.
     Healthcheck,
+    /// Makes the data folder, its keys and the first user, without starting the server.
+    Init,
+    /// People who can log in.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Credentials for programs.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Shows who did what, newest first.
+    Audit {
+        /// How many lines; at most 500.
+        #[arg(long, default_value_t = 50)]
+        limit: u64,
+    },
     /// Destinations.
     #[command(subcommand)]
     Destination(DestinationCommand),
@@ -103,6 +117,75 @@ pub(crate) enum Command {
     Doctor { app: String },
     /// The state of every app.
     Overview,
+    /// The contract between the server and its apps.
+    #[command(subcommand)]
+    Contract(ContractCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ContractCommand {
+    /// Checks whether a server keeps to the contract; needs no server of ours.
+    ///
+    /// It exports for real, several times, and keeps nothing. Exit codes: 0 every check passed,
+    /// 1 one failed.
+    Check {
+        /// Address of the app or its sidecar.
+        url: url::Url,
+        /// File with the token that it expects.
+        #[arg(long)]
+        token_file: PathBuf,
+        /// The address may be this machine itself.
+        #[arg(long)]
+        allow_loopback: bool,
+        /// Longest time for one export, in seconds.
+        #[arg(long, default_value_t = 900)]
+        timeout: u64,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UserCommand {
+    /// Adds a user.
+    Add {
+        name: String,
+        /// `viewer`, `operator` or `admin`.
+        #[arg(long)]
+        role: String,
+        /// File with the password; without it, it is asked for.
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// Lists users.
+    List,
+    /// Changes what a user may do: `viewer`, `operator` or `admin`.
+    Role { name: String, role: String },
+    /// Sets a user's password; their logins end.
+    Password {
+        name: String,
+        /// File with the password; without it, it is asked for.
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// Removes a user; their logins end.
+    Remove { name: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Makes a token and prints it, once.
+    Create {
+        name: String,
+        /// `read`, `run`, `restore`, `admin`, `append`; several with commas.
+        #[arg(long, required = true, value_delimiter = ',')]
+        scope: Vec<String>,
+        /// For how long it is good, for example `90d`; without it, until it is revoked.
+        #[arg(long)]
+        expires: Option<String>,
+    },
+    /// Lists tokens, without their secrets.
+    List,
+    /// Ends a token.
+    Revoke { name: String },
 }
 
 #[derive(Subcommand)]

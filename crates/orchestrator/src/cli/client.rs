@@ -76,6 +76,10 @@ impl Client {
         self.json(Method::POST, path, Some(body)).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value, CliError> {
+        self.json(Method::PUT, path, Some(body)).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Result<(), CliError> {
         self.json(Method::DELETE, path, None).await.map(drop)
     }

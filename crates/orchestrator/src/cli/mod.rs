@@ -1,7 +1,9 @@
 //! The command line. `serve` runs the server, the rest talks to it.
 
+mod accounts;
 mod arguments;
 mod client;
+mod contract;
 mod healthcheck;
 mod restore;
 mod show;
@@ -9,6 +11,12 @@ mod show;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::{Value, json};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{serve, settings};
 pub(crate) use arguments::Arguments;
@@ -18,30 +26,16 @@ use client::{CliError, Client};
 /// Runs a command; gives the exit code.
 pub(crate) async fn run(arguments: Arguments) -> u8 {
     let environment = settings::environment();
-    if let Command::Serve = arguments.command {
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(std::io::stderr)
-            .init();
-        let settings = match settings::Settings::read(&environment) {
-            Ok(settings) => settings,
-            Err(error) => {
-                eprintln!("{error}");
-                return 2;
-            }
-        };
-        return match serve::serve(settings).await {
-            Ok(()) => 0,
-            Err(error) => {
-                eprintln!("{error:#}");
-                1
-            }
-        };
+    if matches!(arguments.command, Command::Serve | Command::Init) {
+        return alone(&arguments, &environment).await;
     }
     let json = arguments.json;
     let done = async {
         if let Command::Healthcheck = arguments.command {
             return healthcheck::healthcheck(&environment).await;
+        }
+        if let Command::Contract(command) = arguments.command {
+            return contract::perform(command, json).await;
         }
         let client = Client::new(&arguments, &environment)?;
         perform(&client, arguments.command, json).await
@@ -59,9 +53,49 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
     }
 }
 
+/// What needs no server: being it, and making its data folder.
+async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8 {
+    log_to_stderr();
+    let settings = match settings::Settings::read(environment) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}");
+            return 2;
+        }
+    };
+    let done = match arguments.command {
+        Command::Serve => serve::serve(settings).await,
+        _ => accounts::init(&settings, arguments.json).await,
+    };
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error:#}");
+            1
+        }
+    }
+}
+
+/// `RUST_LOG` chooses, but of libraries only from INFO on: below it some write out credentials.
+fn log_to_stderr() {
+    const OURS: [&str; 7] =
+        ["artifact", "backup_orchestrator", "catalog", "contract", "engine", "model", "store"];
+    let chosen =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let safe = filter_fn(|event| {
+        let from = event.target().split("::").next().unwrap_or_default();
+        *event.level() <= tracing::Level::INFO || OURS.contains(&from)
+    });
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(layer.with_filter(chosen.and(safe))).init();
+}
+
 async fn perform(client: &Client, command: Command, json: bool) -> Result<u8, CliError> {
     match command {
-        Command::Serve | Command::Healthcheck => Ok(0),
+        Command::Serve | Command::Init | Command::Healthcheck | Command::Contract(_) => Ok(0),
+        Command::User(command) => accounts::user(client, command, json).await,
+        Command::Token(command) => accounts::token(client, command, json).await,
+        Command::Audit { limit } => accounts::audit(client, limit, json).await,
         Command::Destination(command) => destination(client, command, json).await,
         Command::App(command) => app(client, *command, json).await,
         Command::Run { app, wait, kind, label, git_commit } => {

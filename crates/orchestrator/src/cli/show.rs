@@ -5,6 +5,9 @@ use serde_json::Value;
 /// Columns of a list, as paths into its items.
 pub(super) type Columns = &'static [&'static str];
 
+pub(super) const USER: Columns = &["name", "role", "created_at", "id"];
+pub(super) const TOKEN: Columns = &["name", "scopes", "created_by", "expires_at", "id"];
+pub(super) const AUDIT: Columns = &["at", "who", "from", "action", "target"];
 pub(super) const APP: Columns = &["name", "enabled", "schedule.spec", "id"];
 pub(super) const DESTINATION: Columns = &["name", "kind", "settings", "id"];
 pub(super) const RUN: Columns = &["id", "kind", "state", "queued_at", "bytes_read"];

@@ -101,24 +101,121 @@ pub(super) async fn succeed(
 
 /// What an exit code and rclone's words mean (rclone.org/docs, "Exit code").
 pub(super) fn failed(what: &str, status: ExitStatus, stderr: &str) -> StoreError {
-    use StoreErrorKind as K;
     let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let said: String = last.chars().filter(|c| !c.is_control()).take(300).collect();
+    let kind = kind_of(status.code(), stderr);
+    StoreError::new(kind, format!("{what}: rclone ended with {status}: {said}"))
+}
+
+/// Words of services and file systems, in the order in which they are looked for: Google says
+/// `quota exceeded` of requests, too.
+const WORDS: &[(StoreErrorKind, &[&str])] = &[
+    (
+        StoreErrorKind::Throttled,
+        &[
+            "ratelimitexceeded",
+            "rate limit exceeded",
+            "dailylimitexceeded",
+            "too many requests",
+            "too_many_requests",
+            "error 429",
+            "slowdown",
+        ],
+    ),
+    (
+        StoreErrorKind::Full,
+        &[
+            "no space left",
+            "quotaexceeded",
+            "quota exceeded",
+            "quota has been exceeded",
+            "over quota",
+            "quotalimitreached",
+            "filelimitexceeded",
+            "insufficient storage",
+            "insufficientstorage",
+            "insufficient_space",
+            "insufficient_storage",
+            "storage_cap_exceeded",
+            "storage_limit_exceeded",
+            "storage full",
+            "storagefull",
+            "disk full",
+        ],
+    ),
+    (
+        StoreErrorKind::PermissionDenied,
+        &[
+            "permission denied",
+            "accessdenied",
+            "forbidden",
+            "unauthorized",
+            "401 unauthorized",
+            "error 401",
+            "unable to authenticate",
+            "invalid_grant",
+        ],
+    ),
+];
+
+fn kind_of(code: Option<i32>, stderr: &str) -> StoreErrorKind {
+    use StoreErrorKind as K;
+    if let Some(3 | 4) = code {
+        return K::NotFound;
+    }
     let lower = stderr.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let kind = match status.code() {
-        Some(3 | 4) => K::NotFound,
-        _ if says(&["no space left", "quotaexceeded", "quota exceeded", "storage full"]) => K::Full,
-        _ if says(&["permission denied", "accessdenied", "forbidden", "unauthorized", "401"]) => {
-            K::PermissionDenied
-        }
-        _ if says(&["didn't find section in config", "config file"])
-            && status.code() == Some(1) =>
-        {
-            K::Config
-        }
+    if let Some((kind, _)) = WORDS.iter().find(|(_, words)| says(words)) {
+        return *kind;
+    }
+    match code {
+        Some(1) if says(&["didn't find section in config", "config file"]) => K::Config,
         _ if says(&["directory not found", "object not found", "or doesn't exist"]) => K::NotFound,
+        _ if says(&["i/o timeout", "deadline exceeded", "timed out"]) => K::Timeout,
         _ => K::Unavailable,
-    };
-    StoreError::new(kind, format!("{what}: rclone ended with {status}: {said}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rclone_says_is_told_apart() {
+        use StoreErrorKind as K;
+        let told = [
+            (K::Full, "Failed to copy: write /mnt/x: no space left on device"),
+            (K::Full, "write /mnt/x: disk quota exceeded"),
+            (
+                K::Full,
+                "googleapi: Error 403: The user's Drive storage quota has been exceeded., \
+                 storageQuotaExceeded",
+            ),
+            (K::Full, "googleapi: Error 403: ..., teamDriveFileLimitExceeded"),
+            (K::Full, "Failed to copy: Insufficient Storage: 507 Insufficient Storage"),
+            (K::Full, "path/insufficient_space/..."),
+            (K::Full, "Cannot upload files, storage cap exceeded. (403 storage_cap_exceeded)"),
+            (
+                K::Throttled,
+                "googleapi: Error 403: Quota exceeded for quota metric 'Queries' and limit \
+                 'Queries per minute' of service 'drive.googleapis.com', rateLimitExceeded",
+            ),
+            (K::Throttled, "googleapi: Error 403: User Rate Limit Exceeded, userRateLimitExceeded"),
+            (K::Throttled, "HTTP error 429 (429 Too Many Requests) returned body"),
+            (K::PermissionDenied, "couldn't list files: 401 Unauthorized"),
+            (K::PermissionDenied, "googleapi: Error 401: Invalid Credentials, authError"),
+            (K::PermissionDenied, "ssh: handshake failed: ssh: unable to authenticate"),
+            (K::PermissionDenied, "oauth2: cannot fetch token: 400 {\"error\": \"invalid_grant\"}"),
+            (K::Unavailable, "dial tcp 127.0.0.1:40123: connect: connection refused"),
+            (K::Unavailable, "wrote 34016 bytes: unexpected EOF"),
+            (K::Timeout, "dial tcp 192.0.2.1:22: i/o timeout"),
+            (K::Config, "Failed to create file system: didn't find section in config file"),
+        ];
+        for (kind, text) in told {
+            let text = format!("2026/11/21 08:00:00 ERROR : x: {text}\n");
+            assert_eq!(kind_of(Some(1), &text), kind, "{text}");
+        }
+        assert_eq!(kind_of(Some(3), "directory not found"), K::NotFound);
+        assert_eq!(kind_of(None, "killed"), K::Unavailable);
+    }
 }

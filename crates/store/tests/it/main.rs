@@ -2,6 +2,9 @@
 
 mod conformance;
 mod faults;
+mod rclone_faults;
+mod s3_faults;
+mod script;
 mod servers;
 
 use std::sync::Arc;
@@ -56,14 +59,25 @@ async fn rclone_to_a_folder() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rclone_to_a_webdav_server() {
     let Some(program) = servers::rclone() else { return };
-    let server = servers::Webdav::start(&program).await;
-    let config = RcloneConfig {
-        program,
-        config_file: Some(server.config_file()),
-        remote: "dav".to_owned(),
-        path: "objects".to_owned(),
-        root_folder_id: None,
-    };
+    let server = servers::Server::webdav(&program).await;
+    let config = server.remote(&program, "objects");
+    conformance::all(open(StoreConfig::Rclone(config)).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rclone_to_an_sftp_server() {
+    let Some(program) = servers::rclone() else { return };
+    let server = servers::Server::sftp(&program).await;
+    let config = server.remote(&program, "objects");
+    conformance::all(open(StoreConfig::Rclone(config)).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rclone_to_openssh() {
+    let (Some(program), Some(sshd)) = (servers::rclone(), servers::sshd()) else { return };
+    let server = servers::Server::sshd(&sshd).await;
+    let folder = server.folder().join("objects").display().to_string();
+    let config = server.remote(&program, &folder);
     conformance::all(open(StoreConfig::Rclone(config)).await.unwrap()).await;
 }
 

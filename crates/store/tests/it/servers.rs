@@ -8,18 +8,22 @@ use std::{
     time::Duration,
 };
 
+use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
 use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
-use store::{S3Config, Store, StoreConfig, open};
+use store::{RcloneConfig, S3Config, Store, StoreConfig, open};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use crate::script::Script;
+
 pub(crate) struct S3Server {
     address: std::net::SocketAddr,
-    _folder: TempDir,
+    pub(crate) script: Script,
+    folder: TempDir,
 }
 
 impl S3Server {
@@ -34,20 +38,24 @@ impl S3Server {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let script = Script::default();
+        let played = script.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, script) = (service.clone(), played.clone());
                 tokio::spawn(async move {
                     let server = auto::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    let played =
+                        service_fn(move |request| script.clone().play(service.clone(), request));
+                    let _ = server.serve_connection(TokioIo::new(stream), played).await;
                 });
             }
         });
-        Self { address, _folder: folder }
+        Self { address, script, folder }
     }
 
-    pub(crate) async fn store(&self, prefix: &str) -> Arc<dyn Store> {
-        let config = S3Config {
+    pub(crate) fn config(&self, prefix: &str) -> S3Config {
+        S3Config {
             bucket: "bucket".to_owned(),
             endpoint: Some(format!("http://{}", self.address)),
             prefix: Some(prefix.to_owned()),
@@ -55,8 +63,22 @@ impl S3Server {
             access_key_id: Some("key-id".into()),
             secret_access_key: Some("key-secret".into()),
             ..S3Config::default()
-        };
-        open(StoreConfig::S3(config)).await.unwrap()
+        }
+    }
+
+    pub(crate) async fn store(&self, prefix: &str) -> Arc<dyn Store> {
+        open(StoreConfig::S3(self.config(prefix))).await.unwrap()
+    }
+
+    /// How many parts of unfinished uploads the server keeps.
+    pub(crate) fn parts_kept(&self) -> usize {
+        std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_string_lossy().contains(".upload_id-")
+            })
+            .count()
     }
 }
 
@@ -70,46 +92,137 @@ pub(crate) fn rclone() -> Option<PathBuf> {
     there.then(|| PathBuf::from("rclone"))
 }
 
-pub(crate) struct Webdav {
-    child: Child,
+/// A server program with a folder of its own, ended with its owner.
+pub(crate) struct Server {
+    child: Option<Child>,
     folder: TempDir,
+    port: u16,
 }
 
-impl Webdav {
-    pub(crate) async fn start(program: &Path) -> Self {
+impl Server {
+    /// Starts what `command` makes of the folder and a free port.
+    async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let served = folder.path().join("served");
-        std::fs::create_dir(&served).unwrap();
+        std::fs::create_dir(folder.path().join("served")).unwrap();
         let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(program)
-            .args(["serve", "webdav", "--addr", &format!("127.0.0.1:{port}"), "--config", ""])
-            .arg(&served)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = command(folder.path(), port);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // From here on it is ended with its owner, whatever goes wrong.
-        let server = Self { child, folder };
-        let config =
-            format!("[dav]\ntype = webdav\nurl = http://127.0.0.1:{port}\nvendor = other\n");
-        std::fs::write(server.config_file(), config).unwrap();
+        let server = Self { child: Some(child), folder, port };
         for _ in 0..100 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return server;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("rclone serve webdav did not start");
+        panic!("{command:?} did not start");
     }
 
-    pub(crate) fn config_file(&self) -> PathBuf {
-        self.folder.path().join("rclone.conf")
+    fn served(program: &Path, protocol: &str, folder: &Path, port: u16) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(["serve", protocol, "--addr", &format!("127.0.0.1:{port}"), "--config", ""])
+            .args(if protocol == "sftp" {
+                &["--user", "anyone", "--pass", "word"][..]
+            } else {
+                &[]
+            })
+            .arg(folder.join("served"));
+        command
+    }
+
+    pub(crate) async fn webdav(program: &Path) -> Self {
+        let server =
+            Self::start(|folder, port| Self::served(program, "webdav", folder, port)).await;
+        let port = server.port;
+        server.configure(&format!("type = webdav\nurl = http://127.0.0.1:{port}\nvendor = other"))
+    }
+
+    pub(crate) async fn sftp(program: &Path) -> Self {
+        let server = Self::start(|folder, port| Self::served(program, "sftp", folder, port)).await;
+        let hidden = Command::new(program).args(["obscure", "word"]).output().unwrap().stdout;
+        let (port, pass) = (server.port, String::from_utf8(hidden).unwrap());
+        server.configure(&format!(
+            "type = sftp\nhost = 127.0.0.1\nport = {port}\nuser = anyone\npass = {}",
+            pass.trim()
+        ))
+    }
+
+    /// OpenSSH's own server, for the user of this process.
+    pub(crate) async fn sshd(sshd: &Path) -> Self {
+        let server = Self::start(|folder, port| {
+            for name in ["host", "user"] {
+                let made = Command::new("ssh-keygen")
+                    .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                    .arg(folder.join(name))
+                    .status();
+                assert!(made.unwrap().success());
+            }
+            let at = folder.display();
+            let config = format!(
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nPidFile none\n\
+                 AuthorizedKeysFile {at}/user.pub\nStrictModes no\nUsePAM no\n\
+                 PermitRootLogin yes\nPasswordAuthentication no\n\
+                 Subsystem sftp internal-sftp\n"
+            );
+            std::fs::write(folder.join("sshd_config"), config).unwrap();
+            // Root's server wants it; where it cannot be made it is not needed.
+            let _ = std::fs::create_dir_all("/run/sshd");
+            let mut command = Command::new(sshd);
+            command.args(["-D", "-e", "-f"]).arg(folder.join("sshd_config"));
+            command
+        })
+        .await;
+        let (port, at) = (server.port, server.folder.path().display().to_string());
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+        server.configure(&format!(
+            "type = sftp\nhost = 127.0.0.1\nport = {port}\nuser = {user}\nkey_file = {at}/user"
+        ))
+    }
+
+    fn configure(self, settings: &str) -> Self {
+        let file = self.folder.path().join("rclone.conf");
+        std::fs::write(file, format!("[remote]\n{settings}\n")).unwrap();
+        self
+    }
+
+    /// The server's files.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().join("served")
+    }
+
+    pub(crate) fn remote(&self, program: &Path, path: &str) -> RcloneConfig {
+        RcloneConfig {
+            program: program.to_owned(),
+            config_file: Some(self.folder.path().join("rclone.conf")),
+            remote: "remote".to_owned(),
+            path: path.to_owned(),
+            root_folder_id: None,
+        }
+    }
+
+    /// Ends the server at once.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
-impl Drop for Webdav {
+impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
+}
+
+/// OpenSSH's server; without it the tests that need it end early, except in CI.
+pub(crate) fn sshd() -> Option<PathBuf> {
+    let places = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
+    let found = places.map(PathBuf::from).into_iter().find(|place| place.exists());
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "sshd is needed in CI");
+    if found.is_none() {
+        eprintln!("skipped: sshd is not installed");
+    }
+    found
 }

@@ -1,0 +1,167 @@
+//! Users, sessions, tokens and the audit log, on either database.
+
+use catalog::{AuditQuery, Catalog, CatalogError};
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    ApiToken, AuditEntry, AuditId, PasswordHash, Role, Scope, Session, SessionId, TokenId, User,
+    UserId,
+};
+use secrecy::SecretString;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_790_000_000).unwrap()
+}
+
+fn later(secs: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(secs)
+}
+
+async fn open(url: &SecretString) -> Catalog {
+    Catalog::open(url, 8).await.unwrap()
+}
+
+fn user(name: &str, role: Role) -> User {
+    User {
+        id: UserId::generate(now(), &mut rand::rng()),
+        name: name.parse().unwrap(),
+        password_hash: PasswordHash::from_phc("$argon2id$x".to_owned()),
+        role,
+        created_at: now(),
+        updated_at: now(),
+        version: 1,
+    }
+}
+
+fn session(of: &User, secret: &str, seen_at: Timestamp) -> Session {
+    Session {
+        id: SessionId::generate(now(), &mut rand::rng()),
+        user_id: of.id,
+        secret_sha256: secret.to_owned(),
+        from: "10.0.0.1".to_owned(),
+        created_at: now(),
+        seen_at,
+    }
+}
+
+pub(crate) async fn users_are_kept_and_their_names_unique(url: &SecretString) {
+    let catalog = open(url).await;
+    let ana = user("Ana", Role::Admin);
+    catalog.insert_user(&ana).await.unwrap();
+    let again = catalog.insert_user(&user("ANA", Role::Viewer)).await;
+    assert!(matches!(again, Err(CatalogError::NameTaken { what: "user", .. })));
+    assert_eq!(catalog.user_by_name("aNa").await.unwrap(), ana);
+    assert_eq!(catalog.user(ana.id).await.unwrap(), ana);
+    let hash = PasswordHash::from_phc("$argon2id$y".to_owned());
+    let next = User { password_hash: hash, ..ana.clone() };
+    let next = catalog.update_user(&next, later(1)).await.unwrap();
+    assert_eq!((next.version, next.updated_at), (2, later(1)));
+    assert!(matches!(catalog.update_user(&ana, later(2)).await, Err(CatalogError::Stale { .. })));
+    assert_eq!(catalog.all_users().await.unwrap(), [next]);
+    assert!(matches!(catalog.user_by_name("bo").await, Err(CatalogError::NotFound { .. })));
+}
+
+pub(crate) async fn an_admin_is_always_left(url: &SecretString) {
+    let catalog = open(url).await;
+    let (ana, bo) = (user("ana", Role::Admin), user("bo", Role::Operator));
+    catalog.insert_user(&ana).await.unwrap();
+    catalog.insert_user(&bo).await.unwrap();
+    let demoted = User { role: Role::Viewer, ..ana.clone() };
+    let refused = catalog.update_user(&demoted, now()).await;
+    assert!(matches!(refused, Err(CatalogError::LastAdmin { .. })));
+    assert!(matches!(catalog.remove_user(&ana).await, Err(CatalogError::LastAdmin { .. })));
+    let bo = catalog.update_user(&User { role: Role::Admin, ..bo }, now()).await.unwrap();
+    // Each demotes the other at once: one of them must fail.
+    let tasks = [ana.clone(), bo.clone()].map(|one| {
+        let catalog = catalog.clone();
+        tokio::spawn(async move {
+            catalog.update_user(&User { role: Role::Viewer, ..one }, now()).await.is_ok()
+        })
+    });
+    let mut done = 0;
+    for task in tasks {
+        done += usize::from(task.await.unwrap());
+    }
+    assert_eq!(done, 1);
+    let all = catalog.all_users().await.unwrap();
+    let demoted = all.iter().find(|one| one.role == Role::Viewer).unwrap();
+    catalog.remove_user(demoted).await.unwrap();
+    assert_eq!(catalog.all_users().await.unwrap().len(), 1);
+}
+
+pub(crate) async fn sessions_end_when_they_are_told_to(url: &SecretString) {
+    let catalog = open(url).await;
+    let (ana, bo) = (user("ana", Role::Admin), user("bo", Role::Viewer));
+    catalog.insert_user(&ana).await.unwrap();
+    catalog.insert_user(&bo).await.unwrap();
+    let long_ago = later(-1_000);
+    let first = session(&ana, "one", now());
+    let others = [session(&ana, "two", now()), session(&bo, "three", later(-5))];
+    for one in [&first, &others[0], &others[1]] {
+        catalog.insert_session(one, long_ago, long_ago).await.unwrap();
+    }
+    let found = |secret| catalog.session_by_digest(secret);
+    assert_eq!(found("one").await.unwrap(), Some(first.clone()));
+    catalog.touch_session(&first, later(60)).await.unwrap();
+    assert_eq!(found("one").await.unwrap().unwrap().seen_at, later(60));
+    catalog.end_session(first.id).await.unwrap();
+    catalog.end_session(first.id).await.unwrap();
+    assert_eq!(found("one").await.unwrap(), None);
+    catalog.end_sessions_of(ana.id).await.unwrap();
+    assert_eq!(found("two").await.unwrap(), None);
+    assert!(found("three").await.unwrap().is_some());
+    // A login sweeps out what was last used too long ago.
+    catalog.insert_session(&session(&ana, "four", now()), later(-1), long_ago).await.unwrap();
+    assert_eq!(found("three").await.unwrap(), None);
+    catalog.insert_session(&session(&bo, "five", now()), long_ago, long_ago).await.unwrap();
+    catalog.remove_user(&bo).await.unwrap();
+    assert_eq!(found("five").await.unwrap(), None, "gone with its user");
+}
+
+pub(crate) async fn tokens_are_found_by_digest_until_revoked(url: &SecretString) {
+    let catalog = open(url).await;
+    let token = |name: &str, digest: &str| ApiToken {
+        id: TokenId::generate(now(), &mut rand::rng()),
+        name: name.parse().unwrap(),
+        secret_sha256: digest.to_owned(),
+        scopes: vec![Scope::Read, Scope::Append],
+        created_by: "ana".to_owned(),
+        created_at: now(),
+        expires_at: Some(later(5)),
+    };
+    let first = token("ci", "digest");
+    catalog.insert_token(&first).await.unwrap();
+    let again = catalog.insert_token(&token("CI", "other")).await;
+    assert!(matches!(again, Err(CatalogError::NameTaken { what: "token", .. })));
+    assert_eq!(catalog.token_by_digest("digest").await.unwrap(), Some(first.clone()));
+    assert_eq!(catalog.token_by_name("Ci").await.unwrap(), first);
+    assert_eq!(catalog.all_tokens().await.unwrap(), [first.clone()]);
+    catalog.remove_token(&first).await.unwrap();
+    assert_eq!(catalog.token_by_digest("digest").await.unwrap(), None);
+    assert!(matches!(catalog.remove_token(&first).await, Err(CatalogError::NotFound { .. })));
+    catalog.insert_token(&token("ci", "new")).await.unwrap();
+}
+
+pub(crate) async fn the_audit_log_tells_the_newest_first(url: &SecretString) {
+    let catalog = open(url).await;
+    for (n, who) in [(0, "ana"), (1, "bo"), (2, "ana")] {
+        let entry = AuditEntry {
+            id: AuditId::generate(later(n), &mut rand::rng()),
+            at: later(n),
+            who: who.to_owned(),
+            from: "10.0.0.1".to_owned(),
+            action: "login".to_owned(),
+            target: n.to_string(),
+            detail: String::new(),
+        };
+        catalog.append_audit(&entry).await.unwrap();
+    }
+    let targets = async |query: AuditQuery| -> Vec<String> {
+        catalog.audit(&query).await.unwrap().into_iter().map(|one| one.target).collect()
+    };
+    assert_eq!(
+        targets(AuditQuery { limit: u64::MAX, ..Default::default() }).await,
+        ["2", "1", "0"]
+    );
+    let query = AuditQuery { who: Some("ana".to_owned()), offset: 1, limit: 5 };
+    assert_eq!(targets(query).await, ["0"]);
+}

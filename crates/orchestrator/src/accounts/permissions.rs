@@ -1,0 +1,112 @@
+//! What each route asks for. A route that is not here is refused to everybody.
+
+use axum::http::Method;
+use model::Permission::{self, Administer, Configure, Download, Follow, Operate, Run, See};
+
+/// A route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    /// As the router matches it.
+    pub(crate) path: &'static str,
+    pub(crate) permission: Permission,
+    /// Its name in the audit log; `None` is not worth a line there.
+    pub(crate) action: Option<&'static str>,
+}
+
+pub(crate) const fn look(path: &'static str, permission: Permission) -> Route {
+    Route { method: "GET", path, permission, action: None }
+}
+
+pub(crate) const fn act(
+    method: &'static str,
+    path: &'static str,
+    permission: Permission,
+    action: &'static str,
+) -> Route {
+    Route { method, path, permission, action: Some(action) }
+}
+
+/// Every route of the API that asks for a permission.
+pub(crate) const ROUTES: &[Route] = &[
+    look("/api/v1/apps", See),
+    act("POST", "/api/v1/apps", Configure, "app.add"),
+    look("/api/v1/apps/{app}", See),
+    act("PUT", "/api/v1/apps/{app}", Configure, "app.edit"),
+    act("DELETE", "/api/v1/apps/{app}", Configure, "app.remove"),
+    act("POST", "/api/v1/apps/{app}/enabled", Configure, "app.enable"),
+    act("POST", "/api/v1/apps/{app}/run", Run, "app.run"),
+    act("POST", "/api/v1/apps/{app}/doctor", Operate, "app.doctor"),
+    look("/api/v1/apps/{app}/retention", See),
+    act("POST", "/api/v1/apps/{app}/expire", Configure, "app.expire"),
+    look("/api/v1/apps/{app}/snapshots", See),
+    look("/api/v1/overview", See),
+    look("/api/v1/destinations", See),
+    act("POST", "/api/v1/destinations", Configure, "destination.add"),
+    look("/api/v1/destinations/{destination}", See),
+    act("PUT", "/api/v1/destinations/{destination}", Configure, "destination.edit"),
+    act("DELETE", "/api/v1/destinations/{destination}", Configure, "destination.remove"),
+    act("POST", "/api/v1/destinations/{destination}/test", Operate, "destination.test"),
+    look("/api/v1/runs", See),
+    look("/api/v1/runs/{run}", Follow),
+    look("/api/v1/runs/{run}/log", Follow),
+    act("POST", "/api/v1/runs/{run}/cancel", Operate, "run.cancel"),
+    look("/api/v1/snapshots", See),
+    look("/api/v1/snapshots/{snapshot}", See),
+    act("POST", "/api/v1/snapshots/{snapshot}/pin", Operate, "snapshot.pin"),
+    act("DELETE", "/api/v1/snapshots/{snapshot}/pin", Operate, "snapshot.unpin"),
+    act("POST", "/api/v1/snapshots/{snapshot}/accept", Operate, "snapshot.accept"),
+    act("POST", "/api/v1/snapshots/{snapshot}/verify", Operate, "snapshot.verify"),
+    act("POST", "/api/v1/snapshots/{snapshot}/copy", Operate, "snapshot.copy"),
+    act("GET", "/api/v1/snapshots/{snapshot}/artifacts/{source}", Download, "snapshot.download"),
+    look("/api/v1/users", Administer),
+    act("POST", "/api/v1/users", Administer, "user.add"),
+    act("PUT", "/api/v1/users/{user}", Administer, "user.edit"),
+    act("DELETE", "/api/v1/users/{user}", Administer, "user.remove"),
+    look("/api/v1/tokens", Administer),
+    act("POST", "/api/v1/tokens", Administer, "token.create"),
+    act("DELETE", "/api/v1/tokens/{token}", Administer, "token.revoke"),
+    look("/api/v1/audit", Administer),
+];
+
+/// The row of a matched path.
+pub(crate) fn find(method: &Method, path: &str) -> Option<&'static Route> {
+    // A HEAD is answered as a GET without its body.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    ROUTES.iter().find(|route| route.method == method && route.path == path)
+}
+
+/// The values of a path's parameters, `/`-separated.
+pub(crate) fn target(matched: &str, path: &str) -> String {
+    let values: Vec<_> = matched
+        .split('/')
+        .zip(path.split('/'))
+        .filter(|(name, _)| name.starts_with('{'))
+        .map(|(_, value)| value)
+        .collect();
+    values.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_route_is_there_once_and_unsafe_ones_are_audited() {
+        for route in ROUTES {
+            let method = route.method.parse().unwrap();
+            assert_eq!(find(&method, route.path), Some(route), "twice");
+            assert!(route.method == "GET" || route.action.is_some(), "{route:?}");
+            assert!(route.method == "GET" || !matches!(route.permission, See | Follow));
+        }
+        assert_eq!(find(&Method::PATCH, "/api/v1/apps"), None);
+        assert!(find(&Method::HEAD, "/api/v1/apps").is_some());
+    }
+
+    #[test]
+    fn targets_are_what_the_path_names() {
+        let path = "/api/v1/snapshots/{snapshot}/artifacts/{source}";
+        assert_eq!(target(path, "/api/v1/snapshots/01x/artifacts/db"), "01x/db");
+        assert_eq!(target("/api/v1/apps", "/api/v1/apps"), "");
+    }
+}

@@ -1,0 +1,146 @@
+//! Guessing passwords is slow: failures are counted by user and by address.
+//!
+//! The counts are this process's own: several orchestrators on one catalog each have theirs, and
+//! a restart forgets them. Who is locked out can still use the command line on the server's own
+//! machine, which has its own credential.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+const WINDOW: SignedDuration = SignedDuration::from_mins(15);
+const PER_USER: usize = 5;
+const PER_ADDRESS: usize = 20;
+/// Above this many users and addresses the one longest quiet is forgotten.
+const MAX_KEYS: usize = 10_000;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    User(String),
+    Address(IpAddr),
+}
+
+/// Counts failed logins.
+#[derive(Default)]
+pub(super) struct Throttle(Mutex<HashMap<Key, Vec<Timestamp>>>);
+
+impl Throttle {
+    /// Counts an attempt as failed before its password is checked, so that many at once gain
+    /// nothing; [`Self::succeeded`] takes it back. `Err` tells how long to wait.
+    pub(super) fn attempt(&self, now: Timestamp, user: &str, from: IpAddr) -> Result<(), Duration> {
+        let keys = keys(user, from);
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, limit) in &keys {
+            let Some(times) = failures.get_mut(key) else { continue };
+            times.retain(|at| *at > now - WINDOW);
+            if times.len() >= *limit {
+                let free = times[times.len() - limit] + WINDOW;
+                let wait = free.duration_since(now).as_secs().max(1);
+                return Err(Duration::from_secs(wait.unsigned_abs()));
+            }
+        }
+        for (key, _) in keys {
+            if failures.len() >= MAX_KEYS && !failures.contains_key(&key) {
+                make_room(&mut failures, now);
+            }
+            failures.entry(key).or_default().push(now);
+        }
+        Ok(())
+    }
+
+    /// The attempt's password was right: the user's failures are forgotten, the address keeps
+    /// those of others.
+    pub(super) fn succeeded(&self, user: &str, from: IpAddr) {
+        let [(user, _), (address, _)] = keys(user, from);
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&user);
+        if let Some(times) = failures.get_mut(&address) {
+            times.pop();
+        }
+    }
+}
+
+fn keys(user: &str, from: IpAddr) -> [(Key, usize); 2] {
+    // No name is longer; whoever has an IPv6 address has the other 2^64 beside it.
+    let user = user.chars().take(model::name::MAX_LEN + 1).collect::<String>().to_lowercase();
+    let from = match from.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    };
+    [(Key::User(user), PER_USER), (Key::Address(from), PER_ADDRESS)]
+}
+
+fn make_room(failures: &mut HashMap<Key, Vec<Timestamp>>, now: Timestamp) {
+    failures.retain(|_, times| times.last().is_some_and(|at| *at > now - WINDOW));
+    if failures.len() >= MAX_KEYS {
+        let quietest = failures.iter().min_by_key(|(_, times)| times.last().copied());
+        if let Some(key) = quietest.map(|(key, _)| key.clone()) {
+            failures.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + secs).unwrap()
+    }
+
+    fn address(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[test]
+    fn a_user_is_guessed_at_five_times_from_wherever() {
+        let throttle = Throttle::default();
+        for n in 0..5 {
+            throttle.attempt(at(i64::from(n)), "Ana", address(n)).unwrap();
+        }
+        let wait = throttle.attempt(at(10), "ana", address(9)).unwrap_err();
+        assert_eq!(wait, Duration::from_secs(890));
+        throttle.attempt(at(10), "bo", address(9)).unwrap();
+        assert!(throttle.attempt(at(899), "ana", address(9)).is_err());
+        throttle.attempt(at(901), "ana", address(9)).unwrap();
+    }
+
+    #[test]
+    fn an_address_guesses_twenty_times_at_whomever() {
+        let throttle = Throttle::default();
+        for n in 0..20 {
+            throttle.attempt(at(0), &format!("user{n}"), address(1)).unwrap();
+        }
+        assert!(throttle.attempt(at(1), "another", address(1)).is_err());
+        throttle.attempt(at(1), "another", address(2)).unwrap();
+        let neighbours = ["2001:db8::1", "2001:db8::ffff:2"].map(|text| text.parse().unwrap());
+        for n in 0..20 {
+            throttle.attempt(at(0), &format!("person{n}"), neighbours[n % 2]).unwrap();
+        }
+        assert!(throttle.attempt(at(1), "ana", neighbours[0]).is_err());
+    }
+
+    #[test]
+    fn success_forgets_the_users_failures_and_its_own_attempt() {
+        let throttle = Throttle::default();
+        for _ in 0..50 {
+            throttle.attempt(at(0), "ana", address(1)).unwrap();
+            throttle.succeeded("ANA", address(1));
+        }
+    }
+
+    #[test]
+    fn the_counts_stay_bounded_and_the_busy_one_stays_counted() {
+        let throttle = Throttle::default();
+        for n in 0..3 * MAX_KEYS {
+            let last = u32::try_from(n).unwrap();
+            let _ = throttle.attempt(at(1), &format!("user{n}"), IpAddr::V4(last.into()));
+        }
+        assert!(throttle.0.lock().unwrap().len() <= MAX_KEYS);
+    }
+}

@@ -1,0 +1,53 @@
+//! Everything that answers HTTP, and what holds for all of it.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderValue, header},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
+};
+use engine::Engine;
+use jiff::tz::TimeZone;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    accounts::{Accounts, caller},
+    api, web,
+};
+
+/// Largest request body, in bytes.
+const MAX_BODY: usize = 1 << 20;
+
+pub(crate) fn router(
+    engine: Engine,
+    accounts: Accounts,
+    zone: TimeZone,
+    closing: CancellationToken,
+) -> Router {
+    let shared = web::Shared { engine: engine.clone(), accounts: accounts.clone(), zone, closing };
+    web::router(Arc::new(shared))
+        .merge(api::router(engine, accounts.clone()))
+        .layer(from_fn_with_state(accounts, caller::identify))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(harden))
+}
+
+async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // Not `no-referrer`: with it browsers hide from us where our own forms come from.
+        (header::REFERRER_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Only what carries its content's mark in its address may be kept.
+    let uncached = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(uncached);
+    response
+}

@@ -1,0 +1,316 @@
+//! The fields of an app's form: from an app, from what was sent, and into a draft.
+
+use std::collections::BTreeMap;
+
+use engine::{AppDraft, BindingDraft, FieldError, ScheduleDraft};
+use jiff::tz::TimeZone;
+use model::{App, Destination, Limits, SourceKind, retention::RetentionPolicy};
+use secrecy::SecretString;
+
+use super::form::{Errors, Fields};
+
+/// The fields as text, as the form shows them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values(BTreeMap<String, Vec<String>>);
+
+/// A destination that can be ticked.
+pub(super) struct DestinationRow {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) chosen: bool,
+    pub(super) folder: String,
+    pub(super) template: String,
+    pub(super) drive: bool,
+    pub(super) errors: Vec<String>,
+}
+
+impl DestinationRow {
+    pub(super) fn all(all: &[Destination], values: &Values, errors: &Errors) -> Vec<Self> {
+        let chosen = values.0.get("destination").cloned().unwrap_or_default();
+        all.iter()
+            .map(|one| {
+                let id = one.id.to_string();
+                let at = chosen.iter().position(|chosen| *chosen == id);
+                let about = |at| errors.of(&format!("destinations[{at}]"));
+                Self {
+                    name: one.name.to_string(),
+                    kind: one.kind.to_string(),
+                    chosen: at.is_some(),
+                    folder: values.get(&format!("folder-{id}")).to_owned(),
+                    template: values.get(&format!("template-{id}")).to_owned(),
+                    drive: one.settings.get("folder_is_drive_id").is_some_and(|v| v == "true"),
+                    errors: at
+                        .map(about)
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(str::to_owned)
+                        .collect(),
+                    id,
+                }
+            })
+            .collect()
+    }
+}
+
+impl Values {
+    /// The first value of a field.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.get(name).and_then(|all| all.first()).map_or("", String::as_str)
+    }
+
+    pub(super) fn is(&self, name: &str, value: &str) -> bool {
+        self.get(name) == value
+    }
+
+    pub(super) fn ticked(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn set(&mut self, name: impl Into<String>, value: impl ToString) {
+        self.0.insert(name.into(), vec![value.to_string()]);
+    }
+
+    pub(super) fn fields(&self) -> Fields {
+        let pairs = self.0.iter();
+        Fields::new(
+            pairs
+                .flat_map(|(name, all)| all.iter().map(move |one| (name.clone(), one.clone())))
+                .collect(),
+        )
+    }
+
+    /// What was sent, without the secrets.
+    pub(super) fn sent(fields: &Fields) -> Self {
+        let mut values = Self::default();
+        for (name, value) in fields.pairs().filter(|(name, _)| !matches!(*name, "token" | "csrf")) {
+            values.0.entry(name.to_owned()).or_default().push(value.to_owned());
+        }
+        values
+    }
+
+    /// What a new app begins with: daily at three, a month and a half of it kept.
+    pub(super) fn blank(zone: &TimeZone, destinations: &[Destination]) -> Self {
+        let mut values = Self::default();
+        for (name, value) in [
+            ("when", "daily"),
+            ("time", "03:00"),
+            ("weekday", "0"),
+            ("every", "4h"),
+            ("keep_daily", "7"),
+            ("keep_weekly", "4"),
+            ("keep_monthly", "6"),
+            ("catch_up", "on"),
+        ] {
+            values.set(name, value);
+        }
+        values.set("zone", zone.iana_name().unwrap_or("UTC"));
+        if let [only] = destinations {
+            values.set("destination", only.id);
+        }
+        values
+    }
+
+    /// A registered app's fields.
+    pub(super) fn of(app: &App, destinations: &[Destination], zone: &TimeZone) -> Self {
+        let mut values = Self::blank(zone, destinations);
+        values.0.remove("destination");
+        let SourceKind::Contract(server) = &app.sources[0].kind;
+        values.set("name", &app.name);
+        values.set("url", &server.url);
+        values.set("drive_folder_id", server.drive_folder_id.as_deref().unwrap_or_default());
+        values.set("export_type", server.export_type.as_deref().unwrap_or_default());
+        if server.accept_unverified {
+            values.set("accept_unverified", "on");
+        }
+        if server.allow_empty {
+            values.set("allow_empty", "on");
+        }
+        for binding in &app.destinations {
+            let id = binding.destination_id.to_string();
+            values.0.entry("destination".to_owned()).or_default().push(id.clone());
+            values.set(format!("folder-{id}"), &binding.folder);
+            let template = binding.template.as_ref().map(ToString::to_string).unwrap_or_default();
+            values.set(format!("template-{id}"), template);
+        }
+        match &app.schedule {
+            None => values.set("when", "hand"),
+            Some(schedule) => {
+                values.set("zone", &schedule.time_zone);
+                values.set("jitter", schedule.jitter_secs / 60);
+                if !schedule.catch_up {
+                    values.0.remove("catch_up");
+                }
+                values.schedule(&schedule.spec.to_string());
+            }
+        }
+        let keep = &app.retention;
+        for (name, count) in [
+            ("keep_last", keep.keep_last),
+            ("keep_hourly", keep.keep_hourly),
+            ("keep_daily", keep.keep_daily),
+            ("keep_weekly", keep.keep_weekly),
+            ("keep_monthly", keep.keep_monthly),
+            ("keep_yearly", keep.keep_yearly),
+        ] {
+            values.set(name, count.map(|count| count.to_string()).unwrap_or_default());
+        }
+        values.set("keep_within", keep.keep_within.map(|w| w.to_string()).unwrap_or_default());
+        let text = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
+        let limits = &app.limits;
+        values.set("timeout", text(limits.timeout_secs.map(|secs| secs.div_ceil(60))));
+        values.set("max_size", text(limits.max_size_bytes.map(|bytes| bytes.div_ceil(1 << 20))));
+        values.set("retries", text(limits.retries.map(u64::from)));
+        values.set("objective", text(limits.objective_secs.map(|secs| secs.div_ceil(3_600))));
+        values
+    }
+
+    /// A schedule as the form's own words, where they can say it.
+    fn schedule(&mut self, spec: &str) {
+        self.set("cron", spec);
+        if let Some(every) = spec.strip_prefix("@every ") {
+            self.set("when", "every");
+            self.set("every", every);
+            return;
+        }
+        let spec = match spec {
+            "daily" => "0 3 * * *",
+            "weekly" => "0 3 * * 0",
+            other => other,
+        };
+        let parts: Vec<&str> = spec.split_whitespace().collect();
+        let at = |minute: &str, hour: &str| {
+            let (minute, hour) = (minute.parse::<u8>().ok()?, hour.parse::<u8>().ok()?);
+            Some(format!("{hour:02}:{minute:02}"))
+        };
+        if let [minute, hour, "*", "*", weekday] = parts[..]
+            && let Some(time) = at(minute, hour)
+        {
+            if weekday == "*" {
+                self.set("when", "daily");
+                self.set("time", time);
+                return;
+            }
+            if weekday.len() == 1 && weekday.parse::<u8>().is_ok_and(|day| day < 7) {
+                self.set("when", "weekly");
+                self.set("weekday", weekday);
+                self.set("time", time);
+                return;
+            }
+        }
+        self.set("when", "cron");
+    }
+}
+
+/// The draft that the fields describe; `errors` gets what cannot even be read.
+pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
+    let text = |name: &str| Some(fields.text(name).to_owned()).filter(|text| !text.is_empty());
+    let within = text("keep_within").and_then(|text| {
+        text.parse().map_err(|error| errors.push(FieldError::new("keep_within", error))).ok()
+    });
+    let retention = RetentionPolicy {
+        keep_last: fields.number("keep_last", errors),
+        keep_hourly: fields.number("keep_hourly", errors),
+        keep_daily: fields.number("keep_daily", errors),
+        keep_weekly: fields.number("keep_weekly", errors),
+        keep_monthly: fields.number("keep_monthly", errors),
+        keep_yearly: fields.number("keep_yearly", errors),
+        keep_within: within,
+    };
+    let mut times = |name, unit: u64| {
+        fields.number::<u64>(name, errors).map(|number| number.saturating_mul(unit))
+    };
+    let (timeout_secs, max_size_bytes, objective_secs) =
+        (times("timeout", 60), times("max_size", 1 << 20), times("objective", 3_600));
+    AppDraft {
+        name: fields.text("name").to_owned(),
+        url: fields.text("url").to_owned(),
+        token: text("token").map(SecretString::from),
+        export_type: text("export_type"),
+        drive_folder_id: text("drive_folder_id"),
+        accept_unverified: fields.ticked("accept_unverified"),
+        allow_empty: fields.ticked("allow_empty"),
+        destinations: fields
+            .all("destination")
+            .map(|id| BindingDraft {
+                destination: id.to_owned(),
+                folder: fields.text(&format!("folder-{id}")).to_owned(),
+                template: text(&format!("template-{id}")),
+                ..BindingDraft::default()
+            })
+            .collect(),
+        schedule: schedule(fields, errors),
+        retention,
+        limits: Limits {
+            timeout_secs,
+            max_size_bytes,
+            retries: fields.number("retries", errors),
+            objective_secs,
+        },
+        ..AppDraft::default()
+    }
+}
+
+fn schedule(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<ScheduleDraft> {
+    let at = || {
+        let (hour, minute) = fields.text("time").split_once(':')?;
+        let (hour, minute): (u8, u8) = (hour.parse().ok()?, minute.get(..2)?.parse().ok()?);
+        (hour < 24 && minute < 60).then(|| format!("{minute} {hour}"))
+    };
+    let when = fields.text("when");
+    let spec = match when {
+        "hand" | "" => return None,
+        "every" => format!("@every {}", fields.text("every")),
+        "cron" => fields.text("cron").to_owned(),
+        _ => match at() {
+            None => {
+                errors.push(FieldError::new("schedule.spec", "a time is written 03:00"));
+                return None;
+            }
+            Some(at) if when == "weekly" => format!("{at} * * {}", fields.text("weekday")),
+            Some(at) => format!("{at} * * *"),
+        },
+    };
+    let jitter: Option<u32> = fields.number("jitter", errors);
+    Some(ScheduleDraft {
+        spec,
+        time_zone: fields.text("zone").to_owned(),
+        jitter_secs: jitter.unwrap_or(0).saturating_mul(60),
+        catch_up: fields.ticked("catch_up"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The schedule that an app with `spec` gets back from its own form.
+    fn round(spec: &str) -> String {
+        let mut values = Values::blank(&TimeZone::UTC, &[]);
+        values.schedule(spec);
+        schedule(&values.fields(), &mut Vec::new()).unwrap().spec
+    }
+
+    #[test]
+    fn a_form_gives_back_the_schedule_it_was_given() {
+        for spec in ["30 4 * * *", "0 3 * * 6", "@every 4h", "*/5 1-3 * * 1,2", "0 3 1 * *"] {
+            assert_eq!(round(spec), spec);
+        }
+        assert_eq!(round("daily"), "0 3 * * *");
+        assert_eq!(round("weekly"), "0 3 * * 0");
+        assert_eq!(round("@hourly"), "@hourly");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_on_its_field() {
+        let mut values = Values::blank(&TimeZone::UTC, &[]);
+        values.set("keep_daily", "seven");
+        values.set("keep_within", "a while");
+        values.set("time", "25:00");
+        let mut errors = Vec::new();
+        let draft = draft(&values.fields(), &mut errors);
+        let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(fields, ["keep_within", "keep_daily", "schedule.spec"]);
+        assert!(draft.schedule.is_none());
+    }
+}

@@ -1,0 +1,295 @@
+//! Adding and editing an app: everything is previewed and can be tried before it is saved.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{Html, IntoResponse as _, Response},
+};
+use engine::{AppDraft, EngineError, RunRequest};
+use jiff::tz::TimeZone;
+use model::App;
+
+use super::{
+    Web,
+    app_fields::{DestinationRow, Values, draft},
+    fault::{Fault, show},
+    form::{Errors, Fields, Sealed, redirect},
+    page::{Nav, Page},
+    report::CheckRow,
+    retention::{Plan, Rules},
+    visitor::Visitor,
+};
+
+#[derive(Template)]
+#[template(path = "app_form.html")]
+struct FormPage {
+    page: Page,
+    /// The app's name while it is edited.
+    editing: Option<String>,
+    version: i64,
+    values: Values,
+    destinations: Vec<DestinationRow>,
+    zones: Vec<String>,
+    errors: Errors,
+    preview: Preview,
+    checks: Option<Vec<CheckRow>>,
+    network: String,
+}
+
+/// What the form comes to.
+struct Preview {
+    fires: Vec<(String, String)>,
+    schedule_problem: Option<String>,
+    by_hand: bool,
+    rules: String,
+    projection: Option<String>,
+    plans: Vec<Plan>,
+}
+
+#[derive(Template)]
+#[template(path = "app_form_preview.html")]
+struct PreviewPart {
+    page: Page,
+    preview: Preview,
+}
+
+#[derive(Template)]
+#[template(path = "app_form_checks.html")]
+struct ChecksPart {
+    page: Page,
+    checks: Option<Vec<CheckRow>>,
+    errors: Errors,
+}
+
+async fn preview(
+    web: &Web,
+    visitor: &Visitor,
+    draft: &AppDraft,
+    current: Option<&App>,
+) -> Result<Preview, Fault> {
+    let lang = visitor.lang;
+    let parsed = draft.schedule.as_ref().map(engine::ScheduleDraft::parse);
+    let (schedule, problem) = match parsed {
+        Some(Ok(schedule)) => (Some(schedule), None),
+        Some(Err(error)) => (None, Some(error.message)),
+        None => (None, None),
+    };
+    let fires = schedule
+        .as_ref()
+        .map(|schedule| {
+            let zone = schedule.time_zone.zone();
+            let fires = schedule.upcoming(visitor.now, 5).into_iter();
+            fires
+                .map(|at| {
+                    let when = lang.when(at, visitor.now, &zone);
+                    (when.absolute, when.relative)
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    let projection = schedule
+        .as_ref()
+        .filter(|_| draft.retention.check().is_ok())
+        .and_then(|schedule| web.engine.project_retention(schedule, &draft.retention))
+        .map(|projection| {
+            let age = projection.oldest.map_or(0, |at| visitor.now.duration_since(at).as_secs());
+            lang.fill(
+                "projection",
+                [("count", projection.kept.into()), ("age", lang.span(age).into())],
+            )
+        });
+    let mut plans = Vec::new();
+    if let Some(app) = current
+        && draft.retention.check().is_ok()
+    {
+        let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.zone());
+        let grace = web.engine.config().expire_grace;
+        let previews = web.engine.preview_retention(app, Some(&draft.retention)).await?;
+        plans = previews
+            .iter()
+            .filter(|one| !one.snapshots.is_empty())
+            .map(|one| Plan::new(one, &zone, grace, visitor))
+            .collect();
+    }
+    Ok(Preview {
+        fires,
+        schedule_problem: problem,
+        by_hand: draft.schedule.is_none(),
+        rules: Rules::of(&draft.retention).sentence(lang),
+        projection,
+        plans,
+    })
+}
+
+fn zones() -> Vec<String> {
+    let mut zones: Vec<String> = jiff::tz::db()
+        .available()
+        .map(|zone| zone.to_string())
+        .filter(|zone| zone == "UTC" || zone.contains('/'))
+        .filter(|zone| {
+            !["Etc/", "posix/", "right/", "SystemV/"].iter().any(|p| zone.starts_with(p))
+        })
+        .collect();
+    zones.sort();
+    zones
+}
+
+struct Filled {
+    values: Values,
+    draft: AppDraft,
+    errors: Errors,
+    checks: Option<Vec<CheckRow>>,
+}
+
+async fn form(
+    web: &Web,
+    visitor: &Visitor,
+    current: Option<&App>,
+    version: i64,
+    filled: Filled,
+) -> Result<Html<String>, Fault> {
+    let Filled { values, draft, errors, checks } = filled;
+    let all = web.engine.catalog().all_destinations().await?;
+    let title = match current {
+        Some(app) => visitor.lang.with("app-edit-title", "app", app.name.as_str()),
+        None => visitor.t("app-add"),
+    };
+    Ok(show(&FormPage {
+        page: visitor.page(title, Nav::Overview),
+        editing: current.map(|app| app.name.to_string()),
+        version,
+        destinations: DestinationRow::all(&all, &values, &errors),
+        zones: zones(),
+        preview: preview(web, visitor, &draft, current).await?,
+        values,
+        errors,
+        checks,
+        network: "backups_net".to_owned(),
+    }))
+}
+
+pub(super) async fn blank(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
+    let all = web.engine.catalog().all_destinations().await?;
+    let values = Values::blank(&visitor.zone, &all);
+    let fields = values.fields();
+    let draft = draft(&fields, &mut Vec::new());
+    let filled = Filled { values, draft, errors: Errors::default(), checks: None };
+    form(&web, &visitor, None, 0, filled).await
+}
+
+pub(super) async fn stored(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Html<String>, Fault> {
+    let app = web.engine.catalog().app_by_name(&name).await?;
+    let all = web.engine.catalog().all_destinations().await?;
+    let values = Values::of(&app, &all, &visitor.zone);
+    let fields = values.fields();
+    let draft = draft(&fields, &mut Vec::new());
+    let filled = Filled { values, draft, errors: Errors::default(), checks: None };
+    form(&web, &visitor, Some(&app), app.version, filled).await
+}
+
+pub(super) async fn add(
+    visitor: Visitor,
+    State(web): State<Web>,
+    headers: HeaderMap,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    sent(visitor, web, &headers, fields, None).await
+}
+
+pub(super) async fn edit(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let app = web.engine.catalog().app_by_name(&name).await?;
+    sent(visitor, web, &headers, fields, Some(app)).await
+}
+
+async fn sent(
+    visitor: Visitor,
+    web: Web,
+    headers: &HeaderMap,
+    fields: Fields,
+    current: Option<App>,
+) -> Result<Response, Fault> {
+    let mut errors = Vec::new();
+    let mut draft = draft(&fields, &mut errors);
+    keep_unshown(&mut draft, current.as_ref());
+    let part = headers.contains_key("x-part");
+    let action = fields.text("action").to_owned();
+    let mut checks = None;
+    match action.as_str() {
+        "test" => {
+            match web.engine.try_app(&draft, current.as_ref()).await {
+                Ok(report) => checks = Some(CheckRow::all(&report, visitor.lang)),
+                Err(EngineError::Invalid(more)) => errors.extend(more),
+                Err(error) => return Err(error.into()),
+            }
+            if part {
+                let page = visitor.page("", Nav::Overview);
+                let part = ChecksPart { page, checks, errors: Errors::some(errors) };
+                return Ok(show(&part).into_response());
+            }
+        }
+        "save" | "save-run" if errors.is_empty() => {
+            let version = fields.text("version").parse().unwrap_or(0);
+            let saved = match &current {
+                Some(app) => web.engine.edit_app(app.id, version, draft.clone()).await,
+                None => web.engine.register_app(draft.clone()).await,
+            };
+            match saved {
+                Ok(app) if action == "save-run" => {
+                    let run = web.engine.run_now(&app, &RunRequest::default()).await?;
+                    return Ok(redirect(&format!("/runs/{}", run.id)));
+                }
+                Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
+                Err(error) => {
+                    let found = Errors::from(error, visitor.lang)?;
+                    return refuse(&web, &visitor, current.as_ref(), &fields, draft, found).await;
+                }
+            }
+        }
+        "preview" if part => {
+            let preview = preview(&web, &visitor, &draft, current.as_ref()).await?;
+            let page = visitor.page("", Nav::Overview);
+            return Ok(show(&PreviewPart { page, preview }).into_response());
+        }
+        _ => {}
+    }
+    let version = fields.text("version").parse().unwrap_or(0);
+    let filled =
+        Filled { values: Values::sent(&fields), draft, errors: Errors::some(errors), checks };
+    Ok(form(&web, &visitor, current.as_ref(), version, filled).await?.into_response())
+}
+
+async fn refuse(
+    web: &Web,
+    visitor: &Visitor,
+    current: Option<&App>,
+    fields: &Fields,
+    draft: AppDraft,
+    errors: Errors,
+) -> Result<Response, Fault> {
+    let version = fields.text("version").parse().unwrap_or(0);
+    let filled = Filled { values: Values::sent(fields), draft, errors, checks: None };
+    let page = form(web, visitor, current, version, filled).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+/// What the form does not show stays as it is.
+fn keep_unshown(draft: &mut AppDraft, current: Option<&App>) {
+    let Some(app) = current else { return };
+    draft.enabled = app.enabled;
+    for binding in &mut draft.destinations {
+        let stored =
+            app.destinations.iter().find(|b| b.destination_id.to_string() == binding.destination);
+        binding.retention = stored.and_then(|binding| binding.retention.clone());
+    }
+}

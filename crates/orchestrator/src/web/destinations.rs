@@ -1,0 +1,376 @@
+//! Destinations: what they are, how they are, adding, editing, trying, removing.
+
+use std::collections::{BTreeMap, HashMap};
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{Html, IntoResponse as _, Response},
+};
+use engine::{DestinationDraft, Report};
+use model::{CopyState, Destination, DestinationKind};
+use secrecy::SecretString;
+use serde::Deserialize;
+use strum::IntoEnumIterator as _;
+
+use super::{
+    Web,
+    fault::{Fault, show},
+    form::{Errors, Fields, Sealed, redirect},
+    format::When,
+    mark::Mark,
+    page::{Nav, Page},
+    report::CheckRow,
+    visitor::Visitor,
+};
+
+struct DestinationRow {
+    name: String,
+    kind: String,
+    place: String,
+    mark: Mark,
+    checked: Option<When>,
+    problem: Option<String>,
+    apps: Vec<String>,
+    snapshots: usize,
+    stored: String,
+    append_only: bool,
+}
+
+#[derive(Template)]
+#[template(path = "destinations.html")]
+struct DestinationsPage {
+    page: Page,
+    rows: Vec<DestinationRow>,
+}
+
+async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<DestinationRow, Fault> {
+    let (catalog, lang) = (web.engine.catalog(), visitor.lang);
+    let apps = catalog.all_apps().await?;
+    let held = catalog.snapshots_at(one.id).await?;
+    let copies: Vec<_> = held
+        .iter()
+        .flat_map(|snapshot| &snapshot.copies)
+        .filter(|copy| copy.destination_id == one.id && copy.state != CopyState::Expired)
+        .collect();
+    let mark = match &one.last_check {
+        None => Mark { class: "never", word: lang.t("destination-unchecked") },
+        Some(check) if check.problem.is_some() => {
+            Mark { class: "failed", word: lang.t("destination-problem") }
+        }
+        Some(_) => Mark { class: "good", word: lang.t("destination-works") },
+    };
+    let setting = |key: &str| one.settings.get(key).map_or("", String::as_str);
+    let place = match one.kind {
+        DestinationKind::Local => setting("path").to_owned(),
+        DestinationKind::S3 => {
+            format!("{}/{}", setting("bucket"), setting("prefix")).trim_end_matches('/').to_owned()
+        }
+        DestinationKind::Rclone => format!("{}:{}", setting("remote"), setting("path")),
+    };
+    Ok(DestinationRow {
+        name: one.name.to_string(),
+        kind: lang.t(&format!("destination-kind-{}", one.kind)),
+        place,
+        mark,
+        checked: one.last_check.as_ref().map(|check| visitor.when(check.at)),
+        problem: one.last_check.as_ref().and_then(|check| check.problem.clone()),
+        apps: apps
+            .iter()
+            .filter(|app| app.destinations.iter().any(|b| b.destination_id == one.id))
+            .map(|app| app.name.to_string())
+            .collect(),
+        snapshots: copies.len(),
+        stored: lang.size(copies.iter().map(|copy| copy.stored_bytes()).sum()),
+        append_only: one.append_only,
+    })
+}
+
+pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
+    let mut rows = Vec::new();
+    for one in web.engine.catalog().all_destinations().await? {
+        rows.push(row(&web, &visitor, &one).await?);
+    }
+    let page = visitor.page(visitor.t("nav-destinations"), Nav::Destinations);
+    Ok(show(&DestinationsPage { page, rows }))
+}
+
+/// A field of a kind of destination.
+struct FieldRow {
+    name: String,
+    label: String,
+    hint: String,
+    value: String,
+    needed: bool,
+    secret: bool,
+    stored: bool,
+    tick: bool,
+    errors: Vec<String>,
+}
+
+struct KindChoice {
+    word: String,
+    text: String,
+    href: String,
+    here: bool,
+}
+
+#[derive(Template)]
+#[template(path = "destination_form.html")]
+struct FormPage {
+    page: Page,
+    editing: Option<String>,
+    version: i64,
+    kind: String,
+    kinds: Vec<KindChoice>,
+    name: String,
+    append_only: bool,
+    fields: Vec<FieldRow>,
+    errors: Errors,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Kind {
+    kind: String,
+}
+
+/// What a form shows besides what was asked.
+struct Filled {
+    name: String,
+    append_only: bool,
+    values: HashMap<String, String>,
+    errors: Errors,
+}
+
+fn form(
+    visitor: &Visitor,
+    kind: DestinationKind,
+    current: Option<&Destination>,
+    filled: Filled,
+) -> Html<String> {
+    let lang = visitor.lang;
+    let known = engine::fields_of(kind);
+    let all = known
+        .required
+        .iter()
+        .map(|name| (*name, true, false))
+        .chain(known.optional.iter().map(|name| (*name, false, false)))
+        .chain(known.secrets.iter().map(|name| (*name, false, true)));
+    let fields = all
+        .map(|(name, needed, secret)| {
+            let key = name.replace('_', "-");
+            let group = if secret { "secrets" } else { "settings" };
+            FieldRow {
+                label: lang.t(&format!("field-{key}")),
+                hint: lang.find(&format!("hint-{kind}-{key}")).unwrap_or_default(),
+                value: filled.values.get(name).cloned().unwrap_or_default(),
+                needed,
+                secret,
+                stored: current.is_some_and(|one| one.secrets.contains_key(name)),
+                tick: matches!(name, "path_style" | "folder_is_drive_id"),
+                errors: filled
+                    .errors
+                    .of(&format!("{group}.{name}"))
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
+                name: name.to_owned(),
+            }
+        })
+        .collect();
+    let title = match current {
+        Some(one) => lang.with("destination-edit-title", "name", one.name.as_str()),
+        None => lang.t("destination-add"),
+    };
+    show(&FormPage {
+        page: visitor.page(title, Nav::Destinations),
+        editing: current.map(|one| one.name.to_string()),
+        version: current.map_or(0, |one| one.version),
+        kinds: DestinationKind::iter()
+            .map(|one| KindChoice {
+                word: lang.t(&format!("destination-kind-{one}")),
+                text: lang.t(&format!("destination-text-{one}")),
+                href: format!("/new/destination?kind={one}"),
+                here: one == kind,
+            })
+            .collect(),
+        kind: kind.to_string(),
+        name: filled.name,
+        append_only: filled.append_only,
+        fields,
+        errors: filled.errors,
+    })
+}
+
+pub(super) async fn blank(visitor: Visitor, Query(asked): Query<Kind>) -> Html<String> {
+    let kind = asked.kind.parse().unwrap_or(DestinationKind::Local);
+    let filled = Filled {
+        name: String::new(),
+        append_only: false,
+        values: HashMap::new(),
+        errors: Errors::default(),
+    };
+    form(&visitor, kind, None, filled)
+}
+
+pub(super) async fn stored(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Html<String>, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    let filled = Filled {
+        name: one.name.to_string(),
+        append_only: one.append_only,
+        values: one.settings.clone().into_iter().collect(),
+        errors: Errors::default(),
+    };
+    Ok(form(&visitor, one.kind, Some(&one), filled))
+}
+
+fn draft(fields: &Fields, kind: DestinationKind) -> DestinationDraft {
+    let known = engine::fields_of(kind);
+    let value = |name: &str| fields.text(&format!("set-{name}")).to_owned();
+    let settings: BTreeMap<_, _> = known
+        .required
+        .iter()
+        .chain(known.optional)
+        .map(|name| ((*name).to_owned(), value(name)))
+        .collect();
+    let secrets = known
+        .secrets
+        .iter()
+        .map(|name| ((*name).to_owned(), SecretString::from(value(name))))
+        .collect();
+    DestinationDraft {
+        name: fields.text("name").to_owned(),
+        kind: kind.to_string(),
+        settings,
+        secrets,
+        append_only: fields.ticked("append_only"),
+    }
+}
+
+async fn sent(
+    visitor: Visitor,
+    web: Web,
+    fields: Fields,
+    current: Option<Destination>,
+) -> Result<Response, Fault> {
+    let kind = match &current {
+        Some(one) => one.kind,
+        None => fields.text("kind").parse().map_err(|_| Fault::not_found())?,
+    };
+    let draft = draft(&fields, kind);
+    let filled = |errors| Filled {
+        name: draft.name.clone(),
+        append_only: draft.append_only,
+        values: draft.settings.clone().into_iter().collect(),
+        errors,
+    };
+    let version = fields.text("version").parse().unwrap_or(0);
+    let saved = match &current {
+        Some(one) => web.engine.edit_destination(one.id, version, draft.clone()).await,
+        None => web.engine.add_destination(draft.clone()).await,
+    };
+    match saved {
+        Ok(one) => {
+            // The first question about a destination is whether it works.
+            web.engine.doctor_destination(&one).await?;
+            Ok(redirect(&format!("/destinations/{}?done=saved", one.name)))
+        }
+        Err(error) => {
+            let errors = Errors::from(error, visitor.lang)?;
+            let page = form(&visitor, kind, current.as_ref(), filled(errors));
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+    }
+}
+
+pub(super) async fn add(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    sent(visitor, web, fields, None).await
+}
+
+pub(super) async fn edit(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    sent(visitor, web, fields, Some(one)).await
+}
+
+#[derive(Template)]
+#[template(path = "destination.html")]
+struct DestinationPage {
+    page: Page,
+    row: DestinationRow,
+    settings: Vec<(String, String)>,
+    secrets: Vec<String>,
+    checks: Option<Vec<CheckRow>>,
+    confirm: bool,
+    wrong_name: bool,
+}
+
+async fn page_of(
+    web: &Web,
+    visitor: &Visitor,
+    one: &Destination,
+    report: Option<Report>,
+    typed: Option<&str>,
+) -> Result<Html<String>, Fault> {
+    let label = |name: &str| visitor.t(&format!("field-{}", name.replace('_', "-")));
+    Ok(show(&DestinationPage {
+        page: visitor.page(one.name.as_str(), Nav::Destinations),
+        row: row(web, visitor, one).await?,
+        settings: one.settings.iter().map(|(name, value)| (label(name), value.clone())).collect(),
+        secrets: one.secrets.keys().map(|name| label(name)).collect(),
+        checks: report.map(|report| CheckRow::all(&report, visitor.lang)),
+        confirm: typed.is_some(),
+        wrong_name: typed.is_some_and(|typed| !typed.is_empty()),
+    }))
+}
+
+pub(super) async fn page(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Html<String>, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    page_of(&web, &visitor, &one, None, None).await
+}
+
+pub(super) async fn test(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    _: Sealed,
+) -> Result<Html<String>, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    let report = web.engine.doctor_destination(&one).await?;
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    page_of(&web, &visitor, &one, Some(report), None).await
+}
+
+/// Removing asks for the destination's name.
+pub(super) async fn remove(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    let typed = fields.text("confirm");
+    if typed != one.name.as_str() {
+        return Ok(page_of(&web, &visitor, &one, None, Some(typed)).await?.into_response());
+    }
+    web.engine.remove_destination(one.id).await?;
+    Ok(redirect("/destinations?done=removed"))
+}

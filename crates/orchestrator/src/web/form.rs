@@ -1,0 +1,133 @@
+//! Forms: proven to come from a page of ours, then read field by field.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts as _, Request},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use engine::{EngineError, FieldError};
+
+use super::{Web, fault::Fault, lang::Lang, visitor::Visitor};
+
+/// The fields of a form, in their order.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    pub(crate) fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// The fields of a body as browsers send it (WHATWG URL, 5.1).
+    pub(crate) fn read(body: &[u8]) -> Self {
+        Self(url::form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The first value of `name`, trimmed; empty where there is none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.pairs().find(|(key, _)| *key == name).map_or("", |(_, value)| value.trim())
+    }
+
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a tick box is ticked.
+    pub(crate) fn ticked(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
+    /// A number; empty is none, and anything else an error on the field.
+    pub(crate) fn number<T: std::str::FromStr>(
+        &self,
+        name: &str,
+        errors: &mut Vec<FieldError>,
+    ) -> Option<T> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return None;
+        }
+        text.parse()
+            .map_err(|_| errors.push(FieldError::new(name, "a whole number, such as 7")))
+            .ok()
+    }
+}
+
+/// A form that carries the token of the session that the page was made for.
+pub(crate) struct Sealed(pub(crate) Fields);
+
+impl FromRequest<Web> for Sealed {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Fault> {
+        let (mut parts, body) = request.into_parts();
+        let Ok(visitor) = Visitor::from_request_parts(&mut parts, web).await;
+        let request = Request::from_parts(parts, body);
+        let bytes = Bytes::from_request(request, web)
+            .await
+            .map_err(|error| Fault::refused(error.status()))?;
+        let fields = Fields::read(&bytes);
+        if visitor.sealed(fields.text("csrf")) { Ok(Self(fields)) } else { Err(Fault::forbidden()) }
+    }
+}
+
+/// On to another page, by GET.
+pub(crate) fn redirect(path: &str) -> Response {
+    match HeaderValue::from_str(path) {
+        Ok(path) => (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response(),
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Errors of a form, for its fields.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Errors(Vec<FieldError>);
+
+impl Errors {
+    /// What a refused operation says about the fields, if it is about them.
+    pub(crate) fn from(error: EngineError, lang: Lang) -> Result<Self, EngineError> {
+        use catalog::CatalogError as C;
+        let at = |field: &str, message: String| Ok(Self(vec![FieldError::new(field, message)]));
+        match error {
+            EngineError::Invalid(errors) => Ok(Self(errors)),
+            EngineError::Catalog(C::NameTaken { .. }) => at("name", lang.t("error-name-taken")),
+            EngineError::Catalog(C::Stale { .. }) => at("", lang.t("error-stale")),
+            EngineError::Conflict(message) | EngineError::Refused(message) => at("", message),
+            EngineError::Store(error) => at("", error.to_string()),
+            other => Err(other),
+        }
+    }
+
+    pub(crate) fn some(errors: Vec<FieldError>) -> Self {
+        Self(errors)
+    }
+
+    /// The errors about `field` and what lies in it.
+    pub(crate) fn of(&self, field: &str) -> Vec<&str> {
+        self.0
+            .iter()
+            .filter(|error| {
+                error.field == field
+                    || !field.is_empty()
+                        && error
+                            .field
+                            .strip_prefix(field)
+                            .is_some_and(|rest| rest.starts_with('.') || rest.starts_with('['))
+            })
+            .map(|error| error.message.as_str())
+            .collect()
+    }
+
+    pub(crate) fn has(&self, field: &str) -> bool {
+        !self.of(field).is_empty()
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        !self.0.is_empty()
+    }
+}

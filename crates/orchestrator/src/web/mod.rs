@@ -1,0 +1,110 @@
+//! The pages: rendered here, useful without a script, in two languages.
+
+mod app;
+mod app_fields;
+mod app_form;
+mod assets;
+mod destinations;
+mod fault;
+mod form;
+mod format;
+mod guard;
+mod lang;
+mod login;
+mod mark;
+mod overview;
+mod page;
+mod pager;
+mod reference;
+mod report;
+mod retention;
+mod runs;
+mod settings;
+mod snapshots;
+mod strip;
+mod visitor;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use engine::Engine;
+use jiff::tz::TimeZone;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::{
+    CompressionLayer, DefaultPredicate, Predicate as _, predicate::NotForContentType,
+};
+
+use crate::accounts::Accounts;
+
+/// What every page reaches.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) accounts: Accounts,
+    /// Whose clock the pages show.
+    pub(crate) zone: TimeZone,
+    /// Ends what would go on for ever.
+    pub(crate) closing: CancellationToken,
+}
+
+pub(crate) type Web = Arc<Shared>;
+
+/// A new page goes into `guard.rs` as well: nobody sees one that is not there.
+pub(crate) fn router(shared: Web) -> Router {
+    let pages = Router::new()
+        .route("/", get(overview::show_overview))
+        .route("/new/app", get(app_form::blank).post(app_form::add))
+        .route("/apps/{app}", get(app::page))
+        .route("/apps/{app}/edit", get(app_form::stored).post(app_form::edit))
+        .route("/apps/{app}/run", post(app::run))
+        .route("/apps/{app}/enabled", post(app::enable))
+        .route("/apps/{app}/doctor", post(app::doctor))
+        .route("/apps/{app}/expire", post(app::expire))
+        .route("/apps/{app}/remove", post(app::remove))
+        .route("/apps/{app}/retention", get(retention::preview))
+        .route("/runs", get(runs::list))
+        .route("/runs/{run}", get(runs::page))
+        .route("/runs/{run}/events", get(runs::events))
+        .route("/runs/{run}/log", get(runs::log))
+        .route("/runs/{run}/cancel", post(runs::cancel))
+        .route("/snapshots", get(snapshots::list))
+        .route("/snapshots/{snapshot}", get(snapshots::page))
+        .route("/snapshots/{snapshot}/pin", post(snapshots::pin))
+        .route("/snapshots/{snapshot}/accept", post(snapshots::accept))
+        .route("/snapshots/{snapshot}/verify", post(snapshots::verify))
+        .route("/snapshots/{snapshot}/copy", post(snapshots::copy))
+        .route("/snapshots/{snapshot}/download/{source}", get(snapshots::download))
+        .route("/destinations", get(destinations::list))
+        .route("/new/destination", get(destinations::blank).post(destinations::add))
+        .route("/destinations/{destination}", get(destinations::page))
+        .route(
+            "/destinations/{destination}/edit",
+            get(destinations::stored).post(destinations::edit),
+        )
+        .route("/destinations/{destination}/test", post(destinations::test))
+        .route("/destinations/{destination}/remove", post(destinations::remove))
+        .route("/settings", get(settings::server))
+        .route("/account", get(settings::account).post(settings::change_password))
+        .route("/settings/users", get(settings::users).post(settings::add_user))
+        .route("/settings/users/{user}", post(settings::edit_user))
+        .route("/settings/tokens", get(settings::tokens).post(settings::create_token))
+        .route("/settings/tokens/{token}", post(settings::revoke_token))
+        .route("/settings/audit", get(settings::audit))
+        .route("/api", get(reference::page))
+        .route("/logout", post(login::log_out))
+        .layer(from_fn_with_state(Arc::clone(&shared), guard::guard));
+    let squeezed =
+        DefaultPredicate::new().and(NotForContentType::const_new("application/octet-stream"));
+    pages
+        .route("/login", get(login::ask).post(login::log_in))
+        .route("/preferences", post(login::prefer))
+        .fallback(|| async { fault::Fault::not_found() })
+        .layer(from_fn_with_state(Arc::clone(&shared), fault::dress))
+        .layer(from_fn(guard::harden))
+        .layer(CompressionLayer::new().compress_when(squeezed))
+        .route("/static/{mark}/{name}", get(assets::serve))
+        .with_state(shared)
+}

@@ -1,0 +1,305 @@
+//! The first page: the truth in one sentence, then every app.
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::Html,
+};
+use catalog::EventQuery;
+use engine::{AppCard, Health, Overview};
+use model::{Event, EventKind, Run, RunKind, Severity};
+use serde::Deserialize;
+
+use super::{
+    Web,
+    fault::{Fault, show},
+    format::When,
+    lang::Lang,
+    mark::Mark,
+    page::{Nav, Page},
+    pager::Pager,
+    strip::Strip,
+    visitor::Visitor,
+};
+
+const PER_PAGE: usize = 50;
+const HAPPENINGS: usize = 8;
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub(super) struct Asked {
+    q: String,
+    state: String,
+    page: usize,
+    part: String,
+}
+
+/// One app on the page.
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) mark: Mark,
+    pub(super) strip: Strip,
+    pub(super) last: Option<When>,
+    pub(super) next: Option<When>,
+    pub(super) size: String,
+    pub(super) age: String,
+    pub(super) objective: String,
+    pub(super) overdue: bool,
+    pub(super) why: Option<String>,
+    pub(super) run: Option<String>,
+    pub(super) enabled: bool,
+    pub(super) verified: Option<When>,
+}
+
+/// Something that happened lately.
+pub(super) struct Happening {
+    pub(super) when: When,
+    pub(super) word: String,
+    pub(super) class: &'static str,
+    pub(super) app: Option<String>,
+    pub(super) run: Option<String>,
+    pub(super) text: String,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    page: Page,
+    sentence: String,
+    sentence_class: &'static str,
+    troubles: Vec<(String, String)>,
+    counters: Vec<Counter>,
+    rows: Vec<Row>,
+    pager: Pager,
+    q: String,
+    state: String,
+    total: usize,
+    happenings: Vec<Happening>,
+    next: Option<String>,
+    no_destination: bool,
+}
+
+#[derive(Template)]
+#[template(path = "overview_live.html")]
+struct Live {
+    page: Page,
+    sentence: String,
+    sentence_class: &'static str,
+    troubles: Vec<(String, String)>,
+    counters: Vec<Counter>,
+    rows: Vec<Row>,
+}
+
+struct Counter {
+    state: &'static str,
+    class: &'static str,
+    word: String,
+    count: usize,
+}
+
+pub(super) async fn show_overview(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Query(asked): Query<Asked>,
+) -> Result<Html<String>, Fault> {
+    let overview = web.engine.overview().await?;
+    let page = visitor.page(visitor.t("nav-overview"), Nav::Overview);
+    let (sentence, sentence_class) = sentence(&overview, visitor.lang);
+    let troubles = troubles(&overview, visitor.lang);
+    let counters = counters(&overview, visitor.lang);
+    let wanted = asked.q.trim().to_lowercase();
+    let cards: Vec<&AppCard> = overview
+        .cards
+        .iter()
+        .filter(|card| card.app.name.as_str().to_lowercase().contains(&wanted))
+        .filter(|card| in_group(card.health, &asked.state))
+        .collect();
+    let pager = Pager::new(asked.page, PER_PAGE, cards.len())
+        .keep("q", &asked.q)
+        .keep("state", &asked.state);
+    let rows: Vec<Row> = cards[pager.range()].iter().map(|card| row(card, &visitor)).collect();
+    if asked.part == "live" {
+        return Ok(show(&Live { page, sentence, sentence_class, troubles, counters, rows }));
+    }
+    let catalog = web.engine.catalog();
+    let names =
+        |id| overview.cards.iter().find(|c| Some(c.app.id) == id).map(|c| c.app.name.to_string());
+    let mut happenings = Vec::new();
+    for event in catalog.events(EventQuery { limit: 40, ..EventQuery::default() }).await? {
+        let run = match event.run_id {
+            Some(run) => catalog.run(run).await.ok(),
+            None => None,
+        };
+        // That retention had nothing to say is no news.
+        let quiet = event.kind == EventKind::RunSucceeded
+            && run.as_ref().is_some_and(|run| run.kind == RunKind::Expire);
+        if !quiet {
+            happenings.push(happening(&event, run.as_ref(), names(event.app_id), &visitor));
+        }
+        if happenings.len() == HAPPENINGS {
+            break;
+        }
+    }
+    let next =
+        overview.cards.iter().filter_map(|card| Some((card.next_fire?, &card.app.name))).min().map(
+            |(at, name)| {
+                let when = visitor.when(at);
+                visitor.lang.fill(
+                    "overview-next",
+                    [
+                        ("app", name.as_str().into()),
+                        ("at", when.absolute.into()),
+                        ("in", when.relative.into()),
+                    ],
+                )
+            },
+        );
+    Ok(show(&OverviewPage {
+        page,
+        sentence,
+        sentence_class,
+        troubles,
+        counters,
+        rows,
+        pager,
+        q: asked.q,
+        state: asked.state,
+        total: overview.total,
+        happenings,
+        next,
+        no_destination: overview.total == 0 && catalog.all_destinations().await?.is_empty(),
+    }))
+}
+
+fn in_group(health: Health, group: &str) -> bool {
+    match group {
+        "protected" => matches!(health, Health::Good | Health::Running | Health::Partial),
+        "late" => matches!(health, Health::Late | Health::NeverRun),
+        "failed" => matches!(health, Health::Failed | Health::Damaged),
+        "disabled" => health == Health::Disabled,
+        _ => true,
+    }
+}
+
+/// The worst state wins.
+fn sentence(overview: &Overview, lang: Lang) -> (String, &'static str) {
+    let troubled = overview.failed + overview.late;
+    let partial = overview.cards.iter().filter(|card| card.health == Health::Partial).count();
+    if overview.total == 0 {
+        (lang.t("sentence-empty"), "quiet")
+    } else if troubled > 0 {
+        (
+            lang.with("sentence-trouble", "count", troubled),
+            if overview.failed > 0 { "failed" } else { "late" },
+        )
+    } else if partial > 0 {
+        (lang.with("sentence-partial", "count", partial), "partial")
+    } else if overview.protected == 0 {
+        (lang.t("sentence-disabled"), "quiet")
+    } else {
+        (lang.with("sentence-good", "count", overview.protected), "good")
+    }
+}
+
+/// What is the matter with the first few apps in trouble.
+fn troubles(overview: &Overview, lang: Lang) -> Vec<(String, String)> {
+    overview
+        .cards
+        .iter()
+        .filter_map(|card| {
+            let why = match card.health {
+                Health::NeverRun => lang.t("why-never"),
+                _ => why(card, lang)?,
+            };
+            Some((card.app.name.to_string(), why))
+        })
+        .take(3)
+        .collect()
+}
+
+/// What is the matter with an app, if anything.
+pub(super) fn why(card: &AppCard, lang: Lang) -> Option<String> {
+    let age = card.rpo_secs.map(|secs| lang.span(secs));
+    match card.health {
+        Health::Late | Health::Failed => {
+            let age = match age {
+                Some(age) => lang.with("why-age", "age", age),
+                None => lang.t("why-none"),
+            };
+            let failure = card.last_run.as_ref().and_then(|run| run.failure.as_ref());
+            Some(match failure.filter(|_| card.health == Health::Failed) {
+                Some(failure) => {
+                    format!("{} {age}", lang.t(&format!("failure-{}", failure.code)))
+                }
+                None => age,
+            })
+        }
+        Health::Damaged => Some(lang.t("why-damaged")),
+        Health::Partial => Some(lang.t("why-partial")),
+        Health::NeverRun | Health::Running | Health::Good | Health::Disabled => None,
+    }
+}
+
+fn counters(overview: &Overview, lang: Lang) -> Vec<Counter> {
+    let disabled = overview.cards.iter().filter(|card| card.health == Health::Disabled).count();
+    let counter = |state, class, word: String, count| Counter { state, class, word, count };
+    let mut counters = vec![
+        counter("protected", "good", lang.t("counter-protected"), overview.protected),
+        counter("late", "late", lang.t("counter-late"), overview.late),
+        counter("failed", "failed", lang.t("counter-failed"), overview.failed),
+    ];
+    if disabled > 0 {
+        counters.push(counter("disabled", "disabled", lang.t("counter-disabled"), disabled));
+    }
+    counters
+}
+
+pub(super) fn row(card: &AppCard, visitor: &Visitor) -> Row {
+    let lang = visitor.lang;
+    let verified = card
+        .last_good
+        .as_ref()
+        .and_then(|snapshot| snapshot.copies.iter().filter_map(|copy| copy.verified_at).max());
+    Row {
+        name: card.app.name.to_string(),
+        mark: Mark::health(card.health, lang),
+        strip: Strip::new(card, visitor.now, lang),
+        last: card.last_good.as_ref().map(|snapshot| visitor.when(snapshot.taken_at)),
+        next: card.next_fire.map(|at| visitor.when(at)),
+        size: lang.size(card.stored_bytes),
+        age: card.rpo_secs.map_or_else(|| "–".to_owned(), |secs| lang.span(secs)),
+        objective: lang.span(card.objective_secs),
+        overdue: card.rpo_secs.is_none_or(|secs| secs > card.objective_secs),
+        why: why(card, lang),
+        run: card.active_run.as_ref().map(|run| run.id.to_string()),
+        enabled: card.app.enabled,
+        verified: verified.map(|at| visitor.when(at)),
+    }
+}
+
+fn happening(
+    event: &Event,
+    run: Option<&Run>,
+    app: Option<String>,
+    visitor: &Visitor,
+) -> Happening {
+    let word = visitor.t(&format!("event-{}", event.kind));
+    Happening {
+        when: visitor.when(event.at),
+        word: match run {
+            Some(run) => format!("{}: {word}", visitor.t(&format!("kind-{}", run.kind))),
+            None => word,
+        },
+        class: match event.severity {
+            Severity::Info => "quiet",
+            Severity::Warning => "late",
+            Severity::Error => "failed",
+        },
+        app,
+        run: event.run_id.map(|id| id.to_string()),
+        text: match event.kind {
+            EventKind::RunSucceeded => String::new(),
+            _ => event.message.clone(),
+        },
+    }
+}

@@ -1,0 +1,30 @@
+//! What the doctor found.
+
+use engine::Report;
+
+use super::{lang::Lang, mark::Mark};
+
+/// One thing the doctor looked at.
+pub(crate) struct CheckRow {
+    pub(crate) mark: Mark,
+    pub(crate) name: String,
+    pub(crate) detail: String,
+    pub(crate) advice: Option<String>,
+}
+
+impl CheckRow {
+    pub(crate) fn all(report: &Report, lang: Lang) -> Vec<Self> {
+        report
+            .checks
+            .iter()
+            .map(|check| Self {
+                mark: Mark::check(check.state, lang),
+                name: lang
+                    .find(&format!("check-name-{}", check.id.replace('_', "-")))
+                    .unwrap_or_else(|| check.id.to_owned()),
+                detail: check.detail.clone(),
+                advice: check.advice.clone(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,446 @@
+//! Runs: the list, and each with its stages and its log, live while it goes on.
+
+use std::{collections::HashMap, convert::Infallible, time::Duration};
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{Html, IntoResponse, Response, Sse, sse::Event},
+};
+use catalog::RunQuery;
+use futures::Stream;
+use jiff::SignedDuration;
+use model::{LogLevel, LogLine, Run, RunId, RunKind, RunState, Stage};
+use serde::Deserialize;
+
+use super::{
+    Web,
+    fault::{Fault, show},
+    form::{Sealed, redirect},
+    format::When,
+    mark::Mark,
+    page::{Nav, Page},
+    visitor::Visitor,
+};
+
+const PER_PAGE: u64 = 50;
+/// Lines of the log on the page itself; the whole is a download.
+const LINES: u64 = 1_000;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Asked {
+    app: String,
+    page: u64,
+    after: i64,
+}
+
+/// A run in a list.
+pub(super) struct RunRow {
+    pub(super) id: String,
+    pub(super) app: Option<String>,
+    pub(super) kind: String,
+    pub(super) trigger: String,
+    pub(super) mark: Mark,
+    pub(super) when: When,
+    pub(super) length: String,
+    pub(super) bytes: String,
+    pub(super) why: Option<String>,
+}
+
+impl RunRow {
+    pub(super) fn new(run: &Run, app: Option<String>, visitor: &Visitor) -> Self {
+        let lang = visitor.lang;
+        Self {
+            id: run.id.to_string(),
+            app,
+            kind: lang.t(&format!("kind-{}", run.kind)),
+            trigger: lang.t(&format!("trigger-{}", run.trigger)),
+            mark: Mark::run(run.state, lang),
+            when: visitor.when(run.queued_at),
+            length: run.started_at.map_or_else(
+                || "–".to_owned(),
+                |start| lang.measured(run.finished_at.unwrap_or(visitor.now).duration_since(start)),
+            ),
+            bytes: if run.bytes_read > 0 { lang.size(run.bytes_read) } else { "–".to_owned() },
+            why: run.failure.as_ref().map(|f| lang.t(&format!("failure-{}", f.code))),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "runs.html")]
+struct RunsPage {
+    page: Page,
+    rows: Vec<RunRow>,
+    apps: Vec<String>,
+    app: String,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+pub(super) async fn list(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Query(asked): Query<Asked>,
+) -> Result<Html<String>, Fault> {
+    let catalog = web.engine.catalog();
+    let apps = catalog.all_apps().await?;
+    let app_id = match asked.app.as_str() {
+        "" => None,
+        name => Some(catalog.app_by_name(name).await?.id),
+    };
+    let number = asked.page.min(1 << 32);
+    let query = RunQuery { app_id, offset: number * PER_PAGE, limit: PER_PAGE + 1 };
+    let mut runs = catalog.runs(query).await?;
+    let more = runs.len() as u64 > PER_PAGE;
+    runs.truncate(usize::try_from(PER_PAGE).unwrap_or(usize::MAX));
+    let names: HashMap<_, _> = apps.iter().map(|app| (app.id, app.name.to_string())).collect();
+    let kept = if asked.app.is_empty() { String::new() } else { format!("&app={}", asked.app) };
+    Ok(show(&RunsPage {
+        rows: runs
+            .iter()
+            .map(|run| {
+                RunRow::new(run, run.app_id.and_then(|id| names.get(&id).cloned()), &visitor)
+            })
+            .collect(),
+        apps: apps.into_iter().map(|app| app.name.to_string()).collect(),
+        before: number.checked_sub(1).map(|page| format!("?page={page}{kept}")),
+        after: more.then(|| format!("?page={}{kept}", number + 1)),
+        page: visitor.page(visitor.t("nav-runs"), Nav::Runs),
+        app: asked.app,
+    }))
+}
+
+/// A stage of a run.
+struct StageRow {
+    word: String,
+    class: &'static str,
+    time: String,
+}
+
+/// How a run goes at one destination.
+struct PlaceRow {
+    name: String,
+    mark: Mark,
+    bytes: String,
+    why: Option<String>,
+    detail: Option<String>,
+}
+
+struct Line {
+    seq: i64,
+    time: String,
+    level: &'static str,
+    message: String,
+}
+
+impl Line {
+    fn new(line: &LogLine, visitor: &Visitor) -> Self {
+        let level = match line.level {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+            LogLevel::Error => "error",
+        };
+        let time = line.at.to_zoned(visitor.zone.clone()).strftime("%H:%M:%S").to_string();
+        Self { seq: line.seq, time, level, message: line.message.clone() }
+    }
+}
+
+/// The part of the page that changes while the run goes on.
+struct Panel {
+    id: String,
+    mark: Mark,
+    live: bool,
+    stages: Vec<StageRow>,
+    places: Vec<PlaceRow>,
+    read: String,
+    expected: Option<String>,
+    percent: Option<u64>,
+    bytes: u64,
+    rate: Option<String>,
+    elapsed: String,
+    failure: Option<(String, String, String)>,
+    snapshot: Option<String>,
+    cancelling: bool,
+}
+
+#[derive(Template)]
+#[template(path = "run_panel.html")]
+struct PanelPart {
+    page: Page,
+    panel: Panel,
+}
+
+#[derive(Template)]
+#[template(path = "run_lines.html")]
+struct Lines {
+    lines: Vec<Line>,
+}
+
+#[derive(Template)]
+#[template(path = "run.html")]
+struct RunPage {
+    page: Page,
+    row: RunRow,
+    panel: Panel,
+    lines: Vec<Line>,
+    last: i64,
+    more: bool,
+    label: Option<String>,
+    commit: Option<String>,
+    attempt: u32,
+    missed: u32,
+    retry_of: Option<String>,
+}
+
+fn id(text: &str) -> Result<RunId, Fault> {
+    text.parse().map_err(|_| Fault::not_found())
+}
+
+async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> {
+    let (catalog, lang) = (web.engine.catalog(), visitor.lang);
+    let times = catalog.stage_times(run.id).await?;
+    let live = !run.state.is_terminal();
+    let mut stages: Vec<StageRow> = times
+        .iter()
+        .map(|time| {
+            let end = time.finished_at.or(run.finished_at);
+            StageRow {
+                word: lang.t(&format!("stage-{}", time.stage)),
+                class: if end.is_some() { "done" } else { "now" },
+                time: lang.measured(end.unwrap_or(visitor.now).duration_since(time.started_at)),
+            }
+        })
+        .collect();
+    if matches!(run.state, RunState::Failed | RunState::Interrupted | RunState::Cancelled)
+        && let Some(last) = stages.last_mut()
+    {
+        last.class = "stopped";
+    }
+    if live && run.kind == RunKind::Backup {
+        let ahead = [
+            Stage::Queued,
+            Stage::Export,
+            Stage::Store,
+            Stage::Check,
+            Stage::Commit,
+            Stage::Expire,
+        ];
+        let reached = times.iter().map(|time| time.stage).max();
+        for stage in ahead.into_iter().filter(|stage| reached.is_none_or(|last| *stage > last)) {
+            let word = lang.t(&format!("stage-{stage}"));
+            stages.push(StageRow { word, class: "ahead", time: String::new() });
+        }
+    }
+    let mut places = Vec::new();
+    for outcome in catalog.outcomes(run.id).await? {
+        let name = match catalog.destination(outcome.destination_id).await {
+            Ok(destination) => destination.name.to_string(),
+            Err(_) => visitor.t("destination-removed"),
+        };
+        places.push(PlaceRow {
+            name,
+            mark: Mark::run(outcome.state, lang),
+            bytes: lang.size(outcome.bytes_written),
+            why: outcome.failure.as_ref().map(|f| lang.t(&format!("failure-{}", f.code))),
+            detail: outcome.failure.map(|f| f.message),
+        });
+    }
+    let elapsed = run
+        .started_at
+        .map(|start| run.finished_at.unwrap_or(visitor.now).duration_since(start))
+        .unwrap_or_default();
+    let streaming = times.iter().find(|time| time.stage == Stage::Store).map(|time| {
+        time.finished_at.or(run.finished_at).unwrap_or(visitor.now).duration_since(time.started_at)
+    });
+    let rate = streaming.filter(|time| *time >= SignedDuration::from_millis(50)).map(|time| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for show")]
+        let per_second = (run.bytes_read as f64 / time.as_secs_f64()) as u64;
+        format!("{}/s", lang.size(per_second))
+    });
+    let percent = run
+        .bytes_expected
+        .filter(|expected| *expected > 0)
+        // What the app expects is a guess; more than it is not yet all.
+        .map(|expected| (run.bytes_read.saturating_mul(100) / expected).min(99))
+        .filter(|_| live);
+    Ok(Panel {
+        id: run.id.to_string(),
+        mark: Mark::run(run.state, lang),
+        live,
+        stages,
+        places,
+        read: lang.size(run.bytes_read),
+        expected: run.bytes_expected.filter(|bytes| *bytes > 0).map(|bytes| lang.size(bytes)),
+        percent,
+        bytes: run.bytes_read,
+        rate: rate.filter(|_| run.bytes_read > 0),
+        elapsed: lang.measured(elapsed),
+        failure: run.failure.as_ref().map(|f| {
+            let advice = lang.find(&format!("advice-{}", f.code)).unwrap_or_default();
+            (lang.t(&format!("failure-{}", f.code)), f.message.clone(), advice)
+        }),
+        snapshot: run.snapshot_id.filter(|_| !live).map(|id| id.to_string()),
+        cancelling: run.cancel_requested && live,
+    })
+}
+
+pub(super) async fn page(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(text): Path<String>,
+) -> Result<Html<String>, Fault> {
+    let catalog = web.engine.catalog();
+    let run = catalog.run(id(&text)?).await?;
+    let app = match run.app_id {
+        Some(app) => catalog.app(app).await.ok().map(|app| app.name.to_string()),
+        None => None,
+    };
+    let log = catalog.log_after(run.id, 0, LINES + 1).await?;
+    let more = log.len() as u64 > LINES;
+    let mut panel = panel(&web, &visitor, &run).await?;
+    // A run whose snapshot is gone has nothing to link to.
+    if let Some(snapshot) = run.snapshot_id
+        && catalog.snapshot(snapshot).await.is_err()
+    {
+        panel.snapshot = None;
+    }
+    let title = match &app {
+        Some(app) => visitor.lang.with("run-of", "app", app),
+        None => visitor.t("run"),
+    };
+    Ok(show(&RunPage {
+        page: visitor.page(title, Nav::Runs),
+        row: RunRow::new(&run, app, &visitor),
+        panel,
+        last: log.last().map_or(0, |line| line.seq),
+        lines: log
+            .iter()
+            .take(usize::try_from(LINES).unwrap_or(usize::MAX))
+            .map(|line| Line::new(line, &visitor))
+            .collect(),
+        more,
+        label: run.label,
+        commit: run.git_commit,
+        attempt: run.attempt,
+        missed: run.missed_fires,
+        retry_of: run.retry_of.map(|id| id.to_string()),
+    }))
+}
+
+pub(super) async fn cancel(
+    State(web): State<Web>,
+    Path(text): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    web.engine.cancel(id(&text)?).await?;
+    Ok(redirect(&format!("/runs/{text}")))
+}
+
+/// The whole log as text.
+pub(super) async fn log(
+    State(web): State<Web>,
+    Path(text): Path<String>,
+) -> Result<Response, Fault> {
+    let run = web.engine.catalog().run(id(&text)?).await?.id;
+    let engine = web.engine.clone();
+    let lines = futures::stream::try_unfold(0, move |after| {
+        let engine = engine.clone();
+        async move {
+            let lines = engine.catalog().log_after(run, after, LINES).await?;
+            let Some(last) = lines.last().map(|line| line.seq) else { return Ok(None) };
+            let text: Vec<_> = lines
+                .iter()
+                .map(|l| format!("{} {:5} {:7} {}\n", l.at, l.level, l.stage, l.message))
+                .collect();
+            Ok::<_, catalog::CatalogError>(Some((text.concat(), last)))
+        }
+    });
+    let mut response = axum::body::Body::from_stream(lines).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let name = format!("attachment; filename=\"run-{run}.log\"");
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+/// What changes, as it changes. It comes from the catalog, so that any replica can tell of any
+/// run; a reader who lost the connection names the last line seen and misses none.
+pub(super) async fn events(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(text): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Fault> {
+    let run = web.engine.catalog().run(id(&text)?).await?.id;
+    let seen = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(asked.after);
+    let (sender, events) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(async move {
+        // A catalog that fails ends the stream; the browser comes back by itself.
+        let _ = follow(&web, visitor, run, seen, &sender).await;
+    });
+    Ok(Sse::new(futures::StreamExt::map(tokio_stream(events), Ok))
+        .keep_alive(axum::response::sse::KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+fn tokio_stream(events: tokio::sync::mpsc::Receiver<Event>) -> impl Stream<Item = Event> {
+    futures::stream::unfold(events, |mut events| async { Some((events.recv().await?, events)) })
+}
+
+async fn follow(
+    web: &Web,
+    mut visitor: Visitor,
+    id: RunId,
+    mut seen: i64,
+    sender: &tokio::sync::mpsc::Sender<Event>,
+) -> Result<(), Fault> {
+    let catalog = web.engine.catalog();
+    let mut before = String::new();
+    loop {
+        visitor.now = web.engine.now();
+        // The state is read before the log: an ended run's last lines are then there.
+        let run = catalog.run(id).await?;
+        loop {
+            let lines = catalog.log_after(id, seen, LINES).await?;
+            let Some(last) = lines.last() else { break };
+            seen = last.seq;
+            let lines = lines.iter().map(|line| Line::new(line, &visitor)).collect();
+            let event = Event::default().event("log").id(seen.to_string());
+            if sender.send(event.data(show(&Lines { lines }).0)).await.is_err() {
+                return Ok(());
+            }
+        }
+        let part = PanelPart {
+            page: visitor.page("", Nav::Runs),
+            panel: panel(web, &visitor, &run).await?,
+        };
+        let panel = show(&part).0;
+        if panel != before {
+            let event = Event::default().event("panel").data(&panel);
+            if sender.send(event).await.is_err() {
+                return Ok(());
+            }
+            before = panel;
+        }
+        if run.state.is_terminal() {
+            let state: &'static str = run.state.into();
+            let _ = sender.send(Event::default().event("end").data(state)).await;
+            return Ok(());
+        }
+        let pause = if run.state == RunState::Queued { 1_000 } else { 500 };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+            () = sender.closed() => return Ok(()),
+            () = web.closing.cancelled() => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Snapshots: the list, and each in plain words.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    response::{Html, Response},
+};
+use model::{CopyState, DestinationId, Snapshot, SnapshotId};
+use serde::Deserialize;
+
+use super::{
+    Web,
+    fault::{Fault, show},
+    form::{Sealed, redirect},
+    format::When,
+    mark::Mark,
+    page::{Nav, Page},
+    pager::Pager,
+    retention::Badges,
+    visitor::Visitor,
+};
+
+const PER_PAGE: usize = 50;
+const RECENT: u64 = 500;
+
+/// A snapshot in a list.
+pub(super) struct SnapshotRow {
+    pub(super) id: String,
+    pub(super) app: Option<String>,
+    pub(super) when: When,
+    pub(super) kind: String,
+    pub(super) label: Option<String>,
+    pub(super) pinned: bool,
+    pub(super) anomalous: bool,
+    pub(super) size: String,
+    pub(super) copies: Vec<(String, Mark)>,
+    pub(super) badges: Vec<String>,
+}
+
+impl SnapshotRow {
+    pub(super) fn new(
+        one: &Snapshot,
+        app: Option<String>,
+        badges: &Badges,
+        name_of: &impl Fn(DestinationId) -> String,
+        visitor: &Visitor,
+    ) -> Self {
+        let lang = visitor.lang;
+        Self {
+            id: one.id.to_string(),
+            app,
+            when: visitor.when(one.taken_at),
+            kind: lang.t(&format!("snapshot-kind-{}", one.kind)),
+            label: one.label.clone(),
+            pinned: one.pinned,
+            anomalous: one.anomalous,
+            size: lang.size(one.size_bytes()),
+            copies: one
+                .copies
+                .iter()
+                .filter(|copy| copy.state != CopyState::Expired)
+                .map(|copy| (name_of(copy.destination_id), Mark::copy(copy.state, lang)))
+                .collect(),
+            badges: badges.of(one.id).to_vec(),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Asked {
+    app: String,
+    page: usize,
+}
+
+#[derive(Template)]
+#[template(path = "snapshots.html")]
+struct SnapshotsPage {
+    page: Page,
+    snapshots: Vec<SnapshotRow>,
+    apps: Vec<String>,
+    app: String,
+    pager: Pager,
+}
+
+pub(super) async fn list(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Query(asked): Query<Asked>,
+) -> Result<Html<String>, Fault> {
+    let catalog = web.engine.catalog();
+    let apps = catalog.all_apps().await?;
+    let (mut found, badges) = if asked.app.is_empty() {
+        (catalog.recent_snapshots(RECENT).await?, Badges::new(&[], visitor.lang))
+    } else {
+        let app = catalog.app_by_name(&asked.app).await?;
+        let previews = web.engine.preview_retention(&app, None).await?;
+        (catalog.snapshots_of_app(app.id).await?, Badges::new(&previews, visitor.lang))
+    };
+    found.retain(|one| one.copies.iter().any(|copy| copy.state != CopyState::Expired));
+    found.sort_by_key(|one| std::cmp::Reverse(one.taken_at));
+    let pager = Pager::new(asked.page, PER_PAGE, found.len()).keep("app", &asked.app);
+    let destinations: HashMap<_, _> =
+        catalog.all_destinations().await?.into_iter().map(|d| (d.id, d.name)).collect();
+    let name_of = |id| destinations.get(&id).map_or_else(|| "–".to_owned(), ToString::to_string);
+    let names: HashMap<_, _> = apps.iter().map(|app| (app.id, app.name.to_string())).collect();
+    Ok(show(&SnapshotsPage {
+        page: visitor.page(visitor.t("nav-snapshots"), Nav::Snapshots),
+        snapshots: found[pager.range()]
+            .iter()
+            .map(|one| {
+                let app = names.get(&one.app_id).cloned();
+                SnapshotRow::new(one, app, &badges, &name_of, &visitor)
+            })
+            .collect(),
+        apps: apps.into_iter().map(|app| app.name.to_string()).collect(),
+        app: asked.app,
+        pager,
+    }))
+}
+
+struct ArtifactRow {
+    source: String,
+    file: String,
+    format: String,
+    size: String,
+    sha256: String,
+}
+
+struct CopyRow {
+    name: String,
+    mark: Mark,
+    committed: When,
+    verified: Option<When>,
+    expiring: Option<When>,
+    stored: String,
+    objects: Vec<ObjectRow>,
+    manifest: String,
+}
+
+struct ObjectRow {
+    key: String,
+    size: String,
+    sha256: String,
+    compression: String,
+}
+
+#[derive(Template)]
+#[template(path = "snapshot.html")]
+struct SnapshotPage {
+    page: Page,
+    id: String,
+    app: Option<String>,
+    run: String,
+    when: When,
+    kind: String,
+    label: Option<String>,
+    commit: Option<String>,
+    pinned: bool,
+    anomalous: bool,
+    verified_by_source: bool,
+    warnings: Vec<String>,
+    size: String,
+    artifacts: Vec<ArtifactRow>,
+    copies: Vec<CopyRow>,
+    badges: Vec<String>,
+    /// Destinations that hold no copy.
+    elsewhere: Vec<String>,
+    good: bool,
+    steps: Vec<String>,
+}
+
+fn id(text: &str) -> Result<SnapshotId, Fault> {
+    text.parse().map_err(|_| Fault::not_found())
+}
+
+pub(super) async fn page(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(text): Path<String>,
+) -> Result<Html<String>, Fault> {
+    let (catalog, lang) = (web.engine.catalog(), visitor.lang);
+    let one = catalog.snapshot(id(&text)?).await?;
+    let app = catalog.app(one.app_id).await.ok();
+    let badges = match &app {
+        Some(app) => Badges::new(&web.engine.preview_retention(app, None).await?, lang),
+        None => Badges::new(&[], lang),
+    };
+    let destinations = catalog.all_destinations().await?;
+    let name_of = |id| {
+        let found = destinations.iter().find(|destination| destination.id == id);
+        found.map_or_else(|| visitor.t("destination-removed"), |found| found.name.to_string())
+    };
+    let grace = web.engine.config().expire_grace;
+    let copies = one
+        .copies
+        .iter()
+        .map(|copy| CopyRow {
+            name: name_of(copy.destination_id),
+            mark: Mark::copy(copy.state, lang),
+            committed: visitor.when(copy.committed_at),
+            verified: copy.verified_at.map(|at| visitor.when(at)),
+            expiring: copy
+                .expiring_since
+                .filter(|_| copy.state == CopyState::Expiring)
+                .and_then(|since| since.checked_add(grace).ok())
+                .map(|at| visitor.when(at)),
+            stored: lang.size(copy.stored_bytes()),
+            objects: copy
+                .objects
+                .iter()
+                .map(|object| ObjectRow {
+                    key: object.key.clone(),
+                    size: lang.number(object.stored_size_bytes),
+                    sha256: object.stored_sha256.clone(),
+                    compression: object.compression.clone(),
+                })
+                .collect(),
+            manifest: copy.manifest_key.clone(),
+        })
+        .collect();
+    let holds = |id| {
+        one.copies.iter().any(|c| {
+            c.destination_id == id && !matches!(c.state, CopyState::Expired | CopyState::Missing)
+        })
+    };
+    let title = visitor.lang.with("snapshot-of", "when", visitor.when(one.taken_at).absolute);
+    Ok(show(&SnapshotPage {
+        page: visitor.page(title, Nav::Snapshots),
+        id: one.id.to_string(),
+        app: app.map(|app| app.name.to_string()),
+        run: one.run_id.to_string(),
+        when: visitor.when(one.taken_at),
+        kind: lang.t(&format!("snapshot-kind-{}", one.kind)),
+        label: one.label.clone(),
+        commit: one.git_commit.clone(),
+        pinned: one.pinned,
+        anomalous: one.anomalous,
+        verified_by_source: one.verified_by_source,
+        warnings: one.warnings.clone(),
+        size: lang.size(one.size_bytes()),
+        artifacts: one
+            .artifacts
+            .iter()
+            .map(|artifact| ArtifactRow {
+                source: artifact.source.to_string(),
+                file: artifact.file_name.clone(),
+                format: artifact.format.clone().unwrap_or_else(|| "–".to_owned()),
+                size: lang.size(artifact.size_bytes),
+                sha256: artifact.sha256.clone(),
+            })
+            .collect(),
+        copies,
+        badges: badges.of(one.id).to_vec(),
+        elsewhere: destinations
+            .iter()
+            .filter(|destination| !holds(destination.id))
+            .map(|destination| destination.name.to_string())
+            .collect(),
+        good: one.copies.iter().any(|copy| copy.state.is_restorable()),
+        steps: by_hand(&one),
+    }))
+}
+
+/// How to bring the first good copy back with common tools only.
+fn by_hand(one: &Snapshot) -> Vec<String> {
+    let Some(copy) = one.copies.iter().find(|copy| copy.state.is_restorable()) else {
+        return Vec::new();
+    };
+    let mut steps = Vec::new();
+    for object in &copy.objects {
+        let name = object.key.rsplit('/').next().unwrap_or(&object.key);
+        steps.push(format!("echo '{}  {name}' | sha256sum --check", object.stored_sha256));
+        let artifact = one.artifacts.iter().find(|artifact| artifact.source == object.source);
+        let Some(artifact) = artifact else { continue };
+        match object.compression.as_str() {
+            "zstd" => steps.push(format!("zstd -d {name} -o {}", artifact.file_name)),
+            "gzip" => steps.push(format!("gzip -dc {name} > {}", artifact.file_name)),
+            _ => {}
+        }
+        let file = if object.compression == "none" { name } else { &artifact.file_name };
+        let format = artifact.format.as_deref().unwrap_or_default().to_ascii_lowercase();
+        if format == "pg_dump_fc" {
+            steps.push(format!("pg_restore --clean --if-exists -d DATABASE {file}"));
+        } else if format.contains("tar") || file.contains(".tar") {
+            steps.push(format!("tar -xf {file}"));
+        }
+    }
+    steps
+}
+
+pub(super) async fn pin(
+    State(web): State<Web>,
+    Path(text): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let pinned = fields.text("pinned") == "true";
+    web.engine.set_pinned(id(&text)?, pinned).await?;
+    Ok(redirect(&format!("/snapshots/{text}?done={}", if pinned { "pinned" } else { "unpinned" })))
+}
+
+pub(super) async fn accept(
+    State(web): State<Web>,
+    Path(text): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    web.engine.accept_anomaly(id(&text)?).await?;
+    Ok(redirect(&format!("/snapshots/{text}?done=accepted")))
+}
+
+async fn named(web: &Web, name: &str) -> Result<Option<DestinationId>, Fault> {
+    Ok(match name {
+        "" => None,
+        name => Some(web.engine.catalog().destination_by_name(name).await?.id),
+    })
+}
+
+pub(super) async fn verify(
+    State(web): State<Web>,
+    Path(text): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let at = named(&web, fields.text("destination")).await?;
+    let run = web.engine.verify_now(id(&text)?, at).await?;
+    Ok(redirect(&format!("/runs/{}", run.id)))
+}
+
+pub(super) async fn copy(
+    State(web): State<Web>,
+    Path(text): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let to = named(&web, fields.text("destination")).await?.ok_or_else(Fault::not_found)?;
+    let run = web.engine.copy_now(id(&text)?, to).await?;
+    Ok(redirect(&format!("/runs/{}", run.id)))
+}
+
+/// The artifact as its source sent it, as the API gives it.
+pub(super) async fn download(
+    State(web): State<Web>,
+    Path((text, source)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    let snapshot = web.engine.catalog().snapshot(id(&text)?).await?;
+    Ok(crate::api::artifact_response(&web.engine, &snapshot, &source).await?)
+}

@@ -1,0 +1,152 @@
+// Everything works without this; it makes long work live and short work quicker.
+(() => {
+  "use strict";
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // A part of the page that the server renders anew.
+  const part = (html) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    return holder.content;
+  };
+
+  // Selects that only choose what is shown need no button.
+  for (const select of all("[data-submit]")) {
+    const button = select.form.querySelector("button");
+    if (button) button.hidden = true;
+    select.addEventListener("change", () => select.form.submit());
+  }
+  for (const one of all("[data-no-script]")) one.hidden = true;
+
+  // Copy buttons.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const text = button.parentElement.querySelector("code").textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      const word = button.textContent;
+      button.textContent = "✓";
+      setTimeout(() => { button.textContent = word; }, 1500);
+    } catch {
+      getSelection().selectAllChildren(button.parentElement.querySelector("code"));
+    }
+  });
+
+  // Menus close on a click elsewhere and on Escape.
+  document.addEventListener("click", (event) => {
+    for (const menu of all("details.menu[open], details.cli[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
+  // Lists that stay true while they are looked at.
+  for (const place of all("[data-refresh]")) {
+    const refresh = async () => {
+      // What somebody is about to press must not move under the finger.
+      if (document.hidden || place.contains(document.activeElement)) return;
+      try {
+        const answer = await fetch(place.dataset.refresh, { headers: { "x-part": "1" } });
+        if (!answer.ok || answer.redirected) return;
+        for (const fresh of all("template[data-part]", part(await answer.text()))) {
+          const old = place.querySelector(`[data-part="${fresh.dataset.part}"]`);
+          const next = fresh.content.firstElementChild;
+          if (old && next && old.outerHTML !== next.outerHTML) old.replaceWith(next);
+        }
+      } catch { /* the next one may work */ }
+    };
+    setInterval(refresh, 1000 * Number(place.dataset.every));
+  }
+
+  // A run, live. The browser itself reconnects and names the last line it has seen.
+  for (const panel of all("[data-live]")) {
+    const log = document.getElementById("log");
+    const rates = [];
+    let before = null;
+    const source = new EventSource(panel.dataset.live);
+    source.addEventListener("panel", (event) => {
+      panel.replaceChildren(part(event.data));
+      const meters = panel.querySelector("[data-bytes]");
+      const now = { at: performance.now(), bytes: Number(meters.dataset.bytes) };
+      if (before && now.at > before.at) rates.push((now.bytes - before.bytes) / (now.at - before.at));
+      before = now;
+      if (rates.length > 1) {
+        const shown = rates.slice(-60);
+        const top = Math.max(...shown) || 1;
+        const points = shown.map((rate, at) => `${(at * 220) / (shown.length - 1)},${42 - (40 * rate) / top}`).join(" ");
+        const graph = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+        graph.setAttribute("class", "rate-graph");
+        graph.setAttribute("viewBox", "0 0 220 44");
+        graph.setAttribute("preserveAspectRatio", "none");
+        graph.setAttribute("aria-hidden", "true");
+        const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+        line.setAttribute("points", points);
+        graph.append(line);
+        meters.append(graph);
+      }
+    });
+    source.addEventListener("log", (event) => {
+      const low = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+      for (const line of all("li", part(event.data))) {
+        // After a reconnection a line may come twice.
+        if (!log.querySelector(`[data-seq="${Number(line.dataset.seq)}"]`)) log.append(line);
+      }
+      for (const note of all('[data-empty="#log"]')) note.hidden = true;
+      if (low) log.scrollTop = log.scrollHeight;
+    });
+    source.addEventListener("end", () => {
+      source.close();
+      // Screen readers hear the end, not every step.
+      const said = panel.querySelector(".mark");
+      if (said) said.setAttribute("role", "status");
+    });
+  }
+
+  // Search in what is already there.
+  for (const field of all("[data-filter]")) {
+    field.hidden = false;
+    const list = document.querySelector(field.dataset.filter);
+    field.addEventListener("input", () => {
+      const wanted = field.value.toLowerCase();
+      for (const item of list.children) item.hidden = !item.textContent.toLowerCase().includes(wanted);
+    });
+  }
+
+  // Forms that show what they come to, and try what they are given.
+  for (const form of all("form[data-preview]")) {
+    const ask = async (action, place, busy) => {
+      const fields = new FormData(form);
+      fields.set("action", action);
+      if (action !== "test") fields.delete("token");
+      if (busy) busy.disabled = true;
+      try {
+        const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(fields), headers: { "x-part": "1" } });
+        if (answer.ok) place.replaceChildren(part(await answer.text()));
+      } catch { /* the button without script still works */ }
+      if (busy) busy.disabled = false;
+    };
+    let timer;
+    form.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => ask(form.dataset.preview, document.querySelector(form.dataset.previewInto)), 350);
+    });
+    for (const button of all("[data-part-into]", form)) {
+      button.addEventListener("click", (event) => {
+        event.preventDefault();
+        ask(button.value, document.querySelector(button.dataset.partInto), button);
+      });
+    }
+  }
+
+  // Keys.
+  const places = { o: "/", r: "/runs", s: "/snapshots", d: "/destinations" };
+  let went = false;
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") for (const menu of all("details.menu[open], details.cli[open]")) menu.open = false;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+    if (went && places[event.key]) { location.href = places[event.key]; return; }
+    went = event.key === "g";
+    const search = document.querySelector("[data-search], [data-filter]");
+    if (event.key === "/" && search) { event.preventDefault(); search.focus(); }
+    const keys = document.getElementById("keys");
+    if (event.key === "?" && keys) keys.showModal();
+  });
+})();

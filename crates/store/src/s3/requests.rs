@@ -1,0 +1,238 @@
+//! Signed requests of our own, for what OpenDAL does not do or takes too lightly.
+
+use std::{fmt::Display, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable as _};
+use http::{Method, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqsign_aws_v4::{Credential, RequestSigner, StaticCredentialProvider};
+use reqsign_core::{Context, Signer};
+use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
+
+use super::{S3Limits, is_full};
+use crate::{S3Config, StoreError, StoreErrorKind};
+
+/// Every byte but the ones that S3's signature leaves as they are.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// The same, of a path.
+const PATH: &AsciiSet = &QUERY.remove(b'/');
+/// Longest answer that is read, in bytes. S3 gives 1,000 entries at once.
+const MAX_ANSWER: usize = 8 << 20;
+
+/// A bucket, as it is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Requests {
+    http: reqwest::Client,
+    signer: Option<Signer<Credential>>,
+    /// Of the bucket, without a slash at its end.
+    address: String,
+    retries: u32,
+    first_pause: Duration,
+}
+
+impl Requests {
+    pub(super) fn to(
+        config: &S3Config,
+        region: &str,
+        limits: &S3Limits,
+    ) -> Result<Self, StoreError> {
+        let http = reqwest::Client::builder()
+            .timeout(limits.request)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| StoreError::config(format!("the HTTP client: {error}")))?;
+        let pair = config.access_key_id.as_ref().zip(config.secret_access_key.as_ref());
+        let signer = pair.map(|(id, secret)| {
+            let keys = StaticCredentialProvider::new(id.expose_secret(), secret.expose_secret());
+            let keys = match &config.session_token {
+                Some(token) => keys.with_session_token(token.expose_secret()),
+                None => keys,
+            };
+            Signer::new(Context::new(), keys, RequestSigner::new("s3", region))
+        });
+        Ok(Self {
+            http,
+            signer,
+            address: address(config, region),
+            retries: limits.retries,
+            first_pause: limits.first_pause,
+        })
+    }
+
+    /// Asks for a document whose first element is `root`; any other answer is an error.
+    pub(super) async fn document<T: DeserializeOwned>(
+        &self,
+        root: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, StoreError> {
+        let url = format!("{}/?{}", self.address, joined(query));
+        let ask = || async {
+            let (status, body) = self.send(Method::GET, &url).await?;
+            if !status.is_success() {
+                return Err(self.refused(status, &body));
+            }
+            parsed(root, &body).map_err(|how| self.broken(&how))
+        };
+        self.retried(ask).await
+    }
+
+    /// Deletes `key`, or what `query` says of it. What is gone already is no error.
+    pub(super) async fn delete(&self, key: &str, query: &[(&str, &str)]) -> Result<(), StoreError> {
+        let key = utf8_percent_encode(key, PATH);
+        let url = format!("{}/{key}?{}", self.address, joined(query));
+        let ask = || async {
+            let (status, body) = self.send(Method::DELETE, &url).await?;
+            if status.is_success() || status == StatusCode::NOT_FOUND {
+                return Ok(());
+            }
+            Err(self.refused(status, &body))
+        };
+        self.retried(ask).await
+    }
+
+    async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        ask: impl FnMut() -> F,
+    ) -> Result<T, StoreError> {
+        let pauses = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(self.first_pause)
+            .with_max_times(self.retries as usize);
+        ask.retry(pauses).when(StoreError::is_retryable).await
+    }
+
+    async fn send(&self, method: Method, url: &str) -> Result<(StatusCode, String), StoreError> {
+        let request = http::Request::builder().method(method).uri(url).body(Vec::new());
+        let (mut parts, body) = request
+            .map_err(|error| StoreError::config(format!("{}: {error}", self.address)))?
+            .into_parts();
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut parts, None).await.map_err(|error| self.broken(&error))?;
+        }
+        // The client sets its own.
+        parts.headers.remove(http::header::HOST);
+        let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
+            .map_err(|error| self.broken(&error.without_url()))?;
+        let sent = self.http.execute(request).await;
+        let mut answer = sent.map_err(|error| self.broken(&error.without_url()))?;
+        let mut body = Vec::new();
+        while let Some(chunk) =
+            answer.chunk().await.map_err(|error| self.broken(&error.without_url()))?
+        {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(self.broken(&"the answer is too long"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    fn broken(&self, how: &dyn Display) -> StoreError {
+        StoreError::new(StoreErrorKind::Unavailable, format!("{}: {how}", self.address))
+    }
+
+    fn refused(&self, status: StatusCode, body: &str) -> StoreError {
+        let said: String = body.chars().filter(|c| !c.is_control()).take(300).collect();
+        let kind = match status.as_u16() {
+            507 => StoreErrorKind::Full,
+            _ if is_full(body) => StoreErrorKind::Full,
+            401 | 403 => StoreErrorKind::PermissionDenied,
+            429 => StoreErrorKind::Throttled,
+            _ if body.contains("<Code>SlowDown</Code>") => StoreErrorKind::Throttled,
+            300..=404 | 405 | 501 => StoreErrorKind::Config,
+            _ => StoreErrorKind::Unavailable,
+        };
+        StoreError::new(kind, format!("{}: the service answered {status}: {said}", self.address))
+    }
+}
+
+fn joined(query: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> = query
+        .iter()
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY)))
+        .collect();
+    pairs.join("&")
+}
+
+/// `body` as a document of `root`. A page of a proxy, an error sent with 200 or half an answer
+/// would otherwise read as an empty list.
+fn parsed<T: DeserializeOwned>(root: &str, body: &str) -> Result<T, String> {
+    let mut reader = quick_xml::Reader::from_str(body);
+    let first = loop {
+        match reader.read_event() {
+            Ok(
+                quick_xml::events::Event::Start(element) | quick_xml::events::Event::Empty(element),
+            ) => {
+                break element.local_name().as_ref().to_owned();
+            }
+            Ok(quick_xml::events::Event::Eof) => return Err("the answer is empty".to_owned()),
+            Ok(_) => {}
+            Err(error) => return Err(format!("the answer cannot be read: {error}")),
+        }
+    };
+    if first != root {
+        let said: String = body.chars().filter(|c| !c.is_control()).take(200).collect();
+        return Err(format!("the answer is no {root}: {said}"));
+    }
+    quick_xml::de::from_str(body).map_err(|error| format!("the answer cannot be read: {error}"))
+}
+
+/// Address of the bucket, as OpenDAL builds it.
+fn address(config: &S3Config, region: &str) -> String {
+    let endpoint = match config.endpoint.as_deref() {
+        None | Some("https://s3.amazonaws.com" | "s3.amazonaws.com") => {
+            format!("https://s3.{region}.amazonaws.com")
+        }
+        Some(endpoint) if endpoint.starts_with("http") => endpoint.to_owned(),
+        Some(host) => format!("https://{host}"),
+    };
+    let bucket = &config.bucket;
+    let endpoint = endpoint.trim_end_matches('/').replacen(&format!("//{bucket}."), "//", 1);
+    if config.path_style {
+        return format!("{endpoint}/{bucket}");
+    }
+    endpoint.replacen("//", &format!("//{bucket}."), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_the_bucket() {
+        let at = |endpoint: Option<&str>, path_style| {
+            let config = S3Config {
+                bucket: "b".to_owned(),
+                endpoint: endpoint.map(str::to_owned),
+                path_style,
+                ..S3Config::default()
+            };
+            address(&config, "eu-central-1")
+        };
+        assert_eq!(at(None, true), "https://s3.eu-central-1.amazonaws.com/b");
+        assert_eq!(at(None, false), "https://b.s3.eu-central-1.amazonaws.com");
+        assert_eq!(at(Some("http://h:9000/"), true), "http://h:9000/b");
+        assert_eq!(at(Some("h.example"), false), "https://b.h.example");
+        assert_eq!(at(Some("https://b.h.example"), false), "https://b.h.example");
+    }
+
+    #[test]
+    fn only_the_whole_document_is_an_answer() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Page {
+            #[serde(rename = "IsTruncated")]
+            truncated: bool,
+        }
+        let read = |body: &str| parsed::<Page>("Root", body);
+        let whole =
+            "<?xml version=\"1.0\"?>\n<Root xmlns=\"x\"><IsTruncated>true</IsTruncated></Root>";
+        assert!(read(whole).unwrap().truncated);
+        for end in 0..whole.len() {
+            assert!(read(&whole[..end]).is_err(), "{} was accepted", &whole[..end]);
+        }
+        assert!(read(&whole.replace("Root", "Error")).is_err());
+        assert!(read("<!doctype html><html>Sign in</html>").is_err());
+        assert!(read("{}").is_err());
+    }
+}
