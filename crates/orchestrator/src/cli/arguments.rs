@@ -28,6 +28,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs the server.
     Serve,
+    /// Says by its exit code whether this machine's server answers.
+    Healthcheck,
     /// Makes the data folder, its keys and the first user, without starting the server.
     Init,
     /// People who can log in.
