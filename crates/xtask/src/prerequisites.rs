@@ -11,6 +11,14 @@ const NEEDED: &[(&str, &str)] = &[
     ("tar", "tar"),
     ("zstd", "zstd"),
     ("jq", "jq"),
+    ("mariadbd", "mariadb-server"),
+    ("redis-server", "redis-server"),
+    ("sqlite3", "sqlite3"),
+    ("dockerd", "docker.io"),
+    ("docker-compose", "docker-compose"),
+    ("debootstrap", "debootstrap"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
 ];
 
 /// Where Debian puts PostgreSQL's own programs.

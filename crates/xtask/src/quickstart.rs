@@ -28,7 +28,7 @@ pub(crate) struct Options {
 }
 
 /// A process that ends with us.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -173,11 +173,11 @@ fn wait_for_signal() -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn wait_for(what: &str, ready: impl Fn() -> bool) -> Result<()> {
+pub(crate) fn wait_for(what: &str, ready: impl Fn() -> bool) -> Result<()> {
     for _ in 0..200 {
         if ready() {
             return Ok(());

@@ -4,7 +4,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{prerequisites, tidy};
+use crate::{deny, docker, prerequisites, tidy};
 
 pub(crate) fn run() -> Result<()> {
     prerequisites::install()?;
@@ -18,12 +18,14 @@ pub(crate) fn run() -> Result<()> {
     };
     step("format", &mut || cargo(&["fmt", "--all", "--check"]))?;
     step("tidy", &mut tidy::run)?;
+    step("deny", &mut deny::run)?;
     step("clippy", &mut || {
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     })?;
     step("build", &mut || cargo(&["build", "--workspace"]))?;
     step("quickstart", &mut || cargo(&["xtask", "quickstart", "--exit", "--port", "0"]))?;
     step("tests", &mut || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    step("docker", &mut docker::run)?;
     println!("── all passed");
     for (name, time) in times {
         println!("{name:>12}  {:>4} s", time.as_secs());

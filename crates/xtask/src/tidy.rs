@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bollard", &["engine"]),
     ("clap", &["orchestrator", "sidecar", "xtask"]),
     ("opendal", &["store"]),
+    ("opendal-http-transport-reqwest", &["store"]),
     ("sea-orm", &["catalog"]),
     ("sqlx", &["catalog"]),
 ];

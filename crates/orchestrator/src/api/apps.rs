@@ -39,6 +39,7 @@ pub(crate) fn shown(app: &App) -> Value {
         "schedule": app.schedule,
         "retention": app.retention,
         "limits": app.limits,
+        "compression": app.compression,
         "created_at": app.created_at,
         "updated_at": app.updated_at,
         "version": app.version,

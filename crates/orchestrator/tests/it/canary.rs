@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    pages,
+    page_roles,
     permissions::ROUTES,
     server::{As, Place},
 };
@@ -112,7 +112,7 @@ async fn secrets_do_not_show() {
         let headers = format!("{:?}", reply.headers());
         replies.push(format!("{path} {headers} {}", reply.text().await.unwrap()));
     }
-    for page in pages::table().iter().filter(|page| page.method == "GET") {
+    for page in page_roles::table().iter().filter(|page| page.method == "GET") {
         let path = page
             .path
             .replace("{app}", "shop")

@@ -1,12 +1,18 @@
 //! The real program, on a data folder of its own.
 
+mod app;
+mod browser;
 mod canary;
+mod chromium;
 mod command_line;
 mod first_start;
+mod kill;
 mod logins;
+mod page_roles;
 mod pages;
 #[path = "../../src/accounts/permissions.rs"]
 #[allow(dead_code)]
 mod permissions;
+mod road;
 mod roles;
 mod server;

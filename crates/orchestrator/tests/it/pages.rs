@@ -1,95 +1,162 @@
-//! Every page, by everybody.
+//! The pages over plain HTTP: who sees what, what they weigh, what they refuse.
 
-use model::Permission;
-use reqwest::header;
-use serde_json::Value;
-use strum::IntoEnumIterator as _;
+use model::Permission::{Follow, See};
+use reqwest::{Method, StatusCode, header, redirect};
+use serde_json::json;
 
 use crate::{
-    roles::{concrete, everybody},
-    server::{As, Place, Server},
+    app::{App, TOKEN},
+    server::{As, PASSWORD, Place, Server},
 };
 
-/// A row of the pages' own table.
-pub(crate) struct Page {
-    pub(crate) method: &'static str,
-    pub(crate) path: &'static str,
-    permission: Permission,
+/// Pages that need no name of anything.
+const PLAIN: &[(&str, &str)] = &[
+    ("/", "viewer"),
+    ("/runs", "viewer"),
+    ("/snapshots", "viewer"),
+    ("/destinations", "viewer"),
+    ("/settings", "viewer"),
+    ("/account", "viewer"),
+    ("/api", "viewer"),
+    ("/apps/shop", "viewer"),
+    ("/apps/shop/retention", "viewer"),
+    ("/destinations/disk", "viewer"),
+    ("/new/app", "admin"),
+    ("/new/destination", "admin"),
+    ("/apps/shop/edit", "admin"),
+    ("/destinations/disk/edit", "admin"),
+    ("/settings/users", "admin"),
+    ("/settings/tokens", "admin"),
+    ("/settings/audit", "admin"),
+];
+
+/// Forms: what they need, and a body that would change something.
+const FORMS: &[(&str, &str, &str)] = &[
+    ("/apps/shop/run", "operator", ""),
+    ("/apps/shop/doctor", "operator", ""),
+    ("/apps/shop/enabled", "admin", "enabled=false"),
+    ("/apps/shop/remove", "admin", "confirm=shop"),
+    ("/apps/shop/expire", "admin", ""),
+    ("/apps/shop/edit", "admin", "action=save"),
+    ("/new/app", "admin", "action=save"),
+    ("/new/destination", "admin", "kind=local"),
+    ("/destinations/disk/test", "operator", ""),
+    ("/destinations/disk/edit", "admin", ""),
+    ("/destinations/disk/remove", "admin", "confirm=disk"),
+    ("/settings/users", "admin", "name=eve&password=long enough words&role=admin"),
+    ("/settings/tokens", "admin", "name=eve&scope=admin"),
+];
+
+async fn ready() -> (Server, App) {
+    let app = App::serve(10_000).await;
+    let mut server = Place::new(&[]).serve().await;
+    server.http =
+        reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap();
+    let disk = server.place.folder.path().join("disk");
+    let destination = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
+    server.done("POST", "destinations", destination).await;
+    let draft = json!({
+        "name": "shop", "url": app.url(), "token": TOKEN,
+        "destinations": [{ "destination": "disk" }],
+    });
+    server.done("POST", "apps", draft).await;
+    (server, app)
 }
 
-/// The table, read from its source: a program has no inside for its tests.
-pub(crate) fn table() -> Vec<Page> {
-    let source = include_str!("../../src/web/guard.rs");
-    let table = source.split("const ROUTES").nth(1).unwrap().split("\n];").next().unwrap();
-    let rows: Vec<_> = table.split("look(").flat_map(|part| part.split("act(")).skip(1).collect();
-    let page = |row: &&'static str| {
-        let texts: Vec<&'static str> = row.split('"').skip(1).step_by(2).collect();
-        let (method, path) =
-            if texts[0].starts_with('/') { ("GET", texts[0]) } else { (texts[0], texts[1]) };
-        let rest = row.split(path).last().unwrap();
-        let named = |one: &Permission| {
-            rest.split([',', ')', ' ', '"']).any(|word| word == format!("{one:?}"))
-        };
-        let permission = Permission::iter().find(named).unwrap();
-        Page { method, path, permission }
+async fn status(server: &Server, method: Method, path: &str, by: &As, body: &str) -> StatusCode {
+    let request = server.request(method.clone(), path, by);
+    let request = if method == Method::POST {
+        request
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body.to_owned())
+    } else {
+        request
     };
-    rows.iter().map(page).collect()
+    request.send().await.unwrap().status()
 }
 
-/// The text that a session's forms carry.
-async fn csrf(server: &Server, by: &As) -> String {
-    let shown = server.send("GET", "session", by, None).await.text().await.unwrap();
-    let shown: Value = serde_json::from_str(&shown).unwrap_or_default();
-    shown["csrf"].as_str().unwrap_or_default().to_owned()
+fn rank(role: &str) -> usize {
+    ["viewer", "operator", "admin"].iter().position(|one| *one == role).unwrap()
 }
 
 #[tokio::test]
-async fn each_page_lets_in_whom_it_should() {
-    let server = Place::new(&[]).serve().await;
-    let mut wrong = Vec::new();
-    for (name, by, allowed) in everybody(&server).await {
-        let csrf = csrf(&server, &by).await;
-        for page in table() {
-            let is_post = page.method == "POST";
-            // Leaving would end the test; a token has no forms.
-            if page.path == "/logout" || is_post && allowed.is_some() && csrf.is_empty() {
-                continue;
-            }
-            let mut request =
-                server.request(page.method.parse().unwrap(), &concrete(page.path), &by);
-            if is_post {
-                request = request
-                    .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .body(format!("csrf={csrf}"));
-            }
-            let reply = request.send().await.unwrap();
-            let status = reply.status().as_u16();
-            let to = reply.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
-            let to_login = to.is_some_and(|to| to.starts_with("/login"));
-            let right = match allowed {
-                None => status == 303 && to_login,
-                Some(some) if some.contains(&page.permission) => {
-                    !to_login && !matches!(status, 401 | 403 | 405 | 500..)
-                }
-                Some(_) => status == 403,
-            };
-            if !right {
-                wrong.push(format!("{} {} as {name}: {status} {to:?}", page.method, page.path));
-            }
+async fn each_page_is_for_those_who_may() {
+    let (server, _app) = ready().await;
+    assert!(See > Follow);
+    for role in ["viewer", "operator", "admin"] {
+        server.add_user(&format!("the-{role}"), role).await;
+    }
+    for (path, _) in PLAIN {
+        let seen = status(&server, Method::GET, path, &As::Nobody, "").await;
+        assert_eq!(seen, StatusCode::SEE_OTHER, "{path}: a stranger was not sent to the login");
+    }
+    for role in ["viewer", "operator", "admin"] {
+        let by = server.login(&format!("the-{role}"), PASSWORD).await;
+        for (path, needs) in PLAIN {
+            let seen = status(&server, Method::GET, path, &by, "").await;
+            let wanted =
+                if rank(role) >= rank(needs) { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            assert_eq!(seen, wanted, "{role} on {path}");
+        }
+        for (path, _, body) in FORMS {
+            // Without the session's own token nobody changes anything.
+            let seen = status(&server, Method::POST, path, &by, body).await;
+            assert_eq!(seen, StatusCode::FORBIDDEN, "{role} on {path}");
+            let forged = format!("{body}&csrf={}", "0".repeat(64));
+            let seen = status(&server, Method::POST, path, &by, &forged).await;
+            assert_eq!(seen, StatusCode::FORBIDDEN, "{role} on {path}");
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(server.done_get("apps/shop").await["app"]["enabled"].as_bool().unwrap());
+    assert_eq!(server.done_get("runs").await, json!([]), "a refused form ran something");
+    for (role, fits) in [("viewer", false), ("operator", true)] {
+        let by = server.login(&format!("the-{role}"), PASSWORD).await;
+        let page = server.request(Method::GET, "/apps/shop", &by).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        assert_eq!(page.contains("action=\"/apps/shop/run\""), fits, "{role} sees the button");
+        let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap();
+        let body = format!("csrf={}", csrf.split('"').next().unwrap());
+        let seen = status(&server, Method::POST, "/apps/shop/run", &by, &body).await;
+        let wanted = if fits { StatusCode::SEE_OTHER } else { StatusCode::FORBIDDEN };
+        assert_eq!(seen, wanted, "{role}");
+        let seen = status(&server, Method::POST, "/apps/shop/remove", &by, &body).await;
+        assert_eq!(seen, StatusCode::FORBIDDEN, "{role}");
+    }
 }
 
 #[tokio::test]
-async fn a_form_without_its_sessions_text_is_refused() {
-    let server = Place::new(&[]).serve().await;
+async fn pages_are_light_strict_and_quote_what_they_show() {
+    let (server, _app) = ready().await;
     server.add_user("ana", "admin").await;
-    let by = server.login("ana", crate::server::PASSWORD).await;
-    for body in ["", "csrf=", "csrf=0123"] {
-        let request = server.request(reqwest::Method::POST, "/new/app", &by);
-        let request =
-            request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        assert_eq!(request.send().await.unwrap().status(), 403, "{body}");
+    let by = server.login("ana", PASSWORD).await;
+    for (path, _) in PLAIN {
+        let answer = server.request(Method::GET, path, &by).send().await.unwrap();
+        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store", "{path}");
+        let page = answer.text().await.unwrap();
+        assert!(
+            !page.contains("<script>") && !page.contains(" style=") && !page.contains(" onclick")
+        );
+        assert!(!page.contains("http://") || !page.contains("src=\"http"), "{path}");
+        assert!(!page.contains("Unknown localization"), "{path}: a message is missing");
+        assert!(page.len() < 80_000, "{path} has {} bytes", page.len());
     }
+    let hostile = "\"><script>alert(1)</script>";
+    for path in ["/?q=", "/?state=", "/runs?app=", "/login?next=", "/?done=", "/snapshots?app="] {
+        let query: String = url::form_urlencoded::byte_serialize(hostile.as_bytes()).collect();
+        let page =
+            server.request(Method::GET, &format!("{path}{query}"), &by).send().await.unwrap();
+        assert!(!page.status().is_server_error(), "{path}");
+        assert!(!page.text().await.unwrap().contains("<script>alert"), "{path}");
+    }
+    let far =
+        ["/?page=99999999999999999999", "/runs?page=18446744073709551615", "/runs/x", "/apps/%00"];
+    for path in far {
+        let seen = status(&server, Method::GET, path, &by, "").await;
+        assert!(seen.is_client_error() || seen.is_success(), "{path}: {seen}");
+    }
+    let large = format!("x={}", "y".repeat(2 << 20));
+    let seen = status(&server, Method::POST, "/new/app", &by, &large).await;
+    assert_eq!(seen, StatusCode::PAYLOAD_TOO_LARGE);
 }

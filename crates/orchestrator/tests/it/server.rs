@@ -158,6 +158,13 @@ impl Server {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
+    /// What a path shows.
+    pub(crate) async fn done_get(&self, path: &str) -> Value {
+        let response = self.send("GET", path, &self.local(), None).await;
+        assert!(response.status().is_success(), "GET {path}: {}", response.status());
+        response.json().await.unwrap()
+    }
+
     pub(crate) async fn add_user(&self, name: &str, role: &str) {
         let body = json!({ "name": name, "role": role, "password": PASSWORD });
         self.done("POST", "users", body).await;
@@ -174,9 +181,25 @@ impl Server {
         As::Browser(cookie(&response))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Ends the server as a power cut would.
+    pub(crate) fn kill(mut self) -> Place {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.leave()
+    }
+
     /// Stops the server in order.
     pub(crate) fn stop(mut self) -> Place {
         self.end();
+        self.leave()
+    }
+
+    fn leave(&mut self) -> Place {
         let folder = tempfile::tempdir().unwrap();
         let empty = Place { folder, environment: Vec::new() };
         std::mem::replace(&mut self.place, empty)
