@@ -177,6 +177,7 @@ impl Engine {
                 schedule: None,
                 retention: RetentionPolicy::default(),
                 limits: draft.limits.clone(),
+                compression: None,
                 created_at: now,
                 updated_at: now,
                 version: 0,
