@@ -92,7 +92,7 @@ impl Place {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        server.base = server.place.read("address").trim().to_owned();
+        server.place.read("address").trim().clone_into(&mut server.base);
         server
     }
 }
