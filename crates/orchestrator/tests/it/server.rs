@@ -68,6 +68,8 @@ impl Place {
     }
 
     pub(crate) async fn serve(self) -> Server {
+        // Once for the process; the others find it there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let address = self.data().join("address");
         let _ = std::fs::remove_file(&address);
         let log = std::fs::File::options()
