@@ -86,7 +86,7 @@ impl Stage {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let status = Command::new(env!("CARGO"))
+    let status = crate::cargo::cargo()
         .args(["build", "--package", "orchestrator", "--package", "sidecar"])
         .status()?;
     ensure!(status.success(), "the build failed");

@@ -47,7 +47,7 @@ impl Stage {
             "no sidecar"
         );
         let build = ["build", "--package", "orchestrator", "--package", "sidecar"];
-        ensure!(Command::new(env!("CARGO")).args(build).status()?.success(), "the build failed");
+        ensure!(crate::cargo::cargo().args(build).status()?.success(), "the build failed");
         let dist = folder.path().join("dist");
         fs::create_dir(&dist)?;
         let built = std::env::current_exe()?.parent().context("no folder")?.to_owned();
