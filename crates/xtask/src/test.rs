@@ -1,6 +1,6 @@
 //! Everything that must hold, in the order in which it fails soonest.
 
-use std::{process::Command, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    let status = Command::new(env!("CARGO")).args(arguments).status()?;
+    let status = crate::cargo::cargo().args(arguments).status()?;
     if !status.success() {
         bail!("`cargo {}` ended with {status}", arguments.join(" "));
     }

@@ -36,8 +36,7 @@ pub(super) fn build() -> Result<PathBuf> {
         &["--package", "orchestrator", "--package", "sidecar"][..],
         &["--package", "store", "--example", "s3_server"],
     ] {
-        let status =
-            Command::new(env!("CARGO")).args(["build", "--release"]).args(what).status()?;
+        let status = crate::cargo::cargo().args(["build", "--release"]).args(what).status()?;
         ensure!(status.success(), "the build failed");
     }
     let ours = std::env::current_exe()?;

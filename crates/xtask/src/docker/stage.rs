@@ -25,8 +25,6 @@ const NEEDED: &[&str] = &[
 ];
 /// The sidecar's image and compose file.
 const SIDECAR: &str = "sidecar";
-/// A small stand-in for them, for a clone that has none.
-const EXAMPLE: &str = "crates/xtask/src/docker/example";
 const BINARIES: &[&str] = &["backup-orchestrator", "backup-sidecar"];
 
 /// The folder in which `docker compose` is run.
@@ -42,17 +40,14 @@ impl Stage {
         let copied =
             Command::new("cp").arg("-r").args(sources).arg(folder.path()).status()?.success();
         ensure!(copied, "the build's context cannot be copied");
-        let sidecar = match repository.join(SIDECAR) {
-            own if own.join("docker-compose.yml").is_file() => own,
-            _ => repository.join(EXAMPLE),
-        };
+        let sidecar = repository.join(SIDECAR);
         let into = folder.path().join(SIDECAR);
         ensure!(
             Command::new("cp").arg("-r").arg(sidecar).arg(into).status()?.success(),
             "no sidecar"
         );
         let build = ["build", "--package", "orchestrator", "--package", "sidecar"];
-        ensure!(Command::new(env!("CARGO")).args(build).status()?.success(), "the build failed");
+        ensure!(crate::cargo::cargo().args(build).status()?.success(), "the build failed");
         let dist = folder.path().join("dist");
         fs::create_dir(&dist)?;
         let built = std::env::current_exe()?.parent().context("no folder")?.to_owned();
