@@ -5,6 +5,7 @@ mod cache;
 mod cargo;
 mod deny;
 mod docker;
+mod links;
 mod prerequisites;
 mod quickstart;
 mod test;
@@ -30,7 +31,7 @@ enum Task {
     Deny,
     /// Builds the images and runs both compose files on a Docker engine.
     Docker,
-    /// Checks the rooms: who may know whom, and how large files may be.
+    /// Checks the rooms (who may know whom, how large files may be) and the links in the documents.
     Tidy,
     /// Measures speed and memory against public tools in the same run.
     #[command(subcommand)]

@@ -1,9 +1,12 @@
-//! The rooms: who may know whom, which library belongs where, how large files may be.
+//! The rooms: who may know whom, which library belongs where, how large files may be; and that
+//! links in the documents lead somewhere.
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
+
+use crate::links;
 
 /// Which of our crates each may depend on; exactly the arrows of `docs/ARCHITECTURE.md`.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -38,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     let metadata: Value = serde_json::from_slice(&told.stdout)?;
     let mut problems = arrows(&metadata);
     files(Path::new("crates"), &mut problems)?;
+    links::check(Path::new("."), &mut problems)?;
     if problems.is_empty() {
         return Ok(());
     }
