@@ -10,6 +10,8 @@ use crate::{Compression, Recipe, SealError};
 pub(crate) const CHUNK_BYTES: usize = 128 << 10;
 /// Largest window, as a power of two: 2 MiB. It bounds what a reader must hold as well.
 const WINDOW_LOG: u32 = 21;
+/// Window of a frugal recipe: 512 KiB.
+const FRUGAL_WINDOW_LOG: u32 = 19;
 /// Levels from here on would choose a larger window by themselves.
 const LEVEL_WITH_LARGE_WINDOW: i32 = 9;
 /// Input that one worker compresses at a time.
@@ -40,7 +42,9 @@ impl Encoder {
                 let mut set =
                     |parameter| encoder.set_parameter(parameter).map_err(SealError::Compressor);
                 set(CParameter::ChecksumFlag(true))?;
-                if level >= LEVEL_WITH_LARGE_WINDOW {
+                if recipe.frugal {
+                    set(CParameter::WindowLog(FRUGAL_WINDOW_LOG))?;
+                } else if level >= LEVEL_WITH_LARGE_WINDOW {
                     set(CParameter::WindowLog(WINDOW_LOG))?;
                 }
                 if recipe.workers > 0 {

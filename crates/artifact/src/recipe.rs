@@ -21,17 +21,24 @@ pub struct Recipe {
     /// Threads that compress beside the caller's; 0 compresses in the caller's thread. Only zstd
     /// uses them. See [`crate::Sealer`] for the memory each costs.
     pub workers: u32,
+    /// Whether zstd looks back half a MiB only: less memory, somewhat larger objects.
+    pub frugal: bool,
 }
 
 impl Recipe {
     /// A recipe that works in the caller's thread.
     pub fn new(compression: Compression) -> Self {
-        Self { compression, workers: 0 }
+        Self { compression, workers: 0, frugal: false }
     }
 
     /// The same with `workers` threads.
     pub fn with_workers(self, workers: u32) -> Self {
         Self { workers, ..self }
+    }
+
+    /// The same with a smaller memory.
+    pub fn frugal(self) -> Self {
+        Self { frugal: true, ..self }
     }
 }
 

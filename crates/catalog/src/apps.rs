@@ -77,9 +77,15 @@ impl Catalog {
         rows(&self.db, select, vec![]).await?.iter().map(doc).collect()
     }
 
-    /// Marks an app as removed. Its runs and snapshots stay.
+    /// Marks an app as removed; refused while a run of it is under way. Its runs and snapshots
+    /// stay.
     pub async fn remove_app(&self, id: AppId, now: Timestamp) -> Result<(), CatalogError> {
         let write = self.write().await?;
+        let select = "SELECT 1 FROM run WHERE app_id = $1 AND state = 'running' LIMIT 1";
+        if row(&write.tx, select, vec![id.to_string().into()]).await?.is_some() {
+            let by = "a run under way: wait for its end or cancel it".to_owned();
+            return Err(CatalogError::InUse { name: id.to_string(), by });
+        }
         let update = "UPDATE app SET removed_at = $1 WHERE id = $2 AND removed_at IS NULL";
         let values = vec![micros(now).into(), id.to_string().into()];
         if execute(&write.tx, update, values).await?.rows_affected() == 0 {

@@ -5,7 +5,7 @@ use model::{AppId, DestinationId, PlanId, RunId};
 
 use crate::{
     Catalog, CatalogError,
-    sql::{execute, micros, moment, row},
+    sql::{execute, micros},
 };
 
 /// A plan as it is recorded.
@@ -58,14 +58,5 @@ impl Catalog {
         )
         .await?;
         write.commit().await
-    }
-
-    /// When the last plan for an app was made.
-    pub async fn last_plan_at(&self, app: AppId) -> Result<Option<Timestamp>, CatalogError> {
-        let select = "SELECT MAX(at) AS at FROM retention_plan WHERE app_id = $1";
-        match row(&self.db, select, vec![app.to_string().into()]).await? {
-            Some(found) => found.try_get::<Option<i64>>("", "at")?.map(moment).transpose(),
-            None => Ok(None),
-        }
     }
 }

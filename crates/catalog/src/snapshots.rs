@@ -132,7 +132,7 @@ impl Catalog {
         write.commit().await
     }
 
-    /// The point of no return: from `expiring` to `deleting`, unless the snapshot is pinned or
+    /// The point of no return: from marked to expire to `deleting`, unless the snapshot is pinned or
     /// another run that has not ended refers to it.
     pub async fn begin_delete(
         &self,
@@ -156,7 +156,12 @@ impl Catalog {
             return Err(in_use("a run"));
         }
         let copy = copy_at(&write.tx, id, at).await?;
-        if copy.state != CopyState::Expiring {
+        let marked = match copy.state {
+            CopyState::Expiring => true,
+            CopyState::Damaged | CopyState::Missing => copy.expiring_since.is_some(),
+            CopyState::Good | CopyState::Deleting | CopyState::Expired => false,
+        };
+        if !marked {
             return Err(in_use("a change of its state"));
         }
         let copy = StoredCopy { state: CopyState::Deleting, ..copy };
@@ -239,7 +244,7 @@ impl Catalog {
         &self,
         before: Timestamp,
     ) -> Result<Vec<AppId>, CatalogError> {
-        let select = "SELECT DISTINCT app_id FROM snapshot_copy WHERE (state = 'expiring' AND expiring_since <= $1) OR state = 'deleting'";
+        let select = "SELECT DISTINCT app_id FROM snapshot_copy WHERE (state IN ('expiring', 'damaged', 'missing') AND expiring_since <= $1) OR state = 'deleting'";
         let found = rows(&self.db, select, vec![micros(before).into()]).await?;
         found
             .iter()

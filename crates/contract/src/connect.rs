@@ -122,7 +122,7 @@ where
     S: Send + 'static,
 {
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .max_buf_size(512 << 10)
+        .max_buf_size(128 << 10)
         .max_headers(64)
         .handshake(io)
         .await

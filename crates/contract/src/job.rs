@@ -51,6 +51,17 @@ impl Download {
         &self.meta
     }
 
+    /// Leaves comparing the SHA-256 to the caller, who hashes the bytes anyway: the outcome then
+    /// tells what the app declared, and everything else is proven here as ever. To be called
+    /// before the first chunk. A job's download is compared here all the same.
+    pub fn leave_checksum_to_caller(&mut self) {
+        if self.resume.is_none()
+            && let Some(stream) = &mut self.stream
+        {
+            stream.leave_checksum();
+        }
+    }
+
     /// How it ended; known only after [`Self::chunk`] has given `Ok(None)`.
     pub fn outcome(&self) -> Option<&SourceOutcome> {
         self.outcome.as_ref()

@@ -16,6 +16,7 @@ mod scheduler;
 mod source;
 mod stores;
 mod takeover;
+mod timekeeping;
 pub mod vault;
 mod worker;
 
@@ -56,6 +57,8 @@ struct Inner {
     stores: stores::StoreCache,
     /// Runs this process works on.
     under_way: AtomicUsize,
+    /// Whose turn it is to write progress.
+    reporting: tokio::sync::Semaphore,
     /// Rung when there may be something to work on sooner than the next tick.
     queue_bell: Notify,
     /// Rung when schedules may have changed.
@@ -87,6 +90,7 @@ impl Engine {
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),
             under_way: AtomicUsize::new(0),
+            reporting: tokio::sync::Semaphore::new(1),
             queue_bell: Notify::new(),
             schedule_bell: Notify::new(),
         }))

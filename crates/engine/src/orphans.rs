@@ -6,7 +6,7 @@ use model::{Destination, DestinationKind, Event, EventId, EventKind, Severity};
 use store::{Prefix, Store, Swept};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, timekeeping};
 
 /// How often destinations are swept.
 const EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -28,6 +28,10 @@ impl Engine {
     /// Sweeps partial uploads older than the configured age at every destination; gives how
     /// many were removed. Only what bears our marks of an unfinished upload is touched.
     pub async fn sweep_all(&self) -> Result<usize, EngineError> {
+        if timekeeping::look(self).await?.is_distrusted(self.now()) {
+            tracing::warn!("the clock has just jumped: no unfinished upload is called old");
+            return Ok(0);
+        }
         let mut count = 0;
         for destination in self.0.catalog.all_destinations().await? {
             let store = match self.0.store_for(&destination).await {

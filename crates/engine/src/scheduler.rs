@@ -12,7 +12,7 @@ use model::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, EngineError, run::backup};
+use crate::{Engine, EngineError, run::backup, timekeeping};
 
 /// How often the apps are read anew, for changes made by other orchestrators.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
@@ -43,6 +43,7 @@ struct Scheduler {
     loaded_at: Option<Instant>,
     last_tick: Option<(Timestamp, Instant)>,
     expired_at: Option<Timestamp>,
+    told_at: Option<Timestamp>,
 }
 
 struct Watched {
@@ -167,7 +168,7 @@ impl Scheduler {
         engine: &Engine,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        if self.expired_at.is_some_and(|at| now.duration_since(at).abs() < EXPIRE_EVERY) {
+        if self.expired_at.is_some_and(|at| !is_past(at, EXPIRE_EVERY, now)) {
             return Ok(());
         }
         self.expired_at = Some(now);
@@ -194,17 +195,44 @@ impl Scheduler {
         engine: &Engine,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        let previous = self.last_tick.replace((now, Instant::now()));
-        let Some((wall, steady)) = previous else { return Ok(()) };
-        let passed = SignedDuration::try_from(steady.elapsed()).unwrap_or(SignedDuration::MAX);
-        let step = now.duration_since(wall) - passed;
-        if step.abs() > SKEW {
+        let first = self.last_tick.is_none();
+        let expected = match self.last_tick {
+            None => {
+                // Since another process saw it, perhaps long ago.
+                let expected = timekeeping::tell(engine, None, now).await?;
+                self.told_at = Some(now);
+                expected
+            }
+            Some((wall, steady)) => {
+                let passed = SignedDuration::try_from(steady.elapsed());
+                let expected = wall.saturating_add(passed.unwrap_or(SignedDuration::MAX));
+                let expected = expected.unwrap_or(now);
+                let skewed = now.duration_since(expected).abs() > SKEW;
+                if skewed || self.told_at.is_none_or(|at| is_past(at, timekeeping::TELL_EVERY, now))
+                {
+                    timekeeping::tell(engine, Some(expected), now).await?;
+                    self.told_at = Some(now);
+                }
+                skewed.then_some(expected)
+            }
+        };
+        if let Some(expected) = expected {
             self.loaded_at = None;
             self.expired_at = Some(now);
+            let step = now.duration_since(expected);
+            if step.is_negative() {
+                // Runs that were queued by a clock ahead of this one must not wait for it.
+                engine.0.catalog.start_what_waits_too_long(now).await?;
+            }
             let way = if step.is_negative() { "back" } else { "forward" };
-            let told = format!("the clock went {way} by {} minutes", step.abs().as_mins());
+            let mut told = format!("the clock went {way} by {} minutes", step.abs().as_mins());
+            if first {
+                told += " since an orchestrator last ran: it was changed, or nothing ran";
+            }
             self.tell_skew(engine, now, None, &told).await?;
         }
+        // Only now: what could not be written is seen again at the next tick.
+        self.last_tick = Some((now, Instant::now()));
         Ok(())
     }
 
@@ -229,6 +257,11 @@ impl Scheduler {
         engine.0.catalog.append_events(&[event]).await?;
         Ok(())
     }
+}
+
+/// Whether `at` is `length` away from `now`, whichever way the clock went.
+fn is_past(at: Timestamp, length: SignedDuration, now: Timestamp) -> bool {
+    now.duration_since(at).abs() >= length
 }
 
 fn next_fire(app: &App, anchor: Timestamp) -> Option<Timestamp> {

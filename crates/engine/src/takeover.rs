@@ -55,7 +55,7 @@ async fn end_one(engine: &Engine, run: &Run) -> Result<(), CatalogError> {
     );
     let state = RunState::Interrupted;
     let mut follow_ups: Vec<Run> =
-        run::retry_of(engine, run, state, &failure).into_iter().collect();
+        run::retry_of(engine, run, state, &failure).await.into_iter().collect();
     if run.cancel_requested {
         follow_ups.clear();
     }
@@ -106,6 +106,10 @@ pub(crate) async fn remove_leftovers(engine: &Engine, run_id: RunId) -> Result<(
             && !committed
         {
             store.delete(&key).await?;
+            // Parts that a killed process left. Where this fails they wait for the sweep.
+            if let Err(error) = store.abandon(&key).await {
+                tracing::debug!(%error, %key, "its unfinished uploads stay for now");
+            }
         }
         catalog
             .disown_object(run_id, leftover.destination_id, &leftover.key)

@@ -16,8 +16,14 @@ use crate::{
     run::{self, Outcome, RunContext, StopReason, journal::FLUSH_EVERY},
 };
 
-/// How long runs under way get to end by themselves at shutdown.
-const DRAIN: Duration = Duration::from_secs(8);
+/// How long short runs get to end by themselves at shutdown.
+const FINISH: Duration = Duration::from_secs(2);
+/// How long interrupted runs get after that to write it down; both together stay below ten
+/// seconds.
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// How often a run is looked at for a cancel.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the end of a run is tried to be written while the catalog refuses.
 const WRITE_RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -56,7 +62,7 @@ pub(crate) async fn work_off_runs(engine: &Engine, shutdown: CancellationToken) 
     }
     let drained = async { while under_way.join_next().await.is_some() {} };
     // Short runs may end; the rest is interrupted, recorded and queued again.
-    if tokio::time::timeout(DRAIN / 4, drained).await.is_err() {
+    if tokio::time::timeout(FINISH, drained).await.is_err() {
         stop_all.cancel();
         let drained = async { while under_way.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
@@ -106,7 +112,16 @@ async fn keep_lease(context: RunContext, stop_all: CancellationToken) {
             () = stop_all.cancelled(), if context.stop_reason().is_none() => {
                 context.stop(StopReason::Shutdown);
             }
-            () = tokio::time::sleep(config.heartbeat.min(Duration::from_secs(1))) => {}
+            () = tokio::time::sleep(config.heartbeat.min(LOOK_EVERY)) => {}
+        }
+        if last_renewed.elapsed() + LOOK_EVERY < config.heartbeat {
+            // Looking costs no write: many runs at once would make the disk sync for each.
+            if let Ok(run) = context.engine.0.catalog.run(context.run.id).await
+                && run.cancel_requested
+            {
+                context.stop(StopReason::Cancelled);
+            }
+            continue;
         }
         let now = context.engine.now();
         let beat =
@@ -137,6 +152,9 @@ async fn keep_lease(context: RunContext, stop_all: CancellationToken) {
 async fn report(context: RunContext) {
     loop {
         tokio::time::sleep(FLUSH_EVERY).await;
+        // One at a time: leases are renewed through the same catalog, and must not wait behind the
+        // progress of everybody else.
+        let Ok(_turn) = context.engine.0.reporting.try_acquire() else { continue };
         // A failed flush keeps its lines; the lease keeper decides whether the catalog is gone.
         let _ = context.journal.flush().await;
     }
@@ -144,7 +162,7 @@ async fn report(context: RunContext) {
 
 /// Writes the end, again and again while the catalog refuses and the lease may still be ours.
 async fn write_end(context: &RunContext, outcome: Outcome) {
-    let ending = run::ending(context, outcome);
+    let ending = run::ending(context, outcome).await;
     match ending.state {
         RunState::Succeeded => context.journal.info("done"),
         state => context.journal.log_end(LogLevel::Error, state, ending.failure.as_ref()),

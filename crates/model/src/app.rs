@@ -28,6 +28,10 @@ pub struct App {
     pub retention: RetentionPolicy,
     /// Bounds and permissions of a run.
     pub limits: Limits,
+    /// How artifacts are compressed, as `none`, `gzip:9` or `zstd:3`; `None` chooses by the
+    /// stream's first bytes.
+    #[serde(default)]
+    pub compression: Option<String>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When it was last edited.

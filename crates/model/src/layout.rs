@@ -80,6 +80,11 @@ impl Template {
         Names { template: self, fields }
     }
 
+    /// Whether sources of one snapshot would get folders of their own, away from its manifest.
+    pub fn splits_sources(&self) -> bool {
+        self.0.rsplit_once('/').is_some_and(|(folder, _)| folder.contains("{source}"))
+    }
+
     fn render(
         &self,
         field: &mut impl FnMut(&str) -> Option<String>,

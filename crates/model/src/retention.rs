@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{SnapshotId, duration};
 
-pub use plan::plan;
+pub use plan::{CLOCK_TOLERANCE, DISTRUST, lived, plan};
 
 /// More than this is taken for a slip.
 pub const MAX_COUNT: u32 = 10_000;
@@ -104,14 +104,26 @@ pub struct Candidate {
 }
 
 /// Facts that stop retention altogether.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guards {
     /// The app's last run failed.
     pub last_run_failed: bool,
     /// Its newest snapshot looks unlike the ones before it.
     pub newest_is_anomalous: bool,
-    /// When the last plan was made.
-    pub last_plan_at: Option<Timestamp>,
+    /// When the clock last jumped by more than a day, either way, by the clock after it; `None`
+    /// once somebody has said that it is right.
+    pub clock_jumped_at: Option<Timestamp>,
+    /// Time that did not pass although the clock says so: snapshots do not age over it.
+    pub jumps: Vec<TimeJump>,
+}
+
+/// A stretch that the clock skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeJump {
+    /// What it showed before.
+    pub from: Timestamp,
+    /// What it showed after.
+    pub to: Timestamp,
 }
 
 /// What is to happen to every candidate.
@@ -179,9 +191,11 @@ pub enum Reason {
     Future,
     /// It is not good, and no newer one is: there may be nothing better.
     NothingBetter,
+    /// It is not good; a rule would keep it if it were, and the mark may be wrong.
+    IfGood,
     /// No rule keeps it.
     NoRuleKeeps,
-    /// It is not good, and a newer one is.
+    /// It is not good, a newer one is, and no rule would keep it if it were.
     NotGood,
 }
 
@@ -196,8 +210,8 @@ pub enum Refusal {
     Anomalous,
     /// The plan would leave nothing.
     DeletesEverything,
-    /// The clock stands far before what was already seen.
-    ClockWentBack,
+    /// The clock has just jumped by more than a day.
+    ClockJumped,
 }
 
 impl RetentionPolicy {
@@ -292,8 +306,11 @@ impl fmt::Display for Reason {
             Self::InUse => f.write_str("in use by a run"),
             Self::Future => f.write_str("its date is in the future"),
             Self::NothingBetter => f.write_str("not good, but nothing newer is"),
+            Self::IfGood => f.write_str("damaged or missing; kept as long as if it were good"),
             Self::NoRuleKeeps => f.write_str("no rule keeps it"),
-            Self::NotGood => f.write_str("damaged or missing, and a newer good one exists"),
+            Self::NotGood => f.write_str(
+                "damaged or missing, a newer good one exists, and no rule would keep it",
+            ),
         }
     }
 }
@@ -307,8 +324,9 @@ impl fmt::Display for Refusal {
                  normal one follows or somebody accepts it"
             }
             Self::DeletesEverything => "the plan would leave no snapshot at all",
-            Self::ClockWentBack => {
-                "the clock stands before what was already seen: check the machine's time"
+            Self::ClockJumped => {
+                "the clock jumped by more than a day (or this machine was off): nothing expires \
+                 for a day; check the machine's time"
             }
         })
     }

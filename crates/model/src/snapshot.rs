@@ -113,7 +113,8 @@ pub struct StoredCopy {
     pub committed_at: Timestamp,
     /// When all its bytes were last re-read and found right.
     pub verified_at: Option<Timestamp>,
-    /// When it was marked to expire; it is deleted after the grace period.
+    /// When it was marked to expire; it is deleted after the grace period. A damaged or missing
+    /// copy that is marked keeps its state.
     pub expiring_since: Option<Timestamp>,
 }
 

@@ -1,12 +1,23 @@
 //! `config.yaml`, expanded and judged.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-};
+mod expand;
+mod finding;
+mod judge;
+mod keys;
+mod locate;
+mod preset;
+mod target;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use std::{collections::HashMap, path::Path};
+
+use secrecy::ExposeSecret as _;
+
+pub(crate) use finding::{Finding, Level};
+pub(crate) use keys::{Config, StrategyConfig, StrategyType};
+pub(crate) use preset::Preset;
+pub(crate) use target::Target;
+
+use locate::Lines;
 
 /// The environment, as a parameter.
 pub(crate) type Environment = HashMap<String, String>;
@@ -16,272 +27,114 @@ pub(crate) type Environment = HashMap<String, String>;
 pub(crate) enum ConfigError {
     #[error("it cannot be read: {0}")]
     Read(#[from] std::io::Error),
-    #[error("{0}")]
-    Parse(String),
-    #[error("{0}: the variable `{1}` is not set; set it, or write `${{{1}:-default}}`")]
-    Variable(&'static str, String),
-    #[error("{0}")]
-    Value(String),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Wrong(Vec<Finding>),
 }
 
-/// What the sidecar is told.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Config {
-    pub(crate) app: App,
-    #[serde(default)]
-    pub(crate) capabilities: Capabilities,
-    pub(crate) strategy: Strategy,
-    pub(crate) paths: Paths,
-    pub(crate) secrets: Secrets,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct App {
-    pub(crate) port: u16,
-    #[serde(default)]
-    pub(crate) name: Option<String>,
-    #[serde(default = "everywhere")]
-    pub(crate) host: String,
-}
-
-fn everywhere() -> String {
-    "0.0.0.0".to_owned()
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Capabilities {
-    pub(crate) version: Option<String>,
-    pub(crate) types: Vec<String>,
-    pub(crate) est_seconds: Option<u64>,
-    pub(crate) est_size: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StrategyType {
-    DatabaseDump,
-    FileArchive,
-    Custom,
-}
-
-impl StrategyType {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::DatabaseDump => "database_dump",
-            Self::FileArchive => "file_archive",
-            Self::Custom => "custom",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Strategy {
-    pub(crate) r#type: StrategyType,
-    pub(crate) artifact: Artifact,
-    #[serde(default)]
-    pub(crate) config: StrategyConfig,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Artifact {
-    pub(crate) filename: String,
-    #[serde(default)]
-    pub(crate) format: Option<String>,
-    #[serde(default)]
-    pub(crate) content_type: Option<String>,
-}
-
-/// One command or several.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Commands {
-    #[default]
-    None,
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Commands {
-    pub(crate) fn all(&self) -> &[String] {
-        match self {
-            Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Several(several) => several,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct StrategyConfig {
-    pub(crate) pre: Commands,
-    pub(crate) command: Commands,
-    pub(crate) commands: Commands,
-    pub(crate) post: Commands,
-    pub(crate) capture_stdout: bool,
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) paths: Vec<String>,
-    pub(crate) format: Option<String>,
-    pub(crate) compression: Option<String>,
-    pub(crate) follow_symlinks: bool,
-    pub(crate) allow_empty: bool,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Paths {
-    pub(crate) workdir: PathBuf,
-    pub(crate) artifacts: PathBuf,
-    pub(crate) temp_dump: PathBuf,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Secrets {
-    #[serde(default)]
-    pub(crate) api_token: SecretString,
-    /// The token before a rotation, accepted as well.
-    #[serde(default)]
-    pub(crate) previous_api_token: Option<SecretString>,
-}
-
-/// Shortest token, in characters.
-const MIN_TOKEN: usize = 8;
+/// Largest file, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 
 impl Config {
     pub(crate) fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        if std::fs::metadata(path)?.len() > MAX_FILE {
+            let finding = Finding::error("", "it is larger than 1 MiB: no configuration is");
+            return Err(ConfigError::Wrong(vec![finding]));
+        }
         Self::parse(&std::fs::read_to_string(path)?, environment)
     }
 
     pub(crate) fn parse(text: &str, environment: &Environment) -> Result<Self, ConfigError> {
-        let mut config: Self =
-            serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse(error.to_string()))?;
-        config.override_from(environment)?;
-        config.expand(environment)?;
-        config.check()?;
-        Ok(config)
+        let mut config: Self = serde_saphyr::from_str(text)
+            .map_err(|error| ConfigError::Wrong(vec![finding::from_yaml(&error)]))?;
+        let mut findings = Vec::new();
+        config.override_from(environment, &mut findings);
+        config.expand(environment, &mut findings);
+        if findings.is_empty() {
+            config.settle(environment, &mut findings);
+            config.judge(&mut findings);
+        }
+        if findings.is_empty() {
+            return Ok(config);
+        }
+        let lines = Lines::of(text);
+        for finding in &mut findings {
+            finding.line = lines.find(&finding.key);
+        }
+        Err(ConfigError::Wrong(findings))
     }
 
-    fn override_from(&mut self, environment: &Environment) -> Result<(), ConfigError> {
-        if let Some(word) = environment.get("SIDECAR_STRATEGY_TYPE").filter(|w| !w.is_empty()) {
-            self.strategy.r#type = match word.as_str() {
-                "database_dump" => StrategyType::DatabaseDump,
-                "file_archive" => StrategyType::FileArchive,
-                "custom" => StrategyType::Custom,
-                _ => {
-                    return Err(ConfigError::Value(
-                        "SIDECAR_STRATEGY_TYPE is one of database_dump, file_archive, custom"
-                            .into(),
-                    ));
-                }
-            };
+    /// Whether the artifact is a file at `paths.temp_dump` before its first byte is sent.
+    pub(crate) fn leaves_a_file(&self) -> bool {
+        let config = &self.strategy.config;
+        match (self.strategy.r#type, config.preset) {
+            (StrategyType::FileArchive, _) => false,
+            (_, Some(preset)) => preset.leaves_a_file(),
+            (_, None) => !config.capture_stdout && !config.fifo,
         }
-        if let Some(token) = environment.get("BACKUP_API_TOKEN").filter(|t| !t.is_empty()) {
+    }
+
+    fn override_from(&mut self, environment: &Environment, findings: &mut Vec<Finding>) {
+        let given = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        if let Some(word) = given("SIDECAR_STRATEGY_TYPE") {
+            match StrategyType::ALL.into_iter().find(|one| one.as_str() == word) {
+                Some(one) => self.strategy.r#type = one,
+                None => findings.push(Finding::error(
+                    "strategy.type",
+                    "SIDECAR_STRATEGY_TYPE is one of database_dump, file_archive, custom",
+                )),
+            }
+        }
+        if let Some(token) = given("BACKUP_API_TOKEN") {
             self.secrets.api_token = token.clone().into();
         }
-        Ok(())
+        if let Some(token) = given("BACKUP_API_TOKEN_PREVIOUS") {
+            self.secrets.previous_api_token = Some(token.clone().into());
+        }
     }
 
-    /// Expands variables, except in commands: those are for the shell, whose environment has
-    /// them, so that no secret becomes part of an argument list of ours.
-    fn expand(&mut self, environment: &Environment) -> Result<(), ConfigError> {
-        let token =
-            expand("secrets.api_token", self.secrets.api_token.expose_secret(), environment)?;
-        self.secrets.api_token = token.into();
-        if let Some(previous) = &self.secrets.previous_api_token {
-            let name = "secrets.previous_api_token";
-            self.secrets.previous_api_token =
-                Some(expand(name, previous.expose_secret(), environment)?.into());
+    /// Fills in what follows from what is written.
+    fn settle(&mut self, environment: &Environment, findings: &mut Vec<Finding>) {
+        let previous = &mut self.secrets.previous_api_token;
+        *previous = previous.take().filter(|token| !token.expose_secret().is_empty());
+        // A folder for the dump is a volume of its own.
+        if self.paths.temp_dump.is_dir() {
+            self.paths.temp_dump.push("dump");
         }
-        let artifact = &mut self.strategy.artifact;
-        artifact.filename = expand("strategy.artifact.filename", &artifact.filename, environment)?;
-        for value in self.strategy.config.env.values_mut() {
-            *value = expand("strategy.config.env", value, environment)?;
-        }
-        for path in &mut self.strategy.config.paths {
-            *path = expand("strategy.config.paths", path, environment)?;
-        }
-        for path in [&mut self.paths.workdir, &mut self.paths.artifacts, &mut self.paths.temp_dump]
-        {
-            *path = expand("paths", &path.to_string_lossy(), environment)?.into();
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |text: &str| Err(ConfigError::Value(text.to_owned()));
-        if self.secrets.api_token.expose_secret().len() < MIN_TOKEN {
-            return wrong(
-                "secrets.api_token: set a token of at least 8 characters (BACKUP_API_TOKEN)",
-            );
-        }
-        if self.capabilities.version.as_deref().is_some_and(|version| version != "v1") {
-            return wrong("capabilities.version: this is contract `v1`");
-        }
-        let config = &self.strategy.config;
-        let commands = config.command.all().len() + config.commands.all().len();
-        match self.strategy.r#type {
-            StrategyType::FileArchive if config.paths.is_empty() => {
-                wrong("strategy.config.paths: name at least one path")
+        let strategy = &mut self.strategy;
+        if let Some(name) = &strategy.config.password_env {
+            match environment.get(name).filter(|value| !value.is_empty()) {
+                Some(password) => strategy.config.password = Some(password.clone().into()),
+                None => findings.push(Finding::error(
+                    "strategy.config.password_env",
+                    format!("the variable `{name}` is not set"),
+                )),
             }
-            StrategyType::FileArchive => self.check_archive(),
-            _ if commands == 0 => wrong("strategy.config.command: write the command that exports"),
-            _ => Ok(()),
         }
+        if let Some(preset) = strategy.config.preset {
+            let artifact = &mut strategy.artifact;
+            if artifact.filename.is_empty() {
+                artifact.filename = preset.filename(strategy.config.database_name().as_deref());
+            }
+            artifact.format.get_or_insert_with(|| preset.format().to_owned());
+            artifact.content_type.get_or_insert_with(|| preset.content_type().to_owned());
+        }
+        self.find_tokens(environment);
     }
 
-    fn check_archive(&self) -> Result<(), ConfigError> {
-        let config = &self.strategy.config;
-        if config.format.as_deref().is_some_and(|format| format != "tar") {
-            return Err(ConfigError::Value(
-                "strategy.config.format: this version writes `tar`".into(),
-            ));
-        }
-        match config.compression.as_deref() {
-            None | Some("gz" | "zst" | "store") => Ok(()),
-            Some(_) => Err(ConfigError::Value(
-                "strategy.config.compression: this version writes `gz`, `zst` or `store`".into(),
-            )),
-        }
+    /// Notes what no command may inherit.
+    fn find_tokens(&mut self, environment: &Environment) {
+        let secrets = &self.secrets;
+        let tokens: Vec<_> = std::iter::once(&secrets.api_token)
+            .chain(&secrets.previous_api_token)
+            .cloned()
+            .collect();
+        let is_token = |value: &str| tokens.iter().any(|token| token.expose_secret() == value);
+        self.token_variables = environment
+            .iter()
+            .filter(|(name, value)| name.starts_with("BACKUP_API_TOKEN") || is_token(value))
+            .map(|(name, _)| name.clone())
+            .collect();
     }
-}
-
-/// `${NAME}` and `${NAME:-default}`; `$$` is a dollar.
-fn expand(
-    field: &'static str,
-    text: &str,
-    environment: &Environment,
-) -> Result<String, ConfigError> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((inside, after)) =
-            rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
-        {
-            let (name, default) = match inside.split_once(":-") {
-                Some((name, default)) => (name, Some(default)),
-                None => (inside, None),
-            };
-            let value = environment.get(name).map(String::as_str).filter(|v| !v.is_empty());
-            let value = value.or(default);
-            out.push_str(value.ok_or_else(|| ConfigError::Variable(field, name.to_owned()))?);
-            rest = after;
-        } else {
-            out.push('$');
-        }
-    }
-    out.push_str(rest);
-    Ok(out)
 }
 
 #[cfg(test)]
@@ -324,7 +177,7 @@ secrets:
     fn variables_are_expanded_but_not_in_commands() {
         let config = Config::parse(EXAMPLE, &environment()).unwrap();
         assert_eq!(config.secrets.api_token.expose_secret(), "a-long-token");
-        assert_eq!(config.strategy.config.env["PGPASSWORD"], "pw");
+        assert_eq!(config.strategy.config.env["PGPASSWORD"].expose_secret(), "pw");
         assert!(config.strategy.config.command.all()[0].contains("${DATABASE_URL}"));
         assert!(!format!("{config:?}").contains("a-long-token"));
     }
@@ -342,5 +195,64 @@ secrets:
         assert!(told(EXAMPLE, &short).contains("at least 8"));
         let typed = EXAMPLE.replace("port: 8080", "port: many");
         assert!(told(&typed, &environment()).contains('3'), "the line is named");
+    }
+
+    #[test]
+    fn a_folder_for_the_dump_gets_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = EXAMPLE.replace("/tmp/dump", &folder.path().display().to_string());
+        let config = Config::parse(&text, &environment()).unwrap();
+        assert_eq!(config.paths.temp_dump, folder.path().join("dump"));
+    }
+
+    #[test]
+    fn the_strategy_and_the_tokens_are_overridden() {
+        let mut environment = environment();
+        environment.insert("SIDECAR_STRATEGY_TYPE".to_owned(), "custom".to_owned());
+        environment.insert("BACKUP_API_TOKEN_PREVIOUS".to_owned(), "the-one-before".to_owned());
+        let text = EXAMPLE.replace("${BACKUP_API_TOKEN}", "the-files-own-token");
+        let config = Config::parse(&text, &environment).unwrap();
+        assert_eq!(config.strategy.r#type, StrategyType::Custom);
+        assert_eq!(config.secrets.api_token.expose_secret(), "a-long-token");
+        let previous = config.secrets.previous_api_token.unwrap();
+        assert_eq!(previous.expose_secret(), "the-one-before");
+        environment.insert("SIDECAR_STRATEGY_TYPE".to_owned(), "customs".to_owned());
+        assert!(Config::parse(&text, &environment).is_err());
+    }
+
+    #[test]
+    fn a_preset_knows_its_artifact() {
+        let strategy = |config: &str| {
+            let (head, rest) = EXAMPLE.split_once("  artifact:").unwrap();
+            let (_, tail) = rest.split_once("paths:").unwrap();
+            let text = format!("{head}  config: {config}\npaths:{tail}");
+            Config::parse(&text, &environment()).unwrap().strategy.artifact
+        };
+        for (config, filename, format) in [
+            ("{preset: postgres, url: 'postgres://u@h/my%2Fapp'}", "app.dump", "pg_dump_Fc"),
+            ("{preset: mysql, host: db}", "all-databases.sql", "mysql_sql"),
+            ("{preset: valkey, host: db, database: '0'}", "redis.rdb", "redis_rdb"),
+            ("{preset: sqlite, database: /a/b c.db}", "b_c.sqlite3", "sqlite3"),
+        ] {
+            let artifact = strategy(config);
+            assert_eq!(artifact.filename, filename);
+            assert_eq!(artifact.format.as_deref(), Some(format));
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_no_configuration() {
+        // Where every kind of value is tried, all of it is read.
+        let levels = (1..12).map(|level| {
+            let inside = vec![format!("*a{}", level - 1); 10].join(", ");
+            format!(", &a{level} [{inside}]")
+        });
+        let bomb =
+            format!("    pre: [&a0 [x, x, x, x, x, x, x, x, x, x]{}]", levels.collect::<String>());
+        let text = EXAMPLE.replace("    capture_stdout: true", &bomb);
+        let begun = std::time::Instant::now();
+        let told = Config::parse(&text, &environment()).unwrap_err().to_string();
+        assert!(told.contains("budget"), "{told}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2));
     }
 }

@@ -1,18 +1,22 @@
 //! One export: from a strategy to a stream of bytes with an outcome.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{io::AsyncReadExt as _, sync::mpsc};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     archive,
     command::Commands,
     config::{Config, StrategyType},
+    strategy,
 };
 
 /// How much of a file is read at once, in bytes.
-const READ_CHUNK: usize = 256 << 10;
+pub(crate) const READ_CHUNK: usize = 256 << 10;
+/// How long `post` may take after an export that was cancelled.
+const POST_AFTER_CANCEL: Duration = Duration::from_secs(60);
 
 /// Why an export did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -23,35 +27,47 @@ pub(crate) enum ExportError {
     Empty,
     #[error("nobody reads the export any more")]
     Gone,
+    #[error("the export was cancelled")]
+    Cancelled,
 }
 
 /// Runs the export; its bytes go to `sink`. Success is the return value, never the end of the
-/// bytes.
+/// bytes. To cancel it kills its commands.
 pub(crate) async fn run(
     config: &Arc<Config>,
     drive_folder_id: Option<&str>,
     sink: mpsc::Sender<Bytes>,
+    cancel: &CancellationToken,
 ) -> Result<(), ExportError> {
-    let commands = Commands { config, drive_folder_id };
+    let commands = Commands::new(config, drive_folder_id);
     let strategy = &config.strategy.config;
-    for command in strategy.pre.all() {
-        commands.run(command, None).await?;
-    }
-    let made = make(config, &commands, sink).await;
+    let making = async {
+        for command in strategy.pre.all() {
+            commands.run(commands.shell(command), None).await?;
+        }
+        make(config, &commands, sink).await
+    };
+    let made = cancel.run_until_cancelled(making).await.unwrap_or(Err(ExportError::Cancelled));
     // What `pre` has begun, `post` ends, also after a failure.
-    let mut ended = Ok(());
-    for command in strategy.post.all() {
-        ended = ended.and(commands.run(command, None).await);
+    let ending = async {
+        let mut ended = Ok(());
+        for command in strategy.post.all() {
+            ended = ended.and(commands.run(commands.shell(command), None).await);
+        }
+        ended
+    };
+    if cancel.is_cancelled() {
+        let _ = tokio::time::timeout(POST_AFTER_CANCEL, ending).await;
+        return Err(ExportError::Cancelled);
     }
-    made.and(ended)
+    made.and(ending.await)
 }
 
 async fn make(
     config: &Arc<Config>,
-    commands: &Commands<'_>,
+    commands: &Commands,
     sink: mpsc::Sender<Bytes>,
 ) -> Result<(), ExportError> {
-    let strategy = &config.strategy.config;
     if config.strategy.r#type == StrategyType::FileArchive {
         let config = Arc::clone(config);
         let written = tokio::task::spawn_blocking(move || archive::write(&config, sink)).await;
@@ -61,42 +77,15 @@ async fn make(
         }
         return Ok(());
     }
-    let all = strategy.command.all().iter().chain(strategy.commands.all());
-    if strategy.capture_stdout {
-        for command in all {
-            commands.run(command, Some(&sink)).await?;
-        }
-        return Ok(());
-    }
-    let file = &config.paths.temp_dump;
-    remove(file).await?;
-    for command in all {
-        commands.run(command, None).await?;
-    }
-    let sent = send_file(file, &sink).await;
-    remove(file).await?;
-    sent
+    strategy::make(commands, sink).await
 }
 
-async fn remove(file: &Path) -> Result<(), ExportError> {
+/// Removes a file that may be there.
+pub(crate) async fn remove(file: &Path) -> Result<(), ExportError> {
     match tokio::fs::remove_file(file).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(ExportError::Failed(format!("{}: {error}", file.display())))
         }
         _ => Ok(()),
-    }
-}
-
-async fn send_file(file: &Path, sink: &mpsc::Sender<Bytes>) -> Result<(), ExportError> {
-    let told = |error: std::io::Error| {
-        ExportError::Failed(format!("the command left no artifact at {}: {error}", file.display()))
-    };
-    let mut open = tokio::fs::File::open(file).await.map_err(told)?;
-    loop {
-        let mut chunk = bytes::BytesMut::with_capacity(READ_CHUNK);
-        if open.read_buf(&mut chunk).await.map_err(told)? == 0 {
-            return Ok(());
-        }
-        sink.send(chunk.freeze()).await.map_err(|_| ExportError::Gone)?;
     }
 }

@@ -44,6 +44,8 @@ pub enum Fault {
     LostReply,
     /// Never answers.
     Stall,
+    /// Answers only after this long.
+    Delay(Duration),
     /// Says that it is done, and loses the last byte.
     Short,
     /// One bit of what is read is flipped.
@@ -79,6 +81,11 @@ impl Faulty {
         self.lock().clear();
     }
 
+    /// How many injected faults have not happened yet.
+    pub fn waiting(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Operation, Fault)>> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,6 +100,10 @@ impl Faulty {
         match self.next(operation) {
             Some(Fault::Error(kind)) => Err(injected(kind)),
             Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::Delay(length)) => {
+                tokio::time::sleep(length).await;
+                Ok(None)
+            }
             other => Ok(other),
         }
     }
@@ -173,6 +184,10 @@ impl Store for Faulty {
         let fault = self.before(Operation::Delete).await?;
         self.inner.delete(key).await?;
         lost(fault, ())
+    }
+
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.abandon(key).await
     }
 
     async fn sweep(

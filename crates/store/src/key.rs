@@ -60,13 +60,16 @@ impl Key {
 
 /// Whether the last part of `name` is one that [`Key::partial`] makes.
 pub(crate) fn is_partial(name: &str) -> bool {
+    finished_name(name).is_some()
+}
+
+/// The last part of the key for which [`Key::partial`] made the last part of `name`.
+pub(crate) fn finished_name(name: &str) -> Option<&str> {
     let last = name.rsplit('/').next().unwrap_or(name);
-    last.strip_prefix(PARTIAL_PREFIX)
-        .and_then(|rest| rest.strip_suffix(PARTIAL_SUFFIX))
-        .and_then(|rest| rest.split_once('-'))
-        .is_some_and(|(unique, _)| {
-            unique.len() == 16 && unique.bytes().all(|b| b.is_ascii_hexdigit())
-        })
+    let rest = last.strip_prefix(PARTIAL_PREFIX)?.strip_suffix(PARTIAL_SUFFIX)?;
+    let (unique, finished) = rest.split_once('-')?;
+    let is_ours = unique.len() == 16 && unique.bytes().all(|b| b.is_ascii_hexdigit());
+    is_ours.then_some(finished)
 }
 
 impl Prefix {

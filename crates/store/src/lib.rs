@@ -108,6 +108,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Deletes exactly `key`. Deleting what is not there succeeds.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
+    /// Frees what unfinished uploads towards exactly `key` hold, whoever began them: for a name
+    /// that nobody writes to any more. What a store cannot tell apart waits for the sweep.
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        let _ = key;
+        Ok(())
+    }
+
     /// Removes unfinished uploads of ours under `prefix` that are older than `older_than`.
     async fn sweep(
         &self,

@@ -16,18 +16,27 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
-    StoreErrorKind, Swept, Upload, key::is_partial,
+    StoreErrorKind, Swept, Upload,
+    key::{finished_name, is_partial},
 };
 
 /// How much is read at once, in bytes.
 const READ_CHUNK: usize = 256 << 10;
 /// How much is gathered before the disk is written, in bytes.
-const WRITE_CHUNK: usize = 1 << 20;
+const WRITE_CHUNK: usize = 512 << 10;
+/// Smaller chunks are copied together, larger ones are written from where they lie; in bytes.
+const SMALL_CHUNK: usize = 16 << 10;
+/// How much is written before the disk is told to begin with it, in bytes. Left to the end, all
+/// of it would wait for the disk after the last byte has come.
+const SYNC_EVERY: usize = 32 << 20;
 
 /// Objects as files under a folder.
 #[derive(Debug, Clone)]
@@ -78,23 +87,64 @@ struct LocalUpload {
     path: PathBuf,
     /// `None` while a write is under way, and after the end.
     file: Option<File>,
-    gathered: BytesMut,
+    gathered: Vec<Bytes>,
+    gathered_bytes: usize,
+    small: BytesMut,
+    unsynced: usize,
+    syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl LocalUpload {
+    fn gather(&mut self, chunk: Bytes) {
+        self.gathered_bytes += chunk.len();
+        if chunk.len() < SMALL_CHUNK {
+            self.small.extend_from_slice(&chunk);
+        } else {
+            self.gather_small();
+            self.gathered.push(chunk);
+        }
+    }
+
+    fn gather_small(&mut self) {
+        if !self.small.is_empty() {
+            self.gathered.push(self.small.split().freeze());
+        }
+    }
+
     async fn flush(&mut self) -> Result<(), StoreError> {
-        let bytes = self.gathered.split().freeze();
+        self.gather_small();
+        let chunks = std::mem::take(&mut self.gathered);
+        self.unsynced += std::mem::take(&mut self.gathered_bytes);
         let Some(mut file) = self.file.take() else {
             return Err(StoreError::internal("an upload was used after it failed"));
         };
         let path = show(&self.partial);
         let file = blocking(move || {
-            file.write_all(&bytes).map_err(|e| StoreError::io("writing", &path, &e))?;
+            for chunk in chunks {
+                file.write_all(&chunk).map_err(|e| StoreError::io("writing", &path, &e))?;
+            }
             Ok(file)
         })
         .await?;
+        if self.unsynced >= SYNC_EVERY && self.syncing.as_ref().is_none_or(JoinHandle::is_finished)
+        {
+            self.synced().await?;
+            let same = file
+                .try_clone()
+                .map_err(|e| StoreError::io("writing", &show(&self.partial), &e))?;
+            self.syncing = Some(spawn_blocking(move || same.sync_data()));
+            self.unsynced = 0;
+        }
         self.file = Some(file);
         Ok(())
+    }
+
+    /// Waits for the sync under way. Its error counts: the kernel tells it once only, so that a
+    /// later sync of the same file would pass.
+    async fn synced(&mut self) -> Result<(), StoreError> {
+        let Some(syncing) = self.syncing.take() else { return Ok(()) };
+        let told = |e: io::Error| StoreError::io("syncing", &show(&self.partial), &e);
+        syncing.await.map_err(|panic| StoreError::internal(panic.to_string()))?.map_err(told)
     }
 }
 
@@ -132,9 +182,17 @@ impl Store for Local {
                 .mode(0o600)
                 .open(&partial)
                 .map_err(|e| StoreError::io("creating", &show(&partial), &e))?;
-            let gathered = BytesMut::new();
-            Ok(Box::new(LocalUpload { key, partial, path, file: Some(file), gathered })
-                as Box<dyn Upload>)
+            Ok(Box::new(LocalUpload {
+                key,
+                partial,
+                path,
+                file: Some(file),
+                gathered: Vec::new(),
+                gathered_bytes: 0,
+                small: BytesMut::new(),
+                unsynced: 0,
+                syncing: None,
+            }) as Box<dyn Upload>)
         })
         .await
     }
@@ -223,6 +281,22 @@ impl Store for Local {
         .await
     }
 
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        let (root, key) = (self.root.clone(), key.clone());
+        blocking(move || {
+            let (folder, finished) = key.split();
+            for (name, meta) in entries(&root, folder.unwrap_or_default())? {
+                if meta.is_file() && finished_name(&name) == Some(finished) {
+                    let path = root.join(&name);
+                    fs::remove_file(&path)
+                        .map_err(|e| StoreError::io("removing", &show(&path), &e))?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn sweep(
         &self,
         prefix: &Prefix,
@@ -242,12 +316,13 @@ impl Store for Local {
 #[async_trait]
 impl Upload for LocalUpload {
     async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
-        self.gathered.extend_from_slice(&chunk);
-        if self.gathered.len() >= WRITE_CHUNK { self.flush().await } else { Ok(()) }
+        self.gather(chunk);
+        if self.gathered_bytes >= WRITE_CHUNK { self.flush().await } else { Ok(()) }
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
         self.flush().await?;
+        self.synced().await?;
         let (key, partial, path) = (self.key.clone(), self.partial.clone(), self.path.clone());
         let Some(file) = self.file.take() else {
             return Err(StoreError::internal("an upload was finished after it failed"));

@@ -26,7 +26,8 @@ use tokio_util::io::ReaderStream;
 
 use crate::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, RcloneConfig, Store,
-    StoreError, StoreErrorKind, Swept, Upload, key::is_partial,
+    StoreError, StoreErrorKind, Swept, Upload,
+    key::{finished_name, is_partial},
 };
 use process::{Stderr, failed};
 
@@ -360,6 +361,22 @@ impl Store for Rclone {
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.remove(key.as_str()).await
+    }
+
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        let (folder, finished) = key.split();
+        let folder = folder.unwrap_or_default();
+        for entry in self.entries(folder, &["--files-only"]).await? {
+            if finished_name(&entry.path) == Some(finished) {
+                let name = if folder.is_empty() {
+                    entry.path.clone()
+                } else {
+                    format!("{folder}/{}", entry.path)
+                };
+                self.remove(&name).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn sweep(

@@ -104,7 +104,10 @@ impl S3 {
 
     /// Opens a bucket with other limits than the usual ones.
     pub fn with_limits(config: &S3Config, limits: S3Limits) -> Result<Self, StoreError> {
+        // Where the process has chosen neither yet: TLS by ring, OpenDAL's requests by reqwest.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         opendal::install_default();
+        opendal_http_transport_reqwest::install_default();
         let region = config.region.as_deref().unwrap_or("us-east-1");
         let root = config.prefix.as_deref().unwrap_or_default().trim_matches('/');
         let mut builder = services::S3::default()
@@ -233,6 +236,16 @@ impl Store for S3 {
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.delete_quietly(key).await
+    }
+
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        let whole = format!("{}{key}", inside(&self.root));
+        for begun in unfinished::list(&self.requests, &whole).await? {
+            if begun.key == whole && !self.busy.has(&begun.key) {
+                unfinished::abort(&self.requests, &begun).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn sweep(

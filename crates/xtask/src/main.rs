@@ -1,5 +1,10 @@
 //! Development tasks.
 
+mod bench;
+mod cache;
+mod cargo;
+mod deny;
+mod docker;
 mod prerequisites;
 mod quickstart;
 mod test;
@@ -21,14 +26,24 @@ enum Task {
     Quickstart(quickstart::Options),
     /// Installs what is missing where it can, and runs every check and test.
     Test,
+    /// Judges licences, banned libraries and sources of every dependency.
+    Deny,
+    /// Builds the images and runs both compose files on a Docker engine.
+    Docker,
     /// Checks the rooms: who may know whom, and how large files may be.
     Tidy,
+    /// Measures speed and memory against public tools in the same run.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Quickstart(options) => quickstart::run(&options),
         Task::Test => test::run(),
+        Task::Deny => deny::run(),
+        Task::Docker => docker::run(),
         Task::Tidy => tidy::run(),
+        Task::Bench(bench) => bench::run(&bench),
     }
 }

@@ -14,6 +14,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
+/// Who logs in to the pages.
+const USER: &str = "admin";
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Back up this folder instead of made-up files.
@@ -28,7 +31,7 @@ pub(crate) struct Options {
 }
 
 /// A process that ends with us.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -83,7 +86,7 @@ impl Stage {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let status = Command::new(env!("CARGO"))
+    let status = crate::cargo::cargo()
         .args(["build", "--package", "orchestrator", "--package", "sidecar"])
         .status()?;
     ensure!(status.success(), "the build failed");
@@ -96,6 +99,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let stage = Stage { binaries, data: root.join("data") };
 
+    // Made for this run alone; whoever sees the terminal may come in.
+    let password = hex::encode(rand::random::<[u8; 8]>());
     let port = free_port()?;
     let _sidecar = Running(sidecar(&stage, root, &source, port)?);
     let _server = Running(
@@ -103,6 +108,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .orchestrator()
             .arg("serve")
             .env("APP_PORT", options.port.to_string())
+            .env("APP_ADMIN_USER", USER)
+            .env("APP_ADMIN_PASS", &password)
             .stderr(fs::File::create(root.join("server.log"))?)
             .process_group(0)
             .spawn()?,
@@ -150,11 +157,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     println!("verified    every byte at the destination");
     println!("restored    and equal, byte by byte");
-    println!(
-        "the API is at {}/api/v1, its token in {}",
-        address.trim(),
-        stage.data.join("cli.token").display()
-    );
+    let page = address.trim().replace("127.0.0.1", "localhost");
+    println!("the pages   {page} (user {USER}, password {password})");
+    println!("the API     {page}/api/v1, its token in {}", stage.data.join("cli.token").display());
     if options.exit {
         return Ok(());
     }
@@ -173,11 +178,11 @@ fn wait_for_signal() -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn wait_for(what: &str, ready: impl Fn() -> bool) -> Result<()> {
+pub(crate) fn wait_for(what: &str, ready: impl Fn() -> bool) -> Result<()> {
     for _ in 0..200 {
         if ready() {
             return Ok(());

@@ -1,10 +1,10 @@
 //! Everything that must hold, in the order in which it fails soonest.
 
-use std::{process::Command, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{prerequisites, tidy};
+use crate::{deny, docker, prerequisites, tidy};
 
 pub(crate) fn run() -> Result<()> {
     prerequisites::install()?;
@@ -18,12 +18,14 @@ pub(crate) fn run() -> Result<()> {
     };
     step("format", &mut || cargo(&["fmt", "--all", "--check"]))?;
     step("tidy", &mut tidy::run)?;
+    step("deny", &mut deny::run)?;
     step("clippy", &mut || {
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     })?;
     step("build", &mut || cargo(&["build", "--workspace"]))?;
     step("quickstart", &mut || cargo(&["xtask", "quickstart", "--exit", "--port", "0"]))?;
     step("tests", &mut || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    step("docker", &mut docker::run)?;
     println!("── all passed");
     for (name, time) in times {
         println!("{name:>12}  {:>4} s", time.as_secs());
@@ -32,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    let status = Command::new(env!("CARGO")).args(arguments).status()?;
+    let status = crate::cargo::cargo().args(arguments).status()?;
     if !status.success() {
         bail!("`cargo {}` ended with {status}", arguments.join(" "));
     }

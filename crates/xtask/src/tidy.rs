@@ -1,6 +1,6 @@
 //! The rooms: who may know whom, which library belongs where, how large files may be.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bollard", &["engine"]),
     ("clap", &["orchestrator", "sidecar", "xtask"]),
     ("opendal", &["store"]),
+    ("opendal-http-transport-reqwest", &["store"]),
     ("sea-orm", &["catalog"]),
     ("sqlx", &["catalog"]),
 ];
@@ -32,9 +33,8 @@ const MAX_LINES: usize = 600;
 const FORBIDDEN_WORDS: &[&str] = &["todo!(", "unimplemented!(", "#[ignore"];
 
 pub(crate) fn run() -> Result<()> {
-    let told = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps"])
-        .output()?;
+    let told =
+        crate::cargo::cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
     let metadata: Value = serde_json::from_slice(&told.stdout)?;
     let mut problems = arrows(&metadata);
     files(Path::new("crates"), &mut problems)?;

@@ -77,11 +77,16 @@ fn is_zstd_skippable(head: &[u8]) -> bool {
 /// A header whose checksum holds, which also tells tars older than the `ustar` magic; or, for an
 /// archive of nothing, zeros.
 fn is_tar(head: &[u8]) -> bool {
-    const CHECKSUM: std::ops::Range<usize> = 148..156;
     let Some(header) = head.get(..TAR_BLOCK) else { return false };
     if header.iter().all(|byte| *byte == 0) {
         return head.iter().all(|byte| *byte == 0);
     }
+    is_tar_header(header)
+}
+
+/// Whether the checksum of a block of 512 bytes says that it is a header.
+pub(super) fn is_tar_header(header: &[u8]) -> bool {
+    const CHECKSUM: std::ops::Range<usize> = 148..156;
     let sum: u64 = header
         .iter()
         .enumerate()

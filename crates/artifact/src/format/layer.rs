@@ -5,6 +5,7 @@ use super::{
     gzip::GzipMembers,
     hints::Claim,
     kind::{Page, TAR_BLOCK, contains, is_json_error, sniff, sniff_page},
+    tar::TarWalk,
     zstd_frames::ZstdFrames,
 };
 
@@ -21,6 +22,8 @@ enum Walk {
     Undecided,
     /// Only the length and the tail matter.
     Tail,
+    /// The members too.
+    Tar(TarWalk),
     Gzip(GzipMembers),
     Zstd(ZstdFrames),
 }
@@ -79,6 +82,14 @@ impl Layer {
                 is_empty
             }
             Walk::Zstd(frames) => frames.finish()?,
+            Walk::Tar(walk) => {
+                let is_empty = self.check_tail()?;
+                if walk.is_cut() {
+                    let detail = "it ends inside a member".into();
+                    return Err(FormatError::Truncated { kind: Kind::Tar, detail });
+                }
+                is_empty
+            }
             Walk::Tail | Walk::Undecided => self.check_tail()?,
         };
         Ok(FormatReport { kind: self.kind, is_empty, warnings: self.warnings })
@@ -126,6 +137,7 @@ impl Layer {
                 })))
             }
             Some(Kind::Zstd) => Walk::Zstd(ZstdFrames::new()),
+            Some(Kind::Tar) => Walk::Tar(TarWalk::new()),
             _ => Walk::Tail,
         };
         // Unclaimed bytes are named, not judged by what they resemble.
@@ -150,7 +162,10 @@ impl Layer {
         match &mut self.walk {
             Walk::Gzip(members) => members.push(bytes),
             Walk::Zstd(frames) => frames.push(bytes),
-            Walk::Tail | Walk::Undecided => {
+            walk => {
+                if let Walk::Tar(tar) = walk {
+                    tar.push(bytes);
+                }
                 let start = bytes.len().saturating_sub(TAIL_BYTES);
                 self.tail.extend_from_slice(&bytes[start..]);
                 // Cut only now and then: moving the tail on every push would cost more.

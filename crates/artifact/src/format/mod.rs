@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | gzip | everything: inflated, CRC and length of each member, nothing after; what is inside too | inflating |
 //! | zstd | the framing of every frame and block; not the content | almost none |
-//! | tar | first header's checksum; the closing zero blocks | almost none |
+//! | tar | every header's checksum and size; the closing zero blocks | almost none |
 //! | zip | magic; the end-of-central-directory record | almost none |
 //! | xz | magic; footer | almost none |
 //! | `SQLite` | magic; page size times page count against the length | almost none |
@@ -24,6 +24,7 @@ mod gzip;
 mod hints;
 mod kind;
 mod layer;
+mod tar;
 mod zstd_frames;
 
 pub use hints::Hints;

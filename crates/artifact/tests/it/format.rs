@@ -90,6 +90,61 @@ fn artifacts_without_their_tail_fail() {
     }
 }
 
+/// A tar of a folder with about everything, the last member full of zeros; in `format`.
+fn full_tar(format: &str, more: &[&str]) -> Option<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("folder")).unwrap();
+    std::fs::write(at("a"), sample(3_000)).unwrap();
+    std::fs::hard_link(at("a"), at("b")).unwrap();
+    std::os::unix::fs::symlink("a", at("c")).unwrap();
+    std::fs::write(at("empty"), "").unwrap();
+    if format != "v7" && format != "ustar" {
+        std::fs::write(at(&"long".repeat(50)), sample(700)).unwrap();
+        std::fs::write(at("m-über"), "x").unwrap();
+        // More holes than the first header of a sparse member has room for.
+        let sparse = std::fs::File::create(at("holes")).unwrap();
+        for n in 0..40 {
+            std::os::unix::fs::FileExt::write_at(&sparse, b"data", n << 20).unwrap();
+        }
+    }
+    std::fs::write(at("zeros"), vec![0; 50_000]).unwrap();
+    let output = Command::new("tar")
+        .arg("-C")
+        .arg(dir.path())
+        .args(["--sort=name", &format!("--format={format}")])
+        .args(more)
+        .args(["-cf", "-", "."])
+        .output()
+        .unwrap();
+    // Not every tar knows every format.
+    output.status.success().then_some(output.stdout)
+}
+
+#[test]
+fn a_tar_cut_anywhere_fails_also_among_zeros() {
+    let mut seen = 0;
+    for format in ["gnu", "posix", "ustar", "v7"] {
+        let Some(tar) = full_tar(format, &[]) else { continue };
+        seen += 1;
+        if let Some(sparse) = full_tar(format, &["-S"]) {
+            check(&declared("tar"), &sparse).unwrap_or_else(|e| panic!("{format}: {e}"));
+        }
+        check(&declared("tar"), &tar).unwrap_or_else(|e| panic!("{format}: {e}"));
+        // The last member's header is the last block that is not zeros.
+        let zeros = tar.iter().rev().take_while(|byte| **byte == 0).count();
+        let end = (tar.len() - zeros).next_multiple_of(512) + 50_000_usize.next_multiple_of(512);
+        assert!(end < tar.len() && zeros > 50_000, "{format}: {zeros}");
+        for cut in (512..=end).step_by(512) {
+            let error = check_in(usize::MAX, &declared("tar"), &tar[..cut]).unwrap_err();
+            assert!(matches!(error, FormatError::Truncated { .. }), "{format} {cut}: {error}");
+        }
+        let cut = gzip(&tar[..end - 2_048]);
+        assert!(check(&declared("tar.gz"), &cut).is_err(), "{format}");
+    }
+    assert!(seen >= 2, "GNU tar is missing");
+}
+
 #[test]
 fn what_was_cut_before_it_was_compressed_fails() {
     // `pg_dump | gzip` whose dump died: gzip's own end is there.

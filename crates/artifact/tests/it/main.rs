@@ -13,10 +13,11 @@ use bytes::Bytes;
 
 /// Every way to store.
 pub(crate) const RECIPES: &[Recipe] = &[
-    Recipe { compression: Compression::None, workers: 0 },
-    Recipe { compression: Compression::Gzip { level: 1 }, workers: 0 },
-    Recipe { compression: Compression::Zstd { level: 1 }, workers: 0 },
-    Recipe { compression: Compression::Zstd { level: 3 }, workers: 2 },
+    Recipe { compression: Compression::None, workers: 0, frugal: false },
+    Recipe { compression: Compression::Gzip { level: 1 }, workers: 0, frugal: false },
+    Recipe { compression: Compression::Zstd { level: 1 }, workers: 0, frugal: false },
+    Recipe { compression: Compression::Zstd { level: 3 }, workers: 2, frugal: false },
+    Recipe { compression: Compression::Zstd { level: 3 }, workers: 0, frugal: true },
 ];
 
 /// Seals `plain` in pieces of `step` bytes.

@@ -146,11 +146,18 @@ impl Catalog {
         write.commit().await
     }
 
-    /// Runs whose worker has been silent for longer than its lease.
+    /// Runs whose worker has been silent for longer than its lease. A lease that ends more than
+    /// a day from now is of a clock that was ahead, and of nobody who renews it.
     pub async fn interrupted(&self, now: Timestamp) -> Result<Vec<Run>, CatalogError> {
-        let select =
-            format!("SELECT {COLUMNS} FROM run WHERE state = 'running' AND lease_expires_at <= $1");
-        rows(&self.db, &select, vec![micros(now).into()]).await?.iter().map(read).collect()
+        let select = format!(
+            "SELECT {COLUMNS} FROM run WHERE state = 'running' AND (lease_expires_at <= $1 OR lease_expires_at > $2)"
+        );
+        let ahead = now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
+        rows(&self.db, &select, vec![micros(now).into(), micros(ahead).into()])
+            .await?
+            .iter()
+            .map(read)
+            .collect()
     }
 }
 

@@ -61,10 +61,20 @@ impl Catalog {
         app: AppId,
         kind: RunKind,
     ) -> Result<Option<Run>, CatalogError> {
+        self.last_ended_run_until(app, kind, Timestamp::MAX).await
+    }
+
+    /// The last run of `kind` that ended, of one app, among those queued until `until`.
+    pub async fn last_ended_run_until(
+        &self,
+        app: AppId,
+        kind: RunKind,
+        until: Timestamp,
+    ) -> Result<Option<Run>, CatalogError> {
         let select = format!(
-            "SELECT {COLUMNS} FROM run WHERE app_id = $1 AND kind = $2 AND {ENDED} ORDER BY queued_at DESC, id DESC LIMIT 1"
+            "SELECT {COLUMNS} FROM run WHERE app_id = $1 AND kind = $2 AND queued_at <= $3 AND {ENDED} ORDER BY queued_at DESC, id DESC LIMIT 1"
         );
-        let values = vec![app.to_string().into(), kind.to_string().into()];
+        let values = vec![app.to_string().into(), kind.to_string().into(), micros(until).into()];
         row(&self.db, &select, values).await?.map(|found| read(&found)).transpose()
     }
 

@@ -1,6 +1,6 @@
 //! Into the queue, and out of it before anybody took it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::{Event, EventId, EventKind, Run, RunId, RunState, Severity};
 use sea_orm::ConnectionTrait;
 
@@ -17,6 +17,16 @@ impl Catalog {
         let enqueued = insert_run(&write.tx, run).await?;
         write.commit().await?;
         Ok(enqueued)
+    }
+
+    /// Lets runs start that a clock far ahead of `now` has put off; no wait of ours is as long
+    /// as two days.
+    pub async fn start_what_waits_too_long(&self, now: Timestamp) -> Result<(), CatalogError> {
+        let limit = now.saturating_add(SignedDuration::from_hours(48)).unwrap_or(Timestamp::MAX);
+        let write = self.write().await?;
+        let update = "UPDATE run SET not_before = $1 WHERE state = 'queued' AND not_before > $2";
+        execute(&write.tx, update, vec![micros(now).into(), micros(limit).into()]).await?;
+        write.commit().await
     }
 
     /// Stops a run: one that waits ends at once, told by the event `event_id`; one under way is

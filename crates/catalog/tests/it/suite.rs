@@ -67,6 +67,7 @@ fn app(name: &str, to: DestinationId) -> App {
         schedule: None,
         retention: RetentionPolicy::default(),
         limits: Limits::default(),
+        compression: None,
         created_at: now(),
         updated_at: now(),
         version: 1,

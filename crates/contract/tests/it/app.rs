@@ -178,9 +178,11 @@ impl App {
         let turn = Step::Hold(Arc::clone(&self.turn));
         let reply = self.artifact(&request);
         let middle = reply.len() / 2;
+        // Long enough that the second comes meanwhile, where that is what is tried.
+        let pause = Duration::from_millis(if self.has(Defect::SecondFails) { 1_500 } else { 300 });
         let mut steps = vec![
             Step::Send(reply[..middle].to_vec()),
-            Step::Pause(Duration::from_millis(300)),
+            Step::Pause(pause),
             Step::Send(reply[middle..].to_vec()),
             turn,
         ];

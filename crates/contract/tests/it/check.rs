@@ -39,13 +39,13 @@ const ALL: [&str; 20] = [
 
 fn checker(server: &Server) -> Checker {
     let limits = Limits {
-        total_timeout: Duration::from_secs(3),
+        total_timeout: Duration::from_secs(4),
         idle_timeout: Duration::from_secs(2),
         ..limits()
     };
     Checker::new(server.url(), TOKEN.into(), loopback(), limits)
         .unwrap()
-        .with_settle_time(Duration::from_secs(1))
+        .with_settle_time(Duration::from_secs(3))
 }
 
 async fn check(defect: Defect) -> CheckReport {
@@ -127,7 +127,7 @@ async fn every_defect_is_named_by_its_check_and_by_no_other() {
             (failed != expected)
                 .then(|| format!("{defect:?} must fail {expected:?}: {:#?}", report.checks))
         })
-        .buffer_unordered(8)
+        .buffer_unordered(12)
         .filter_map(|wrong| async { wrong })
         .collect()
         .await;

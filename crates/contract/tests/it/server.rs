@@ -137,7 +137,7 @@ pub(crate) fn loopback() -> NetPolicy {
 pub(crate) fn limits() -> Limits {
     Limits {
         connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_millis(400),
+        idle_timeout: Duration::from_secs(1),
         total_timeout: Duration::from_secs(8),
         max_size_bytes: 8 << 20,
         poll: (Duration::from_millis(20), Duration::from_millis(200)),

@@ -46,6 +46,9 @@ pub struct AppDraft {
     pub retention: RetentionPolicy,
     /// Bounds of a run.
     pub limits: Limits,
+    /// `none`, `gzip`, `zstd`, the last two with a level (`zstd:9`), or `auto`, which chooses by
+    /// the stream's first bytes. Left out: `auto`, or when editing what was there.
+    pub compression: Option<String>,
     /// Whether its schedule runs.
     pub enabled: bool,
 }
@@ -64,6 +67,7 @@ impl Default for AppDraft {
             schedule: None,
             retention: RetentionPolicy::default(),
             limits: Limits::default(),
+            compression: None,
             enabled: true,
         }
     }
@@ -179,6 +183,7 @@ impl Engine {
                 schedule: None,
                 retention: RetentionPolicy::default(),
                 limits: draft.limits.clone(),
+                compression: None,
                 created_at: now,
                 updated_at: now,
                 version: 0,
@@ -216,10 +221,16 @@ impl Engine {
         Ok(saved)
     }
 
-    /// Removes an app. Its snapshots stay where they are and can still be restored.
+    /// Removes an app; refused while a run of it is under way. Runs that wait are cancelled. Its
+    /// snapshots stay where they are and can still be restored.
     pub async fn remove_app(&self, id: AppId) -> Result<(), EngineError> {
         self.0.catalog.remove_app(id, self.now()).await?;
         self.0.schedule_bell.notify_one();
+        for run in self.0.catalog.active_runs().await? {
+            if run.app_id == Some(id) {
+                self.cancel(run.id).await?;
+            }
+        }
         Ok(())
     }
 
@@ -236,6 +247,7 @@ impl Engine {
             errors.push(FieldError::new("retention", error));
         }
         check_limits(&draft.limits, &mut errors);
+        let compression = compression(&draft, current, &mut errors);
         let destinations = self.parse_bindings(&draft.destinations, &mut errors).await?;
         match (name, source) {
             (Some(name), Some(source)) if errors.is_empty() => Ok(App {
@@ -252,6 +264,7 @@ impl Engine {
                 schedule,
                 retention: draft.retention,
                 limits: draft.limits,
+                compression,
                 created_at: self.now(),
                 updated_at: self.now(),
                 version: 1,
@@ -369,6 +382,13 @@ impl Engine {
                     .map_err(|error| errors.push(FieldError::new(field("template"), error)))
                     .ok()
             });
+            if template.as_ref().is_some_and(Template::splits_sources) {
+                errors.push(FieldError::new(
+                    field("template"),
+                    "`{source}` belongs after the last `/`: a manifest lies in one folder with \
+                     the objects it names",
+                ));
+            }
             bindings.push(Binding {
                 destination_id: found.id,
                 folder,
@@ -384,6 +404,24 @@ fn is_token(text: &str) -> bool {
     (8..=4_096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+fn compression(
+    draft: &AppDraft,
+    current: Option<&App>,
+    errors: &mut Vec<FieldError>,
+) -> Option<String> {
+    match draft.compression.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        None => current.and_then(|app| app.compression.clone()),
+        Some("auto") => None,
+        Some(text) => match text.parse::<artifact::Compression>() {
+            Ok(compression) => Some(compression.to_string()),
+            Err(error) => {
+                errors.push(FieldError::new("compression", error));
+                None
+            }
+        },
+    }
+}
+
 fn check_limits(limits: &Limits, errors: &mut Vec<FieldError>) {
     if limits.timeout_secs.is_some_and(|secs| !(10..=MAX_TIMEOUT_SECS).contains(&secs)) {
         errors.push(FieldError::new("limits.timeout_secs", "from 10 seconds to a week"));
@@ -396,5 +434,26 @@ fn check_limits(limits: &Limits, errors: &mut Vec<FieldError>) {
     }
     if limits.objective_secs.is_some_and(|secs| !(60..=366 * 24 * 3600).contains(&secs)) {
         errors.push(FieldError::new("limits.objective_secs", "from a minute to a year"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: Option<&str>) -> (Option<String>, usize) {
+        let draft = AppDraft { compression: text.map(str::to_owned), ..AppDraft::default() };
+        let mut errors = Vec::new();
+        (compression(&draft, None, &mut errors), errors.len())
+    }
+
+    #[test]
+    fn a_compression_is_kept_in_its_own_words_and_a_wrong_one_is_told() {
+        assert_eq!(asked(None), (None, 0));
+        assert_eq!(asked(Some(" auto ")), (None, 0));
+        assert_eq!(asked(Some("none")), (Some("none".to_owned()), 0));
+        assert_eq!(asked(Some("zstd:9")), (Some("zstd:9".to_owned()), 0));
+        assert_eq!(asked(Some("zstd:99")), (None, 1));
+        assert_eq!(asked(Some("rar")), (None, 1));
     }
 }

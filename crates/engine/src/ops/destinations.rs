@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Destination, DestinationId, DestinationKind, SealedSecret};
+use model::{Destination, DestinationId, DestinationKind, RunState, SealedSecret};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use store::Prefix;
@@ -102,14 +102,54 @@ impl Engine {
                 "the kind cannot be changed: add a new destination and choose it in the apps",
             ));
         }
+        let before = current.settings.clone();
         let destination = self.described(current, draft)?;
+        if destination.settings != before {
+            // What a run writes there would be recorded as lying where it does not.
+            self.refuse_while_used(&destination, "its settings can be changed").await?;
+        }
         self.0.open_store(&destination).await?;
         Ok(self.0.catalog.update_destination(&destination, self.now()).await?)
     }
 
-    /// Removes a destination that no app uses. Nothing at the destination is touched.
+    /// Removes a destination that no app and no run under way uses. Nothing at the destination
+    /// is touched.
     pub async fn remove_destination(&self, id: DestinationId) -> Result<(), EngineError> {
+        let destination = self.0.catalog.destination(id).await?;
+        self.refuse_while_used(&destination, "it can be removed").await?;
         Ok(self.0.catalog.remove_destination(id, self.now()).await?)
+    }
+
+    /// Errs while a run that writes to, reads from or deletes at `destination` is under way.
+    async fn refuse_while_used(
+        &self,
+        destination: &Destination,
+        wanted: &str,
+    ) -> Result<(), EngineError> {
+        let catalog = &self.0.catalog;
+        for run in catalog.active_runs().await? {
+            if run.state != RunState::Running {
+                continue;
+            }
+            let bound = match run.app_id {
+                Some(id) => catalog.app(id).await.is_ok_and(|app| {
+                    app.destinations.iter().any(|one| one.destination_id == destination.id)
+                }),
+                None => false,
+            };
+            // An edit may have taken the destination from the app after its run began.
+            let wrote = catalog.outcomes(run.id).await?;
+            if bound
+                || run.destination_id == Some(destination.id)
+                || wrote.iter().any(|one| one.destination_id == destination.id)
+            {
+                return Err(EngineError::Conflict(format!(
+                    "run {} works with `{}`: wait for its end or cancel it, then {wanted}",
+                    run.id, destination.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// How many objects and bytes lie at a destination; reads its whole listing.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{App, AppId, Run, RunState, Snapshot};
+use model::{App, AppId, Run, RunState, Snapshot, retention::CLOCK_TOLERANCE};
 use serde::Serialize;
 
 use crate::{Engine, EngineError};
@@ -107,6 +107,7 @@ impl Engine {
         let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
         let mut last_runs = catalog.last_runs(&ids).await?;
         let mut last_good = catalog.last_good_snapshots(&ids).await?;
+        self.without_the_future(&mut last_good, now).await?;
         let stored = catalog.stored_bytes_by_app(&ids).await?;
         let fires = catalog.last_fires().await?;
         let since = now
@@ -159,6 +160,31 @@ impl Engine {
                 }
             })
             .collect())
+    }
+}
+
+impl Engine {
+    /// Takes the newest one of the past where the newest of all is dated in the future: it says
+    /// nothing about today.
+    async fn without_the_future(
+        &self,
+        last_good: &mut HashMap<AppId, Snapshot>,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let horizon = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(now);
+        let ahead: Vec<AppId> = last_good
+            .iter()
+            .filter(|(_, snapshot)| snapshot.taken_at > horizon)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ahead {
+            let all = self.0.catalog.snapshots_of_app(id).await?;
+            match all.into_iter().find(|one| one.taken_at <= horizon && one.is_good()) {
+                Some(past) => last_good.insert(id, past),
+                None => last_good.remove(&id),
+            };
+        }
+        Ok(())
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use jiff::{Timestamp, tz::TimeZone};
 use model::{
     App, Binding, CopyState, RunId, RunKind, RunState, Snapshot, SnapshotId,
-    retention::{Candidate, Guards, RetentionPlan, RetentionPolicy, plan},
+    retention::{CLOCK_TOLERANCE, Candidate, Guards, RetentionPlan, RetentionPolicy, plan},
 };
 use serde::Serialize;
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, timekeeping};
 
 /// What a policy would do at one destination, for people.
 #[derive(Debug, Clone, Serialize)]
@@ -114,7 +114,7 @@ fn candidate(
     there.then(|| Candidate {
         id: snapshot.id,
         taken_at: snapshot.taken_at,
-        good: copy.state.is_restorable(),
+        good: matches!(copy.state, CopyState::Good | CopyState::Expiring),
         pinned: snapshot.pinned,
         in_use: in_use.contains(&snapshot.id),
     })
@@ -122,14 +122,22 @@ fn candidate(
 
 /// Nothing expires after a failed run, or while the newest snapshot looks wrong.
 async fn guards(engine: &Engine, app: &App, snapshots: &[Snapshot]) -> Result<Guards, EngineError> {
-    let last = engine.0.catalog.last_ended_run(app.id, RunKind::Backup).await?;
+    let now = engine.now();
+    // What is dated in the future neither frees nor blocks: a clock was ahead once.
+    let horizon = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(now);
+    let last = engine.0.catalog.last_ended_run_until(app.id, RunKind::Backup, horizon).await?;
     let last_run_failed = last.is_some_and(|run| {
         !matches!(run.state, RunState::Succeeded | RunState::PartiallyFailed | RunState::Cancelled)
     });
-    let newest = snapshots.iter().max_by_key(|snapshot| snapshot.taken_at);
+    let newest = snapshots
+        .iter()
+        .filter(|snapshot| snapshot.taken_at <= horizon)
+        .max_by_key(|snapshot| snapshot.taken_at);
+    let clock = timekeeping::look(engine).await?;
     Ok(Guards {
         last_run_failed,
         newest_is_anomalous: newest.is_some_and(|snapshot| snapshot.anomalous),
-        last_plan_at: engine.0.catalog.last_plan_at(app.id).await?,
+        clock_jumped_at: clock.jumped_at,
+        jumps: clock.jumps,
     })
 }

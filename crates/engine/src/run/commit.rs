@@ -183,6 +183,7 @@ fn settings_of(app: &App) -> serde_json::Value {
         "schedule": app.schedule,
         "retention": app.retention,
         "limits": app.limits,
+        "compression": app.compression,
     })
 }
 

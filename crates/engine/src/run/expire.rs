@@ -17,7 +17,10 @@ use model::{
 use store::{Key, Prefix, Store};
 
 use super::{Outcome, RunContext, failure};
-use crate::ops::retention;
+use crate::{
+    ops::retention,
+    timekeeping::{self, Timekeeping},
+};
 
 /// Applies the retention policies of the run's app, destination by destination.
 pub(crate) async fn expire(context: &RunContext) -> Outcome {
@@ -114,6 +117,7 @@ async fn apply_at(
     };
     engine.0.catalog.record_plan(&record).await.map_err(|error| failure::of_catalog(&error))?;
 
+    let clock = timekeeping::look(engine).await.map_err(|error| failure::of_engine(&error))?;
     let mut deleted = 0_usize;
     for (snapshot, copy) in unfinished {
         delete_copy(context, store.as_ref(), snapshot, copy).await?;
@@ -121,7 +125,7 @@ async fn apply_at(
     }
     for change in &changes {
         context.check_lease().await?;
-        if carry_out(context, store.as_ref(), destination, change).await? {
+        if carry_out(context, store.as_ref(), destination, &clock, change).await? {
             deleted += 1;
         }
     }
@@ -164,7 +168,10 @@ fn changes<'a>(
             let snapshot = snapshots.iter().find(|one| one.id == decision.id)?;
             let copy = copy_at(snapshot, binding)?;
             let acts = match decision.verdict {
-                Verdict::Keep => copy.state == CopyState::Expiring,
+                Verdict::Keep => {
+                    copy.state == CopyState::Expiring
+                        || copy.expiring_since.is_some() && is_bad(copy)
+                }
                 Verdict::Expire => !matches!(copy.state, CopyState::Deleting | CopyState::Expired),
             };
             acts.then_some(Change { snapshot, copy, verdict: decision.verdict })
@@ -177,6 +184,7 @@ async fn carry_out(
     context: &RunContext,
     store: &dyn Store,
     destination: &Destination,
+    clock: &Timekeeping,
     change: &Change<'_>,
 ) -> Result<bool, Failure> {
     let engine = &context.engine;
@@ -189,21 +197,25 @@ async fn carry_out(
         verified_at: copy.verified_at,
         expiring_since,
     };
-    let update = match (verdict, copy.expiring_since) {
+    // A mark in the future is of a clock that was ahead: marked anew, the grace period is whole.
+    let since = copy.expiring_since.filter(|since| *since <= now);
+    // A copy that is known to be bad stays known as that while it waits.
+    let unless_bad = |state| if is_bad(copy) { copy.state } else { state };
+    let update = match (verdict, since) {
         (Verdict::Keep, _) => {
             context
                 .journal
                 .info(format!("{}: {} is kept after all", destination.name, copy.manifest_key));
-            mark(CopyState::Good, None)
+            mark(unless_bad(CopyState::Good), None)
         }
         (Verdict::Expire, None) => {
             context.journal.info(format!("{}: {} expires", destination.name, copy.manifest_key));
-            mark(CopyState::Expiring, Some(now))
+            mark(unless_bad(CopyState::Expiring), Some(now))
         }
         (Verdict::Expire, Some(since)) => {
             let grace = SignedDuration::try_from(engine.0.config.expire_grace)
                 .unwrap_or(SignedDuration::MAX);
-            if now.duration_since(since) < grace {
+            if clock.lived(since, now) < grace {
                 return Ok(false);
             }
             return begin_and_delete(context, store, snapshot, copy).await;
@@ -327,6 +339,10 @@ fn agree(
             shown.join(", ")
         ),
     ))
+}
+
+fn is_bad(copy: &StoredCopy) -> bool {
+    matches!(copy.state, CopyState::Damaged | CopyState::Missing)
 }
 
 fn in_state<'a>(

@@ -19,7 +19,9 @@ use super::{RunContext, failure, place::Place, upload::Sending};
 use crate::source::{self, OpenedSource, SourceStream};
 
 /// Chunks that may wait for the sealing thread.
-const WAITING_CHUNKS: usize = 8;
+const WAITING_CHUNKS: usize = 4;
+/// With more workers than this, each stream makes do with little memory.
+const FEW_WORKERS: usize = 8;
 
 /// What a source gave.
 pub(crate) struct Exported {
@@ -45,7 +47,7 @@ pub(crate) async fn export(
     // The first bytes tell whether compressing pays; and a source that fails at once has then
     // touched no destination.
     let head = next(context, &mut opened).await?;
-    let recipe = recipe_for(context, head.as_deref().unwrap_or_default());
+    let recipe = recipe_for(context, app, head.as_deref().unwrap_or_default())?;
     context.journal.info(format!(
         "`{}` sends {}{}, stored with compression {}",
         source.name,
@@ -342,13 +344,16 @@ fn prove(
         )
     })?;
     let same = outcome.size_bytes == sealed.plain.size_bytes
-        && outcome.sha256.eq_ignore_ascii_case(&sealed.plain.sha256.to_string());
+        && outcome
+            .sha256
+            .is_none_or(|sha256| sha256.eq_ignore_ascii_case(&sealed.plain.sha256.to_string()));
     if !same {
         return Err(Failure::new(
             FailureCode::SourceMismatch,
             format!(
-                "`{}` sent {} bytes, {} were sealed: they differ, nothing was kept",
-                source.name, outcome.size_bytes, sealed.plain.size_bytes
+                "`{}` declared another size or SHA-256 than what came ({} bytes, {}): nothing was \
+                 kept",
+                source.name, sealed.plain.size_bytes, sealed.plain.sha256
             ),
         ));
     }
@@ -428,12 +433,18 @@ fn all_failed(places: &[Place]) -> Failure {
     }
 }
 
-/// zstd, except for what is compressed already. Its workers are for the machine as a whole: a
-/// run alone may use two, many at once get one thread each and a smaller memory.
-fn recipe_for(context: &RunContext, head: &[u8]) -> Recipe {
-    if artifact::format::is_compressed(head) {
-        return Recipe::new(Compression::None);
-    }
+/// What the app says; otherwise zstd, except for what is compressed already. Its workers are for
+/// the machine as a whole: a run alone may use two, many at once get one thread each and a
+/// smaller memory.
+fn recipe_for(context: &RunContext, app: &App, head: &[u8]) -> Result<Recipe, Failure> {
+    let compression = match &app.compression {
+        Some(text) => text.parse().map_err(|error| {
+            Failure::new(FailureCode::Internal, format!("the app's compression: {error}"))
+        })?,
+        None if artifact::format::is_compressed(head) => Compression::None,
+        None => Compression::default(),
+    };
     let alone = context.engine.0.under_way.load(Ordering::Relaxed) <= 1;
-    Recipe::new(Compression::default()).with_workers(if alone { 2 } else { 0 })
+    let recipe = Recipe::new(compression).with_workers(if alone { 2 } else { 0 });
+    Ok(if context.engine.0.config.workers > FEW_WORKERS { recipe.frugal() } else { recipe })
 }

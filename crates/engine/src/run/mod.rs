@@ -118,7 +118,7 @@ impl RunContext {
             }
             Some(StopReason::Shutdown) => Failure::new(
                 FailureCode::Interrupted,
-                "the orchestrator was stopped while this run went on; it is queued again",
+                "the orchestrator was stopped while this run went on",
             ),
             Some(StopReason::LeaseLost) => Failure::new(
                 FailureCode::Interrupted,
@@ -190,7 +190,7 @@ pub(crate) async fn perform(context: &RunContext) -> Outcome {
 }
 
 /// Turns an outcome into what the catalog writes: terminal state, retry, events.
-pub(crate) fn ending(context: &RunContext, mut outcome: Outcome) -> Ending {
+pub(crate) async fn ending(context: &RunContext, mut outcome: Outcome) -> Ending {
     let now = context.engine.now();
     let state = match (&outcome.failure, outcome.state) {
         (Some(failure), state) => match failure.code {
@@ -201,7 +201,7 @@ pub(crate) fn ending(context: &RunContext, mut outcome: Outcome) -> Ending {
         (None, state) => state.unwrap_or(RunState::Failed),
     };
     if let Some(failure) = &outcome.failure
-        && let Some(retry) = retry_of(&context.engine, &context.run, state, failure)
+        && let Some(retry) = retry_of(&context.engine, &context.run, state, failure).await
     {
         outcome.follow_ups.push(retry);
     }
@@ -226,7 +226,7 @@ pub(crate) fn ending(context: &RunContext, mut outcome: Outcome) -> Ending {
 }
 
 /// The next try of a run that ended without success, if policy gives it one.
-pub(crate) fn retry_of(
+pub(crate) async fn retry_of(
     engine: &Engine,
     run: &Run,
     state: RunState,
@@ -237,7 +237,7 @@ pub(crate) fn retry_of(
         return None;
     }
     // Retention is planned anew after the next snapshot; only a crash needs it sooner.
-    if run.kind == RunKind::Expire && !interrupted || run.attempt > engine.0.config.retries {
+    if run.kind == RunKind::Expire && !interrupted || run.attempt > retries(engine, run).await {
         return None;
     }
     let now = engine.now();
@@ -265,6 +265,17 @@ pub(crate) fn retry_of(
         failure: None,
         ..run.clone()
     })
+}
+
+/// How many times `run` may be tried again: what its app says, else the configuration.
+async fn retries(engine: &Engine, run: &Run) -> u32 {
+    let Some(id) = run.app_id else { return engine.0.config.retries };
+    match engine.0.catalog.app(id).await {
+        Ok(app) => app.limits.retries.unwrap_or(engine.0.config.retries),
+        // Of an app that was removed there is nothing to try.
+        Err(catalog::CatalogError::NotFound { .. }) => 0,
+        Err(_) => engine.0.config.retries,
+    }
 }
 
 /// The event that tells of a run's end.

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use store::{CreateOptions, Key, ObjectMeta, Store, StoreError, Upload};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-/// Chunks that may wait for a slow destination. With chunks of at most 256 KiB this bounds what
-/// one destination holds back to 2 MiB.
-const WAITING_CHUNKS: usize = 8;
+/// Chunks that may wait for a slow destination. With chunks of at most 128 KiB this bounds what
+/// one destination holds back to half a MiB.
+const WAITING_CHUNKS: usize = 4;
 
 /// An object being sent. Dropping it leaves nothing under the object's name.
 pub(crate) struct Sending {

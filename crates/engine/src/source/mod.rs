@@ -21,9 +21,9 @@ pub(crate) struct SourceMeta {
 #[derive(Debug, Clone)]
 pub(crate) struct SourceOutcome {
     pub(crate) size_bytes: u64,
-    /// 64 hex digits.
-    pub(crate) sha256: String,
-    /// Whether the source declared size and checksum, and they held.
+    /// 64 hex digits, where the source told them: what was sealed must have the same.
+    pub(crate) sha256: Option<String>,
+    /// Whether the source declared size and checksum.
     pub(crate) verified_by_source: bool,
 }
 

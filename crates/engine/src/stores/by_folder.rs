@@ -110,6 +110,11 @@ impl Store for ByFolder {
         store.delete(&rest).await
     }
 
+    async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
+        let (store, rest) = self.split(key).await?;
+        store.abandon(&rest).await
+    }
+
     async fn sweep(
         &self,
         prefix: &Prefix,

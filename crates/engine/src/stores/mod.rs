@@ -12,7 +12,7 @@ use model::{Destination, DestinationId, DestinationKind};
 use secrecy::SecretString;
 use store::{RcloneConfig, Store, StoreConfig};
 
-use crate::{EngineConfig, EngineError, Inner, vault::Purpose};
+use crate::{Engine, EngineConfig, EngineError, Inner, vault::Purpose};
 
 /// Opened stores by destination, with the version that was opened.
 #[derive(Default)]
@@ -77,6 +77,14 @@ fn rclone(config: &EngineConfig, remote: String, path: String) -> RcloneConfig {
         remote,
         path,
         root_folder_id: None,
+    }
+}
+
+impl Engine {
+    /// Uses `store` for `destination` until it is edited: for tests that put faults in front of
+    /// a real store.
+    pub fn use_store(&self, destination: &Destination, store: Arc<dyn Store>) {
+        self.0.stores.lock().insert(destination.id, (destination.version, store));
     }
 }
 

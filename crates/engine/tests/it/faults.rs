@@ -132,6 +132,54 @@ async fn damage_at_the_destination_is_found_and_refused() {
     assert_eq!(world.ended(&verify).await.failure.unwrap().code, FailureCode::Missing);
 }
 
+/// A tmpfs, unmounted when dropped.
+struct Tmpfs(std::path::PathBuf);
+
+impl Tmpfs {
+    fn mount(at: std::path::PathBuf, size: &str) -> Option<Self> {
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(&at)
+            .status()
+            .is_ok_and(|status| status.success());
+        assert!(mounted || std::env::var_os("CI").is_none(), "mounting needs root");
+        mounted.then_some(Self(at))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_destination_fails_alone_and_recovers() {
+    let world = World::new(&["disk", "other"]).await;
+    let earlier = world.good_snapshot().await;
+    let Some(full) = Tmpfs::mount(world.folder.path().join("other"), "1m") else {
+        eprintln!("skipped: mounting needs root");
+        return;
+    };
+    let mut noise = vec![0; 8 << 20];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut noise).unwrap();
+    world.server.answer_with(Export::Trailers(noise.clone()));
+    let run = world.back_up().await;
+    assert_eq!(run.state, RunState::PartiallyFailed);
+    let failure = run.failure.unwrap();
+    assert_eq!(failure.code, FailureCode::DestinationFull, "{}", failure.message);
+    assert!(failure.message.contains("other"), "{}", failure.message);
+    assert_eq!(world.files("other"), Vec::<std::path::PathBuf>::new(), "nothing half-written");
+    let snapshot = world.engine.catalog().snapshot(run.snapshot_id.unwrap()).await.unwrap();
+    assert_eq!(snapshot.copies.len(), 1);
+    assert!(world.restored(&snapshot).await == noise);
+    world.wait_out_leftovers().await;
+    drop(full);
+    let later = world.good_snapshot().await;
+    assert_eq!(later.copies.len(), 2);
+    assert_eq!(world.restored(&earlier).await, sample(1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_refuses_where_the_listing_lacks_what_should_be_there() {
     let world = World::new(&["disk"]).await;
@@ -169,17 +217,23 @@ async fn what_a_killed_orchestrator_left_is_ended_removed_and_tried_again() {
     let key = "apps/shop/half.dump";
     let token = dead.lease.as_ref().unwrap().token;
     catalog.intend_object(dead.id, token, disk.id, key).await.unwrap();
-    std::fs::write(world.folder.path().join("disk").join(key), "half").unwrap();
+    let at = |name: &str| world.folder.path().join("disk/apps/shop").join(name);
+    std::fs::write(at("half.dump"), "half").unwrap();
+    let partial = at(".bo-0123456789abcdef-half.dump.partial");
+    std::fs::write(&partial, "part").unwrap();
+    let of_another = at(".bo-0123456789abcdef-other-half.dump.partial");
+    std::fs::write(&of_another, "part of a run under way").unwrap();
 
     let ended = world.ended(&dead).await;
     assert_eq!(ended.state, RunState::Interrupted);
     for _ in 0..500 {
-        if world.files("disk").iter().all(|file| !file.ends_with("half.dump")) {
+        if !at("half.dump").exists() && !partial.exists() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(world.files("disk").iter().all(|file| !file.ends_with("half.dump")));
+    assert!(!at("half.dump").exists() && !partial.exists());
+    assert!(of_another.exists());
     assert!(files.iter().all(|file| file.exists()));
     assert_eq!(world.restored(&good).await, sample(1));
     // Its old worker can write nothing more.

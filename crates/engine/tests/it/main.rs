@@ -1,6 +1,12 @@
 //! The engine against a real catalog, real stores and an app that behaves as it is told.
 
 mod app_server;
+mod clock;
+mod edits;
 mod faults;
 mod flow;
+mod kills;
+mod postgres;
+mod replicas;
+mod retention;
 mod world;

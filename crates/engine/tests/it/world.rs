@@ -1,6 +1,11 @@
 //! A whole engine in a temporary folder, with one app and one or two local destinations.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use catalog::{Catalog, RunQuery};
 use engine::{
@@ -8,8 +13,9 @@ use engine::{
     Vault,
 };
 use futures::TryStreamExt as _;
-use model::{App, Run, RunState, Snapshot};
+use model::{App, Clock, CopyState, Run, RunState, Snapshot};
 use rand::SeedableRng as _;
+use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -40,11 +46,29 @@ pub(crate) fn quick(instance: &str) -> EngineConfig {
     config
 }
 
-pub(crate) async fn open(folder: &TempDir, config: EngineConfig) -> Engine {
-    let url = format!("sqlite://{}?mode=rwc", folder.path().join("catalog.sqlite").display());
+pub(crate) async fn open(folder: &Path, config: EngineConfig, clock: Arc<dyn Clock>) -> Engine {
+    let url = format!("sqlite://{}?mode=rwc", folder.join("catalog.sqlite").display());
+    open_at(&url.into(), config, clock).await
+}
+
+/// A local destination.
+pub(crate) fn local(name: &str, path: &Path) -> DestinationDraft {
+    DestinationDraft {
+        name: name.to_owned(),
+        kind: "local".to_owned(),
+        settings: BTreeMap::from([("path".to_owned(), path.display().to_string())]),
+        ..DestinationDraft::default()
+    }
+}
+
+pub(crate) async fn open_at(
+    url: &SecretString,
+    config: EngineConfig,
+    clock: Arc<dyn Clock>,
+) -> Engine {
     Engine::new(Parts {
-        catalog: Catalog::open(&url.into(), 4).await.unwrap(),
-        clock: Arc::new(SystemClock),
+        catalog: Catalog::open(url, 4).await.unwrap(),
+        clock,
         vault: Vault::new(&"a secret key for tests".into()),
         config,
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
@@ -57,16 +81,45 @@ impl World {
     }
 
     pub(crate) async fn with(destinations: &[&str], config: EngineConfig) -> Self {
+        Self::at(destinations, config, Arc::new(SystemClock)).await
+    }
+
+    pub(crate) async fn at(
+        destinations: &[&str],
+        config: EngineConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let world = Self::asleep(destinations, config, clock).await;
+        world.start();
+        world
+    }
+
+    /// A world in which nothing happens before [`Self::start`].
+    pub(crate) async fn asleep(
+        destinations: &[&str],
+        config: EngineConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let engine = open(&folder, config).await;
+        let engine = open(folder.path(), config, clock).await;
+        Self::inside(folder, engine, destinations).await
+    }
+
+    /// A world on the catalog at `url`, asleep.
+    pub(crate) async fn on(
+        url: &SecretString,
+        destinations: &[&str],
+        config: EngineConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open_at(url, config, clock).await;
+        Self::inside(folder, engine, destinations).await
+    }
+
+    async fn inside(folder: TempDir, engine: Engine, destinations: &[&str]) -> Self {
         for name in destinations {
-            let path = folder.path().join(name).display().to_string();
-            let draft = DestinationDraft {
-                name: (*name).to_owned(),
-                kind: "local".to_owned(),
-                settings: BTreeMap::from([("path".to_owned(), path)]),
-                ..DestinationDraft::default()
-            };
+            let draft = local(name, &folder.path().join(name));
             engine.add_destination(draft).await.unwrap();
         }
         let server = AppServer::start(TOKEN, Export::Trailers(sample(1))).await;
@@ -87,14 +140,38 @@ impl World {
             ..AppDraft::default()
         };
         let app = engine.register_app(draft).await.unwrap();
-        let world = Self { engine, server, app, folder, shutdown: CancellationToken::new() };
-        world.start();
-        world
+        Self { engine, server, app, folder, shutdown: CancellationToken::new() }
     }
 
-    fn start(&self) {
+    pub(crate) fn start(&self) {
         let (engine, shutdown) = (self.engine.clone(), self.shutdown.clone());
         tokio::spawn(async move { engine.serve(shutdown).await });
+    }
+
+    /// Changes the app as it is in the catalog.
+    pub(crate) async fn change_app(&self, change: impl FnOnce(&mut App)) {
+        let mut app = self.engine.catalog().app(self.app.id).await.unwrap();
+        change(&mut app);
+        self.engine.catalog().update_app(&app, self.engine.now()).await.unwrap();
+    }
+
+    /// Applies retention.
+    pub(crate) async fn expire(&self) -> Run {
+        let run = self.engine.expire_now(self.app.id).await.unwrap();
+        self.ended(&run).await
+    }
+
+    /// How a snapshot's first copy is.
+    pub(crate) async fn state(&self, snapshot: &Snapshot) -> CopyState {
+        self.engine.catalog().snapshot(snapshot.id).await.unwrap().copies[0].state
+    }
+
+    pub(crate) async fn states(&self, snapshots: &[Snapshot]) -> Vec<CopyState> {
+        let mut states = Vec::new();
+        for one in snapshots {
+            states.push(self.state(one).await);
+        }
+        states
     }
 
     pub(crate) async fn back_up(&self) -> Run {
@@ -122,6 +199,17 @@ impl World {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("the queue did not empty");
+    }
+
+    /// Waits until nothing begun and given up is left anywhere.
+    pub(crate) async fn wait_out_leftovers(&self) {
+        for _ in 0..500 {
+            if self.engine.catalog().runs_with_leftovers().await.unwrap().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("what a run gave up is still there");
     }
 
     pub(crate) async fn good_snapshot(&self) -> Snapshot {

@@ -3,13 +3,14 @@
 use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
 
 use super::{
-    Candidate, Decision, Guards, Reason, Refusal, RetentionPlan, RetentionPolicy, Rule, Verdict,
+    Candidate, Decision, Guards, Reason, Refusal, RetentionPlan, RetentionPolicy, Rule, TimeJump,
+    Verdict,
 };
 
-/// A clock this far behind what was already seen is not trusted with deleting.
-const SKEW: SignedDuration = SignedDuration::from_hours(24);
-/// Clocks of sources and of this machine may differ by this much.
-const TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
+/// How long a clock that jumped is not trusted with deleting: a person has this long to see it.
+pub const DISTRUST: SignedDuration = SignedDuration::from_hours(24);
+/// Clocks may differ by this much; what is dated later than that is of the future.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Decides about every candidate. The same facts in any order give the same plan.
 pub fn plan(
@@ -21,32 +22,39 @@ pub fn plan(
 ) -> RetentionPlan {
     let mut sorted: Vec<&Candidate> = candidates.iter().collect();
     sorted.sort_by_key(|one| std::cmp::Reverse((one.taken_at, one.id)));
-    let horizon = now.saturating_add(TOLERANCE).unwrap_or(now);
-    let counts = |one: &Candidate| one.good && one.taken_at <= horizon;
+    let horizon = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(now);
+    let past = |one: &Candidate| one.taken_at <= horizon;
+    let counts = |one: &Candidate| one.good && past(one);
 
     let mut reasons: Vec<Vec<Reason>> = vec![Vec::new(); sorted.len()];
     for (rule, of) in policy.rules() {
         let mut last_period = None;
         let mut number = 0;
-        for (one, reasons) in sorted.iter().zip(&mut reasons).filter(|(one, _)| counts(one)) {
+        for (one, reasons) in sorted.iter().zip(&mut reasons).filter(|(one, _)| past(one)) {
             if number == of {
                 break;
             }
             let period = period(rule, one, zone);
-            if last_period.as_ref() != Some(&period) {
+            if last_period.as_ref() == Some(&period) {
+                continue;
+            }
+            if one.good {
                 number += 1;
                 last_period = Some(period);
                 reasons.push(Reason::Rule { rule, number, of });
+            } else {
+                // It takes no other's place: the mark may be wrong, or right.
+                reasons.push(Reason::IfGood);
             }
         }
     }
     let last_good = sorted.iter().position(|one| counts(one));
     if let (Some(within), Some(newest)) = (policy.keep_within, last_good) {
         let length = SignedDuration::from_secs(i64::try_from(within.secs()).unwrap_or(i64::MAX));
-        let since = sorted[newest].taken_at.saturating_sub(length).unwrap_or(Timestamp::MIN);
+        let newest = sorted[newest].taken_at;
         for (one, reasons) in sorted.iter().zip(&mut reasons) {
-            if counts(one) && one.taken_at > since {
-                reasons.push(Reason::Within { within });
+            if past(one) && lived(one.taken_at, newest, &guards.jumps) < length {
+                reasons.push(if one.good { Reason::Within { within } } else { Reason::IfGood });
             }
         }
     }
@@ -63,7 +71,7 @@ pub fn plan(
         if one.in_use {
             reasons.push(Reason::InUse);
         }
-        if one.taken_at > horizon {
+        if !past(one) {
             reasons.push(Reason::Future);
         }
         if !one.good && last_good.is_none_or(|newest| at < newest) {
@@ -75,6 +83,7 @@ pub fn plan(
         .iter()
         .zip(reasons)
         .map(|(one, mut reasons)| {
+            reasons.dedup();
             let verdict = if reasons.is_empty() { Verdict::Expire } else { Verdict::Keep };
             if reasons.is_empty() {
                 reasons.push(if one.good { Reason::NoRuleKeeps } else { Reason::NotGood });
@@ -82,23 +91,29 @@ pub fn plan(
             Decision { id: one.id, verdict, reasons }
         })
         .collect();
-    let refusal = refusal(&sorted, &decisions, now, guards);
+    let refusal = refusal(&decisions, now, guards);
     RetentionPlan { decisions, refusal }
 }
 
-fn refusal(
-    sorted: &[&Candidate],
-    decisions: &[Decision],
-    now: Timestamp,
-    guards: &Guards,
-) -> Option<Refusal> {
+/// The time between two moments, without what the clock jumped over.
+pub fn lived(from: Timestamp, to: Timestamp, jumps: &[TimeJump]) -> SignedDuration {
+    let skipped: SignedDuration = jumps
+        .iter()
+        .filter(|jump| jump.from < jump.to && from < jump.to && to >= jump.to)
+        .map(|jump| jump.to.duration_since(jump.from.max(from)))
+        .sum();
+    to.duration_since(from) - skipped
+}
+
+fn refusal(decisions: &[Decision], now: Timestamp, guards: &Guards) -> Option<Refusal> {
     let expires = decisions.iter().any(|one| one.verdict == Verdict::Expire);
     if !expires {
         return None;
     }
-    let seen = sorted.iter().map(|one| one.taken_at).chain(guards.last_plan_at).max();
-    if seen.is_some_and(|seen| seen.duration_since(now) > SKEW) {
-        return Some(Refusal::ClockWentBack);
+    // Whichever way it went since: a moment after `now` is no reason to wait for it.
+    let trusted_again = |at: &Timestamp| now.duration_since(*at).abs() >= DISTRUST;
+    if guards.clock_jumped_at.is_some_and(|at| !trusted_again(&at)) {
+        return Some(Refusal::ClockJumped);
     }
     if decisions.iter().all(|one| one.verdict == Verdict::Expire) {
         return Some(Refusal::DeletesEverything);

@@ -65,6 +65,7 @@ fn what_is_not_good_counts_for_nothing_and_goes_only_after_something_better() {
     let made = run(&policy, &all);
     // The newest is damaged and stays: nothing newer is good. The last two good ones stay.
     assert_eq!(kept(&made), [4, 3, 2].map(|n| all[n].id).into());
+    assert_eq!(made.decisions[3].reasons, [Reason::NotGood]);
     all[3].good = false;
     all[2].good = false;
     all[0].good = false;
@@ -94,10 +95,54 @@ fn guards_refuse() {
     assert_eq!(with(failed, at(3 * DAY)), Some(Refusal::LastRunFailed));
     let odd = Guards { newest_is_anomalous: true, ..Guards::default() };
     assert_eq!(with(odd, at(3 * DAY)), Some(Refusal::Anomalous));
-    let planned = Guards { last_plan_at: Some(at(400 * DAY)), ..Guards::default() };
-    assert_eq!(with(planned, at(3 * DAY)), Some(Refusal::ClockWentBack));
+    let jumped = |day| Guards { clock_jumped_at: Some(at(day * DAY)), ..Guards::default() };
+    assert_eq!(with(jumped(3), at(3 * DAY + 3_600)), Some(Refusal::ClockJumped));
+    assert_eq!(with(jumped(3), at(4 * DAY)), None, "a day is enough");
+    assert_eq!(with(jumped(400), at(4 * DAY)), None, "not for ever");
     assert_eq!(with(Guards::default(), at(-3 * DAY)), None, "all are in the future: all stay");
     assert_eq!(with(Guards::default(), at(3 * DAY)), None);
+}
+
+#[test]
+fn a_jump_of_the_clock_ages_nothing() {
+    let policy = RetentionPolicy { keep_within: Some("7d".parse().unwrap()), ..Default::default() };
+    let mut all = daily(10);
+    // The clock jumps by a year; the next two are made an hour and a day after that.
+    let jump = TimeJump { from: at(9 * DAY + 600), to: at(374 * DAY + 600) };
+    all.push(candidate(20, at(374 * DAY + 3_600)));
+    let now = at(375 * DAY);
+    let with = |jumps: &[TimeJump], all: &[Candidate]| {
+        let guards = Guards { jumps: jumps.to_vec(), ..Guards::default() };
+        plan(&policy, all, now, &TimeZone::UTC, &guards)
+    };
+    assert_eq!(kept(&with(&[], &all)).len(), 1, "what a jump would do");
+    let made = with(&[jump], &all);
+    assert_eq!(kept(&made), all[3..].iter().map(|one| one.id).collect());
+    all.push(candidate(21, at(375 * DAY)));
+    assert_eq!(kept(&with(&[jump], &all)), all[4..].iter().map(|one| one.id).collect());
+    // A snapshot made inside the stretch that was skipped (before the clock was set back and
+    // jumped again) is no older than the stretch's end.
+    all.push(candidate(22, at(100 * DAY)));
+    assert!(kept(&with(&[jump], &all)).contains(&all[12].id));
+    let back = TimeJump { from: jump.to, to: jump.from };
+    assert_eq!(kept(&with(&[back], &all)).len(), 2, "going back skips nothing");
+}
+
+#[test]
+fn a_false_mark_loses_nothing() {
+    let policy =
+        RetentionPolicy { keep_daily: Some(3), keep_weekly: Some(4), ..Default::default() };
+    let all = daily(40);
+    let sound = kept(&run(&policy, &all));
+    for marked in 0..all.len() {
+        let mut all = all.clone();
+        all[marked].good = false;
+        let made = run(&policy, &all);
+        assert!(kept(&made).is_superset(&sound), "{marked}");
+        let others = kept(&made).into_iter().filter(|id| *id != all[marked].id).collect();
+        let without: Vec<_> = all.iter().filter(|one| one.good).cloned().collect();
+        assert_eq!(kept(&run(&policy, &without)), others, "{marked} counted");
+    }
 }
 
 #[test]
@@ -111,9 +156,36 @@ fn counts_that_are_slips_are_refused() {
     assert_eq!("30d".parse::<KeepWithin>().unwrap().to_string(), "30d");
 }
 
-/// What a policy keeps, the slow way: for each rule, group by the period's written name, and take
-/// the newest of the newest groups.
+/// What a plan keeps, the slow way.
 fn model(policy: &RetentionPolicy, all: &[Candidate], zone: &TimeZone) -> BTreeSet<SnapshotId> {
+    let mut kept = kept_by_rules(policy, all, zone);
+    let newest = all.iter().filter(|one| one.good).max_by_key(|one| (one.taken_at, one.id));
+    if policy.is_empty() {
+        kept.extend(all.iter().map(|one| one.id));
+    }
+    kept.extend(newest.map(|one| one.id));
+    kept.extend(all.iter().filter(|one| one.pinned || one.in_use).map(|one| one.id));
+    // What is not good stays as long as it would if it alone were.
+    for one in all.iter().filter(|one| !one.good && !policy.is_empty()) {
+        let good = |other: &&Candidate| other.good || other.id == one.id;
+        let as_good = |c: &Candidate| Candidate { good: true, ..c.clone() };
+        let with: Vec<_> = all.iter().filter(good).map(as_good).collect();
+        if kept_by_rules(policy, &with, zone).contains(&one.id) {
+            kept.insert(one.id);
+        }
+    }
+    let better = |one: &Candidate| {
+        newest.is_some_and(|best| (best.taken_at, best.id) > (one.taken_at, one.id))
+    };
+    kept.extend(all.iter().filter(|one| !one.good && !better(one)).map(|one| one.id));
+    kept
+}
+/// For each rule, group by the period's written name, and take the newest of the newest groups.
+fn kept_by_rules(
+    policy: &RetentionPolicy,
+    all: &[Candidate],
+    zone: &TimeZone,
+) -> BTreeSet<SnapshotId> {
     let mut kept = BTreeSet::new();
     let good: Vec<_> = all.iter().filter(|one| one.good).collect();
     let newest = good.iter().max_by_key(|one| (one.taken_at, one.id)).copied();
@@ -151,15 +223,6 @@ fn model(policy: &RetentionPolicy, all: &[Candidate], zone: &TimeZone) -> BTreeS
                 .map(|one| one.id),
         );
     }
-    if policy.is_empty() {
-        kept.extend(all.iter().map(|one| one.id));
-    }
-    kept.extend(newest.map(|one| one.id));
-    kept.extend(all.iter().filter(|one| one.pinned || one.in_use).map(|one| one.id));
-    let better = |one: &Candidate| {
-        newest.is_some_and(|best| (best.taken_at, best.id) > (one.taken_at, one.id))
-    };
-    kept.extend(all.iter().filter(|one| !one.good && !better(one)).map(|one| one.id));
     kept
 }
 

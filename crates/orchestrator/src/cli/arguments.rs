@@ -28,6 +28,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs the server.
     Serve,
+    /// Says by its exit code whether this machine's server answers.
+    Healthcheck,
     /// Makes the data folder, its keys and the first user, without starting the server.
     Init,
     /// People who can log in.
@@ -233,6 +235,9 @@ pub(crate) enum AppCommand {
         schedule: Option<String>,
         #[arg(long)]
         time_zone: Option<String>,
+        /// `none`, `gzip`, `zstd`, the last two with a level (`zstd:9`), or `auto`.
+        #[arg(long)]
+        compression: Option<String>,
         #[command(flatten)]
         keep: Keep,
     },

@@ -82,6 +82,7 @@ mod tests {
             .into_response()
     }
 
+    #[expect(clippy::unused_async, reason = "a handler is async")]
     async fn export(sha256: &'static str, headers: HeaderMap, body: String) -> Response {
         if !may(&headers) {
             return StatusCode::UNAUTHORIZED.into_response();

@@ -4,6 +4,7 @@ mod accounts;
 mod arguments;
 mod client;
 mod contract;
+mod healthcheck;
 mod restore;
 mod show;
 
@@ -30,6 +31,9 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
     }
     let json = arguments.json;
     let done = async {
+        if let Command::Healthcheck = arguments.command {
+            return healthcheck::healthcheck(&environment).await;
+        }
         if let Command::Contract(command) = arguments.command {
             return contract::perform(command, json).await;
         }
@@ -88,7 +92,7 @@ fn log_to_stderr() {
 
 async fn perform(client: &Client, command: Command, json: bool) -> Result<u8, CliError> {
     match command {
-        Command::Serve | Command::Init | Command::Contract(_) => Ok(0),
+        Command::Serve | Command::Init | Command::Healthcheck | Command::Contract(_) => Ok(0),
         Command::User(command) => accounts::user(client, command, json).await,
         Command::Token(command) => accounts::token(client, command, json).await,
         Command::Audit { limit } => accounts::audit(client, limit, json).await,
@@ -189,7 +193,16 @@ async fn destination(
 
 async fn app(client: &Client, command: AppCommand, json: bool) -> Result<u8, CliError> {
     match command {
-        AppCommand::Add { name, url, token_file, destination, schedule, time_zone, keep } => {
+        AppCommand::Add {
+            name,
+            url,
+            token_file,
+            destination,
+            schedule,
+            time_zone,
+            compression,
+            keep,
+        } => {
             let destinations: Vec<_> = destination
                 .iter()
                 .map(|text| {
@@ -206,6 +219,7 @@ async fn app(client: &Client, command: AppCommand, json: bool) -> Result<u8, Cli
                 "destinations": destinations,
                 "schedule": schedule,
                 "retention": retention(&keep),
+                "compression": compression,
             });
             show::one(&client.post("apps", &body).await?);
             Ok(0)

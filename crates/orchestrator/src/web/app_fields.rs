@@ -119,6 +119,7 @@ impl Values {
         values.set("name", &app.name);
         values.set("url", &server.url);
         values.set("drive_folder_id", server.drive_folder_id.as_deref().unwrap_or_default());
+        values.set("compression", app.compression.as_deref().unwrap_or_default());
         values.set("export_type", server.export_type.as_deref().unwrap_or_default());
         if server.accept_unverified {
             values.set("accept_unverified", "on");
@@ -226,6 +227,7 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
         name: fields.text("name").to_owned(),
         url: fields.text("url").to_owned(),
         token: text("token").map(SecretString::from),
+        compression: text("compression"),
         export_type: text("export_type"),
         drive_folder_id: text("drive_folder_id"),
         accept_unverified: fields.ticked("accept_unverified"),

@@ -17,6 +17,7 @@ use crate::accounts::{
 /// Every page that asks for a permission.
 pub(crate) const ROUTES: &[Route] = &[
     look("/", See),
+    act("POST", "/clock", Configure, "clock.accept"),
     look("/new/app", Configure),
     act("POST", "/new/app", Configure, "app.add"),
     look("/apps/{app}", See),

@@ -56,6 +56,7 @@ pub(crate) type Web = Arc<Shared>;
 pub(crate) fn router(shared: Web) -> Router {
     let pages = Router::new()
         .route("/", get(overview::show_overview))
+        .route("/clock", post(overview::accept_clock))
         .route("/new/app", get(app_form::blank).post(app_form::add))
         .route("/apps/{app}", get(app::page))
         .route("/apps/{app}/edit", get(app_form::stored).post(app_form::edit))

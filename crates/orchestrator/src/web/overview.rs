@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     extract::{Query, State},
-    response::Html,
+    response::{Html, Response},
 };
 use catalog::EventQuery;
 use engine::{AppCard, Health, Overview};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{
     Web,
     fault::{Fault, show},
+    form::{Sealed, redirect},
     format::When,
     lang::Lang,
     mark::Mark,
@@ -77,6 +78,8 @@ struct OverviewPage {
     happenings: Vec<Happening>,
     next: Option<String>,
     no_destination: bool,
+    /// When the clock jumped, while retention waits because of it.
+    clock: Option<When>,
 }
 
 #[derive(Template)]
@@ -167,6 +170,7 @@ pub(super) async fn show_overview(
         total: overview.total,
         happenings,
         next,
+        clock: web.engine.clock_jumped_at().await?.map(|at| visitor.when(at)),
         no_destination: overview.total == 0 && catalog.all_destinations().await?.is_empty(),
     }))
 }
@@ -302,4 +306,10 @@ fn happening(
             _ => event.message.clone(),
         },
     }
+}
+
+/// Says that the clock is right after it jumped.
+pub(super) async fn accept_clock(State(web): State<Web>, _: Sealed) -> Result<Response, Fault> {
+    web.engine.accept_clock().await?;
+    Ok(redirect("/?done=accepted"))
 }

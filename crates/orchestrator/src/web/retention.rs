@@ -169,9 +169,9 @@ impl Plan {
                 let keep = decision.is_none_or(|decision| decision.verdict == Verdict::Keep);
                 let day = days.entry(one.taken_at.to_zoned(zone.clone()).date()).or_default();
                 if keep {
-                    day.0 += 1
+                    day.0 += 1;
                 } else {
-                    day.1 += 1
+                    day.1 += 1;
                 }
                 let leaves = one
                     .expiring_since

@@ -33,6 +33,7 @@ async fn an_app_is_added_run_and_looked_at() {
     browser.click("form.panel button.primary").await;
     browser.sees("User or password is wrong.").await;
     browser.picture("login-wrong").await;
+    browser.complaints().await;
     browser.log_in("ana", PASSWORD).await;
     browser.sees("Nothing is protected yet.").await;
     browser.picture("first").await;

@@ -1,4 +1,4 @@
-//! A real Chromium without a window, driven over WebDriver.
+//! A real Chromium without a window, driven over the `WebDriver` protocol.
 
 use std::{
     path::PathBuf,
@@ -111,7 +111,8 @@ impl Chromium {
                 Err(_) if Instant::now() < until => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                Err(_) => {
+                Err(error) => {
+                    eprintln!("{error}");
                     panic!("no `{selector}` on {}:\n{}", self.path().await, self.text().await)
                 }
             }

@@ -75,8 +75,10 @@ async fn a_killed_server_ends_its_run_sweeps_and_tries_once_more() {
             .unwrap()
             .iter()
             .find(|one| one["retry_of"] == json!(run))
-            .map(|one| one["id"].as_str().unwrap().to_owned())
-            .unwrap_or_else(|| panic!("round {round}: nothing was tried again"));
+            .map_or_else(
+                || panic!("round {round}: nothing was tried again"),
+                |one| one["id"].as_str().unwrap().to_owned(),
+            );
         let retried = ended(&server, &retry).await;
         assert_eq!(retried["state"], "succeeded", "round {round}: {retried}");
         assert_eq!(app.exports(), exports + 1, "round {round}: once more, not oftener");

@@ -64,10 +64,9 @@ pub(crate) async fn everybody(server: &Server) -> Vec<Caller> {
 
 /// A path whose names nothing has.
 pub(crate) fn concrete(path: &str) -> String {
-    let parts = path.split('/').map(|part| match part.starts_with('{') {
-        true => "01jd5k3m9x0000000000000000",
-        false => part,
-    });
+    let parts = path
+        .split('/')
+        .map(|part| if part.starts_with('{') { "01jd5k3m9x0000000000000000" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
 

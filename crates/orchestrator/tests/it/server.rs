@@ -68,6 +68,8 @@ impl Place {
     }
 
     pub(crate) async fn serve(self) -> Server {
+        // Once for the process; the others find it there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let address = self.data().join("address");
         let _ = std::fs::remove_file(&address);
         let log = std::fs::File::options()
@@ -92,7 +94,7 @@ impl Place {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        server.base = server.place.read("address").trim().to_owned();
+        server.place.read("address").trim().clone_into(&mut server.base);
         server
     }
 }

@@ -1,14 +1,14 @@
 //! Exports of each strategy, as they should be and as they should not.
 
-use std::{os::unix::fs::MetadataExt as _, process::Command, time::Duration};
+use std::process::Command;
 
 use contract::{ContractError, ExportRequest, Prefer};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::sidecar::{Sidecar, TOKEN};
+use crate::sidecar::{Sidecar, TOKEN, lives, until};
 
-fn dump(config: &Value) -> Value {
+pub(crate) fn dump(config: &Value) -> Value {
     json!({
         "type": "database_dump",
         "artifact": { "filename": "app.dump", "format": "raw" },
@@ -16,7 +16,7 @@ fn dump(config: &Value) -> Value {
     })
 }
 
-fn captured(command: &str) -> Value {
+pub(crate) fn captured(command: &str) -> Value {
     dump(&json!({ "command": command, "capture_stdout": true }))
 }
 
@@ -75,62 +75,16 @@ async fn the_token_decides_and_one_export_goes_at_a_time() {
 #[tokio::test]
 async fn a_client_that_goes_away_ends_the_commands() {
     let command = "echo $$ > pid; while true; do seq 1 1000; sleep 0.05; done";
-    let sidecar = Sidecar::start(&captured(command), &[]).await;
+    let config = json!({ "command": command, "capture_stdout": true, "post": "touch post" });
+    let sidecar = Sidecar::start(&dump(&config), &[]).await;
     let client = sidecar.client(TOKEN);
     let mut stream =
         client.open(&ExportRequest::default(), CancellationToken::new()).await.unwrap();
     assert!(stream.chunk().await.unwrap().is_some());
-    let pid = std::fs::read_to_string(sidecar.path().join("pid")).unwrap();
-    // Of a process that has ended and is not yet waited for, the command line is empty.
-    let lives = || {
-        let line = format!("/proc/{}/cmdline", pid.trim());
-        std::fs::read(line).is_ok_and(|line| !line.is_empty())
-    };
-    assert!(lives());
+    let pid = sidecar.path().join("pid");
+    assert!(lives(&pid));
     drop(stream);
-    for _ in 0..200 {
-        if !lives() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("the command outlived its client");
-}
-
-#[tokio::test]
-async fn an_archive_keeps_what_files_are() {
-    for (compression, flag) in [("store", "-x"), ("gz", "-xz"), ("zst", "-x")] {
-        let strategy = json!({
-            "type": "file_archive",
-            "artifact": { "filename": "files.tar", "format": "raw" },
-            "config": { "paths": ["tree", "glob*.txt"], "format": "tar", "compression": compression },
-        });
-        let sidecar = Sidecar::start(&strategy, &[]).await;
-        let tree = sidecar.path().join("tree");
-        std::fs::create_dir_all(tree.join("deep")).unwrap();
-        std::fs::write(tree.join("ñ ☂"), "odd").unwrap();
-        std::fs::write(tree.join("x".repeat(180)), "long").unwrap();
-        std::fs::write(tree.join("empty"), "").unwrap();
-        std::fs::hard_link(tree.join("ñ ☂"), tree.join("deep/same")).unwrap();
-        std::os::unix::fs::symlink("../nowhere", tree.join("deep/link")).unwrap();
-        std::fs::write(sidecar.path().join("glob1.txt"), "1").unwrap();
-
-        let archive = sidecar.path().join("out.tar");
-        std::fs::write(&archive, sidecar.export(None).await.unwrap()).unwrap();
-        let out = tempfile::tempdir().unwrap();
-        let mut tar = Command::new("tar");
-        if compression == "zst" {
-            tar.arg("--zstd");
-        }
-        let done =
-            tar.arg(flag).arg("-f").arg(&archive).arg("-C").arg(out.path()).status().unwrap();
-        assert!(done.success(), "{compression}");
-        let inside = out.path().join(sidecar.path().strip_prefix("/").unwrap());
-        let mut diff = Command::new("diff");
-        diff.args(["-r", "--no-dereference"]).arg(&tree).arg(inside.join("tree"));
-        assert!(diff.status().unwrap().success(), "{compression}");
-        let inode = |name: &str| inside.join("tree").join(name).metadata().unwrap().ino();
-        assert_eq!(inode("ñ ☂"), inode("deep/same"));
-        assert!(inside.join("glob1.txt").exists());
-    }
+    until("the command ends with its client", || !lives(&pid)).await;
+    // What `pre` began is ended all the same.
+    until("`post` has run", || sidecar.path().join("post").exists()).await;
 }

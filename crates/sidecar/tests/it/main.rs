@@ -1,6 +1,18 @@
 //! The real binary, driven by the contract's own client.
 
+mod archives;
+mod changes;
+mod check;
+mod commands;
 mod contract;
 mod exports;
+mod jobs;
+mod life;
+mod mariadb;
 mod postgres;
+mod presets;
+mod raw;
+mod redis;
 mod sidecar;
+mod sqlite;
+mod tree;

@@ -10,15 +10,15 @@ use serde_json::json;
 use crate::sidecar::Sidecar;
 
 /// A server on the loopback interface, stopped with its owner.
-struct Postgres {
+pub(crate) struct Postgres {
     bin: PathBuf,
     folder: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Postgres {
     /// `None` where PostgreSQL is not installed, which CI does not allow.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let homes = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         let bin = homes.map(|home| home.path().join("bin")).find(|bin| bin.join("initdb").exists());
         assert!(bin.is_some() || std::env::var_os("CI").is_none(), "PostgreSQL is needed in CI");
@@ -35,12 +35,21 @@ impl Postgres {
         Some(server)
     }
 
-    fn data(&self) -> String {
+    pub(crate) fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
 
-    fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgresql://admin:unused@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// From now on `role` needs its password.
+    pub(crate) fn ask_for_passwords(&self, role: &str) {
+        let file = self.folder.path().join("data/pg_hba.conf");
+        let rules = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}"))
+            .unwrap();
+        self.sql("postgres", "SELECT pg_reload_conf()");
     }
 
     /// PostgreSQL's own programs refuse to run as root.
@@ -57,7 +66,7 @@ impl Postgres {
         command.args(arguments).stdout(Stdio::null()).status().unwrap().success()
     }
 
-    fn sql(&self, database: &str, sql: &str) -> String {
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
         let done = Command::new("psql").args(["-qAt", &self.url(database), "-c", sql]).output();
         let done = done.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

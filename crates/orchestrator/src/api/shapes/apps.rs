@@ -30,6 +30,8 @@ pub(in crate::api) struct AppShown {
     retention: RetentionPolicy,
     /// Bounds of a run.
     limits: Limits,
+    /// How its artifacts are compressed: `none`, `gzip`, `zstd:3`; null is `auto`.
+    compression: Option<String>,
     /// When it was registered.
     created_at: Timestamp,
     /// When it was last edited.
@@ -153,6 +155,7 @@ impl From<App> for AppShown {
             schedule: app.schedule,
             retention: app.retention,
             limits: app.limits,
+            compression: app.compression,
             created_at: app.created_at,
             updated_at: app.updated_at,
             version: app.version,

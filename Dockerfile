@@ -1,0 +1,34 @@
+# The orchestrator with rclone, for a user that is not root.
+#
+# BUILDER is any image with `cargo`. Binaries built outside are packaged by docker/prebuilt.
+ARG BUILDER=rust:1-bookworm
+ARG BASE=debian:bookworm-slim
+
+FROM ${BUILDER} AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --package orchestrator
+
+FROM ${BASE}
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        ca-certificates rclone tzdata \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 10001 orchestrator \
+    && useradd --uid 10001 --gid orchestrator --no-create-home --home-dir /app \
+        --shell /usr/sbin/nologin orchestrator \
+    && install -d -m 0755 /app \
+    && install -d -m 0700 -o orchestrator -g orchestrator /app/data /config/rclone
+COPY --from=build /src/target/release/backup-orchestrator /usr/local/bin/
+# rclone writes where it may: its configuration in the volume, its cache in memory.
+ENV BACKUP_DATA_DIR=/app/data \
+    RCLONE_CONFIG=/config/rclone/rclone.conf \
+    XDG_CACHE_HOME=/tmp/cache
+WORKDIR /app
+USER 10001:10001
+VOLUME ["/app/data", "/config/rclone"]
+EXPOSE 5550
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["backup-orchestrator", "healthcheck"]
+ENTRYPOINT ["backup-orchestrator"]
+CMD ["serve"]

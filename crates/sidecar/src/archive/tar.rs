@@ -1,0 +1,253 @@
+//! tar: GNU headers, with PAX records for what those cannot hold.
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    io::{self, Write},
+    ops::Range,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileTypeExt as _, MetadataExt as _},
+    },
+    path::PathBuf,
+};
+
+use tar::{Builder, EntryType, GnuExtSparseHeader, Header};
+
+use super::{
+    Warnings,
+    content::Content,
+    walk::{Format, Item},
+};
+
+const BLOCK: usize = 512;
+
+/// Writes a tar.
+pub(super) struct Tar<W: Write> {
+    builder: Builder<W>,
+    follow: bool,
+    /// First name of every file with several.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl<W: Write> Tar<W> {
+    pub(super) fn new(to: W, follow: bool) -> Self {
+        Self { builder: Builder::new(to), follow, links: HashMap::new() }
+    }
+
+    pub(super) fn finish(self) -> io::Result<W> {
+        self.builder.into_inner()
+    }
+
+    fn file(&mut self, item: &Item, warnings: &mut Warnings) -> io::Result<()> {
+        let identity = (item.meta.dev(), item.meta.ino());
+        if let Some(first) = self.links.get(&identity).cloned() {
+            let mut header = header_of(item, EntryType::Link);
+            self.link_name(&mut header, first.as_os_str())?;
+            return self.head(&mut header, item);
+        }
+        let Some(mut content) = Content::open(&item.path, self.follow)? else {
+            warnings.push(&item.path, "it is no longer a file; left out");
+            return Ok(());
+        };
+        let records = self.records(item, warnings)?;
+        self.pax(&records)?;
+        let length = content.meta.len();
+        let mut header = header_of(item, EntryType::Regular);
+        header.set_size(length);
+        let whole = 0..length;
+        let (parts, size) = match content.data() {
+            None => {
+                self.head(&mut header, item)?;
+                (vec![whole], length)
+            }
+            Some(data) => {
+                let size = data.iter().map(|part| part.end - part.start).sum();
+                self.sparse_head(&mut header, item, &data, size)?;
+                (data, size)
+            }
+        };
+        for part in parts {
+            content.copy(part, self.builder.get_mut())?;
+        }
+        let padding = usize::try_from(size.wrapping_neg() % BLOCK as u64).unwrap_or_default();
+        self.builder.get_mut().write_all(&[0; BLOCK][..padding])?;
+        if let Some(what) = content.changed() {
+            warnings.push(&item.path, what);
+        }
+        if content.meta.nlink() > 1 {
+            self.links.insert((content.meta.dev(), content.meta.ino()), item.name.clone());
+        }
+        Ok(())
+    }
+
+    /// A file with holes, as GNU tar has long written it: where data is, then the data.
+    fn sparse_head(
+        &mut self,
+        header: &mut Header,
+        item: &Item,
+        data: &[Range<u64>],
+        size: u64,
+    ) -> io::Result<()> {
+        let length = header.size()?;
+        let mut parts = data.to_vec();
+        if data.last().is_none_or(|last| last.end < length) {
+            // A hole at the end ends with nothing.
+            parts.push(length..length);
+        }
+        header.set_entry_type(EntryType::GNUSparse);
+        header.set_size(size);
+        let gnu = header.as_gnu_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        gnu.set_real_size(length);
+        let (here, mut rest) = parts.split_at(parts.len().min(gnu.sparse.len()));
+        for (slot, part) in gnu.sparse.iter_mut().zip(here) {
+            slot.set_offset(part.start);
+            slot.set_length(part.end - part.start);
+        }
+        gnu.set_is_extended(!rest.is_empty());
+        self.head(header, item)?;
+        while !rest.is_empty() {
+            let mut more = GnuExtSparseHeader::new();
+            let (here, later) = rest.split_at(rest.len().min(more.sparse.len()));
+            for (slot, part) in more.sparse.iter_mut().zip(here) {
+                slot.set_offset(part.start);
+                slot.set_length(part.end - part.start);
+            }
+            more.set_is_extended(!later.is_empty());
+            self.builder.get_mut().write_all(more.as_bytes())?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// What a header cannot hold: the whole time, and extended attributes.
+    fn records(&self, item: &Item, warnings: &mut Warnings) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let mut records = Vec::new();
+        let (secs, nanos) = (item.meta.mtime(), item.meta.mtime_nsec());
+        if nanos != 0 || secs < 0 {
+            records.push(("mtime".to_owned(), decimal(secs, nanos).into_bytes()));
+        }
+        let path = &item.path;
+        let is_followed = self.follow && !item.meta.is_symlink();
+        let names = if is_followed { xattr::list_deref(path) } else { xattr::list(path) };
+        let names = match names {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(records),
+            names => names?,
+        };
+        for name in names {
+            let Some(key) = name.to_str() else {
+                warnings.push(path, "an extended attribute whose name is no text is left out");
+                continue;
+            };
+            let value =
+                if is_followed { xattr::get_deref(path, &name) } else { xattr::get(path, &name) };
+            // `None`: removed meanwhile.
+            if let Some(value) = value? {
+                // As GNU tar has it: a key ends at the first `=`.
+                let key = key.replace('%', "%25").replace('=', "%3D");
+                records.push((format!("SCHILY.xattr.{key}"), value));
+            }
+        }
+        Ok(records)
+    }
+
+    fn pax(&mut self, records: &[(String, Vec<u8>)]) -> io::Result<()> {
+        let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.builder.append_pax_extensions(records)
+    }
+
+    fn head(&mut self, header: &mut Header, item: &Item) -> io::Result<()> {
+        let name = item.name.as_os_str().as_bytes();
+        let field = &mut header.as_old_mut().name;
+        if name.len() > field.len() {
+            self.long(b'L', name)?;
+        }
+        let count = name.len().min(header.as_old().name.len());
+        header.as_old_mut().name[..count].copy_from_slice(&name[..count]);
+        header.set_cksum();
+        self.builder.append(header, io::empty())
+    }
+
+    fn link_name(&mut self, header: &mut Header, target: &OsStr) -> io::Result<()> {
+        let target = target.as_bytes();
+        if target.len() > header.as_old().linkname.len() {
+            return self.long(b'K', target);
+        }
+        header.set_link_name_literal(target)
+    }
+
+    /// A name that is too long for its field, before the header that it belongs to.
+    fn long(&mut self, kind: u8, name: &[u8]) -> io::Result<()> {
+        let mut header = Header::new_gnu();
+        let title = b"././@LongLink";
+        header.as_old_mut().name[..title.len()].copy_from_slice(title);
+        header.set_entry_type(EntryType::new(kind));
+        header.set_mode(0o644);
+        header.set_size(name.len() as u64 + 1);
+        header.set_cksum();
+        self.builder.append(&header, [name, b"\0"].concat().as_slice())
+    }
+}
+
+impl<W: Write> Format for Tar<W> {
+    fn add(&mut self, item: &Item, warnings: &mut Warnings) -> io::Result<()> {
+        let kind = item.meta.file_type();
+        if kind.is_file() {
+            return self.file(item, warnings);
+        }
+        let kind = if kind.is_dir() {
+            EntryType::Directory
+        } else if kind.is_symlink() {
+            EntryType::Symlink
+        } else if kind.is_fifo() {
+            EntryType::Fifo
+        } else {
+            let what = if kind.is_socket() { "a socket; left out" } else { "a device; left out" };
+            warnings.push(&item.path, what);
+            return Ok(());
+        };
+        let target = match kind {
+            EntryType::Symlink => Some(std::fs::read_link(&item.path)?),
+            _ => None,
+        };
+        let records = self.records(item, warnings)?;
+        self.pax(&records)?;
+        let mut header = header_of(item, kind);
+        if let Some(target) = target {
+            self.link_name(&mut header, target.as_os_str())?;
+        }
+        self.head(&mut header, item)
+    }
+}
+
+/// Owners are numbers: the names of this machine are not those of the one that restores.
+fn header_of(item: &Item, kind: EntryType) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(0);
+    header.set_mode(item.meta.mode() & 0o7777);
+    header.set_uid(item.meta.uid().into());
+    header.set_gid(item.meta.gid().into());
+    header.set_mtime(u64::try_from(item.meta.mtime()).unwrap_or_default());
+    header
+}
+
+/// Seconds with their fraction; before 1970, both count down.
+fn decimal(secs: i64, nanos: i64) -> String {
+    if secs < 0 && nanos > 0 {
+        return format!("-{}.{:09}", -(secs + 1), 1_000_000_000 - nanos);
+    }
+    format!("{secs}.{nanos:09}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_decimal() {
+        assert_eq!(decimal(5, 1), "5.000000001");
+        assert_eq!(decimal(-1, 750_000_000), "-0.250000000");
+        assert_eq!(decimal(-2, 0), "-2.000000000");
+    }
+}

@@ -1,0 +1,32 @@
+//! PostgreSQL, by `pg_dump`.
+
+use secrecy::ExposeSecret as _;
+use tokio::process::Command;
+
+use crate::config::Target;
+
+/// Writes the custom format to standard output. The password is in the child's environment alone.
+pub(super) fn dump(mut command: Command, target: &Target, options: &[String]) -> Command {
+    let port = target.port.map(|port| port.to_string());
+    let known = [
+        ("host", target.host.as_deref()),
+        ("port", port.as_deref()),
+        ("user", target.user.as_deref()),
+        ("dbname", target.database.as_deref()),
+    ];
+    let known = known.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let further = target.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let place: Vec<_> =
+        further.chain(known).map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+    command.args(["--format=custom", "--no-password"]).args(options);
+    command.arg(format!("--dbname={}", place.join(" ")));
+    if let Some(password) = &target.password {
+        command.env("PGPASSWORD", password.expose_secret());
+    }
+    command
+}
+
+/// As libpq's connection strings have it.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}

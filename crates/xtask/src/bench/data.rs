@@ -1,0 +1,76 @@
+//! Bytes to move: the same on every machine.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+};
+
+use anyhow::Result;
+
+const MIB: usize = 1 << 20;
+/// What is made once and then repeated: far more than a compressor looks back.
+const BLOCK_BYTES: usize = 64 * MIB;
+const WORDS: usize = 4096;
+const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
+
+/// `SplitMix64` (Steele, Lea and Flood, 2014).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap_or_default()
+    }
+}
+
+/// Lines as a log or a dump has them; zstd makes about a quarter of them.
+pub(super) fn text(path: &Path, size_mib: u64) -> Result<()> {
+    let mut numbers = Numbers(1);
+    let words: Vec<String> = (0..WORDS)
+        .map(|_| {
+            let length = 3 + numbers.below(9);
+            (0..length).map(|_| char::from(LETTERS[numbers.below(LETTERS.len())])).collect()
+        })
+        .collect();
+    let mut block = Vec::with_capacity(BLOCK_BYTES + 256);
+    let mut line = 0_u64;
+    while block.len() < BLOCK_BYTES {
+        line += 1;
+        write!(block, "{line:010} INFO user={:05} ", numbers.below(20_000))?;
+        for _ in 0..9 {
+            // Words are used as people use them: a few often, most seldom.
+            let (a, b) = (numbers.below(WORDS), numbers.below(WORDS));
+            block.extend_from_slice(words[a * b / WORDS * a / WORDS].as_bytes());
+            block.push(b' ');
+        }
+        block.push(b'\n');
+    }
+    repeat(path, &block[..BLOCK_BYTES], size_mib)
+}
+
+/// Bytes that no compressor makes smaller.
+pub(super) fn noise(path: &Path, size_mib: u64) -> Result<()> {
+    let mut numbers = Numbers(2);
+    let block: Vec<u8> = (0..BLOCK_BYTES / 8).flat_map(|_| numbers.next().to_le_bytes()).collect();
+    repeat(path, &block, size_mib)
+}
+
+fn repeat(path: &Path, block: &[u8], size_mib: u64) -> Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let mut left = size_mib * MIB as u64;
+    while left > 0 {
+        let step = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+        file.write_all(&block[..step])?;
+        left -= step as u64;
+    }
+    file.flush()?;
+    Ok(())
+}

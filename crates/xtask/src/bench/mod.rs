@@ -1,0 +1,70 @@
+//! Speed and memory, measured as ratios against public tools in the same run.
+
+mod cases;
+mod data;
+mod measure;
+mod memory;
+mod table;
+mod world;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use cases::Case;
+use world::World;
+
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// Sidecar → orchestrator → local disk and S3, beside curl, zstd, rclone, cp and dd.
+    Stream(Options),
+}
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Size of one export, in MiB.
+    #[arg(long, default_value_t = 1024)]
+    size_mib: u64,
+    /// How often each thing is measured; medians are told.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// Only cases whose name contains this, such as `text/zstd` or `local`.
+    #[arg(long)]
+    only: Option<String>,
+    /// Also one stream of ten times the size, and 32 streams at once of an eighth of it.
+    #[arg(long)]
+    memory: bool,
+    /// Write every figure into this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    let Bench::Stream(options) = bench;
+    ensure!(options.repeat > 0 && options.size_mib >= 8, "at least one repetition and 8 MiB");
+    let only = options.only.as_deref().unwrap_or_default();
+    let cases: Vec<Case> =
+        cases::all().into_iter().filter(|case| case.name().contains(only)).collect();
+    world::need(&["curl", "zstd", "rclone", "sha256sum", "openssl", "dd", "cp", "bash"])?;
+    let binaries = world::build()?;
+    let started = memory::start_and_idle(&binaries)?;
+    let mut all = json!({ "size_mib": options.size_mib, "start": started.to_json() });
+    if !cases.is_empty() {
+        let world = World::new(&binaries, options.size_mib)?;
+        let results = cases::measure(&world, &cases, options.repeat)?;
+        table::print(&cases, &results);
+        all["stream"] = results.to_json();
+    }
+    let mut peaks = Vec::new();
+    if options.memory {
+        peaks = memory::peaks(&binaries, options.size_mib)?;
+        all["memory"] = peaks.iter().map(memory::Peak::to_json).collect::<Value>();
+    }
+    table::print_memory(&started, &peaks);
+    if let Some(file) = &options.json {
+        std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
+    }
+    Ok(())
+}
