@@ -12,6 +12,7 @@ use crate::{Engine, EngineError, run::commit::put, source};
 
 /// What the doctor found.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Report {
     /// What was looked at.
     pub subject: String,
@@ -24,6 +25,7 @@ pub struct Report {
 
 /// One thing looked at.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Check {
     /// Stable word (`token`, `canary_write`).
     pub id: &'static str,
@@ -38,6 +40,7 @@ pub struct Check {
 /// How a thing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum CheckState {
     /// As it should be.
     Ok,

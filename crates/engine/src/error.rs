@@ -6,6 +6,7 @@ use crate::vault::VaultError;
 
 /// One field of what a user sent that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// The field, as the API names it (`destinations[0].folder`).
     pub field: String,

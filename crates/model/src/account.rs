@@ -27,6 +27,7 @@ use crate::{AuditId, Name, SessionId, TokenId, UserId};
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Role {
     /// Looks at everything; changes nothing, downloads nothing.
     Viewer,
@@ -55,6 +56,7 @@ pub enum Role {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Scope {
     /// Look at everything.
     Read,
@@ -218,6 +220,7 @@ pub struct ApiToken {
 
 /// Something that somebody did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditEntry {
     /// Identity.
     pub id: AuditId,

@@ -43,6 +43,7 @@ pub struct App {
 
 /// A destination of an app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Binding {
     /// The destination.
     pub destination_id: DestinationId,
@@ -95,6 +96,7 @@ pub struct ContractSource {
 /// Bounds of one run; `None` takes the orchestrator's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Limits {
     /// Longest time for one source, in seconds.
     pub timeout_secs: Option<u64>,

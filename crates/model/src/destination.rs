@@ -35,6 +35,7 @@ pub struct Destination {
 
 /// What the last canary found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DestinationCheck {
     /// When.
     pub at: Timestamp,
@@ -63,6 +64,7 @@ pub struct DestinationCheck {
     parse_err_ty = UnknownKind,
     parse_err_fn = unknown_kind
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum DestinationKind {
     /// A folder on this machine. Settings: `path`.
     Local,

@@ -8,6 +8,7 @@ use crate::{AppId, DestinationId, EventId, RunId, SnapshotId};
 
 /// Something that happened. Written in the same transaction as what it tells of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Identity.
     pub id: EventId,
@@ -46,6 +47,7 @@ pub struct Event {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum EventKind {
     /// A run ended as `succeeded`.
     RunSucceeded,
@@ -94,6 +96,7 @@ pub enum EventKind {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Severity {
     /// Good to know.
     Info,

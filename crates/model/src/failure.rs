@@ -5,6 +5,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 /// One failure: what failed, on what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
     /// Stable code, for translations, alerts and scripts.
     pub code: FailureCode,
@@ -38,6 +39,7 @@ impl Failure {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum FailureCode {
     /// The source could not be reached (name, network, connection).
     SourceUnreachable,

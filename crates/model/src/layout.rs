@@ -34,6 +34,7 @@ const TELLING: &[&str] = &["run", "YYYYMMDD_HHMMSS", "YYYYMMDD_HHMM", "YYYYMMDD"
 /// A name template; the default gives `NAME_YYYYmmdd_HHMM`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Template(String);
 
 /// What is wrong with a template.

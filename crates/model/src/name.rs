@@ -11,6 +11,7 @@ pub const MAX_LEN: usize = 64;
 /// digits, `-`, `_` and `.`, beginning with a letter or digit and without `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Name(String);
 
 /// Why a text cannot be a [`Name`].

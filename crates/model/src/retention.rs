@@ -22,6 +22,7 @@ pub const MAX_COUNT: u32 = 10_000;
 /// Which snapshots are kept; empty keeps everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetentionPolicy {
     /// The newest this many.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +44,7 @@ pub struct RetentionPolicy {
     pub keep_yearly: Option<u32>,
     /// All that are younger than this before the newest one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "30d"))]
     pub keep_within: Option<KeepWithin>,
 }
 
@@ -70,6 +72,7 @@ pub enum PolicyError {
 /// A rule of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Rule {
     /// The newest ones.
     Last,
@@ -125,6 +128,7 @@ pub struct TimeJump {
 
 /// What is to happen to every candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetentionPlan {
     /// One for each candidate, newest first.
     pub decisions: Vec<Decision>,
@@ -134,6 +138,7 @@ pub struct RetentionPlan {
 
 /// What is to happen to one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Decision {
     /// The snapshot.
     pub id: SnapshotId,
@@ -146,6 +151,7 @@ pub struct Decision {
 /// Keep or expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Verdict {
     /// It stays.
     Keep,
@@ -156,6 +162,7 @@ pub enum Verdict {
 /// Why a snapshot stays or goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Reason {
     /// A rule keeps it.
     Rule {
@@ -169,6 +176,7 @@ pub enum Reason {
     /// It is young enough.
     Within {
         /// How young that is.
+        #[cfg_attr(feature = "openapi", schema(value_type = String, example = "30d"))]
         within: KeepWithin,
     },
     /// There are no rules.
@@ -194,6 +202,7 @@ pub enum Reason {
 /// Why nothing may be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Refusal {
     /// The last run failed.
     LastRunFailed,

@@ -8,6 +8,7 @@ use crate::{AppId, DestinationId, Failure, RunId, SnapshotId, SnapshotKind};
 
 /// One attempt: queued, leased by a worker, and ended in exactly one terminal state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Run {
     /// Identity.
     pub id: RunId,
@@ -76,6 +77,7 @@ pub struct Run {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RunKind {
     /// Makes a snapshot.
     Backup,
@@ -104,6 +106,7 @@ pub enum RunKind {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Trigger {
     /// Its schedule, on time.
     Schedule,
@@ -132,6 +135,7 @@ pub enum Trigger {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RunState {
     /// Accepted, not taken yet.
     Queued,
@@ -186,6 +190,7 @@ impl RunState {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Stage {
     /// Waiting for a worker.
     Queued,
@@ -208,6 +213,7 @@ pub enum Stage {
 /// A worker's right to a run. The token grows with every taking: who holds an old one can
 /// neither finish nor delete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Lease {
     /// The worker.
     pub owner: String,
@@ -219,6 +225,7 @@ pub struct Lease {
 
 /// How a run went at one destination.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DestinationOutcome {
     /// The run.
     pub run_id: RunId,
@@ -236,6 +243,7 @@ pub struct DestinationOutcome {
 
 /// When a run entered a stage, and left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StageTime {
     /// The stage.
     pub stage: Stage,
@@ -247,6 +255,7 @@ pub struct StageTime {
 
 /// A line of a run's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// Position in the run's log, from 1 without gaps.
     pub seq: i64,
@@ -279,6 +288,7 @@ pub struct LogLine {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum LogLevel {
     /// Detail.
     Debug,

@@ -23,11 +23,14 @@ pub const MAX_MISSED: u32 = 10_000;
 
 /// When an app runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Schedule {
     /// Cron, preset or interval.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "@every 4h"))]
     pub spec: ScheduleSpec,
     /// Whose wall clock it follows.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Europe/Madrid"))]
     pub time_zone: TimeZoneName,
     /// Upper bound of the delay that spreads apps with the same schedule, in seconds.
     #[serde(default)]

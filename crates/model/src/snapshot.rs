@@ -8,6 +8,7 @@ use crate::{AppId, DestinationId, Name, RunId, SnapshotId};
 
 /// A restorable point. It exists in the catalog only when at least one copy was proven.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Snapshot {
     /// Identity.
     pub id: SnapshotId,
@@ -67,6 +68,7 @@ impl Snapshot {
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum SnapshotKind {
     /// Asked for by somebody.
     Manual,
@@ -79,6 +81,7 @@ pub enum SnapshotKind {
 
 /// What one source sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Artifact {
     /// The source's name within the app.
     pub source: Name,
@@ -96,6 +99,7 @@ pub struct Artifact {
 
 /// A snapshot's copy at one destination.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoredCopy {
     /// Where.
     pub destination_id: DestinationId,
@@ -145,6 +149,7 @@ impl CopyState {
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum CopyState {
     /// Proven at commit and never found otherwise.
     Good,
@@ -162,6 +167,7 @@ pub enum CopyState {
 
 /// One object at a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoredObject {
     /// The artifact's source.
     pub source: Name,

@@ -27,9 +27,10 @@ pub(crate) fn router(
     zone: TimeZone,
     closing: CancellationToken,
 ) -> Router {
-    let shared = web::Shared { engine: engine.clone(), accounts: accounts.clone(), zone, closing };
+    let api = api::router(engine.clone(), accounts.clone(), closing.clone());
+    let shared = web::Shared { engine, accounts: accounts.clone(), zone, closing };
     web::router(Arc::new(shared))
-        .merge(api::router(engine, accounts.clone()))
+        .merge(api)
         .layer(from_fn_with_state(accounts, caller::identify))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(harden))

@@ -19,12 +19,14 @@ const MAX_TIMEOUT_SECS: u64 = 7 * 24 * 3600;
 /// An app as somebody describes it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AppDraft {
     /// Unique name.
     pub name: String,
     /// Base address of the app or its sidecar.
     pub url: String,
     /// Bearer token. When editing, left out or empty keeps the stored one.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, write_only, default = json!(null)))]
     pub token: Option<SecretString>,
     /// Which of the app's export types to ask for.
     pub export_type: Option<String>,
@@ -35,8 +37,10 @@ pub struct AppDraft {
     /// Accept an export of no bytes.
     pub allow_empty: bool,
     /// Where copies go; at least one.
+    #[cfg_attr(feature = "openapi", schema(default = json!([])))]
     pub destinations: Vec<BindingDraft>,
     /// When it runs; left out: by hand only.
+    #[cfg_attr(feature = "openapi", schema(default = json!(null)))]
     pub schedule: Option<ScheduleDraft>,
     /// Which snapshots are kept.
     pub retention: RetentionPolicy,
@@ -72,6 +76,7 @@ impl Default for AppDraft {
 /// A destination of an app, as somebody describes it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BindingDraft {
     /// The destination's name or id.
     pub destination: String,
@@ -86,6 +91,7 @@ pub struct BindingDraft {
 /// A schedule as somebody writes it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ScheduleDraft {
     /// `daily`, `weekly`, `@every 4h` or five cron fields.
     pub spec: String,

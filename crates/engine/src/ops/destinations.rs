@@ -13,6 +13,7 @@ use crate::{Engine, EngineError, FieldError, vault::Purpose};
 /// A destination as somebody describes it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DestinationDraft {
     /// Unique name.
     pub name: String,
@@ -21,6 +22,10 @@ pub struct DestinationDraft {
     /// Settings that may be shown.
     pub settings: BTreeMap<String, String>,
     /// Settings that may not. When editing, one left out stays as it is.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = BTreeMap<String, String>, write_only, default = json!({}))
+    )]
     pub secrets: BTreeMap<String, SecretString>,
     /// Its keys cannot delete.
     pub append_only: bool,

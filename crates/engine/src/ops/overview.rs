@@ -16,6 +16,7 @@ pub(crate) const STRIP_DAYS: usize = 30;
 /// How an app is, the worst truth first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Health {
     /// A copy of its newest snapshot is damaged or missing.
     Damaged,

@@ -13,6 +13,7 @@ use crate::{Engine, EngineError, timekeeping};
 
 /// What a policy would do at one destination, for people.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetentionPreview {
     /// Name of the destination.
     pub destination: String,
@@ -26,6 +27,7 @@ pub struct RetentionPreview {
 
 /// A snapshot in a preview.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PreviewedSnapshot {
     /// Identity.
     pub id: SnapshotId,

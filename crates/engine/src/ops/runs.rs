@@ -10,6 +10,7 @@ use crate::{Engine, EngineError, run::backup};
 /// What somebody asks of a run by hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunRequest {
     /// Kind of the snapshot; manual unless said otherwise.
     pub kind: Option<SnapshotKind>,

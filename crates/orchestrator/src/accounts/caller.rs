@@ -88,7 +88,7 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
 }
 
 fn unauthorized() -> Response {
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response()
+    ([(header::WWW_AUTHENTICATE, "Bearer")], Problem::unauthorized()).into_response()
 }
 
 /// Finds out who is calling, for every route; refuses what another site made a browser send.

@@ -27,6 +27,11 @@ pub(crate) const fn act(
     Route { method, path, permission, action: Some(action) }
 }
 
+/// A question that takes a body and changes nothing.
+pub(crate) const fn ask(path: &'static str, permission: Permission) -> Route {
+    Route { method: "POST", path, permission, action: None }
+}
+
 /// Every route of the API that asks for a permission.
 pub(crate) const ROUTES: &[Route] = &[
     look("/api/v1/apps", See),
@@ -41,15 +46,19 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/api/v1/apps/{app}/expire", Configure, "app.expire"),
     look("/api/v1/apps/{app}/snapshots", See),
     look("/api/v1/overview", See),
+    act("POST", "/api/v1/connection/test", Configure, "app.test"),
+    ask("/api/v1/schedule/next", See),
     look("/api/v1/destinations", See),
     act("POST", "/api/v1/destinations", Configure, "destination.add"),
     look("/api/v1/destinations/{destination}", See),
     act("PUT", "/api/v1/destinations/{destination}", Configure, "destination.edit"),
     act("DELETE", "/api/v1/destinations/{destination}", Configure, "destination.remove"),
     act("POST", "/api/v1/destinations/{destination}/test", Operate, "destination.test"),
+    act("POST", "/api/v1/destinations/{destination}/verify", Operate, "destination.verify"),
     look("/api/v1/runs", See),
     look("/api/v1/runs/{run}", Follow),
     look("/api/v1/runs/{run}/log", Follow),
+    look("/api/v1/runs/{run}/events", Follow),
     act("POST", "/api/v1/runs/{run}/cancel", Operate, "run.cancel"),
     look("/api/v1/snapshots", See),
     look("/api/v1/snapshots/{snapshot}", See),
@@ -67,6 +76,8 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/api/v1/tokens", Administer, "token.create"),
     act("DELETE", "/api/v1/tokens/{token}", Administer, "token.revoke"),
     look("/api/v1/audit", Administer),
+    look("/api/v1/events", See),
+    look("/api/v1/openapi.json", See),
 ];
 
 /// The row of a matched path.
@@ -96,8 +107,9 @@ mod tests {
         for route in ROUTES {
             let method = route.method.parse().unwrap();
             assert_eq!(find(&method, route.path), Some(route), "twice");
-            assert!(route.method == "GET" || route.action.is_some(), "{route:?}");
-            assert!(route.method == "GET" || !matches!(route.permission, See | Follow));
+            // What only looks asks for no more than a look; all else is noted.
+            let looks = matches!(route.permission, See | Follow);
+            assert!(route.method == "GET" || looks != route.action.is_some(), "{route:?}");
         }
         assert_eq!(find(&Method::PATCH, "/api/v1/apps"), None);
         assert!(find(&Method::HEAD, "/api/v1/apps").is_some());

@@ -5,18 +5,21 @@ use jiff::Timestamp;
 use model::{ApiToken, Name, Scope, TokenId};
 use secrecy::SecretString;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Accounts, Caller, sha256};
 
 const PREFIX: &str = "bo_";
 
 /// A token as somebody asks for it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenDraft {
+    /// Unique name.
     pub(crate) name: String,
+    /// What it may do; at least one.
     pub(crate) scopes: Vec<Scope>,
-    /// `None` never expires.
+    /// When it ends; left out: never.
     #[serde(default)]
     pub(crate) expires_at: Option<Timestamp>,
 }

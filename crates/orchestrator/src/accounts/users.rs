@@ -5,23 +5,31 @@ use engine::EngineError;
 use model::{Name, Role, User, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Accounts, weakness};
 
 /// A user as somebody describes them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserDraft {
+    /// Unique name.
     pub(crate) name: String,
+    /// The first password.
+    #[schema(value_type = String, write_only)]
     pub(crate) password: SecretString,
+    /// What they may do.
     pub(crate) role: Role,
 }
 
 /// A change of a user; what is left out stays.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserEdit {
+    /// What they may do.
     pub(crate) role: Option<Role>,
+    /// A new password; it ends their sessions.
+    #[schema(value_type = Option<String>, write_only)]
     pub(crate) password: Option<SecretString>,
 }
 

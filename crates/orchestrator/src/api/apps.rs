@@ -1,112 +1,51 @@
 //! Apps.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
-use engine::{AppCard, AppDraft, Overview, Report, RetentionPreview, RunRequest};
-use model::{App, Run, SourceKind};
+use axum::{Extension, extract::State, http::StatusCode};
+use engine::{AppDraft, FieldError, Report, RetentionPreview, RunRequest, ScheduleDraft};
+use model::Run;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::{Json, Path},
+    shapes::{AppEdit, AppShown, CardShown, Fires, OverviewShown},
+};
 use crate::accounts::AuditTarget;
 
-/// An app as the API shows it: without its secrets.
-pub(crate) fn shown(app: &App) -> Value {
-    let sources: Vec<_> = app
-        .sources
-        .iter()
-        .map(|source| match &source.kind {
-            SourceKind::Contract(server) => json!({
-                "name": source.name,
-                "kind": "contract",
-                "url": server.url,
-                "export_type": server.export_type,
-                "drive_folder_id": server.drive_folder_id,
-                "accept_unverified": server.accept_unverified,
-                "allow_empty": server.allow_empty,
-            }),
-        })
-        .collect();
-    json!({
-        "id": app.id,
-        "name": app.name,
-        "enabled": app.enabled,
-        "sources": sources,
-        "destinations": app.destinations,
-        "schedule": app.schedule,
-        "retention": app.retention,
-        "limits": app.limits,
-        "compression": app.compression,
-        "created_at": app.created_at,
-        "updated_at": app.updated_at,
-        "version": app.version,
-    })
+pub(super) async fn list(State(api): Api) -> Result<Json<Vec<AppShown>>, Problem> {
+    let apps = api.engine.catalog().all_apps().await?;
+    Ok(Json(apps.into_iter().map(Into::into).collect()))
 }
 
-fn card(card: &AppCard) -> Value {
-    json!({
-        "app": shown(&card.app),
-        "health": card.health,
-        "last_run": card.last_run,
-        "active_run": card.active_run,
-        "last_good": card.last_good,
-        "next_fire": card.next_fire,
-        "rpo_secs": card.rpo_secs,
-        "objective_secs": card.objective_secs,
-        "stored_bytes": card.stored_bytes,
-        "strip": card.strip,
-    })
-}
-
-pub(super) async fn list(State(api): Api) -> Result<Json<Vec<Value>>, Problem> {
-    Ok(Json(api.engine.catalog().all_apps().await?.iter().map(shown).collect()))
-}
-
-pub(super) async fn overview(State(api): Api) -> Result<Json<Value>, Problem> {
-    let Overview { at, cards, protected, late, failed, total } = api.engine.overview().await?;
-    let cards: Vec<_> = cards.iter().map(card).collect();
-    Ok(Json(json!({
-        "at": at, "apps": cards, "protected": protected, "late": late, "failed": failed,
-        "total": total,
-    })))
+pub(super) async fn overview(State(api): Api) -> Result<Json<OverviewShown>, Problem> {
+    Ok(Json(api.engine.overview().await?.into()))
 }
 
 pub(super) async fn add(
     State(api): Api,
     Json(draft): Json<AppDraft>,
-) -> Result<(StatusCode, Extension<AuditTarget>, Json<Value>), Problem> {
+) -> Result<(StatusCode, Extension<AuditTarget>, Json<AppShown>), Problem> {
     let app = api.engine.register_app(draft).await?;
     let target = AuditTarget(app.name.to_string());
-    Ok((StatusCode::CREATED, Extension(target), Json(shown(&app))))
+    Ok((StatusCode::CREATED, Extension(target), Json(app.into())))
 }
 
 pub(super) async fn show(
     State(api): Api,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<CardShown>, Problem> {
     let app = api.engine.catalog().app_by_name(&name).await?;
-    Ok(Json(card(&api.engine.card(app).await?)))
-}
-
-/// An edit names the version it saw.
-#[derive(Deserialize)]
-pub(super) struct Edit {
-    version: i64,
-    #[serde(flatten)]
-    draft: AppDraft,
+    Ok(Json(api.engine.card(app).await?.into()))
 }
 
 pub(super) async fn edit(
     State(api): Api,
     Path(name): Path<String>,
-    Json(edit): Json<Edit>,
-) -> Result<Json<Value>, Problem> {
+    Json(edit): Json<AppEdit>,
+) -> Result<Json<AppShown>, Problem> {
     let app = api.engine.catalog().app_by_name(&name).await?;
-    let app = api.engine.edit_app(app.id, edit.version, edit.draft).await?;
-    Ok(Json(shown(&app)))
+    Ok(Json(api.engine.edit_app(app.id, edit.version, edit.draft).await?.into()))
 }
 
 pub(super) async fn remove(
@@ -118,9 +57,11 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
+/// Whether an app's schedule runs.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Enabled {
+    /// Whether it runs.
     enabled: bool,
 }
 
@@ -128,9 +69,9 @@ pub(super) async fn enable(
     State(api): Api,
     Path(name): Path<String>,
     Json(Enabled { enabled }): Json<Enabled>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<AppShown>, Problem> {
     let app = api.engine.catalog().app_by_name(&name).await?;
-    Ok(Json(shown(&api.engine.set_app_enabled(&app, enabled).await?)))
+    Ok(Json(api.engine.set_app_enabled(&app, enabled).await?.into()))
 }
 
 pub(super) async fn run(
@@ -164,4 +105,48 @@ pub(super) async fn expire(
 ) -> Result<(StatusCode, Json<Run>), Problem> {
     let app = api.engine.catalog().app_by_name(&name).await?;
     Ok((StatusCode::ACCEPTED, Json(api.engine.expire_now(app.id).await?)))
+}
+
+/// Tries what a draft describes; nothing is registered.
+pub(super) async fn try_draft(
+    State(api): Api,
+    Json(draft): Json<AppDraft>,
+) -> Result<(Extension<AuditTarget>, Json<Report>), Problem> {
+    let report = api.engine.try_app(&draft, None).await?;
+    Ok((Extension(AuditTarget(report.subject.clone())), Json(report)))
+}
+
+/// Most fire times told at once.
+const MAX_FIRES: usize = 100;
+
+/// A schedule to look ahead in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ahead {
+    /// `daily`, `weekly`, `@every 4h` or five cron fields.
+    spec: String,
+    /// IANA time zone; empty is UTC.
+    #[serde(default)]
+    time_zone: String,
+    /// How many fire times, at most 100.
+    #[serde(default = "five")]
+    count: usize,
+}
+
+fn five() -> usize {
+    5
+}
+
+pub(super) async fn fires(
+    State(api): Api,
+    Json(ahead): Json<Ahead>,
+) -> Result<Json<Fires>, Problem> {
+    let draft =
+        ScheduleDraft { spec: ahead.spec, time_zone: ahead.time_zone, ..Default::default() };
+    let schedule = draft.parse().map_err(|FieldError { field, message }| {
+        let field = field.strip_prefix("schedule.").unwrap_or(&field).to_owned();
+        engine::EngineError::invalid(field, message)
+    })?;
+    let fires = schedule.upcoming(api.engine.now(), ahead.count.min(MAX_FIRES));
+    Ok(Json(Fires { fires }))
 }

@@ -1,14 +1,14 @@
 //! The audit log.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::extract::State;
 use catalog::AuditQuery;
 use model::AuditEntry;
 use serde::Deserialize;
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::{Json, Query},
+};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]

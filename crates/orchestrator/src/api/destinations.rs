@@ -1,69 +1,44 @@
 //! Destinations.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Extension, extract::State, http::StatusCode};
 use engine::{DestinationDraft, Report};
-use model::Destination;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use model::Run;
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::{Json, Path},
+    shapes::{DestinationEdit, DestinationShown},
+};
 use crate::accounts::AuditTarget;
 
-/// A destination as the API shows it: of its secrets, only which there are.
-fn shown(one: &Destination) -> Value {
-    json!({
-        "id": one.id,
-        "name": one.name,
-        "kind": one.kind,
-        "settings": one.settings,
-        "secrets": one.secrets.keys().collect::<Vec<_>>(),
-        "append_only": one.append_only,
-        "created_at": one.created_at,
-        "updated_at": one.updated_at,
-        "version": one.version,
-        "last_check": one.last_check,
-    })
-}
-
-pub(super) async fn list(State(api): Api) -> Result<Json<Vec<Value>>, Problem> {
-    Ok(Json(api.engine.catalog().all_destinations().await?.iter().map(shown).collect()))
+pub(super) async fn list(State(api): Api) -> Result<Json<Vec<DestinationShown>>, Problem> {
+    let all = api.engine.catalog().all_destinations().await?;
+    Ok(Json(all.into_iter().map(Into::into).collect()))
 }
 
 pub(super) async fn add(
     State(api): Api,
     Json(draft): Json<DestinationDraft>,
-) -> Result<(StatusCode, Extension<AuditTarget>, Json<Value>), Problem> {
+) -> Result<(StatusCode, Extension<AuditTarget>, Json<DestinationShown>), Problem> {
     let one = api.engine.add_destination(draft).await?;
     let target = AuditTarget(one.name.to_string());
-    Ok((StatusCode::CREATED, Extension(target), Json(shown(&one))))
+    Ok((StatusCode::CREATED, Extension(target), Json(one.into())))
 }
 
 pub(super) async fn show(
     State(api): Api,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown(&api.engine.catalog().destination_by_name(&name).await?)))
-}
-
-/// An edit names the version it saw.
-#[derive(Deserialize)]
-pub(super) struct Edit {
-    version: i64,
-    #[serde(flatten)]
-    draft: DestinationDraft,
+) -> Result<Json<DestinationShown>, Problem> {
+    Ok(Json(api.engine.catalog().destination_by_name(&name).await?.into()))
 }
 
 pub(super) async fn edit(
     State(api): Api,
     Path(name): Path<String>,
-    Json(edit): Json<Edit>,
-) -> Result<Json<Value>, Problem> {
+    Json(edit): Json<DestinationEdit>,
+) -> Result<Json<DestinationShown>, Problem> {
     let one = api.engine.catalog().destination_by_name(&name).await?;
-    Ok(Json(shown(&api.engine.edit_destination(one.id, edit.version, edit.draft).await?)))
+    Ok(Json(api.engine.edit_destination(one.id, edit.version, edit.draft).await?.into()))
 }
 
 pub(super) async fn remove(
@@ -81,4 +56,12 @@ pub(super) async fn test(
 ) -> Result<Json<Report>, Problem> {
     let one = api.engine.catalog().destination_by_name(&name).await?;
     Ok(Json(api.engine.doctor_destination(&one).await?))
+}
+
+pub(super) async fn verify(
+    State(api): Api,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<Vec<Run>>), Problem> {
+    let one = api.engine.catalog().destination_by_name(&name).await?;
+    Ok((StatusCode::ACCEPTED, Json(api.engine.verify_destination(one.id).await?)))
 }

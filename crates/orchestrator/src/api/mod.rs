@@ -3,9 +3,13 @@
 mod apps;
 mod audit;
 mod destinations;
+mod events;
+mod extract;
+mod openapi;
 mod problem;
 mod runs;
 mod session;
+mod shapes;
 mod snapshots;
 mod tokens;
 mod users;
@@ -21,8 +25,10 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use engine::Engine;
+use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{Accounts, caller};
+pub(crate) use openapi::openapi;
 pub(crate) use problem::{Problem, status_of};
 pub(crate) use snapshots::artifact_response;
 
@@ -30,13 +36,15 @@ pub(crate) use snapshots::artifact_response;
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
+    /// Ends what would otherwise never end.
+    pub(crate) closing: CancellationToken,
 }
 
 pub(crate) type Api = State<Arc<Shared>>;
 
 /// A new route goes into `accounts/permissions.rs` as well: nobody may use one that is not there.
-pub(crate) fn router(engine: Engine, accounts: Accounts) -> Router {
-    let shared = Arc::new(Shared { engine, accounts: accounts.clone() });
+pub(crate) fn router(engine: Engine, accounts: Accounts, closing: CancellationToken) -> Router {
+    let shared = Arc::new(Shared { engine, accounts: accounts.clone(), closing });
     let guarded = Router::new()
         .route("/apps", get(apps::list).post(apps::add))
         .route("/apps/{app}", get(apps::show).put(apps::edit).delete(apps::remove))
@@ -47,15 +55,19 @@ pub(crate) fn router(engine: Engine, accounts: Accounts) -> Router {
         .route("/apps/{app}/expire", post(apps::expire))
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/overview", get(apps::overview))
+        .route("/connection/test", post(apps::try_draft))
+        .route("/schedule/next", post(apps::fires))
         .route("/destinations", get(destinations::list).post(destinations::add))
         .route(
             "/destinations/{destination}",
             get(destinations::show).put(destinations::edit).delete(destinations::remove),
         )
         .route("/destinations/{destination}/test", post(destinations::test))
+        .route("/destinations/{destination}/verify", post(destinations::verify))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/log", get(runs::log))
+        .route("/runs/{run}/events", get(events::of_run))
         .route("/runs/{run}/cancel", post(runs::cancel))
         .route("/snapshots", get(snapshots::recent))
         .route("/snapshots/{snapshot}", get(snapshots::show))
@@ -69,6 +81,8 @@ pub(crate) fn router(engine: Engine, accounts: Accounts) -> Router {
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::revoke))
         .route("/audit", get(audit::list))
+        .route("/events", get(events::list))
+        .route("/openapi.json", get(openapi::show))
         .layer(from_fn_with_state(accounts, caller::authorize));
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
@@ -78,11 +92,6 @@ pub(crate) fn router(engine: Engine, accounts: Accounts) -> Router {
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)
-}
-
-/// The API's own description.
-pub(crate) fn openapi() -> serde_json::Value {
-    serde_json::json!({ "openapi": "3.1.0", "paths": {} })
 }
 
 async fn ready(State(shared): Api) -> Result<&'static str, Problem> {

@@ -10,14 +10,20 @@ use axum::{
 use catalog::CatalogError;
 use engine::{EngineError, FieldError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-/// An error as the API tells it.
-#[derive(Debug, Serialize)]
+/// An error as the API tells it (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
+    /// The status in words.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    /// What failed, on what, and what to do next.
     detail: String,
+    /// What is wrong with the fields that were sent; left out where it is not about fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<FieldError>,
     #[serde(skip)]
     retry_after: Option<Duration>,
@@ -31,6 +37,11 @@ impl Problem {
 
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let detail = "log in, or send a token as `Authorization: Bearer`";
+        Self::new(StatusCode::UNAUTHORIZED, detail.to_owned())
     }
 
     pub(crate) fn too_many(detail: String, wait: Duration) -> Self {

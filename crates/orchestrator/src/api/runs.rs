@@ -1,15 +1,15 @@
 //! Runs.
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-};
-use catalog::{CancelOutcome, RunQuery};
+use axum::extract::State;
+use catalog::{Catalog, CatalogError, RunQuery};
 use model::{LogLine, Run, RunId};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::{Json, Path, Query},
+    shapes::{Cancelled, RunShown},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,25 +34,31 @@ pub(super) async fn list(
     Ok(Json(catalog.runs(query).await?))
 }
 
-fn id(text: &str) -> Result<RunId, Problem> {
+pub(super) fn id(text: &str) -> Result<RunId, Problem> {
     text.parse().map_err(|_| Problem::not_found("run"))
 }
 
-pub(super) async fn show(State(api): Api, Path(run): Path<String>) -> Result<Json<Value>, Problem> {
-    let (catalog, id) = (api.engine.catalog(), id(&run)?);
-    let run = catalog.run(id).await?;
-    Ok(Json(json!({
-        "run": run,
-        "stages": catalog.stage_times(id).await?,
-        "destinations": catalog.outcomes(id).await?,
-    })))
+/// A run as it stands.
+pub(super) async fn shown(catalog: &Catalog, id: RunId) -> Result<RunShown, CatalogError> {
+    Ok(RunShown {
+        run: catalog.run(id).await?,
+        stages: catalog.stage_times(id).await?,
+        destinations: catalog.outcomes(id).await?,
+    })
+}
+
+pub(super) async fn show(
+    State(api): Api,
+    Path(run): Path<String>,
+) -> Result<Json<RunShown>, Problem> {
+    Ok(Json(shown(api.engine.catalog(), id(&run)?).await?))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 pub(super) struct After {
-    after: i64,
+    pub(super) after: i64,
 }
 
 pub(super) async fn log(
@@ -66,11 +72,6 @@ pub(super) async fn log(
 pub(super) async fn cancel(
     State(api): Api,
     Path(run): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let outcome = match api.engine.cancel(id(&run)?).await? {
-        CancelOutcome::CancelledNow => "cancelled",
-        CancelOutcome::Requested => "requested",
-        CancelOutcome::AlreadyEnded => "already_ended",
-    };
-    Ok(Json(json!({ "outcome": outcome })))
+) -> Result<Json<Cancelled>, Problem> {
+    Ok(Json(api.engine.cancel(id(&run)?).await?.into()))
 }

@@ -1,7 +1,6 @@
 //! The caller's own login. Open to everybody: it is where they prove who they are.
 
 use axum::{
-    Json,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
@@ -9,10 +8,14 @@ use axum::{
 use model::Permission;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
+use utoipa::ToSchema;
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::Json,
+    shapes::{CallerShown, CallerWord},
+};
 use crate::accounts::{
     Caller, CallerKind, ChangeRefused, LoginRefused, Visitor, cleared_cookie, session_cookie,
 };
@@ -37,25 +40,27 @@ impl From<ChangeRefused> for Problem {
 }
 
 /// Who the caller is and what they may do.
-pub(super) async fn show(caller: Caller) -> Json<Value> {
+pub(super) async fn show(caller: Caller) -> Json<CallerShown> {
     let kind = match caller.kind {
-        CallerKind::Session { .. } => "session",
-        CallerKind::Token(_) => "token",
-        CallerKind::Local => "local",
+        CallerKind::Session { .. } => CallerWord::Session,
+        CallerKind::Token(_) => CallerWord::Token,
+        CallerKind::Local => CallerWord::Local,
     };
-    let permissions: Vec<_> = Permission::iter()
+    let permissions = Permission::iter()
         .filter(|one| caller.may(*one))
         .map(|permission| permission.to_string())
         .collect();
-    Json(
-        json!({ "name": caller.name, "kind": kind, "permissions": permissions, "csrf": caller.csrf }),
-    )
+    Json(CallerShown { name: caller.name, kind, permissions, csrf: caller.csrf })
 }
 
-#[derive(Deserialize)]
+/// A user's name and password.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
+    /// Name.
     user: String,
+    /// Password.
+    #[schema(value_type = String, write_only)]
     password: SecretString,
 }
 
@@ -75,10 +80,15 @@ pub(super) async fn logout(State(api): Api, caller: Caller) -> Result<Response, 
     Ok(with_cookie(cleared_cookie(caller.visitor)))
 }
 
-#[derive(Deserialize)]
+/// A change of the caller's own password.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewPassword {
+    /// The present password.
+    #[schema(value_type = String, write_only)]
     present: SecretString,
+    /// The one to come.
+    #[schema(value_type = String, write_only)]
     new: SecretString,
 }
 

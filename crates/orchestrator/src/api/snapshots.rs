@@ -1,17 +1,20 @@
 //! Snapshots.
 
 use axum::{
-    Json,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
 use engine::{Engine, EngineError};
 use model::{Run, Snapshot, SnapshotId};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::{Json, Path},
+};
 
 fn id(text: &str) -> Result<SnapshotId, Problem> {
     text.parse().map_err(|_| Problem::not_found("snapshot"))
@@ -64,9 +67,10 @@ pub(super) async fn accept(
 }
 
 /// A destination by name or id.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Where {
+    /// Its name or id.
     destination: Option<String>,
 }
 

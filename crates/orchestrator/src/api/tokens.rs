@@ -1,31 +1,17 @@
 //! API tokens.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
-use model::ApiToken;
-use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
+use axum::{Extension, extract::State, http::StatusCode};
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::{Json, Path},
+    shapes::{NewTokenShown, TokenShown},
+};
 use crate::accounts::{AuditTarget, Caller, TokenDraft};
 
-/// A token as the API shows it: without its secret and the secret's digest.
-fn shown(token: &ApiToken) -> Value {
-    json!({
-        "id": token.id,
-        "name": token.name,
-        "scopes": token.scopes,
-        "created_by": token.created_by,
-        "created_at": token.created_at,
-        "expires_at": token.expires_at,
-    })
-}
-
-pub(super) async fn list(State(api): Api) -> Result<Json<Vec<Value>>, Problem> {
-    Ok(Json(api.engine.catalog().all_tokens().await?.iter().map(shown).collect()))
+pub(super) async fn list(State(api): Api) -> Result<Json<Vec<TokenShown>>, Problem> {
+    let tokens = api.engine.catalog().all_tokens().await?;
+    Ok(Json(tokens.into_iter().map(Into::into).collect()))
 }
 
 /// The one reply that holds the secret.
@@ -33,11 +19,10 @@ pub(super) async fn create(
     State(api): Api,
     caller: Caller,
     Json(draft): Json<TokenDraft>,
-) -> Result<(StatusCode, Extension<AuditTarget>, Json<Value>), Problem> {
+) -> Result<(StatusCode, Extension<AuditTarget>, Json<NewTokenShown>), Problem> {
     let (token, secret) = api.accounts.create_token(&caller, draft).await?;
     let target = AuditTarget(token.name.to_string());
-    let mut reply = shown(&token);
-    reply["secret"] = secret.expose_secret().into();
+    let reply = NewTokenShown::new(token, &secret);
     Ok((StatusCode::CREATED, Extension(target), Json(reply)))
 }
 

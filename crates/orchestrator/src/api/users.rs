@@ -1,46 +1,34 @@
 //! Users.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
-use model::User;
-use serde_json::{Value, json};
+use axum::{Extension, extract::State, http::StatusCode};
 
-use super::{Api, Problem};
+use super::{
+    Api, Problem,
+    extract::{Json, Path},
+    shapes::UserShown,
+};
 use crate::accounts::{AuditTarget, UserDraft, UserEdit};
 
-/// A user as the API shows them: without the password's hash.
-fn shown(user: &User) -> Value {
-    json!({
-        "id": user.id,
-        "name": user.name,
-        "role": user.role,
-        "created_at": user.created_at,
-        "updated_at": user.updated_at,
-    })
-}
-
-pub(super) async fn list(State(api): Api) -> Result<Json<Vec<Value>>, Problem> {
-    Ok(Json(api.engine.catalog().all_users().await?.iter().map(shown).collect()))
+pub(super) async fn list(State(api): Api) -> Result<Json<Vec<UserShown>>, Problem> {
+    let users = api.engine.catalog().all_users().await?;
+    Ok(Json(users.into_iter().map(Into::into).collect()))
 }
 
 pub(super) async fn add(
     State(api): Api,
     Json(draft): Json<UserDraft>,
-) -> Result<(StatusCode, Extension<AuditTarget>, Json<Value>), Problem> {
+) -> Result<(StatusCode, Extension<AuditTarget>, Json<UserShown>), Problem> {
     let user = api.accounts.add_user(draft).await?;
     let target = AuditTarget(user.name.to_string());
-    Ok((StatusCode::CREATED, Extension(target), Json(shown(&user))))
+    Ok((StatusCode::CREATED, Extension(target), Json(user.into())))
 }
 
 pub(super) async fn edit(
     State(api): Api,
     Path(name): Path<String>,
     Json(edit): Json<UserEdit>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown(&api.accounts.edit_user(&name, edit).await?)))
+) -> Result<Json<UserShown>, Problem> {
+    Ok(Json(api.accounts.edit_user(&name, edit).await?.into()))
 }
 
 pub(super) async fn remove(

@@ -1,15 +1,78 @@
 //! Users, tokens, the audit log, and a data folder made ready without a server.
 
-use std::{io::IsTerminal as _, path::Path};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
 
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    arguments::{TokenCommand, UserCommand},
-    client::{CliError, Client},
-    read_secret, show,
+    client::{CliError, Client, part},
+    read_secret,
+    show::{self, Out, cell, items},
 };
 use crate::{serve, settings::Settings};
+
+#[derive(Subcommand)]
+pub(crate) enum UserCommand {
+    /// Adds a user.
+    Add {
+        /// Their name.
+        name: String,
+        /// `viewer`, `operator` or `admin`.
+        #[arg(long)]
+        role: String,
+        /// File with the password; without it, it is asked for.
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// Lists users.
+    List,
+    /// Changes what a user may do.
+    Role {
+        /// The user.
+        name: String,
+        /// `viewer`, `operator` or `admin`.
+        role: String,
+    },
+    /// Sets a user's password; their logins end.
+    Password {
+        /// The user.
+        name: String,
+        /// File with the password; without it, it is asked for.
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// Removes a user; their logins end.
+    Remove {
+        /// The user.
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Makes a token and prints it, once.
+    Create {
+        /// Its name.
+        name: String,
+        /// `read`, `run`, `restore`, `admin`, `append`; several with commas.
+        #[arg(long, required = true, value_delimiter = ',')]
+        scope: Vec<String>,
+        /// For how long it is good, for example `90d`; without it, until it is revoked.
+        #[arg(long)]
+        expires: Option<String>,
+    },
+    /// Lists tokens, without their secrets.
+    List,
+    /// Ends a token.
+    Revoke {
+        /// The token.
+        name: String,
+    },
+}
 
 /// Makes the data folder, its keys and the first user.
 pub(super) async fn init(settings: &Settings, json: bool) -> anyhow::Result<()> {
@@ -30,34 +93,47 @@ pub(super) async fn init(settings: &Settings, json: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub(super) async fn user(
-    client: &Client,
-    command: UserCommand,
-    json: bool,
-) -> Result<u8, CliError> {
+pub(super) async fn user(client: &Client, command: UserCommand, out: &Out) -> Result<u8, CliError> {
     match command {
         UserCommand::Add { name, role, password_file } => {
             let password = password(password_file.as_deref(), &name)?;
             let body = json!({ "name": name, "role": role, "password": password });
-            show::one(&client.post("users", &body).await?);
+            let added = client.post("users", &body).await?;
+            out.answer(&added, || show::line(&format!("{name} may log in, as {role}")));
         }
-        UserCommand::List => show::list(&client.get("users").await?, json, show::USER),
+        UserCommand::List => {
+            let all = client.get("users").await?;
+            out.answer(&all, || users(&all, out));
+        }
         UserCommand::Role { name, role } => {
-            show::one(&client.put(&format!("users/{name}"), &json!({ "role": role })).await?);
+            let body = json!({ "role": role });
+            let changed = client.put(&format!("users/{}", part(&name)), &body).await?;
+            out.answer(&changed, || show::line(&format!("{name} is {role} now")));
         }
         UserCommand::Password { name, password_file } => {
             let body = json!({ "password": password(password_file.as_deref(), &name)? });
-            show::one(&client.put(&format!("users/{name}"), &body).await?);
+            let changed = client.put(&format!("users/{}", part(&name)), &body).await?;
+            let told = format!("the password of {name} is changed, their logins ended");
+            out.answer(&changed, || show::line(&told));
         }
-        UserCommand::Remove { name } => client.delete(&format!("users/{name}")).await?,
+        UserCommand::Remove { name } => {
+            client.delete(&format!("users/{}", part(&name))).await?;
+            out.done(&format!("{name} is removed, their logins ended"));
+        }
     }
     Ok(0)
+}
+
+fn users(all: &Value, out: &Out) {
+    let row = |one: &Value| [cell(&one["name"]), cell(&one["role"]), out.when(&one["created_at"])];
+    let rows = items(all).iter().map(row).collect();
+    out.table(["name", "role", "added"], rows, "no user");
 }
 
 pub(super) async fn token(
     client: &Client,
     command: TokenCommand,
-    json: bool,
+    out: &Out,
 ) -> Result<u8, CliError> {
     match command {
         TokenCommand::Create { name, scope, expires } => {
@@ -65,23 +141,50 @@ pub(super) async fn token(
                 "name": name, "scopes": scope, "expires_at": expires.map(expiry).transpose()?,
             });
             let made = client.post("tokens", &body).await?;
-            if json {
-                show::one(&made);
-            } else {
+            out.answer(&made, || {
                 // Alone on standard output, so that it can go into a file unseen.
                 eprintln!("shown once; whoever has it is `{name}`:");
-                println!("{}", show::text(&made["secret"]));
-            }
+                show::line(show::text(&made["secret"]));
+            });
         }
-        TokenCommand::List => show::list(&client.get("tokens").await?, json, show::TOKEN),
-        TokenCommand::Revoke { name } => client.delete(&format!("tokens/{name}")).await?,
+        TokenCommand::List => {
+            let all = client.get("tokens").await?;
+            out.answer(&all, || tokens(&all, out));
+        }
+        TokenCommand::Revoke { name } => {
+            client.delete(&format!("tokens/{}", part(&name))).await?;
+            out.done(&format!("{name} is revoked"));
+        }
     }
     Ok(0)
 }
 
-pub(super) async fn audit(client: &Client, limit: u64, json: bool) -> Result<u8, CliError> {
+fn tokens(all: &Value, out: &Out) {
+    let row = |one: &Value| {
+        [
+            cell(&one["name"]),
+            cell(&one["scopes"]),
+            cell(&one["created_by"]),
+            match one["expires_at"].is_null() {
+                true => show::plain("never"),
+                false => out.when(&one["expires_at"]),
+            },
+        ]
+    };
+    let rows = items(all).iter().map(row).collect();
+    out.table(["name", "scopes", "made by", "expires"], rows, "no token");
+}
+
+pub(super) async fn audit(client: &Client, limit: u64, out: &Out) -> Result<u8, CliError> {
     let entries = client.get(&format!("audit?limit={limit}")).await?;
-    show::list(&entries, json, show::AUDIT);
+    let row = |one: &Value| {
+        let [who, from, action, target] = ["who", "from", "action", "target"].map(|key| &one[key]);
+        [out.when(&one["at"]), cell(who), cell(from), cell(action), cell(target)]
+    };
+    out.answer(&entries, || {
+        let rows = items(&entries).iter().map(row).collect();
+        out.table(["when", "who", "from", "what", "on"], rows, "nothing yet");
+    });
     Ok(0)
 }
 

@@ -1,8 +1,26 @@
-//! The commands and their arguments.
+//! The commands and their arguments; those of a group stand in the group's own file.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use super::{
+    accounts::{TokenCommand, UserCommand},
+    apps::AppCommand,
+    completions::CompletionsArgs,
+    contract::ContractCommand,
+    destinations::DestinationCommand,
+    doctor::DoctorArgs,
+    restore::RestoreArgs,
+    retention::RetentionCommand,
+    runs::{LogsArgs, RunArgs, RunsArgs},
+    schedule::ScheduleCommand,
+    snapshots::{CopyArgs, VerifyArgs},
+};
+
+/// Commands that talk to no server of ours.
+const LOCAL: [&str; 7] =
+    ["serve", "init", "healthcheck", "contract", "completions", "schedule", "help"];
 
 /// Backs up applications, verifies the copies, and brings them back.
 ///
@@ -14,14 +32,73 @@ pub(crate) struct Arguments {
     /// Print one JSON document and nothing else.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Address of the server; goes before the command.
-    #[arg(long, env = "BACKUP_ORCHESTRATOR_URL")]
+    /// Address of the server.
+    #[arg(id = "server-url", long = "url", value_name = "URL")]
+    #[arg(env = "BACKUP_ORCHESTRATOR_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
-    /// File with an API token; goes before the command.
-    #[arg(long)]
+    /// File with an API token; or the token itself in `BACKUP_ORCHESTRATOR_TOKEN`.
+    #[arg(id = "server-token-file", long = "token-file", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// What the process was given; ends it where that is wrong.
+    pub(crate) fn read() -> Self {
+        let mut command = command();
+        let matches = command.get_matches_mut();
+        let mut arguments = Self::from_arg_matches(&matches)
+            .unwrap_or_else(|error| error.format(&mut command).exit());
+        arguments.take_server(&matches);
+        arguments
+    }
+
+    /// The server's flags where they stand after the command.
+    fn take_server(&mut self, matches: &ArgMatches) {
+        let mut at = matches;
+        while let Some((_, below)) = at.subcommand() {
+            if let Ok(Some(url)) = below.try_get_one::<String>("server-url") {
+                self.url = Some(url.clone());
+            }
+            if let Ok(Some(file)) = below.try_get_one::<PathBuf>("server-token-file") {
+                self.token_file = Some(file.clone());
+            }
+            at = below;
+        }
+    }
+}
+
+/// The whole command line. The server's flags may follow each command that has none of that name
+/// for itself.
+pub(super) fn command() -> clap::Command {
+    Arguments::command().mut_subcommands(with_server)
+}
+
+fn with_server(mut command: clap::Command) -> clap::Command {
+    if LOCAL.contains(&command.get_name()) {
+        return command;
+    }
+    let is_group = command.has_subcommands();
+    command = command.mut_subcommands(with_server);
+    if is_group && command.get_name() != "doctor" {
+        return command;
+    }
+    let has = |command: &clap::Command, long| {
+        command.get_arguments().any(|one| one.get_long() == Some(long))
+    };
+    if !has(&command, "url") {
+        command = command.arg(server("server-url", "url", "URL", "Address of the server"));
+    }
+    if !has(&command, "token-file") {
+        let file = server("server-token-file", "token-file", "FILE", "File with an API token");
+        command = command.arg(file.value_parser(clap::value_parser!(PathBuf)));
+    }
+    command
+}
+
+fn server(id: &'static str, long: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(id).long(long).value_name(value).help(help).help_heading("Server")
 }
 
 #[derive(Subcommand)]
@@ -51,228 +128,95 @@ pub(crate) enum Command {
     #[command(subcommand)]
     App(Box<AppCommand>),
     /// Backs an app up now.
-    Run {
-        app: String,
-        /// Wait for the end, and tell it by the exit code.
-        #[arg(long)]
-        wait: bool,
-        /// `manual`, `automatic` or `pre-deploy`.
-        #[arg(long)]
-        kind: Option<String>,
-        #[arg(long)]
-        label: Option<String>,
-        #[arg(long)]
-        git_commit: Option<String>,
-    },
+    Run(RunArgs),
     /// Lists runs, newest first.
-    Runs { app: Option<String> },
+    Runs(RunsArgs),
     /// Shows a run.
-    RunShow { id: String },
+    RunShow {
+        /// The run.
+        id: String,
+    },
     /// Shows a run's log.
-    Logs {
-        id: String,
-        #[arg(long)]
-        follow: bool,
-    },
+    Logs(LogsArgs),
     /// Stops a run.
-    Cancel { id: String },
+    Cancel {
+        /// The run.
+        id: String,
+    },
     /// Lists snapshots, newest first.
-    Snapshots { app: Option<String> },
+    Snapshots {
+        /// Of this app only.
+        app: Option<String>,
+    },
     /// Shows a snapshot.
-    SnapshotShow { id: String },
+    SnapshotShow {
+        /// The snapshot.
+        id: String,
+    },
     /// Keeps a snapshot whatever retention says.
-    Pin { id: String },
+    Pin {
+        /// The snapshot.
+        id: String,
+    },
     /// Lets a pinned snapshot go.
-    Unpin { id: String },
-    /// Re-reads every byte of a snapshot.
-    Verify {
+    Unpin {
+        /// The snapshot.
         id: String,
-        /// At this destination only.
-        #[arg(long)]
-        destination: Option<String>,
-        #[arg(long)]
-        wait: bool,
     },
+    /// Takes a snapshot that looks unlike the ones before it for right; retention goes on.
+    Accept {
+        /// The snapshot.
+        id: String,
+    },
+    /// Re-reads every byte of a snapshot, or of all snapshots at a destination.
+    Verify(VerifyArgs),
     /// Copies a snapshot to another destination.
-    Copy {
-        id: String,
-        #[arg(long)]
-        to: String,
-        #[arg(long)]
-        wait: bool,
-    },
+    Copy(CopyArgs),
     /// Downloads a snapshot's artifacts into a folder, proven byte by byte.
-    Restore {
-        id: String,
-        /// The folder.
-        #[arg(long)]
-        to: PathBuf,
-        /// Also where the folder is not empty; nothing there is replaced.
-        #[arg(long)]
-        force: bool,
-    },
-    /// Shows what retention would keep and expire, and why.
-    Retention { app: String },
-    /// Looks for what would make an app's run fail.
-    Doctor { app: String },
+    Restore(RestoreArgs),
+    /// What is kept and what expires.
+    #[command(subcommand)]
+    Retention(RetentionCommand),
+    /// Looks for what would make runs fail; without a name, at all apps and destinations.
+    Doctor(DoctorArgs),
     /// The state of every app.
     Overview,
     /// The contract between the server and its apps.
     #[command(subcommand)]
     Contract(ContractCommand),
+    /// Schedules, worked out here; needs no server.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
+    /// Prints a script that completes commands in a shell.
+    Completions(CompletionsArgs),
 }
 
-#[derive(Subcommand)]
-pub(crate) enum ContractCommand {
-    /// Checks whether a server keeps to the contract; needs no server of ours.
-    ///
-    /// It exports for real, several times, and keeps nothing. Exit codes: 0 every check passed,
-    /// 1 one failed.
-    Check {
-        /// Address of the app or its sidecar.
-        url: url::Url,
-        /// File with the token that it expects.
-        #[arg(long)]
-        token_file: PathBuf,
-        /// The address may be this machine itself.
-        #[arg(long)]
-        allow_loopback: bool,
-        /// Longest time for one export, in seconds.
-        #[arg(long, default_value_t = 900)]
-        timeout: u64,
-    },
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Subcommand)]
-pub(crate) enum UserCommand {
-    /// Adds a user.
-    Add {
-        name: String,
-        /// `viewer`, `operator` or `admin`.
-        #[arg(long)]
-        role: String,
-        /// File with the password; without it, it is asked for.
-        #[arg(long)]
-        password_file: Option<PathBuf>,
-    },
-    /// Lists users.
-    List,
-    /// Changes what a user may do: `viewer`, `operator` or `admin`.
-    Role { name: String, role: String },
-    /// Sets a user's password; their logins end.
-    Password {
-        name: String,
-        /// File with the password; without it, it is asked for.
-        #[arg(long)]
-        password_file: Option<PathBuf>,
-    },
-    /// Removes a user; their logins end.
-    Remove { name: String },
-}
+    #[test]
+    fn the_commands_fit_together() {
+        command().debug_assert();
+    }
 
-#[derive(Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Makes a token and prints it, once.
-    Create {
-        name: String,
-        /// `read`, `run`, `restore`, `admin`, `append`; several with commas.
-        #[arg(long, required = true, value_delimiter = ',')]
-        scope: Vec<String>,
-        /// For how long it is good, for example `90d`; without it, until it is revoked.
-        #[arg(long)]
-        expires: Option<String>,
-    },
-    /// Lists tokens, without their secrets.
-    List,
-    /// Ends a token.
-    Revoke { name: String },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum DestinationCommand {
-    /// Adds a destination.
-    Add {
-        name: String,
-        /// `local`, `s3` or `rclone`.
-        #[arg(long)]
-        kind: String,
-        /// A setting; may be repeated.
-        #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-        set: Vec<(String, String)>,
-        /// A secret, read from a file; may be repeated.
-        #[arg(long, value_name = "KEY=PATH", value_parser = pair)]
-        set_file: Vec<(String, String)>,
-        /// Its credentials cannot delete.
-        #[arg(long)]
-        append_only: bool,
-    },
-    /// Lists destinations.
-    List,
-    /// Shows a destination.
-    Show { name: String },
-    /// Removes a destination; nothing there is touched.
-    Remove { name: String },
-    /// Writes, reads back, lists and deletes a small object there.
-    Test { name: String },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum AppCommand {
-    /// Registers an app.
-    Add {
-        name: String,
-        /// Address of the app or its sidecar.
-        #[arg(long)]
-        url: String,
-        /// File with the token that the app expects.
-        #[arg(long)]
-        token_file: PathBuf,
-        /// Where copies go; may be repeated.
-        #[arg(long, required = true, value_name = "NAME[:FOLDER]")]
-        destination: Vec<String>,
-        /// `daily`, `weekly`, `@every 4h` or five cron fields.
-        #[arg(long)]
-        schedule: Option<String>,
-        #[arg(long)]
-        time_zone: Option<String>,
-        /// `none`, `gzip`, `zstd`, the last two with a level (`zstd:9`), or `auto`.
-        #[arg(long)]
-        compression: Option<String>,
-        #[command(flatten)]
-        keep: Keep,
-    },
-    /// Lists apps.
-    List,
-    /// Shows an app.
-    Show { name: String },
-    /// Resumes an app's schedule.
-    Enable { name: String },
-    /// Stops an app's schedule.
-    Disable { name: String },
-    /// Removes an app; its snapshots stay.
-    Remove { name: String },
-}
-
-/// Which snapshots are kept; none of these keeps all.
-#[derive(Args)]
-pub(crate) struct Keep {
-    #[arg(long = "keep-last")]
-    pub(crate) last: Option<u32>,
-    #[arg(long = "keep-hourly")]
-    pub(crate) hourly: Option<u32>,
-    #[arg(long = "keep-daily")]
-    pub(crate) daily: Option<u32>,
-    #[arg(long = "keep-weekly")]
-    pub(crate) weekly: Option<u32>,
-    #[arg(long = "keep-monthly")]
-    pub(crate) monthly: Option<u32>,
-    #[arg(long = "keep-yearly")]
-    pub(crate) yearly: Option<u32>,
-    #[arg(long = "keep-within")]
-    pub(crate) within: Option<String>,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
+    #[test]
+    fn the_servers_flags_go_before_and_after_but_an_apps_own_stay_its_own() {
+        let read = |words: &str| {
+            let matches = command().try_get_matches_from(words.split(' ')).unwrap();
+            let mut arguments = Arguments::from_arg_matches(&matches).unwrap();
+            arguments.take_server(&matches);
+            let file = arguments.token_file.map(|file| file.display().to_string());
+            (arguments.url.unwrap_or_default(), file.unwrap_or_default())
+        };
+        let pair = |url: &str, file: &str| (url.to_owned(), file.to_owned());
+        assert_eq!(read("x --url http://a --token-file t runs"), pair("http://a", "t"));
+        assert_eq!(read("x runs shop --url http://a --token-file t"), pair("http://a", "t"));
+        assert_eq!(read("x app show shop --url http://a"), pair("http://a", ""));
+        assert_eq!(read("x doctor shop --url http://a"), pair("http://a", ""));
+        assert_eq!(read("x doctor app shop --url http://a"), pair("http://a", ""));
+        let add = "app add shop --url http://b --token-file b --destination disk";
+        assert_eq!(read(&format!("x --url http://a --token-file t {add}")), pair("http://a", "t"));
+        assert_eq!(read(&format!("x {add}")), pair("", ""));
+    }
 }

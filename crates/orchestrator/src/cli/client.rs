@@ -1,11 +1,15 @@
 //! Talking to the server.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::Arguments;
+use super::{
+    Arguments,
+    show::{items, safe, text},
+};
 use crate::settings::{self, Environment};
 
 /// What a command ends with where it does not succeed.
@@ -30,12 +34,27 @@ impl CliError {
             Self::Refused(_) => 5,
         }
     }
+
+    pub(crate) fn failed(error: impl ToString) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     token: String,
+    /// Where the token comes from.
+    token_place: String,
+}
+
+/// A name as one part of a path.
+pub(crate) fn part(name: &str) -> String {
+    match name {
+        // Not encoded these would lead upwards; nothing has such a name.
+        "" | "." | ".." => "%00".to_owned(),
+        _ => utf8_percent_encode(name, NON_ALPHANUMERIC).to_string(),
+    }
 }
 
 impl Client {
@@ -46,26 +65,29 @@ impl Client {
         let base = arguments.url.clone().or_else(|| read(&data.join("address")).ok());
         let port = environment.get("APP_PORT").map_or("5550", String::as_str);
         let base = base.unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
-        let token_file = arguments
+        let named = arguments
             .token_file
             .clone()
-            .or_else(|| environment.get("BACKUP_ORCHESTRATOR_TOKEN_FILE").map(Into::into))
-            .unwrap_or_else(|| data.join("cli.token"));
-        let token = match environment.get("BACKUP_ORCHESTRATOR_TOKEN") {
-            Some(token) => token.clone(),
-            None => read(&token_file).map_err(|error| {
-                CliError::Usage(format!(
-                    "no token: {}: {error}; run this where the server's data folder is, or give \
-                     --token-file before the command",
-                    token_file.display()
-                ))
-            })?,
+            .or_else(|| environment.get("BACKUP_ORCHESTRATOR_TOKEN_FILE").map(Into::into));
+        let given = environment.get("BACKUP_ORCHESTRATOR_TOKEN").filter(|token| !token.is_empty());
+        let (token, token_place) = match (named, given) {
+            (None, Some(token)) => {
+                (token.trim().to_owned(), "BACKUP_ORCHESTRATOR_TOKEN".to_owned())
+            }
+            (named, _) => {
+                let file = named.unwrap_or_else(|| data.join("cli.token"));
+                let token = read(&file).map_err(|error| {
+                    CliError::Usage(format!(
+                        "no token: {}: {error}; run this where the server's data folder is \
+                         (BACKUP_DATA_DIR), or give --token-file",
+                        file.display()
+                    ))
+                })?;
+                (token, file.display().to_string())
+            }
         };
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .map_err(|error| CliError::Failed(error.to_string()))?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
+        let http = reqwest::Client::builder().no_proxy().build().map_err(CliError::failed)?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token, token_place })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, CliError> {
@@ -84,6 +106,13 @@ impl Client {
         self.json(Method::DELETE, path, None).await.map(drop)
     }
 
+    /// The names of all `what`, by id.
+    pub(crate) async fn names(&self, what: &str) -> Result<HashMap<String, String>, CliError> {
+        let all = self.get(what).await?;
+        let pair = |one: &Value| (text(&one["id"]).to_owned(), text(&one["name"]).to_owned());
+        Ok(items(&all).iter().map(pair).collect())
+    }
+
     async fn json(
         &self,
         method: Method,
@@ -91,11 +120,35 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Value, CliError> {
         let response = self.send(method, path, body).await?;
-        let bytes = response.bytes().await.map_err(|error| CliError::Failed(error.to_string()))?;
+        let bytes = response.bytes().await.map_err(|error| self.broken(error))?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes).map_err(|error| CliError::Failed(error.to_string()))
+        serde_json::from_slice(&bytes).map_err(|_| {
+            CliError::Failed(format!(
+                "{} answers with something else than JSON: is it a Backup Orchestrator?",
+                self.base
+            ))
+        })
+    }
+
+    fn broken(&self, error: reqwest::Error) -> CliError {
+        if error.is_connect() {
+            return CliError::Failed(format!(
+                "cannot reach the server at {}: start it with `backup-orchestrator serve`, or \
+                 give its address with --url",
+                self.base
+            ));
+        }
+        if error.is_builder() {
+            let wrong = format!("`{}` is no address: write it as http://HOST:PORT", self.base);
+            return CliError::Usage(wrong);
+        }
+        CliError::Failed(format!(
+            "the connection to {} broke: {}; look whether the server still runs",
+            self.base,
+            error.without_url()
+        ))
     }
 
     pub(crate) async fn send(
@@ -111,29 +164,61 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| {
-            let what = if error.is_connect() {
-                format!("cannot reach {}: is `backup-orchestrator serve` running?", self.base)
-            } else {
-                error.without_url().to_string()
-            };
-            CliError::Failed(what)
-        })?;
-        let status = response.status();
-        if status.is_success() {
+        let response = request.send().await.map_err(|error| self.broken(error))?;
+        if response.status().is_success() {
             return Ok(response);
         }
-        let text = response.text().await.unwrap_or_default();
-        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or(text.as_str()).to_owned();
-        Err(match status {
-            StatusCode::UNAUTHORIZED => {
-                CliError::Failed(format!("{} does not accept the token", self.base))
-            }
+        Err(self.refused(response).await)
+    }
+
+    async fn refused(&self, response: reqwest::Response) -> CliError {
+        let status = response.status();
+        let wait = response.headers().get("retry-after").cloned();
+        let body = response.text().await.unwrap_or_default();
+        let problem: Value = serde_json::from_str(&body).unwrap_or_default();
+        let detail = match problem["detail"].as_str() {
+            Some(detail) => safe(detail),
+            None => format!("{} answers {status}", self.base),
+        };
+        match status {
+            StatusCode::UNAUTHORIZED => CliError::Failed(format!(
+                "{} does not accept the token in {}: make a new one with `token create`, or give \
+                 another with --token-file",
+                self.base, self.token_place
+            )),
+            StatusCode::FORBIDDEN => CliError::Failed(format!(
+                "{detail}, which the token in {} does not have: give one that has it with \
+                 --token-file",
+                self.token_place
+            )),
             StatusCode::NOT_FOUND => CliError::NotFound(detail),
             StatusCode::CONFLICT => CliError::Refused(detail),
-            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => CliError::Usage(detail),
-            _ => CliError::Failed(detail),
-        })
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => {
+                let fields = items(&problem["errors"]);
+                if fields.is_empty() {
+                    return CliError::Usage(detail);
+                }
+                let told = |one: &Value| {
+                    format!("{}: {}", safe(text(&one["field"])), safe(text(&one["message"])))
+                };
+                CliError::Usage(fields.iter().map(told).collect::<Vec<_>>().join("\n"))
+            }
+            _ => match wait.as_ref().and_then(|wait| wait.to_str().ok()) {
+                Some(secs) => CliError::Failed(format!("{detail}; try again in {secs} s")),
+                None => CliError::Failed(detail),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_part_of_a_path() {
+        assert_eq!(part("shop"), "shop");
+        assert_eq!(part("a/../b?c#d"), "a%2F%2E%2E%2Fb%3Fc%23d");
+        assert_eq!(part(".."), "%00");
     }
 }

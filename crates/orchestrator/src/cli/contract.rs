@@ -1,13 +1,35 @@
 //! `contract`: talks to the app itself, not to our server.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+use clap::Subcommand;
 use contract::{
     Limits, NetPolicy,
     check::{CheckReport, CheckState, Checker},
 };
 
-use super::{arguments::ContractCommand, client::CliError, read_secret, show};
+use super::{client::CliError, read_secret, show};
+
+#[derive(Subcommand)]
+pub(crate) enum ContractCommand {
+    /// Checks whether a server keeps to the contract; needs no server of ours.
+    ///
+    /// It exports for real, several times, and keeps nothing. Exit codes: 0 every check passed,
+    /// 1 one failed.
+    Check {
+        /// Address of the app or its sidecar.
+        url: url::Url,
+        /// File with the token that it expects.
+        #[arg(long)]
+        token_file: PathBuf,
+        /// The address may be this machine itself.
+        #[arg(long)]
+        allow_loopback: bool,
+        /// Longest time for one export, in seconds.
+        #[arg(long, default_value_t = 900)]
+        timeout: u64,
+    },
+}
 
 pub(super) async fn perform(command: ContractCommand, json: bool) -> Result<u8, CliError> {
     let ContractCommand::Check { url, token_file, allow_loopback, timeout } = command;
@@ -51,7 +73,7 @@ fn print(report: &CheckReport) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use axum::{
         Json, Router,

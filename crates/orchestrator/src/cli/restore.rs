@@ -1,82 +1,198 @@
 //! Artifacts into a folder: each under a temporary name until its size and checksum are proven
 //! here, on this side of the wire.
 
-use std::path::Path;
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
+use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tempfile::NamedTempFile;
 
 use super::{
-    client::{CliError, Client},
-    show,
+    client::{CliError, Client, part},
+    extract,
+    show::{self, LANG, Out, items, text},
+    wait,
 };
+
+#[derive(Args)]
+pub(crate) struct RestoreArgs {
+    /// The snapshot.
+    snapshot: String,
+    /// The folder.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// This source only.
+    #[arg(long, value_name = "SOURCE")]
+    only: Option<String>,
+    /// Also where the folder is not empty; nothing there is replaced.
+    #[arg(long)]
+    force: bool,
+    /// Unpack tar archives, plain or compressed; one that would write elsewhere is refused.
+    #[arg(long)]
+    extract: bool,
+}
 
 pub(super) async fn restore(
     client: &Client,
-    id: &str,
-    to: &Path,
-    force: bool,
-    json: bool,
+    given: RestoreArgs,
+    out: &Out,
 ) -> Result<u8, CliError> {
+    let snapshot = client.get(&format!("snapshots/{}", part(&given.snapshot))).await?;
+    let mut artifacts = items(&snapshot["artifacts"]).to_vec();
+    if let Some(only) = &given.only {
+        let all: Vec<_> = artifacts.iter().map(|one| text(&one["source"]).to_owned()).collect();
+        artifacts.retain(|one| text(&one["source"]) == only);
+        if artifacts.is_empty() {
+            let has = all.join(", ");
+            let told = format!("the snapshot has no source `{only}`: it has {has}");
+            return Err(CliError::NotFound(told));
+        }
+    }
+    let to = &given.to;
     let told = |error: std::io::Error| CliError::Failed(format!("{}: {error}", to.display()));
     tokio::fs::create_dir_all(to).await.map_err(told)?;
     let mut entries = tokio::fs::read_dir(to).await.map_err(told)?;
-    if !force && entries.next_entry().await.map_err(told)?.is_some() {
+    if !given.force && entries.next_entry().await.map_err(told)?.is_some() {
         return Err(CliError::Refused(format!(
             "{} is not empty: choose an empty folder, or give --force (nothing is replaced)",
             to.display()
         )));
     }
-    let snapshot = client.get(&format!("snapshots/{id}")).await?;
     let mut restored = Vec::new();
-    for artifact in snapshot["artifacts"].as_array().into_iter().flatten() {
-        let path = one(client, id, artifact, to).await?;
-        if !json {
-            println!("{path}: {} bytes, SHA-256 right", artifact["size_bytes"]);
+    for artifact in &artifacts {
+        let file = download(client, &given.snapshot, artifact, to).await?;
+        let one = if given.extract {
+            // Several archives in one folder would get in each other's way.
+            let folder = match artifacts.len() {
+                1 => to.clone(),
+                _ => to.join(safe_name(&artifact["source"])?),
+            };
+            extracted(file, artifact, folder, to).await?
+        } else {
+            placed(file, artifact, to)?
+        };
+        if !out.json {
+            let size = LANG.size(artifact["size_bytes"].as_u64().unwrap_or(0));
+            show::line(&match one["extracted"].as_u64() {
+                Some(count) => format!(
+                    "✓ {}: {count} entries out of {size}, SHA-256 right",
+                    text(&one["path"])
+                ),
+                None => format!("✓ {}: {size}, SHA-256 right", text(&one["path"])),
+            });
         }
-        restored.push(json!({ "path": path, "sha256": artifact["sha256"] }));
+        restored.push(one);
     }
-    if json {
-        show::one(&json!({ "restored": restored }));
-    }
+    out.answer(&json!({ "restored": restored }), || ());
     Ok(0)
 }
 
-async fn one(client: &Client, id: &str, artifact: &Value, to: &Path) -> Result<String, CliError> {
-    let source = show::text(&artifact["source"]);
-    // What the server tells is not trusted with a path.
-    let name = contract::header::safe_name(show::text(&artifact["file_name"]))
-        .ok_or_else(|| CliError::Failed("the artifact has no usable file name".to_owned()))?;
-    let path = to.join(&name);
-    let told = |error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
-    let path_of = format!("snapshots/{id}/artifacts/{source}");
-    let mut response = client.send(Method::GET, &path_of, None).await?;
-    let partial = to.join(format!(".{name}.partial"));
-    let mut file = tokio::fs::File::create(&partial).await.map_err(told)?;
+/// What the server tells is not trusted with a path.
+fn safe_name(name: &Value) -> Result<String, CliError> {
+    contract::header::safe_name(text(name))
+        .ok_or_else(|| CliError::Failed("the artifact has no usable file name".to_owned()))
+}
+
+/// An artifact under a temporary name in `to`, its bytes proven.
+async fn download(
+    client: &Client,
+    snapshot: &str,
+    artifact: &Value,
+    to: &Path,
+) -> Result<NamedTempFile, CliError> {
+    let told = |error: std::io::Error| CliError::Failed(format!("{}: {error}", to.display()));
+    let source = text(&artifact["source"]);
+    let path = format!("snapshots/{}/artifacts/{}", part(snapshot), part(source));
+    let mut response = client.send(Method::GET, &path, None).await?;
+    // It goes away again unless it is kept, also when this command is interrupted.
+    let partial = tempfile::Builder::new()
+        .prefix(".restoring-")
+        .suffix(".partial")
+        .tempfile_in(to)
+        .map_err(told)?;
+    let mut file = tokio::fs::File::from_std(partial.reopen().map_err(told)?);
+    let bar = wait::bar(artifact["size_bytes"].as_u64());
+    bar.set_message(source.to_owned());
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     let mut size = 0_u64;
-    let read = async {
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| CliError::Failed(error.to_string()))?
-        {
-            hash.update(&chunk);
-            size += chunk.len() as u64;
-            file.write_all(&chunk).await.map_err(told)?;
+    while let Some(chunk) = response.chunk().await.map_err(|error| {
+        CliError::Failed(format!(
+            "`{source}` broke off after {size} bytes ({}): nothing of it was kept; verify the \
+             snapshot, then try again",
+            error.without_url()
+        ))
+    })? {
+        hash.update(&chunk);
+        size += chunk.len() as u64;
+        bar.inc(chunk.len() as u64);
+        tokio::io::AsyncWriteExt::write_all(&mut file, &chunk).await.map_err(told)?;
+    }
+    tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(told)?;
+    file.sync_all().await.map_err(told)?;
+    bar.finish_and_clear();
+    let same = Some(size) == artifact["size_bytes"].as_u64()
+        && hex::encode(hash.finish().as_ref()) == text(&artifact["sha256"]);
+    if same {
+        return Ok(partial);
+    }
+    let damaged = format!("`{source}` came damaged: it was not kept; verify the snapshot");
+    Err(CliError::Failed(damaged))
+}
+
+/// Gives a proven file its name; nothing there is replaced.
+fn placed(file: NamedTempFile, artifact: &Value, to: &Path) -> Result<Value, CliError> {
+    let path = to.join(safe_name(&artifact["file_name"])?);
+    let _ = std::io::stdout().flush();
+    file.persist_noclobber(&path).map_err(|error| {
+        let told = format!("{}: {}", path.display(), error.error);
+        match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => CliError::Refused(format!(
+                "{} is there already: nothing is replaced",
+                path.display()
+            )),
+            _ => CliError::Failed(told),
         }
-        file.sync_all().await.map_err(told)
-    };
-    let proven = read.await.and_then(|()| {
-        let same = Some(size) == artifact["size_bytes"].as_u64()
-            && hex::encode(hash.finish().as_ref()) == show::text(&artifact["sha256"]);
-        let damaged = format!("`{source}` came damaged: it was not kept; verify the snapshot");
-        if same { Ok(()) } else { Err(CliError::Failed(damaged)) }
+    })?;
+    Ok(json!({
+        "source": artifact["source"],
+        "path": path,
+        "size_bytes": artifact["size_bytes"],
+        "sha256": artifact["sha256"],
+    }))
+}
+
+/// Unpacks a proven archive into `folder`; what is none gets its name in `to`.
+async fn extracted(
+    file: NamedTempFile,
+    artifact: &Value,
+    folder: PathBuf,
+    to: &Path,
+) -> Result<Value, CliError> {
+    let stop = extract::Stop::default();
+    // Dropped with this command, it ends the unpacking.
+    let _guard = stop.guard();
+    let goal = folder.clone();
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let count = extract::extract(file.path(), &goal, &stop);
+        (file, count)
     });
-    // A link does not replace what is there.
-    let linked = match proven {
-        Ok(()) => tokio::fs::hard_link(&partial, &path).await.map_err(told),
-        Err(error) => Err(error),
+    let (file, count) = unpacking.await.map_err(CliError::failed)?;
+    let told = |error: extract::ExtractError| {
+        let told = format!("`{}`: {error}", text(&artifact["source"]));
+        if error.is_refusal() { CliError::Refused(told) } else { CliError::Failed(told) }
     };
-    let _ = tokio::fs::remove_file(&partial).await;
-    linked.map(|()| path.display().to_string())
+    match count.map_err(told)? {
+        None => placed(file, artifact, to),
+        Some(count) => Ok(json!({
+            "source": artifact["source"],
+            "path": folder,
+            "size_bytes": artifact["size_bytes"],
+            "sha256": artifact["sha256"],
+            "extracted": count,
+        })),
+    }
 }

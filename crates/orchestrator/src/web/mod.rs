@@ -39,6 +39,7 @@ use tower_http::compression::{
 };
 
 use crate::accounts::Accounts;
+pub(crate) use lang::Lang;
 
 /// What every page reaches.
 pub(crate) struct Shared {

@@ -8,6 +8,7 @@ mod command_line;
 mod first_start;
 mod kill;
 mod logins;
+mod openapi;
 mod page_roles;
 mod pages;
 #[path = "../../src/accounts/permissions.rs"]

@@ -1,0 +1,236 @@
+//! What each route takes and answers.
+
+use engine::{AppDraft, DestinationDraft, Report, RetentionPreview, RunRequest};
+use model::{AuditEntry, Event, LogLine, Run, Snapshot};
+
+use super::operation::Operation;
+use crate::{
+    accounts::{TokenDraft, UserDraft, UserEdit},
+    api::{apps, session, shapes::*, snapshots},
+};
+
+/// A group of operations: its name, what it is about, and they.
+pub(super) type Group = (&'static str, &'static str, Vec<Operation>);
+
+pub(super) fn groups() -> Vec<Group> {
+    vec![
+        ("apps", "What is protected.", of_apps()),
+        ("schedules", "When apps run.", of_schedules()),
+        ("destinations", "Where copies go.", of_destinations()),
+        ("runs", "Attempts at something: under way, ended, to come.", of_runs()),
+        ("snapshots", "Restorable points.", of_snapshots()),
+        ("events", "What happened, and who did what.", of_events()),
+        ("accounts", "Users and API tokens.", of_accounts()),
+        ("session", "The caller's own login.", of_session()),
+        ("reference", "This document.", reference()),
+    ]
+}
+
+fn of_apps() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/overview", "How all apps are")
+            .gives::<OverviewShown>(200, "The apps, the ones in trouble first, and how many."),
+        Operation::get("/api/v1/apps", "List the apps").lists::<AppShown>(200, "All apps."),
+        Operation::post("/api/v1/apps", "Register an app")
+            .takes::<AppDraft>()
+            .gives::<AppShown>(201, "The app as it is now.")
+            .may_fail(&[409]),
+        Operation::get("/api/v1/apps/{app}", "How an app is")
+            .gives::<CardShown>(200, "The app, its last runs and its newest good snapshot."),
+        Operation::put("/api/v1/apps/{app}", "Edit an app")
+            .takes::<AppEdit>()
+            .gives::<AppShown>(200, "The app as it is now.")
+            .may_fail(&[409]),
+        Operation::delete("/api/v1/apps/{app}", "Remove an app; its snapshots stay")
+            .done("It is removed.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/apps/{app}/enabled", "Stop or resume an app's schedule")
+            .takes::<apps::Enabled>()
+            .gives::<AppShown>(200, "The app as it is now.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/apps/{app}/run", "Run an app now")
+            .takes::<RunRequest>()
+            .gives::<Run>(202, "The run; one that waits already is given again.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/apps/{app}/doctor", "Look for what would make a run fail")
+            .gives::<Report>(200, "What was found."),
+        Operation::get("/api/v1/apps/{app}/retention", "What retention would do now")
+            .lists::<RetentionPreview>(200, "A plan for each destination."),
+        Operation::post("/api/v1/apps/{app}/expire", "Apply the app's retention now")
+            .gives::<Run>(202, "The run that does it.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/connection/test", "Try what a draft of an app describes")
+            .takes::<AppDraft>()
+            .gives::<Report>(200, "What was found."),
+    ]
+}
+
+fn of_schedules() -> Vec<Operation> {
+    vec![
+        Operation::post("/api/v1/schedule/next", "When a schedule would fire next")
+            .takes::<apps::Ahead>()
+            .gives::<Fires>(200, "The moments."),
+    ]
+}
+
+fn of_destinations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/destinations", "List the destinations")
+            .lists::<DestinationShown>(200, "All destinations."),
+        Operation::post("/api/v1/destinations", "Add a destination")
+            .takes::<DestinationDraft>()
+            .gives::<DestinationShown>(201, "The destination as it is now.")
+            .may_fail(&[409, 502]),
+        Operation::get("/api/v1/destinations/{destination}", "Show a destination")
+            .gives::<DestinationShown>(200, "The destination."),
+        Operation::put("/api/v1/destinations/{destination}", "Edit a destination")
+            .takes::<DestinationEdit>()
+            .gives::<DestinationShown>(200, "The destination as it is now.")
+            .may_fail(&[409, 502]),
+        Operation::delete(
+            "/api/v1/destinations/{destination}",
+            "Remove a destination that no app uses; nothing there is touched",
+        )
+        .done("It is removed.")
+        .may_fail(&[409]),
+        Operation::post(
+            "/api/v1/destinations/{destination}/test",
+            "Write, read, list and delete a small object",
+        )
+        .gives::<Report>(200, "What was found."),
+        Operation::post(
+            "/api/v1/destinations/{destination}/verify",
+            "Verify every snapshot that has a copy there",
+        )
+        .lists::<Run>(202, "A run for each snapshot.")
+        .may_fail(&[409]),
+    ]
+}
+
+fn of_runs() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/runs", "List runs, the newest first")
+            .asks("app", "string", "Of this app only: its name or id.")
+            .asks("offset", "integer", "How many to pass over.")
+            .asks("limit", "integer", "How many to give: 50 unless told, at most 500.")
+            .lists::<Run>(200, "The runs.")
+            .may_fail(&[404]),
+        Operation::get("/api/v1/runs/{run}", "Show a run")
+            .gives::<RunShown>(200, "The run, its stages, and how it went at each destination."),
+        Operation::get("/api/v1/runs/{run}/log", "Read a run's log")
+            .asks("after", "integer", "Only lines after the one of this `seq`.")
+            .lists::<LogLine>(200, "At most 1,000 lines."),
+        Operation::get("/api/v1/runs/{run}/events", "Follow a run until it ends")
+            .asks("after", "integer", "Only log lines after the one of this `seq`.")
+            .streams(
+                "text/event-stream",
+                "Server-sent events with JSON as data: `log` (a `LogLine`, its `seq` as the \
+                 event's id), `progress` and at last `end` (a `RunDetail`). The header \
+                 `Last-Event-ID` goes on after that line.",
+            ),
+        Operation::post("/api/v1/runs/{run}/cancel", "Ask a run to stop")
+            .gives::<Cancelled>(200, "What became of it."),
+    ]
+}
+
+fn of_snapshots() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/snapshots", "List snapshots, the newest first")
+            .lists::<Snapshot>(200, "At most 200 snapshots."),
+        Operation::get("/api/v1/apps/{app}/snapshots", "List an app's snapshots")
+            .lists::<Snapshot>(200, "All that have a copy left."),
+        Operation::get("/api/v1/snapshots/{snapshot}", "Show a snapshot")
+            .gives::<Snapshot>(200, "The snapshot."),
+        Operation::post("/api/v1/snapshots/{snapshot}/pin", "Keep a snapshot from expiring")
+            .done("It is pinned.")
+            .may_fail(&[409]),
+        Operation::delete("/api/v1/snapshots/{snapshot}/pin", "Let a pinned snapshot go")
+            .done("It is pinned no more."),
+        Operation::post(
+            "/api/v1/snapshots/{snapshot}/accept",
+            "Say that an anomalous snapshot is as it should be",
+        )
+        .done("Retention goes on."),
+        Operation::post("/api/v1/snapshots/{snapshot}/verify", "Verify a snapshot's copies")
+            .takes::<snapshots::Where>()
+            .gives::<Run>(202, "The run that does it.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/snapshots/{snapshot}/copy", "Bring a copy to a destination")
+            .takes::<snapshots::Where>()
+            .gives::<Run>(202, "The run that does it.")
+            .may_fail(&[409]),
+        Operation::get(
+            "/api/v1/snapshots/{snapshot}/artifacts/{source}",
+            "Download what a source sent",
+        )
+        .streams(
+            "application/octet-stream",
+            "The bytes as the source sent them, with `X-Size` and `X-Checksum-SHA256`. Without \
+             its last chunk the answer has not proven true.",
+        )
+        .may_fail(&[502]),
+    ]
+}
+
+fn of_events() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/events", "List what happened, the newest first")
+            .asks("app", "string", "Of this app only: its name or id.")
+            .asks("limit", "integer", "How many to give: 50 unless told, at most 500.")
+            .lists::<Event>(200, "The events.")
+            .may_fail(&[404]),
+        Operation::get("/api/v1/audit", "List who did what, the newest first")
+            .asks("who", "string", "Of this caller only, as the list names them.")
+            .asks("offset", "integer", "How many to pass over.")
+            .asks("limit", "integer", "How many to give: 50 unless told, at most 500.")
+            .lists::<AuditEntry>(200, "The entries."),
+    ]
+}
+
+fn of_accounts() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/users", "List the users").lists::<UserShown>(200, "All users."),
+        Operation::post("/api/v1/users", "Add a user")
+            .takes::<UserDraft>()
+            .gives::<UserShown>(201, "The user.")
+            .may_fail(&[409]),
+        Operation::put("/api/v1/users/{user}", "Change a user's role or password")
+            .takes::<UserEdit>()
+            .gives::<UserShown>(200, "The user as they are now.")
+            .may_fail(&[409]),
+        Operation::delete("/api/v1/users/{user}", "Remove a user; the tokens they made stay")
+            .done("They are removed.")
+            .may_fail(&[409]),
+        Operation::get("/api/v1/tokens", "List the API tokens")
+            .lists::<TokenShown>(200, "All tokens, without their secrets."),
+        Operation::post("/api/v1/tokens", "Make an API token")
+            .takes::<TokenDraft>()
+            .gives::<NewTokenShown>(201, "The token with its secret, shown this once.")
+            .may_fail(&[409]),
+        Operation::delete("/api/v1/tokens/{token}", "Revoke an API token").done("It is revoked."),
+    ]
+}
+
+fn of_session() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/session", "Who the caller is")
+            .gives::<CallerShown>(200, "Their name and what they may do.")
+            .may_fail(&[401]),
+        Operation::post("/api/v1/session", "Log in")
+            .takes::<session::Login>()
+            .done("Logged in: the answer sets the cookie.")
+            .may_fail(&[401, 403, 429]),
+        Operation::delete("/api/v1/session", "Log out").done("Logged out.").may_fail(&[401, 403]),
+        Operation::put("/api/v1/session/password", "Change one's own password")
+            .takes::<session::NewPassword>()
+            .done("Changed: all other logins have ended, the answer sets a new cookie.")
+            .may_fail(&[401, 403, 429]),
+    ]
+}
+
+fn reference() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/openapi.json", "This document")
+            .gives_json("An OpenAPI 3.1 document."),
+    ]
+}

@@ -1,0 +1,62 @@
+//! Destinations as the API shows them: of their secrets, only which there are.
+
+use std::collections::BTreeMap;
+
+use engine::DestinationDraft;
+use jiff::Timestamp;
+use model::{Destination, DestinationId, DestinationKind, Name, destination::DestinationCheck};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A place that holds snapshots, without its secrets.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Destination)]
+pub(in crate::api) struct DestinationShown {
+    /// Identity; stays when the destination is renamed.
+    id: DestinationId,
+    /// Unique among destinations, compared without case.
+    name: Name,
+    /// Which kind of store it is.
+    kind: DestinationKind,
+    /// Settings by the kind's own keys (`path`, `bucket`, `endpoint`, `remote`).
+    settings: BTreeMap<String, String>,
+    /// Which secrets it has.
+    secrets: Vec<String>,
+    /// Its keys cannot delete: snapshots are kept, never expired, by us.
+    append_only: bool,
+    /// When it was added.
+    created_at: Timestamp,
+    /// When it was last edited.
+    updated_at: Timestamp,
+    /// Counts edits; an edit names the version it saw.
+    version: i64,
+    /// What the last test found.
+    last_check: Option<DestinationCheck>,
+}
+
+/// An edit of a destination; it names the version it saw.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct DestinationEdit {
+    /// The version that was edited.
+    pub(in crate::api) version: i64,
+    #[serde(flatten)]
+    pub(in crate::api) draft: DestinationDraft,
+}
+
+impl From<Destination> for DestinationShown {
+    fn from(one: Destination) -> Self {
+        Self {
+            id: one.id,
+            name: one.name,
+            kind: one.kind,
+            settings: one.settings,
+            secrets: one.secrets.into_keys().collect(),
+            append_only: one.append_only,
+            created_at: one.created_at,
+            updated_at: one.updated_at,
+            version: one.version,
+            last_check: one.last_check,
+        }
+    }
+}

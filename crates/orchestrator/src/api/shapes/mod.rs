@@ -1,0 +1,11 @@
+//! What the API's replies and bodies look like, where they are not the nouns themselves.
+
+mod accounts;
+mod apps;
+mod destinations;
+mod runs;
+
+pub(super) use accounts::{CallerShown, CallerWord, NewTokenShown, TokenShown, UserShown};
+pub(super) use apps::{AppEdit, AppShown, CardShown, Fires, OverviewShown};
+pub(super) use destinations::{DestinationEdit, DestinationShown};
+pub(super) use runs::{Cancelled, RunShown};

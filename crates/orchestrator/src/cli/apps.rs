@@ -1,0 +1,224 @@
+//! Apps.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{
+    app_settings::{AppSettings, bindings, draft_of},
+    client::{CliError, Client, part},
+    read_secret,
+    show::{self, Out, cell, items, plain, text},
+};
+
+#[derive(Subcommand)]
+pub(crate) enum AppCommand {
+    /// Registers an app.
+    Add {
+        /// Its name.
+        name: String,
+        /// Address of the app or its sidecar.
+        #[arg(long)]
+        url: String,
+        /// File with the token that the app expects.
+        #[arg(long, value_name = "FILE")]
+        token_file: PathBuf,
+        /// Where copies go; may be repeated.
+        #[arg(long, required = true, value_name = "NAME[:FOLDER]")]
+        destination: Vec<String>,
+        #[command(flatten)]
+        settings: Box<AppSettings>,
+    },
+    /// Lists apps.
+    List,
+    /// Shows an app.
+    Show {
+        /// The app.
+        name: String,
+    },
+    /// Changes what is given and leaves the rest.
+    Edit {
+        /// The app.
+        name: String,
+        /// Its new name.
+        #[arg(long, value_name = "NAME")]
+        rename: Option<String>,
+        /// Address of the app or its sidecar.
+        #[arg(long)]
+        url: Option<String>,
+        /// File with a new token; the one before is still tried where the app refuses the new.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Where copies go, in place of all destinations so far; may be repeated.
+        #[arg(long, value_name = "NAME[:FOLDER]")]
+        destination: Vec<String>,
+        #[command(flatten)]
+        settings: Box<AppSettings>,
+    },
+    /// Resumes an app's schedule.
+    Enable {
+        /// The app.
+        name: String,
+    },
+    /// Stops an app's schedule.
+    Disable {
+        /// The app.
+        name: String,
+    },
+    /// Removes an app; its snapshots stay.
+    Remove {
+        /// The app.
+        name: String,
+    },
+}
+
+pub(super) async fn app(client: &Client, command: AppCommand, out: &Out) -> Result<u8, CliError> {
+    match command {
+        AppCommand::Add { name, url, token_file, destination, settings } => {
+            let mut draft = json!({
+                "name": name,
+                "url": url,
+                "token": read_secret(&token_file)?,
+                "destinations": bindings(&destination, &[]),
+                "retention": {},
+                "limits": {},
+            });
+            settings.apply(&mut draft)?;
+            let added = client.post("apps", &draft).await?;
+            out.answer(&added, || {
+                show::line(&format!(
+                    "{name} is registered; next: backup-orchestrator doctor app {name}"
+                ));
+            });
+        }
+        AppCommand::List => list(client, out).await?,
+        AppCommand::Show { name } => {
+            let card = client.get(&format!("apps/{}", part(&name))).await?;
+            if out.json {
+                show::one(&card);
+            } else {
+                print(client, &card, out).await?;
+            }
+        }
+        AppCommand::Edit { name, rename, url, token_file, destination, settings } => {
+            let path = format!("apps/{}", part(&name));
+            let mut draft = draft_of(&client.get(&path).await?["app"]);
+            if !destination.is_empty() {
+                let mut known = items(&draft["destinations"]).to_vec();
+                let names = client.names("destinations").await?;
+                for one in &mut known {
+                    one["name"] = names.get(text(&one["destination"])).cloned().into();
+                }
+                draft["destinations"] = bindings(&destination, &known).into();
+            }
+            for (key, value) in [("name", rename), ("url", url)] {
+                if let Some(value) = value {
+                    draft[key] = value.into();
+                }
+            }
+            if let Some(file) = token_file {
+                draft["token"] = read_secret(&file)?.into();
+            }
+            settings.apply(&mut draft)?;
+            let changed = client.put(&path, &draft).await?;
+            out.answer(&changed, || show::line(&format!("{} is changed", text(&changed["name"]))));
+        }
+        AppCommand::Enable { name } => enable(client, &name, true, out).await?,
+        AppCommand::Disable { name } => enable(client, &name, false, out).await?,
+        AppCommand::Remove { name } => {
+            client.delete(&format!("apps/{}", part(&name))).await?;
+            out.done(&format!("{name} is removed; its snapshots stay where they are"));
+        }
+    }
+    Ok(0)
+}
+
+async fn enable(client: &Client, name: &str, enabled: bool, out: &Out) -> Result<(), CliError> {
+    let body = json!({ "enabled": enabled });
+    let app = client.post(&format!("apps/{}/enabled", part(name)), &body).await?;
+    let what = if enabled { "is enabled" } else { "is disabled: its schedule rests" };
+    out.answer(&app, || show::line(&format!("{name} {what}")));
+    Ok(())
+}
+
+async fn list(client: &Client, out: &Out) -> Result<(), CliError> {
+    let apps = client.get("apps").await?;
+    if out.json {
+        show::one(&apps);
+        return Ok(());
+    }
+    let names = client.names("destinations").await?;
+    let rows = items(&apps)
+        .iter()
+        .map(|app| {
+            [
+                cell(&app["name"]),
+                plain(if app["enabled"] == true { "enabled" } else { "– disabled" }),
+                plain(schedule(app)),
+                plain(places(app, &names)),
+                cell(&app["retention"]),
+            ]
+        })
+        .collect();
+    let empty = "no app yet: add one with `backup-orchestrator app add`";
+    out.table(["name", "state", "schedule", "destinations", "keeps"], rows, empty);
+    Ok(())
+}
+
+fn schedule(app: &Value) -> String {
+    match app["schedule"]["spec"].as_str() {
+        Some(spec) => format!("{spec} ({})", text(&app["schedule"]["time_zone"])),
+        None => "by hand".to_owned(),
+    }
+}
+
+fn places(app: &Value, names: &std::collections::HashMap<String, String>) -> String {
+    let place = |one: &Value| {
+        let id = text(&one["destination_id"]);
+        let name = names.get(id).map_or(id, String::as_str);
+        match text(&one["folder"]) {
+            "" => name.to_owned(),
+            folder => format!("{name}:{folder}"),
+        }
+    };
+    items(&app["destinations"]).iter().map(place).collect::<Vec<_>>().join(", ")
+}
+
+async fn print(client: &Client, card: &Value, out: &Out) -> Result<(), CliError> {
+    let app = &card["app"];
+    let names = client.names("destinations").await?;
+    let source = &app["sources"][0];
+    let mut fields = vec![
+        ("name", cell(&app["name"])),
+        ("state", out.state(text(&card["health"]))),
+        ("address", cell(&source["url"])),
+        ("schedule", plain(schedule(app))),
+        ("next run", out.when(&card["next_fire"])),
+        ("last run", out.when(&card["last_run"]["finished_at"])),
+        ("newest good", out.when(&card["last_good"]["taken_at"])),
+        ("stored", show::size(&card["stored_bytes"])),
+        ("destinations", plain(places(app, &names))),
+        ("keeps", cell(&app["retention"])),
+        ("compression", plain(app["compression"].as_str().unwrap_or("auto"))),
+        ("id", cell(&app["id"])),
+    ];
+    for (name, value) in [
+        ("export type", &source["export_type"]),
+        ("drive folder", &source["drive_folder_id"]),
+        ("timeout (s)", &app["limits"]["timeout_secs"]),
+        ("max size (B)", &app["limits"]["max_size_bytes"]),
+        ("retries", &app["limits"]["retries"]),
+    ] {
+        if !value.is_null() {
+            fields.push((name, cell(value)));
+        }
+    }
+    for (name, is) in [("accept unverified", "accept_unverified"), ("allow empty", "allow_empty")] {
+        if source[is] == true {
+            fields.push((name, plain("yes")));
+        }
+    }
+    out.fields(fields);
+    Ok(())
+}
