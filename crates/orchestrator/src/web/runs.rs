@@ -244,7 +244,11 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
         places.push(PlaceRow {
             name,
             mark: Mark::run(outcome.state, lang),
-            bytes: lang.size(outcome.bytes_written),
+            // Told when it has ended there.
+            bytes: match outcome.bytes_written {
+                0 if !outcome.state.is_terminal() => String::new(),
+                bytes => lang.size(bytes),
+            },
             why: outcome.failure.as_ref().map(|f| lang.t(&format!("failure-{}", f.code))),
             detail: outcome.failure.map(|f| f.message),
         });
