@@ -6,7 +6,14 @@ use model::{AuditEntry, Event, LogLine, Run, Snapshot};
 use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
-    api::{apps, session, shapes::*, snapshots},
+    api::{
+        apps, session,
+        shapes::{
+            AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit,
+            DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
+        },
+        snapshots,
+    },
 };
 
 /// A group of operations: its name, what it is about, and they.
