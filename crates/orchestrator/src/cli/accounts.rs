@@ -165,9 +165,10 @@ fn tokens(all: &Value, out: &Out) {
             cell(&one["name"]),
             cell(&one["scopes"]),
             cell(&one["created_by"]),
-            match one["expires_at"].is_null() {
-                true => show::plain("never"),
-                false => out.when(&one["expires_at"]),
+            if one["expires_at"].is_null() {
+                show::plain("never")
+            } else {
+                out.when(&one["expires_at"])
             },
         ]
     };

@@ -104,8 +104,7 @@ mod tests {
             .into_response()
     }
 
-    #[expect(clippy::unused_async, reason = "a handler is async")]
-    async fn export(sha256: &'static str, headers: HeaderMap, body: String) -> Response {
+    fn export(sha256: &'static str, headers: HeaderMap, body: String) -> Response {
         if !may(&headers) {
             return StatusCode::UNAUTHORIZED.into_response();
         }
@@ -123,7 +122,8 @@ mod tests {
 
     /// An app whose artifact is `abc`, and what it says the checksum is.
     async fn app(sha256: &'static str) -> url::Url {
-        let export = move |headers: HeaderMap, body: String| export(sha256, headers, body);
+        let export =
+            move |headers: HeaderMap, body: String| async move { export(sha256, headers, body) };
         let router = Router::new()
             .route("/healthz", get(|| async { "ok" }))
             .route("/backup/capabilities", get(capabilities))

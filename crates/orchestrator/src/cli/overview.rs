@@ -16,10 +16,10 @@ pub(super) async fn overview(client: &Client, out: &Out) -> Result<u8, CliError>
 fn print(all: &Value, out: &Out) {
     let count = |key: &str| all[key].as_u64().unwrap_or(0);
     let (protected, total) = (count("protected"), count("total"));
-    let mut sentence = format!("{protected} of {total} apps are protected");
+    let mut sentence = vec![format!("{protected} of {total} apps are protected")];
     for (key, what) in [("late", "late"), ("failed", "failed")] {
         if count(key) > 0 {
-            sentence.push_str(&format!(", {} {what}", count(key)));
+            sentence.push(format!("{} {what}", count(key)));
         }
     }
     let rows = items(&all["apps"])
@@ -37,7 +37,7 @@ fn print(all: &Value, out: &Out) {
         })
         .collect::<Vec<_>>();
     if !rows.is_empty() {
-        show::line(&sentence);
+        show::line(&sentence.join(", "));
         show::line("");
     }
     let header = ["app", "state", "newest good", "would be lost", "next run", "stored"];

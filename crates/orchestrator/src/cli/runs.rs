@@ -141,7 +141,9 @@ pub(super) async fn logs(client: &Client, given: LogsArgs, out: &Out) -> Result<
         if out.json {
             all.extend(lines);
         } else {
-            lines.iter().for_each(|line| show::line(&wait::told(line, out)));
+            for line in &lines {
+                show::line(&wait::told(line, out));
+            }
         }
         if !given.follow || !run["run"]["finished_at"].is_null() {
             break;

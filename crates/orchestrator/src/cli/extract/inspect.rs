@@ -25,10 +25,13 @@ pub(super) fn inspect(file: &Path, stop: &Stop) -> Result<Found, ExtractError> {
         let told = entry.path()?.into_owned();
         let path = inside(&told)
             .ok_or_else(|| ExtractError::hostile(&told, "would be written outside the folder"))?;
-        let target = entry.link_name()?.map(|name| name.into_owned());
+        let target = entry.link_name()?.map(std::borrow::Cow::into_owned);
         match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {}
-            EntryType::Directory | EntryType::XGlobalHeader => {}
+            EntryType::Regular
+            | EntryType::Continuous
+            | EntryType::GNUSparse
+            | EntryType::Directory
+            | EntryType::XGlobalHeader => {}
             EntryType::Symlink => {
                 links.symbolic.insert(path.clone(), target.unwrap_or_default());
             }
@@ -79,10 +82,9 @@ struct Links {
 
 impl Links {
     fn used(&mut self, path: &Path) {
-        if let Some(parent) = path.parent() {
-            if !parent.as_os_str().is_empty() && !self.parents.contains(parent) {
-                self.parents.insert(parent.to_owned());
-            }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent.filter(|parent| !self.parents.contains(*parent)) {
+            self.parents.insert(parent.to_owned());
         }
     }
 

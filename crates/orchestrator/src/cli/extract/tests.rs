@@ -12,6 +12,9 @@ fn raw(tar: &mut Builder<Vec<u8>>, kind: EntryType, name: &str, link: &str, data
     header.set_entry_type(kind);
     header.set_size(data.len() as u64);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     let fields = header.as_gnu_mut().unwrap();
     fields.name[..name.len()].copy_from_slice(name.as_bytes());
     fields.linkname[..link.len()].copy_from_slice(link.as_bytes());
@@ -123,7 +126,7 @@ fn what_is_no_archive_is_left_alone_and_a_broken_one_leaves_nothing() {
         assert_eq!(extract(&file, &to, &Stop::default()).unwrap(), None);
     }
     let mut tar = Builder::new(Vec::new());
-    raw(&mut tar, Kind::Regular, "file", "", &[7; 30_000]);
+    raw(&mut tar, Kind::Regular, "file", "", &vec![7; 30_000]);
     std::fs::write(&file, &tar.into_inner().unwrap()[..9_000]).unwrap();
     assert!(extract(&file, &to, &Stop::default()).is_err());
     assert!(!to.exists());
