@@ -279,7 +279,13 @@ impl Engine {
         current: Option<&App>,
         errors: &mut Vec<FieldError>,
     ) -> Option<ContractSource> {
-        let url = match Url::parse(draft.url.trim()) {
+        let text = draft.url.trim();
+        let url = match Url::parse(text) {
+            // The parser would leave line breaks out and go on.
+            _ if text.chars().any(char::is_control) => {
+                errors.push(FieldError::new("url", "an address has no control characters"));
+                None
+            }
             Ok(url) => match self.0.config.net_policy.check_url(&url) {
                 Ok(()) => Some(url),
                 Err(error) => {

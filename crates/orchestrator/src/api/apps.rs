@@ -122,6 +122,7 @@ const MAX_FIRES: usize = 100;
 /// A schedule to look ahead in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ScheduleToTry)]
 pub(super) struct Ahead {
     /// `daily`, `weekly`, `@every 4h` or five cron fields.
     spec: String,

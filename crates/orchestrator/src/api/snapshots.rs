@@ -67,8 +67,18 @@ pub(super) async fn accept(
 }
 
 /// A destination by name or id.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CopyTarget)]
+pub(super) struct Target {
+    /// Its name or id.
+    destination: String,
+}
+
+/// One destination or, left out, all that hold a copy.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = VerifyWhere)]
 pub(super) struct Where {
     /// Its name or id.
     destination: Option<String>,
@@ -90,10 +100,9 @@ pub(super) async fn verify(
 pub(super) async fn copy(
     State(api): Api,
     Path(snapshot): Path<String>,
-    Json(to): Json<Where>,
+    Json(to): Json<Target>,
 ) -> Result<(StatusCode, Json<Run>), Problem> {
-    let name = to.destination.unwrap_or_default();
-    let to = api.engine.catalog().destination_by_name(&name).await?.id;
+    let to = api.engine.catalog().destination_by_name(&to.destination).await?.id;
     Ok((StatusCode::ACCEPTED, Json(api.engine.copy_now(id(&snapshot)?, to).await?)))
 }
 

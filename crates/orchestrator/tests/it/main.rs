@@ -1,11 +1,13 @@
 //! The real program, on a data folder of its own.
 
 mod app;
+mod bad_input;
 mod browser;
 mod canary;
 mod chromium;
 mod command_line;
 mod first_start;
+mod fuzz;
 mod kill;
 mod logins;
 mod openapi;

@@ -1,5 +1,7 @@
 //! One operation of the document, as the tables write it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -174,13 +176,13 @@ impl Operation {
     }
 
     fn responses(&self, guarded: bool, schemas: &mut Schemas) -> Map<String, Value> {
-        let mut all = Map::new();
+        let mut all = BTreeMap::new();
         for Reply { status, description, content } in &self.replies {
             let mut answer = json!({ "description": description });
             if let Some((media, shape)) = content {
                 answer["content"] = json!({ *media: { "schema": shape(schemas) } });
             }
-            all.insert(status.to_string(), answer);
+            all.insert(*status, answer);
         }
         let mut refusals = self.refusals.clone();
         refusals.push(503);
@@ -202,9 +204,9 @@ impl Operation {
                 "description": refusal(status),
                 "content": { "application/problem+json": { "schema": schema } },
             });
-            all.insert(status.to_string(), answer);
+            all.insert(status, answer);
         }
-        all
+        all.into_iter().map(|(status, answer)| (status.to_string(), answer)).collect()
     }
 }
 

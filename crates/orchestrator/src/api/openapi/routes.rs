@@ -156,7 +156,7 @@ fn of_snapshots() -> Vec<Operation> {
             .gives::<Run>(202, "The run that does it.")
             .may_fail(&[409]),
         Operation::post("/api/v1/snapshots/{snapshot}/copy", "Bring a copy to a destination")
-            .takes::<snapshots::Where>()
+            .takes::<snapshots::Target>()
             .gives::<Run>(202, "The run that does it.")
             .may_fail(&[409]),
         Operation::get(

@@ -25,10 +25,14 @@ fn dangling(document: &Value, value: &Value, found: &mut Vec<String>) {
             {
                 found.push(path.clone());
             }
-            members.values().for_each(|member| dangling(document, member, found));
+            for member in members.values() {
+                dangling(document, member, found);
+            }
         }
         Value::Array(members) => {
-            members.iter().for_each(|member| dangling(document, member, found));
+            for member in members {
+                dangling(document, member, found);
+            }
         }
         _ => {}
     }
