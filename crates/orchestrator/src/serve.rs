@@ -67,7 +67,8 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let Opened { engine, accounts, _lock } = open(&settings).await?;
     let data = settings.data_dir;
-    if engine.catalog().backend() == Backend::Sqlite {
+    let backend = engine.catalog().backend();
+    if backend == Backend::Sqlite {
         engine.take_over_at_start().await?;
     }
 
@@ -81,7 +82,11 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         eprintln!("{}", login.told(&shown));
     }
     std::fs::write(data.join("address"), format!("http://127.0.0.1:{}\n", address.port()))?;
-    tracing::info!("listening on {address}; data in {}", data.display());
+    let catalog = match backend {
+        Backend::Sqlite => "SQLite in the data folder",
+        Backend::Postgres => "the PostgreSQL that DATABASE_URL names",
+    };
+    tracing::info!("listening on {address}; data in {}, catalog on {catalog}", data.display());
 
     let shutdown = CancellationToken::new();
     let working = tokio::spawn({

@@ -149,6 +149,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let archive = told["restored"][0]["path"].as_str().context("nothing was restored")?.to_owned();
 
     compare(&source, Path::new(&archive), &root.join("unpacked"))?;
+    let extracted = root.join("extracted").display().to_string();
+    stage.ask(&["restore", &snapshot, "--to", &extracted, "--extract"])?;
+    same(&source, Path::new(&extracted))?;
     let address = fs::read_to_string(stage.data.join("address"))?;
     println!();
     println!("backed up   {}", source.display());
@@ -248,6 +251,11 @@ fn compare(source: &Path, archive: &Path, unpacked: &Path) -> Result<()> {
     fs::create_dir(unpacked)?;
     let status = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(unpacked).status()?;
     ensure!(status.success(), "tar cannot unpack {}", archive.display());
+    same(source, unpacked)
+}
+
+/// Whether `unpacked` holds the whole of `source`, under its path or beside its name.
+fn same(source: &Path, unpacked: &Path) -> Result<()> {
     let inside = source.strip_prefix("/").unwrap_or(source);
     let status = Command::new("diff")
         .args(["-r", "--no-dereference"])

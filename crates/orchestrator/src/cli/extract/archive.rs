@@ -56,7 +56,7 @@ pub(super) fn is_tar(path: &Path) -> io::Result<bool> {
         148..156 => u32::from(b' '),
         _ => u32::from(*byte),
     });
-    Ok(told == Some(sum.sum()) && block[0] != 0)
+    Ok(told == Some(sum.sum()))
 }
 
 /// How many bytes may still be read before the next entry must have begun.
