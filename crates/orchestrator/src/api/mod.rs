@@ -2,6 +2,7 @@
 
 mod apps;
 mod audit;
+mod clock;
 mod destinations;
 mod events;
 mod extract;
@@ -56,6 +57,8 @@ pub(crate) fn router(engine: Engine, accounts: Accounts, closing: CancellationTo
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))
+        .route("/clock", get(clock::show))
+        .route("/clock/accept", post(clock::accept))
         .route("/schedule/next", post(apps::fires))
         .route("/destinations", get(destinations::list).post(destinations::add))
         .route(

@@ -163,6 +163,8 @@ pub(crate) enum Command {
         /// The snapshot.
         id: String,
     },
+    /// Says that the server's clock is right after it moved by more than a day; retention goes on.
+    AcceptClock,
     /// Takes a snapshot that looks unlike the ones before it for right; retention goes on.
     Accept {
         /// The snapshot.

@@ -5,6 +5,7 @@ mod app_settings;
 mod apps;
 mod arguments;
 mod client;
+mod clock;
 mod completions;
 mod contract;
 mod destinations;
@@ -129,6 +130,7 @@ async fn perform(
         Command::SnapshotShow { id } => snapshots::show(&server()?, &id, out).await,
         Command::Pin { id } => snapshots::pin(&server()?, &id, out).await,
         Command::Unpin { id } => snapshots::unpin(&server()?, &id, out).await,
+        Command::AcceptClock => clock::accept(&server()?, out).await,
         Command::Accept { id } => snapshots::accept(&server()?, &id, out).await,
         Command::Verify(given) => snapshots::verify(&server()?, given, out).await,
         Command::Copy(given) => snapshots::copy(&server()?, given, out).await,

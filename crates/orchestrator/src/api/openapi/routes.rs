@@ -7,7 +7,7 @@ use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, session,
+        apps, clock, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
@@ -77,6 +77,10 @@ fn of_schedules() -> Vec<Operation> {
         Operation::post("/api/v1/schedule/next", "When a schedule would fire next")
             .takes::<apps::Ahead>()
             .gives::<Fires>(200, "The moments."),
+        Operation::get("/api/v1/clock", "The server's clock")
+            .gives::<clock::Clock>(200, "The time, and whether retention waits because it jumped."),
+        Operation::post("/api/v1/clock/accept", "Say that the time is right after it jumped")
+            .done("Retention goes on."),
     ]
 }
 
