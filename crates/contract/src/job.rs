@@ -38,6 +38,8 @@ struct Resume {
     deadline: Instant,
     received: u64,
     hash: ring::digest::Context,
+    /// Whether the checksum is compared here.
+    hashes: bool,
     cuts: u32,
 }
 
@@ -53,12 +55,13 @@ impl Download {
 
     /// Leaves comparing the SHA-256 to the caller, who hashes the bytes anyway: the outcome then
     /// tells what the app declared, and everything else is proven here as ever. To be called
-    /// before the first chunk. A job's download is compared here all the same.
+    /// before the first chunk.
     pub fn leave_checksum_to_caller(&mut self) {
-        if self.resume.is_none()
-            && let Some(stream) = &mut self.stream
-        {
+        if let Some(stream) = &mut self.stream {
             stream.leave_checksum();
+        }
+        if let Some(resume) = &mut self.resume {
+            resume.hashes = false;
         }
     }
 
@@ -128,7 +131,9 @@ impl Resume {
     fn take(&mut self, bytes: &Bytes) -> Result<(), ContractError> {
         self.received += bytes.len() as u64;
         self.cuts = 0;
-        self.hash.update(bytes);
+        if self.hashes {
+            self.hash.update(bytes);
+        }
         if self.received > self.declared.size_bytes {
             return Err(ContractError::Mismatch("more bytes came than X-Size tells".to_owned()));
         }
@@ -168,12 +173,12 @@ impl Resume {
                 reason: format!("X-Size is {}", self.declared.size_bytes),
             });
         }
-        if sha256 != self.declared.sha256 {
+        if self.hashes && sha256 != self.declared.sha256 {
             return Err(ContractError::Mismatch("its SHA-256 differs".to_owned()));
         }
         Ok(SourceOutcome {
             size_bytes: self.received,
-            sha256: hex::encode(sha256),
+            sha256: hex::encode(self.declared.sha256),
             verified_by_source: true,
         })
     }
@@ -200,7 +205,9 @@ impl ContractClient {
             headers.remove(name);
         }
         let pace = Pace { accept_unverified: true, is_part: true, ..self.pace(deadline) };
-        ArtifactStream::begin(url.as_str(), answer, pace)
+        let mut part = ArtifactStream::begin(url.as_str(), answer, pace)?;
+        part.leave_checksum();
+        Ok(part)
     }
 
     /// Watches a job to its end and opens its artifact.
@@ -224,7 +231,7 @@ impl ContractClient {
             () = cancel.cancelled() => Err(ContractError::Cancelled),
             opened = opening => opened,
         };
-        let (stream, download) = match opened {
+        let (mut stream, download) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 // Whether or not it hears: an abandoned job expires by itself.
@@ -241,8 +248,13 @@ impl ContractClient {
             deadline,
             received: 0,
             hash: ring::digest::Context::new(&ring::digest::SHA256),
+            hashes: true,
             cuts: 0,
         });
+        if resume.is_some() {
+            // What can be cut and resumed is hashed as a whole.
+            stream.leave_checksum();
+        }
         Ok(Download { meta, stream: Some(stream), resume, outcome: None })
     }
 
