@@ -65,6 +65,26 @@ async fn rclone_to_a_webdav_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webdav() {
+    let Some(program) = servers::rclone() else { return };
+    let server = servers::Server::webdav(&program).await;
+    for path in ["", "deep/own folder"] {
+        let config = server.webdav_config(path);
+        conformance::all(open(StoreConfig::Webdav(config)).await.unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sftp() {
+    let Some(sshd) = servers::sshd() else { return };
+    let server = servers::Server::sshd(&sshd).await;
+    for path in ["", "deep/own folder"] {
+        let config = server.sshd_config(path);
+        conformance::all(open(StoreConfig::Sftp(config)).await.unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rclone_to_an_sftp_server() {
     let Some(program) = servers::rclone() else { return };
     let server = servers::Server::sftp(&program).await;
