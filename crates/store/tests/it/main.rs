@@ -6,6 +6,7 @@ mod rclone_faults;
 mod s3_faults;
 mod script;
 mod servers;
+mod tree_faults;
 
 use std::sync::Arc;
 

@@ -199,6 +199,11 @@ impl Server {
         }
     }
 
+    /// Where it is; the rest is the test's own.
+    pub(crate) fn password_config(&self) -> SftpConfig {
+        SftpConfig { host: "127.0.0.1".to_owned(), port: Some(self.port), ..SftpConfig::default() }
+    }
+
     pub(crate) fn webdav_config(&self, path: &str) -> WebdavConfig {
         WebdavConfig {
             url: format!("http://127.0.0.1:{}", self.port),
