@@ -34,6 +34,9 @@ const PATH: &AsciiSet =
 const MAX_ANSWER: usize = 64 << 20;
 /// Chunks of an upload that may wait for the network.
 const CHUNKS_AHEAD: usize = 4;
+/// How often, and after which pause, the removal of a file that the server still holds is tried.
+const LOCKED_TIMES: usize = 50;
+const LOCKED: Duration = Duration::from_millis(200);
 /// How long it may take to connect.
 const CONNECTING: Duration = Duration::from_secs(20);
 
@@ -146,7 +149,7 @@ impl Webdav {
             404 | 410 => StoreErrorKind::NotFound,
             412 => StoreErrorKind::AlreadyExists,
             413 | 507 => StoreErrorKind::Full,
-            429 => StoreErrorKind::Throttled,
+            423 | 429 => StoreErrorKind::Throttled,
             300..=399 | 400 | 405 | 411 | 414 | 415 | 501 => StoreErrorKind::Config,
             _ => StoreErrorKind::Unavailable,
         };
@@ -399,6 +402,15 @@ impl WebdavUpload {
         sending.request.abort();
         let _ = (&mut sending.request).await;
         drop(sending);
+        for _ in 0..LOCKED_TIMES {
+            match store.remove(&partial).await {
+                // The server has not missed us yet.
+                Err(error) if error.kind() == StoreErrorKind::Throttled => {
+                    tokio::time::sleep(LOCKED).await;
+                }
+                done => return done,
+            }
+        }
         store.remove(&partial).await
     }
 
