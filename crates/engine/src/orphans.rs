@@ -79,7 +79,7 @@ impl Engine {
     ) -> Result<Vec<Swept>, EngineError> {
         let (age, now) = (self.0.config.orphan_age, self.now().into());
         let mut swept = store.sweep(&Prefix::root(), age, now).await?;
-        if destination.kind == DestinationKind::S3 {
+        if matches!(destination.kind, DestinationKind::S3 | DestinationKind::B2) {
             let apps = self.0.catalog.all_apps().await?;
             let bindings = apps.iter().flat_map(|app| &app.destinations);
             let folders: BTreeSet<&str> = bindings

@@ -73,11 +73,19 @@ pub enum DestinationKind {
     S3,
     /// A remote of the `rclone` program. Settings: `remote`, `path`.
     Rclone,
+    /// An SSH server. Settings: `host`, `username`, `host_key`, `path`, `port`; secrets:
+    /// `private_key`, `passphrase`, `password`.
+    Sftp,
+    /// A WebDAV server. Settings: `url`, `path`, `username`; secrets: `password`.
+    Webdav,
+    /// Backblaze B2. Settings: `bucket`, `region`, `prefix`; secrets: `application_key_id`,
+    /// `application_key`.
+    B2,
 }
 
 /// A word that is not a kind of destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a kind of destination: use local, s3 or rclone")]
+#[error("`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav or b2")]
 pub struct UnknownKind(pub String);
 
 fn unknown_kind(word: &str) -> UnknownKind {

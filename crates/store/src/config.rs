@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::{Deadlines, Local, Rclone, S3, S3Limits, Store, StoreError};
+use crate::{
+    Deadlines, Local, Rclone, S3, S3Limits, Sftp, SftpConfig, Store, StoreError, Webdav,
+    WebdavConfig,
+};
 
 /// One request, one chunk, or the silence between two.
 const STEP: Duration = Duration::from_secs(60);
@@ -20,6 +23,10 @@ pub enum StoreConfig {
     S3(S3Config),
     /// A remote of the rclone program.
     Rclone(RcloneConfig),
+    /// A folder of a WebDAV server.
+    Webdav(WebdavConfig),
+    /// A folder of an SSH server.
+    Sftp(SftpConfig),
 }
 
 /// A folder on this machine.
@@ -75,6 +82,8 @@ pub async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
         StoreConfig::S3(s3) => {
             (Arc::new(S3::open(&s3)?), STEP.max(S3Limits::default().longest_call()))
         }
+        StoreConfig::Sftp(sftp) => (Arc::new(Sftp::open(&sftp)?), STEP),
+        StoreConfig::Webdav(webdav) => (Arc::new(Webdav::open(&webdav)?), STEP),
         StoreConfig::Rclone(rclone) => (Arc::new(Rclone::open(rclone).await?), STEP),
     };
     Ok(Arc::new(Deadlines::new(inner, step, LONG)))

@@ -12,6 +12,9 @@ mod local;
 mod memory;
 mod rclone;
 mod s3;
+mod sftp;
+mod tree;
+mod webdav;
 
 use std::{
     ops::Range,
@@ -31,6 +34,8 @@ pub use local::Local;
 pub use memory::Memory;
 pub use rclone::Rclone;
 pub use s3::{PartSizes, S3, S3Limits};
+pub use sftp::{Sftp, SftpConfig};
+pub use webdav::{Webdav, WebdavConfig};
 
 /// The bytes of an object, in order. An error ends it; a short end is an error.
 pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
@@ -41,7 +46,7 @@ pub type Listing = BoxStream<'static, Result<ObjectMeta, StoreError>>;
 /// What a store can do, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capability {
-    /// `local`, `s3`, `rclone` or `memory`.
+    /// As destinations call it, or `memory`.
     pub kind: &'static str,
     /// Where it is, for people; without secrets.
     pub location: String,

@@ -17,7 +17,7 @@ use crate::{Engine, EngineError, FieldError, vault::Purpose};
 pub struct DestinationDraft {
     /// Unique name.
     pub name: String,
-    /// `local`, `s3` or `rclone`; cannot be changed later.
+    /// `local`, `s3`, `rclone`, `sftp`, `webdav` or `b2`; cannot be changed later.
     pub kind: String,
     /// Settings that may be shown.
     pub settings: BTreeMap<String, String>,
@@ -57,6 +57,21 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
             required: &[],
             optional: &["remote", "path", "folder_is_drive_id"],
             secrets: &[],
+        },
+        DestinationKind::Sftp => DestinationFields {
+            required: &["host", "username", "host_key", "path"],
+            optional: &["port"],
+            secrets: &["private_key", "passphrase", "password"],
+        },
+        DestinationKind::Webdav => DestinationFields {
+            required: &["url"],
+            optional: &["path", "username"],
+            secrets: &["password"],
+        },
+        DestinationKind::B2 => DestinationFields {
+            required: &["bucket", "region"],
+            optional: &["prefix"],
+            secrets: &["application_key_id", "application_key"],
         },
     }
 }

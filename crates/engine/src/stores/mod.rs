@@ -45,6 +45,14 @@ impl Inner {
         let config = match destination.kind {
             DestinationKind::Local => self.local(setting("path").unwrap_or_default().as_ref())?,
             DestinationKind::S3 => self.s3(destination)?,
+            DestinationKind::Sftp => self.sftp(destination)?,
+            DestinationKind::Webdav => StoreConfig::Webdav(store::WebdavConfig {
+                url: setting("url").unwrap_or_default(),
+                path: setting("path"),
+                username: setting("username"),
+                password: self.secret(destination, "password")?,
+            }),
+            DestinationKind::B2 => self.b2(destination)?,
             DestinationKind::Rclone => {
                 let remote = setting("remote").or_else(|| self.config.rclone_remote.clone());
                 let remote = remote.ok_or_else(|| {
@@ -120,6 +128,41 @@ impl Inner {
             access_key_id: self.secret(destination, "access_key_id")?,
             secret_access_key: self.secret(destination, "secret_access_key")?,
             session_token: self.secret(destination, "session_token")?,
+        }))
+    }
+
+    fn sftp(&self, destination: &Destination) -> Result<StoreConfig, EngineError> {
+        let setting = |key: &str| destination.settings.get(key).cloned().unwrap_or_default();
+        let port = destination.settings.get("port").map(|port| port.parse()).transpose();
+        let port = port.map_err(|_| EngineError::invalid("settings.port", "give its number"))?;
+        Ok(StoreConfig::Sftp(store::SftpConfig {
+            host: setting("host"),
+            port,
+            username: setting("username"),
+            path: setting("path"),
+            host_key: setting("host_key"),
+            password: self.secret(destination, "password")?,
+            private_key: self.secret(destination, "private_key")?,
+            passphrase: self.secret(destination, "passphrase")?,
+        }))
+    }
+
+    /// Through its S3 interface, which has everything that the native one has.
+    fn b2(&self, destination: &Destination) -> Result<StoreConfig, EngineError> {
+        let setting = |key: &str| destination.settings.get(key).cloned();
+        let region = setting("region").unwrap_or_default();
+        if !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(EngineError::invalid("settings.region", "for example us-west-004"));
+        }
+        Ok(StoreConfig::S3(store::S3Config {
+            bucket: setting("bucket").unwrap_or_default(),
+            endpoint: Some(format!("https://s3.{region}.backblazeb2.com")),
+            region: Some(region),
+            prefix: setting("prefix"),
+            path_style: true,
+            access_key_id: self.secret(destination, "application_key_id")?,
+            secret_access_key: self.secret(destination, "application_key")?,
+            ..store::S3Config::default()
         }))
     }
 

@@ -17,7 +17,7 @@ pub(crate) enum DestinationCommand {
     Add {
         /// Its name.
         name: String,
-        /// `local`, `s3` or `rclone`.
+        /// `local`, `s3`, `rclone`, `sftp`, `webdav` or `b2`.
         #[arg(long)]
         kind: String,
         /// A setting; may be repeated.

@@ -64,10 +64,14 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
     let setting = |key: &str| one.settings.get(key).map_or("", String::as_str);
     let place = match one.kind {
         DestinationKind::Local => setting("path").to_owned(),
-        DestinationKind::S3 => {
+        DestinationKind::S3 | DestinationKind::B2 => {
             format!("{}/{}", setting("bucket"), setting("prefix")).trim_end_matches('/').to_owned()
         }
         DestinationKind::Rclone => format!("{}:{}", setting("remote"), setting("path")),
+        DestinationKind::Sftp => format!("{}:{}", setting("host"), setting("path")),
+        DestinationKind::Webdav => {
+            format!("{}/{}", setting("url").trim_end_matches('/'), setting("path"))
+        }
     };
     Ok(DestinationRow {
         name: one.name.to_string(),

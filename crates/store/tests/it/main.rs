@@ -6,6 +6,7 @@ mod rclone_faults;
 mod s3_faults;
 mod script;
 mod servers;
+mod tree_faults;
 
 use std::sync::Arc;
 
@@ -62,6 +63,26 @@ async fn rclone_to_a_webdav_server() {
     let server = servers::Server::webdav(&program).await;
     let config = server.remote(&program, "objects");
     conformance::all(open(StoreConfig::Rclone(config)).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webdav() {
+    let Some(program) = servers::rclone() else { return };
+    let server = servers::Server::webdav(&program).await;
+    for path in ["", "deep/own folder"] {
+        let config = server.webdav_config(path);
+        conformance::all(open(StoreConfig::Webdav(config)).await.unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sftp() {
+    let Some(sshd) = servers::sshd() else { return };
+    let server = servers::Server::sshd(&sshd).await;
+    for path in ["", "deep/own folder"] {
+        let config = server.sshd_config(path);
+        conformance::all(open(StoreConfig::Sftp(config)).await.unwrap()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

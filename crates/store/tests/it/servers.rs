@@ -14,7 +14,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
-use store::{RcloneConfig, S3Config, Store, StoreConfig, open};
+use store::{RcloneConfig, S3Config, SftpConfig, Store, StoreConfig, WebdavConfig, open};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -184,6 +184,33 @@ impl Server {
         let file = self.folder.path().join("rclone.conf");
         std::fs::write(file, format!("[remote]\n{settings}\n")).unwrap();
         self
+    }
+
+    pub(crate) fn sshd_config(&self, path: &str) -> SftpConfig {
+        let read = |name: &str| std::fs::read_to_string(self.folder.path().join(name)).unwrap();
+        SftpConfig {
+            host: "127.0.0.1".to_owned(),
+            port: Some(self.port),
+            username: nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name,
+            path: self.folder().join(path).display().to_string(),
+            host_key: read("host.pub"),
+            private_key: Some(read("user").into()),
+            ..SftpConfig::default()
+        }
+    }
+
+    /// Where it is; the rest is the test's own.
+    pub(crate) fn password_config(&self) -> SftpConfig {
+        SftpConfig { host: "127.0.0.1".to_owned(), port: Some(self.port), ..SftpConfig::default() }
+    }
+
+    pub(crate) fn webdav_config(&self, path: &str) -> WebdavConfig {
+        WebdavConfig {
+            url: format!("http://127.0.0.1:{}", self.port),
+            path: Some(path.to_owned()),
+            username: None,
+            password: None,
+        }
     }
 
     /// The server's files.
