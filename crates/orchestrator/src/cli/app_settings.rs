@@ -27,8 +27,6 @@ pub(crate) struct AppSettings {
     /// Run once after downtime in which runs were missed; it is so unless said otherwise.
     #[arg(long)]
     catch_up: bool,
-    #[command(flatten)]
-    keep: Keep,
     /// Longest time for an export.
     #[arg(long, value_name = "DUR")]
     timeout: Option<Change<Length>>,
@@ -61,6 +59,9 @@ pub(crate) struct AppSettings {
     /// How objects are named at its destinations; `none` is `NAME_YYYYmmdd_HHMM`.
     #[arg(long)]
     template: Option<Change<String>>,
+    // The last: what follows would stand under its heading.
+    #[command(flatten)]
+    keep: Keep,
 }
 
 /// Which snapshots are kept; none of these keeps all.

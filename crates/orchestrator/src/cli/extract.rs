@@ -22,7 +22,7 @@ pub(super) enum ExtractError {
     TooLarge { needed: u64, room: u64, folder: String },
     #[error("{0} is there already: nothing is replaced")]
     There(String),
-    #[error("it cannot be unpacked: {0}")]
+    #[error("it cannot be unpacked: {}", chain(.0))]
     Io(#[from] io::Error),
 }
 
@@ -35,6 +35,17 @@ impl ExtractError {
         let entry = entry.display().to_string().replace(|c: char| c.is_control(), "\u{fffd}");
         Self::Hostile { entry, why }
     }
+}
+
+/// An error with what it came from: `tar` tells only where.
+fn chain(error: &io::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        told = format!("{told}: {error}");
+        source = error.source();
+    }
+    told
 }
 
 /// Ends an unpacking from outside.
@@ -89,7 +100,7 @@ pub(super) fn extract(
     let is_root = nix::unistd::geteuid().is_root();
     // As tar does: owners, modes and attributes are kept where we may set them.
     tar.set_preserve_permissions(is_root);
-    tar.set_preserve_ownerships(is_root);
+    tar.set_preserve_ownerships(is_root && !found.has_nameless);
     tar.set_unpack_xattrs(is_root);
     tar.unpack(staging.path())?;
     for name in &found.top {
@@ -112,6 +123,8 @@ fn room(folder: &Path) -> Result<u64, ExtractError> {
 struct Found {
     entries: u64,
     bytes: u64,
+    /// Some entry does not say whose it is.
+    has_nameless: bool,
     /// First parts of its paths.
     top: std::collections::BTreeSet<PathBuf>,
 }

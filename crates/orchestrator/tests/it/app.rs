@@ -25,6 +25,7 @@ pub(crate) const TOKEN: &str = "token-of-the-app-under-test";
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
+    name: &'static str,
     content: Bytes,
     pause_ms: Arc<AtomicU64>,
     exports: Arc<AtomicU64>,
@@ -33,7 +34,6 @@ pub(crate) struct App {
 impl App {
     /// Serves `size` bytes of a made-up dump.
     pub(crate) async fn serve(size: usize) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         // A tar's worth of lines that differ, so that nothing shrinks to nothing.
         let mut content = Vec::with_capacity(size + 64);
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -42,7 +42,14 @@ impl App {
             content.extend_from_slice(format!("{state:016x}\n").as_bytes());
         }
         content.truncate(size);
+        Self::serve_file("shop.dump", content).await
+    }
+
+    /// Serves these very bytes.
+    pub(crate) async fn serve_file(name: &'static str, content: Vec<u8>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app = Self {
+            name,
             address: listener.local_addr().unwrap(),
             content: content.into(),
             pause_ms: Arc::default(),
@@ -117,7 +124,7 @@ async fn export(State(app): State<App>, headers: HeaderMap) -> Response {
     });
     Response::builder()
         .header(header::CONTENT_TYPE, "application/octet-stream")
-        .header(header::CONTENT_DISPOSITION, "attachment; filename=\"shop.dump\"")
+        .header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", app.name))
         .header(header::CONTENT_LENGTH, size)
         .header("X-Size", size)
         .header("X-Checksum-SHA256", digest)

@@ -48,6 +48,8 @@ pub(super) fn inspect(file: &Path, stop: &Stop) -> Result<Found, ExtractError> {
         if let Some(first) = path.components().next() {
             found.top.insert(PathBuf::from(first.as_os_str()));
         }
+        let header = entry.header();
+        found.has_nameless |= header.uid().is_err() || header.gid().is_err();
         found.entries += 1;
         found.bytes = found.bytes.saturating_add(entry.size());
         // A sparse file is larger than what the archive holds of it, a pax size overrides the
