@@ -28,6 +28,7 @@ pub(crate) fn example() -> Manifest {
             plain: Digest::of(b"plain"),
             compression: Method::Zstd,
             encryption: Encryption::None,
+            recipients: Vec::new(),
             objects: vec![Object {
                 key: "shop_20261121_0300.dump.zst".into(),
                 stored: Digest::of(b"stored"),
@@ -139,4 +140,14 @@ fn manifests_without_anything_to_restore_are_refused() {
     let twice = manifest.artifacts[0].objects[0].clone();
     manifest.artifacts[0].objects.push(twice);
     assert!(manifest.to_bytes().is_err());
+}
+
+#[test]
+fn manifests_from_before_encryption_read_as_not_encrypted() {
+    let old = forge("      \"encryption\": \"none\",\n", "");
+    assert_eq!(Manifest::from_bytes(&old).unwrap(), example());
+    let sealed = forge("\"none\"", "\"age\",\n      \"recipients\": [\"sha256:00\"]");
+    let artifact = &Manifest::from_bytes(&sealed).unwrap().artifacts[0];
+    assert_eq!((artifact.encryption, artifact.recipients.len()), (Encryption::Age, 1));
+    assert!(Manifest::from_bytes(&forge("\"none\"", "\"rot13\"")).is_err());
 }

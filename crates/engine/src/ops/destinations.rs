@@ -8,7 +8,11 @@ use serde::Deserialize;
 use store::Prefix;
 
 use super::validate;
-use crate::{Engine, EngineError, FieldError, vault::Purpose};
+use crate::{
+    Engine, EngineError, FieldError,
+    keyring::{ENCRYPTION as RULE, IDENTITY as KEY, PASSPHRASE as WORD, RECIPIENTS as TO},
+    vault::Purpose,
+};
 
 /// A destination as somebody describes it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,6 +26,8 @@ pub struct DestinationDraft {
     pub settings: BTreeMap<String, String>,
     /// Settings that may not. When editing, one left out stays as it is.
     pub secrets: BTreeMap<String, SecretString>,
+    /// When editing: names of stored secrets to forget.
+    pub forget_secrets: Vec<String>,
     /// Its keys cannot delete.
     pub append_only: bool,
 }
@@ -41,17 +47,17 @@ pub struct DestinationFields {
 pub fn fields_of(kind: DestinationKind) -> DestinationFields {
     match kind {
         DestinationKind::Local => {
-            DestinationFields { required: &["path"], optional: &[], secrets: &[] }
+            DestinationFields { required: &["path"], optional: &[RULE, TO], secrets: &[KEY, WORD] }
         }
         DestinationKind::S3 => DestinationFields {
             required: &["bucket"],
-            optional: &["region", "endpoint", "prefix", "path_style", "storage_class"],
-            secrets: &["access_key_id", "secret_access_key", "session_token"],
+            optional: &["region", "endpoint", "prefix", "path_style", "storage_class", RULE, TO],
+            secrets: &["access_key_id", "secret_access_key", "session_token", KEY, WORD],
         },
         DestinationKind::Rclone => DestinationFields {
             required: &[],
-            optional: &["remote", "path", "folder_is_drive_id"],
-            secrets: &[],
+            optional: &["remote", "path", "folder_is_drive_id", RULE, TO],
+            secrets: &[KEY, WORD],
         },
     }
 }
@@ -184,7 +190,11 @@ impl Engine {
         for (key, value) in &settings {
             check_setting(&fields, key, value, &mut errors);
         }
+        for key in draft.forget_secrets {
+            destination.secrets.remove(&key);
+        }
         destination.settings = settings;
+        super::encryption::settle(&mut destination, &draft.secrets, &mut errors);
         for (key, secret) in draft.secrets {
             if !fields.secrets.contains(&key.as_str()) {
                 errors.push(unknown("secrets", &key, fields.secrets));
