@@ -104,7 +104,7 @@ fn unknown_members_are_ignored_and_unknown_versions_refused() {
     let error = Manifest::from_bytes(&forge("\"version\": 1", "\"version\": 2")).unwrap_err();
     assert!(matches!(error, ManifestError::Version(2)), "{error}");
     // Encrypted in a way that this version does not know: not a plain file.
-    let error = Manifest::from_bytes(&forge("\"none\"", "\"age\"")).unwrap_err();
+    let error = Manifest::from_bytes(&forge("\"none\"", "\"rot13\"")).unwrap_err();
     assert!(matches!(error, ManifestError::Invalid(_)), "{error}");
 }
 
@@ -149,5 +149,4 @@ fn manifests_from_before_encryption_read_as_not_encrypted() {
     let sealed = forge("\"none\"", "\"age\",\n      \"recipients\": [\"sha256:00\"]");
     let artifact = &Manifest::from_bytes(&sealed).unwrap().artifacts[0];
     assert_eq!((artifact.encryption, artifact.recipients.len()), (Encryption::Age, 1));
-    assert!(Manifest::from_bytes(&forge("\"none\"", "\"rot13\"")).is_err());
 }

@@ -7,6 +7,7 @@ use axum::{
 };
 use engine::{DestinationDraft, Report};
 use model::Destination;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,17 +30,27 @@ fn shown(one: &Destination) -> Value {
     })
 }
 
+/// The same with an identity that was made for it: this reply alone carries it.
+fn shown_once(one: &Destination, generated: Option<&SecretString>) -> Value {
+    let mut value = shown(one);
+    if let Some(identity) = generated {
+        value["generated_identity"] = json!(identity.expose_secret());
+    }
+    value
+}
+
 pub(super) async fn list(State(api): Api) -> Result<Json<Vec<Value>>, Problem> {
     Ok(Json(api.engine.catalog().all_destinations().await?.iter().map(shown).collect()))
 }
 
 pub(super) async fn add(
     State(api): Api,
-    Json(draft): Json<DestinationDraft>,
+    Json(mut draft): Json<DestinationDraft>,
 ) -> Result<(StatusCode, Extension<AuditTarget>, Json<Value>), Problem> {
+    let generated = draft.generate_identity(None);
     let one = api.engine.add_destination(draft).await?;
     let target = AuditTarget(one.name.to_string());
-    Ok((StatusCode::CREATED, Extension(target), Json(shown(&one))))
+    Ok((StatusCode::CREATED, Extension(target), Json(shown_once(&one, generated.as_ref()))))
 }
 
 pub(super) async fn show(
@@ -60,10 +71,12 @@ pub(super) struct Edit {
 pub(super) async fn edit(
     State(api): Api,
     Path(name): Path<String>,
-    Json(edit): Json<Edit>,
+    Json(mut edit): Json<Edit>,
 ) -> Result<Json<Value>, Problem> {
     let one = api.engine.catalog().destination_by_name(&name).await?;
-    Ok(Json(shown(&api.engine.edit_destination(one.id, edit.version, edit.draft).await?)))
+    let generated = edit.draft.generate_identity(Some(&one));
+    let one = api.engine.edit_destination(one.id, edit.version, edit.draft).await?;
+    Ok(Json(shown_once(&one, generated.as_ref())))
 }
 
 pub(super) async fn remove(

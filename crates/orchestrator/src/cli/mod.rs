@@ -171,7 +171,14 @@ async fn destination(
                 "name": name, "kind": kind, "settings": settings, "secrets": secrets,
                 "append_only": append_only,
             });
-            show::one(&client.post("destinations", &body).await?);
+            let added = client.post("destinations", &body).await?;
+            show::one(&added);
+            if added.get("generated_identity").is_some() {
+                eprintln!(
+                    "Store `generated_identity` away from this machine now: it is not shown \
+                     again, and without it (or the catalog) nothing at `{name}` can be decrypted."
+                );
+            }
             Ok(0)
         }
         DestinationCommand::List => {
