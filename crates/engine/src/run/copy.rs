@@ -126,7 +126,11 @@ impl Place {
         match &self.recipients {
             None => told.encryption == Encryption::None,
             // One passphrase looks like another.
-            Some(to) => to.text().is_some() && told.recipients == to.fingerprints(),
+            Some(to) => {
+                told.encryption == Encryption::Age
+                    && to.text().is_some()
+                    && told.recipients == to.fingerprints()
+            }
         }
     }
 }
@@ -151,7 +155,9 @@ async fn bring_from(
             source.objects.iter().filter(|object| object.source == artifact.source).collect();
         let Some(first) = stored.first() else { continue };
         let first_new = objects.len();
-        if to.takes(told) {
+        // The catalog's own word counts too: a manifest lies where others can write.
+        let is_as_told = stored.iter().all(|one| one.encryption == told.encryption.as_str());
+        if is_as_told && to.takes(told) {
             for object in stored {
                 let key = rebased(&to.folder, &object.key)?;
                 carry(context, &from_store, &to.store, to.id, object, &key).await?;

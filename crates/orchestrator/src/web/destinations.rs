@@ -258,6 +258,7 @@ fn draft(fields: &Fields, kind: DestinationKind) -> DestinationDraft {
         settings,
         secrets,
         append_only: fields.ticked("append_only"),
+        forget_secrets: Vec::new(),
     }
 }
 
