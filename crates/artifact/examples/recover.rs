@@ -1,7 +1,7 @@
 //! Restores a snapshot from a folder, needing nothing of the orchestrator but this crate.
 //!
 //! ```text
-//! cargo run --example recover -- FOLDER/shop_20261121_0300.manifest.json TARGET
+//! cargo run --example recover -- FOLDER/shop_20261121_0300.manifest.json TARGET [KEY-FILE]
 //! ```
 
 use std::{
@@ -11,20 +11,24 @@ use std::{
     path::Path,
 };
 
-use artifact::{Manifest, Opener, manifest::ManifestArtifact};
+use artifact::{Identities, Manifest, Opener, manifest::ManifestArtifact};
 use bytes::Bytes;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(manifest_path), Some(target)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: recover MANIFEST TARGET-FOLDER".into());
+        return Err("usage: recover MANIFEST TARGET-FOLDER [KEY-FILE]".into());
     };
     let (manifest_path, target) = (Path::new(&manifest_path), Path::new(&target));
+    let mut identities = Identities::default();
+    if let Some(key_file) = arguments.next() {
+        identities.add(&fs::read_to_string(key_file)?.into())?;
+    }
     let manifest = Manifest::from_bytes(&fs::read(manifest_path)?)?;
     let folder = manifest_path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(target)?;
     for artifact in &manifest.artifacts {
-        recover(artifact, folder, target)?;
+        recover(artifact, folder, target, &identities)?;
         println!("{}: {} bytes, verified", artifact.file_name, artifact.plain.size_bytes);
     }
     Ok(())
@@ -35,6 +39,7 @@ fn recover(
     artifact: &ManifestArtifact,
     folder: &Path,
     target: &Path,
+    identities: &Identities,
 ) -> Result<(), Box<dyn Error>> {
     let partial_path = target.join(format!("{}.partial", artifact.file_name));
     let mut partial = File::create_new(&partial_path)?;
@@ -45,7 +50,8 @@ fn recover(
         }
     };
     let parts = artifact.objects.iter().map(|object| object.stored);
-    let mut opener = Opener::new(artifact.compression, artifact.plain, parts)?;
+    let mut opener = Opener::new(artifact.compression, artifact.plain, parts)?
+        .encrypted(artifact.encryption, identities);
     let mut buffer = vec![0; 128 << 10];
     for object in &artifact.objects {
         let mut file = BufReader::new(File::open(folder.join(&object.key))?);

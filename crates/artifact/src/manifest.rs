@@ -111,9 +111,12 @@ pub struct ManifestArtifact {
     pub plain: Digest,
     /// How it is compressed.
     pub compression: Method,
-    /// How it is encrypted; version 1 writes `none` only.
+    /// How the compressed stream is encrypted.
     #[serde(default)]
     pub encryption: Encryption,
+    /// Fingerprints of those who can decrypt it, see [`crate::Recipients::fingerprints`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// The objects whose concatenation is the stored stream; at least one.
     pub objects: Vec<Object>,
 }
@@ -126,6 +129,43 @@ pub enum Encryption {
     /// Not at all.
     #[default]
     None,
+    /// A file of `age` (version 1, binary).
+    Age,
+}
+
+impl Encryption {
+    /// Its word in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Age => "age",
+        }
+    }
+
+    /// What an object's name ends with, after the compression's part.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Age => ".age",
+        }
+    }
+}
+
+/// A word that is no encryption.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no encryption: use `none` or `age`", .0.escape_debug())]
+pub struct ParseEncryptionError(String);
+
+impl std::str::FromStr for Encryption {
+    type Err = ParseEncryptionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self::None),
+            "age" => Ok(Self::Age),
+            _ => Err(ParseEncryptionError(text.chars().take(32).collect())),
+        }
+    }
 }
 
 /// One stored object.

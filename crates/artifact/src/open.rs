@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::{
-    Digest, Method,
+    Digest, Identities, Method,
+    crypt::{CryptError, Decrypter},
     decode::{DecodeError, Decoder},
     digest::Digester,
+    manifest::Encryption,
 };
 
 /// Why stored bytes are not what the manifest says. The bytes are at fault, or the way they
@@ -42,6 +44,18 @@ pub enum OpenError {
         /// What the decompressor says.
         reason: String,
     },
+    /// The keys at hand do not open it; from `finish`, the stored objects are whole.
+    #[error("it cannot be decrypted: {reason}")]
+    Locked {
+        /// Why.
+        reason: String,
+    },
+    /// The encrypted stream is damaged, cut, or followed by something else.
+    #[error("its age stream is damaged: {reason}")]
+    Encrypted {
+        /// What age says.
+        reason: String,
+    },
     /// It decompresses to more than the manifest says; reading stopped there.
     #[error("it decompresses to more than the {expected_bytes} bytes of the manifest")]
     TooLarge {
@@ -67,14 +81,19 @@ impl OpenError {
     }
 }
 
-/// Undoes a [`crate::Sealer`] and verifies: sizes and SHA-256 as stored and as the source sent
+/// Undoes a [`crate::Sealer`] and a [`crate::Encrypter`] and verifies: sizes and SHA-256 as stored and as the source sent
 /// them, and the compressor's own framing. What it hands out counts only after `finish`.
+///
+/// Without the right keys every stored byte is still read and checked; `finish` then gives
+/// [`OpenError::Locked`], and only where nothing worse was found.
 ///
 /// Memory: a zstd window (2 MiB for what we write up to level 8, at most 8 MiB) and 128 KiB.
 #[derive(Debug)]
 pub struct Opener {
     method: Method,
     decoder: Decoder,
+    decrypter: Option<Decrypter>,
+    locked: Option<String>,
     expected_plain: Digest,
     plain: Digester,
     parts: VecDeque<Digest>,
@@ -92,12 +111,30 @@ impl Opener {
         Ok(Self {
             method,
             decoder: Decoder::new(method).map_err(|error| stream(method, &error))?,
+            decrypter: None,
+            locked: None,
             expected_plain: plain,
             plain: Digester::new(),
             parts: parts.into_iter().collect(),
             part: 0,
             stored: Digester::new(),
         })
+    }
+
+    /// The same for objects that are encrypted with `encryption`.
+    pub fn encrypted(self, encryption: Encryption, identities: &Identities) -> Self {
+        match encryption {
+            Encryption::None => self,
+            Encryption::Age if identities.is_empty() => {
+                Self { locked: Some("there is no age identity or passphrase".into()), ..self }
+            }
+            Encryption::Age => Self { decrypter: Some(Decrypter::new(identities.clone())), ..self },
+        }
+    }
+
+    /// Why the keys at hand do not open it, as soon as that is known.
+    pub fn locked(&self) -> Option<OpenError> {
+        self.locked.clone().map(|reason| OpenError::Locked { reason })
     }
 
     /// Takes stored bytes in order, and hands plain ones to `out`.
@@ -129,6 +166,20 @@ impl Opener {
                 actual_bytes: self.stored.size_bytes(),
             });
         }
+        if let Some(decrypter) = self.decrypter.take() {
+            let mut held = Vec::new();
+            let ended = decrypter.finish(&mut |bytes| {
+                held.push(bytes);
+                true
+            });
+            self.note(ended)?;
+            for bytes in held {
+                self.decompress(bytes, out)?;
+            }
+        }
+        if let Some(reason) = self.locked {
+            return Err(OpenError::Locked { reason });
+        }
         let Self { method, decoder, expected_plain: expected, mut plain, .. } = self;
         let mut fits = true;
         decoder
@@ -148,6 +199,37 @@ impl Opener {
     }
 
     fn decode(&mut self, bytes: Bytes, out: &mut impl FnMut(Bytes)) -> Result<(), OpenError> {
+        if self.locked.is_some() {
+            return Ok(());
+        }
+        let Some(mut decrypter) = self.decrypter.take() else {
+            return self.decompress(bytes, out);
+        };
+        let mut failure = None;
+        let decrypted = decrypter.push(&bytes, &mut |bytes| {
+            failure = self.decompress(bytes, out).err();
+            failure.is_none()
+        });
+        self.decrypter = Some(decrypter);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.note(decrypted)
+    }
+
+    /// A stream that the keys do not open is read on for its checksum; a damaged one is not.
+    fn note(&mut self, result: Result<(), CryptError>) -> Result<(), OpenError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(CryptError::Key(reason)) => {
+                self.locked = Some(reason);
+                Ok(())
+            }
+            Err(CryptError::Corrupt(reason)) => Err(OpenError::Encrypted { reason }),
+        }
+    }
+
+    fn decompress(&mut self, bytes: Bytes, out: &mut impl FnMut(Bytes)) -> Result<(), OpenError> {
         let (plain, limit) = (&mut self.plain, self.expected_plain.size_bytes);
         let mut fits = true;
         self.decoder

@@ -14,6 +14,9 @@ pub enum SealError {
     /// The compressor gave up, usually for want of memory.
     #[error("the compressor failed: {0}; lower the level or the number of workers")]
     Compressor(#[source] std::io::Error),
+    /// age gave up.
+    #[error("the encryption failed: {0}")]
+    Encryption(#[source] std::io::Error),
 }
 
 impl SealError {

@@ -153,6 +153,7 @@ impl Engine {
             Ok(store) => {
                 report.ok("settings", format!("opens as {}", store.capability().location));
                 self.canary(destination, store.as_ref(), &mut report).await;
+                self.keys(destination, &mut report);
             }
             Err(error) => {
                 report.failed("settings", error.to_string(), "correct the destination's settings");
@@ -167,6 +168,41 @@ impl Engine {
         match self.0.catalog.set_destination_check(destination.id, &check).await {
             Ok(()) | Err(catalog::CatalogError::NotFound { .. }) => Ok(report),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether what is written there can be encrypted, and read again from here.
+    fn keys(&self, destination: &Destination, report: &mut Report) {
+        let recipients = match self.0.recipients_of(destination) {
+            Ok(None) => return,
+            Ok(Some(recipients)) => recipients,
+            Err(failure) => {
+                let advice = "correct the destination's encryption";
+                return report.failed("encryption", failure.message, advice);
+            }
+        };
+        match self.0.identities_of(destination) {
+            Ok(own) if own.opens(&recipients) => {
+                report.ok("encryption", "encrypted with age, and the key to read it is here");
+            }
+            Ok(own) => report.push(
+                "encryption",
+                CheckState::Warning,
+                if own.is_empty() {
+                    "encrypted with age, and the identity is not here: verification sees damage \
+                     to stored bytes only, and nothing can be restored from here"
+                } else {
+                    "encrypted with age, and the identity here does not belong to its \
+                     recipients: what is written now cannot be restored from here"
+                },
+                Some(
+                    "enter the age identity, or keep it where a restore by hand will find it"
+                        .into(),
+                ),
+            ),
+            Err(failure) => {
+                report.failed("encryption", failure.message, "enter the age identity again");
+            }
         }
     }
 

@@ -48,6 +48,9 @@ pub enum EngineError {
     /// A destination's fault.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// A snapshot is encrypted and the key that opens it is not here.
+    #[error("{0}")]
+    Locked(String),
     /// The bytes of a snapshot are not what they should be.
     #[error("{0}")]
     Damaged(String),

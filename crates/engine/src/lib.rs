@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod doctor;
 mod error;
+mod keyring;
 mod ops;
 mod orphans;
 mod run;

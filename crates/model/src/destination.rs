@@ -17,9 +17,10 @@ pub struct Destination {
     pub name: Name,
     /// Which kind of store it is.
     pub kind: DestinationKind,
-    /// Settings that may be shown, by the kind's own keys (`path`, `bucket`, `endpoint`, `remote`).
+    /// Settings that may be shown, by the kind's own keys (`path`, `bucket`, `endpoint`, `remote`),
+    /// and for all kinds `encryption` (`age` or absent) and `age_recipients`.
     pub settings: BTreeMap<String, String>,
-    /// Settings that may not.
+    /// Settings that may not; for all kinds `age_identity` and `age_passphrase`.
     pub secrets: BTreeMap<String, SealedSecret>,
     /// Its keys cannot delete: snapshots are kept, never expired, by us.
     pub append_only: bool,

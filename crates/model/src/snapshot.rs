@@ -119,6 +119,11 @@ pub struct StoredCopy {
 }
 
 impl StoredCopy {
+    /// Whether reading it takes a key.
+    pub fn is_encrypted(&self) -> bool {
+        self.objects.iter().any(|object| object.encryption != "none")
+    }
+
     /// Bytes it takes at the destination, manifests aside.
     pub fn stored_bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.stored_size_bytes).sum()
@@ -179,4 +184,12 @@ pub struct StoredObject {
     pub stored_sha256: String,
     /// `none`, `gzip` or `zstd`.
     pub compression: String,
+    /// `none` or `age`.
+    #[serde(default = "not_encrypted")]
+    pub encryption: String,
+}
+
+/// What records from before encryption mean.
+fn not_encrypted() -> String {
+    "none".to_owned()
 }

@@ -11,6 +11,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("tar", "tar"),
     ("zstd", "zstd"),
     ("jq", "jq"),
+    ("age", "age"),
     ("mariadbd", "mariadb-server"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),

@@ -6,18 +6,47 @@ use std::{
 };
 
 use artifact::{
-    Compression, Manifest, Recipe,
-    manifest::{ManifestArtifact, Object},
+    Compression, Identities, Manifest, Recipe, Recipients, Sealed,
+    manifest::{Encryption, ManifestArtifact, Object},
 };
+use secrecy::ExposeSecret as _;
 
-use crate::{RECIPES, manifest::example, sample, seal};
+use crate::{
+    RECIPES,
+    crypt::{age_is_there, seal_to},
+    manifest::example,
+    sample, seal,
+};
 
 const MANIFEST: &str = "shop_20261121_0300.manifest.json";
 
 /// A folder with one snapshot in two objects, as a destination holds it.
 fn destination(recipe: Recipe, plain: &[u8]) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
     let (sealed, stored) = seal(recipe, plain, 4096);
+    folder_with(recipe, sealed, &stored, Encryption::None, Vec::new())
+}
+
+/// The same, encrypted, with its identity in `key.txt`.
+fn encrypted(recipe: Recipe, plain: &[u8]) -> tempfile::TempDir {
+    let (identity, recipient) = Identities::generate();
+    let recipients = Recipients::parse(&recipient).unwrap();
+    let (sealed, stored) = seal_to(&recipients, recipe, plain, 4096);
+    let dir = folder_with(recipe, sealed, &stored, Encryption::Age, recipients.fingerprints());
+    std::fs::write(dir.path().join("key.txt"), identity.expose_secret()).unwrap();
+    let manifest = std::fs::read_to_string(dir.path().join(MANIFEST)).unwrap();
+    assert!(manifest.contains("\"encryption\": \"age\""), "{manifest}");
+    assert!(!manifest.contains(identity.expose_secret()));
+    dir
+}
+
+fn folder_with(
+    recipe: Recipe,
+    sealed: Sealed,
+    stored: &[u8],
+    encryption: Encryption,
+    recipients: Vec<String>,
+) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
     let (first, second) = stored.split_at(stored.len() / 2);
     let mut objects = Vec::new();
     for (name, bytes) in [("a.part", first), ("with space/b.part", second)] {
@@ -30,6 +59,8 @@ fn destination(recipe: Recipe, plain: &[u8]) -> tempfile::TempDir {
     manifest.artifacts = vec![ManifestArtifact {
         plain: sealed.plain,
         compression: recipe.compression.method(),
+        encryption,
+        recipients,
         objects,
         ..manifest.artifacts[0].clone()
     }];
@@ -62,8 +93,10 @@ fn the_documented_steps_restore() {
         return;
     }
     let plain = sample(300_000);
-    for recipe in RECIPES {
-        let dir = destination(*recipe, &plain);
+    let both: [fn(Recipe, &[u8]) -> tempfile::TempDir; 2] = [destination, encrypted];
+    let ways = if age_is_there() { &both[..] } else { &both[..1] };
+    for (recipe, make) in RECIPES.iter().flat_map(|one| ways.iter().map(move |make| (one, make))) {
+        let dir = make(*recipe, &plain);
         let output = Command::new("bash")
             .args(["-c", &documented_steps()])
             .current_dir(dir.path())
@@ -100,13 +133,13 @@ fn the_documented_steps_see_damage() {
     }
 }
 
-fn recover(manifest: &Path, target: &Path) -> std::process::Output {
+fn recover(manifest: &Path, target: &Path, key: Option<&Path>) -> std::process::Output {
     // Cargo builds examples before it runs tests, beside the test's own folder.
     let mut program: PathBuf = std::env::current_exe().unwrap();
     program.pop();
     program.pop();
     program.push("examples/recover");
-    Command::new(program).arg(manifest).arg(target).output().unwrap()
+    Command::new(program).arg(manifest).arg(target).args(key).output().unwrap()
 }
 
 #[test]
@@ -115,7 +148,7 @@ fn the_recover_example_restores_and_refuses() {
     let dir = destination(Recipe::new(Compression::default()), &plain);
     let manifest = dir.path().join(MANIFEST);
     let target = dir.path().join("target");
-    let output = recover(&manifest, &target);
+    let output = recover(&manifest, &target, None);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(std::fs::read(target.join("shop.dump")).unwrap(), plain);
 
@@ -124,7 +157,22 @@ fn the_recover_example_restores_and_refuses() {
     bytes[50] ^= 1;
     std::fs::write(&object, bytes).unwrap();
     let other = dir.path().join("other");
-    assert!(!recover(&manifest, &other).status.success());
+    assert!(!recover(&manifest, &other, None).status.success());
     assert!(!other.join("shop.dump").exists());
     assert!(Manifest::from_bytes(&std::fs::read(manifest).unwrap()).is_ok());
+}
+
+#[test]
+fn the_recover_example_asks_for_the_key() {
+    let plain = sample(100_000);
+    let dir = encrypted(Recipe::new(Compression::default()), &plain);
+    let manifest = dir.path().join(MANIFEST);
+    let target = dir.path().join("target");
+    let output = recover(&manifest, &target, None);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("age identity"), "{output:?}");
+    assert!(!target.join("shop.dump").exists());
+    let other = dir.path().join("other");
+    let output = recover(&manifest, &other, Some(&dir.path().join("key.txt")));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read(other.join("shop.dump")).unwrap(), plain);
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::similar_names)]
 
 mod by_hand;
+mod crypt;
 mod format;
 mod manifest;
 mod seal;

@@ -28,6 +28,7 @@ pub(crate) fn example() -> Manifest {
             plain: Digest::of(b"plain"),
             compression: Method::Zstd,
             encryption: Encryption::None,
+            recipients: Vec::new(),
             objects: vec![Object {
                 key: "shop_20261121_0300.dump.zst".into(),
                 stored: Digest::of(b"stored"),
@@ -103,7 +104,7 @@ fn unknown_members_are_ignored_and_unknown_versions_refused() {
     let error = Manifest::from_bytes(&forge("\"version\": 1", "\"version\": 2")).unwrap_err();
     assert!(matches!(error, ManifestError::Version(2)), "{error}");
     // Encrypted in a way that this version does not know: not a plain file.
-    let error = Manifest::from_bytes(&forge("\"none\"", "\"age\"")).unwrap_err();
+    let error = Manifest::from_bytes(&forge("\"none\"", "\"rot13\"")).unwrap_err();
     assert!(matches!(error, ManifestError::Invalid(_)), "{error}");
 }
 
@@ -139,4 +140,13 @@ fn manifests_without_anything_to_restore_are_refused() {
     let twice = manifest.artifacts[0].objects[0].clone();
     manifest.artifacts[0].objects.push(twice);
     assert!(manifest.to_bytes().is_err());
+}
+
+#[test]
+fn manifests_from_before_encryption_read_as_not_encrypted() {
+    let old = forge("      \"encryption\": \"none\",\n", "");
+    assert_eq!(Manifest::from_bytes(&old).unwrap(), example());
+    let sealed = forge("\"none\"", "\"age\",\n      \"recipients\": [\"sha256:00\"]");
+    let artifact = &Manifest::from_bytes(&sealed).unwrap().artifacts[0];
+    assert_eq!((artifact.encryption, artifact.recipients.len()), (Encryption::Age, 1));
 }

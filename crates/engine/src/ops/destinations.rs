@@ -8,7 +8,11 @@ use serde::Deserialize;
 use store::Prefix;
 
 use super::validate;
-use crate::{Engine, EngineError, FieldError, vault::Purpose};
+use crate::{
+    Engine, EngineError, FieldError,
+    keyring::{ENCRYPTION as RULE, IDENTITY as KEY, PASSPHRASE as WORD, RECIPIENTS as TO},
+    vault::Purpose,
+};
 
 /// A destination as somebody describes it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -27,6 +31,8 @@ pub struct DestinationDraft {
         schema(value_type = BTreeMap<String, String>, write_only, default = json!({}))
     )]
     pub secrets: BTreeMap<String, SecretString>,
+    /// When editing: names of stored secrets to forget.
+    pub forget_secrets: Vec<String>,
     /// Its keys cannot delete.
     pub append_only: bool,
 }
@@ -46,17 +52,17 @@ pub struct DestinationFields {
 pub fn fields_of(kind: DestinationKind) -> DestinationFields {
     match kind {
         DestinationKind::Local => {
-            DestinationFields { required: &["path"], optional: &[], secrets: &[] }
+            DestinationFields { required: &["path"], optional: &[RULE, TO], secrets: &[KEY, WORD] }
         }
         DestinationKind::S3 => DestinationFields {
             required: &["bucket"],
-            optional: &["region", "endpoint", "prefix", "path_style", "storage_class"],
-            secrets: &["access_key_id", "secret_access_key", "session_token"],
+            optional: &["region", "endpoint", "prefix", "path_style", "storage_class", RULE, TO],
+            secrets: &["access_key_id", "secret_access_key", "session_token", KEY, WORD],
         },
         DestinationKind::Rclone => DestinationFields {
             required: &[],
-            optional: &["remote", "path", "folder_is_drive_id"],
-            secrets: &[],
+            optional: &["remote", "path", "folder_is_drive_id", RULE, TO],
+            secrets: &[KEY, WORD],
         },
         DestinationKind::Sftp => DestinationFields {
             required: &["host", "username", "host_key", "path"],
@@ -204,7 +210,11 @@ impl Engine {
         for (key, value) in &settings {
             check_setting(&fields, key, value, &mut errors);
         }
+        for key in draft.forget_secrets {
+            destination.secrets.remove(&key);
+        }
         destination.settings = settings;
+        super::encryption::settle(&mut destination, &draft.secrets, &mut errors);
         for (key, secret) in draft.secrets {
             if !fields.secrets.contains(&key.as_str()) {
                 errors.push(unknown("secrets", &key, fields.secrets));

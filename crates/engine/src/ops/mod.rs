@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod destinations;
+mod encryption;
 pub(crate) mod overview;
 pub(crate) mod projection;
 pub(crate) mod retention;

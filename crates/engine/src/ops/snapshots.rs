@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, stream::BoxStream};
-use model::{Artifact, DestinationId, Snapshot, SnapshotId};
+use model::{Artifact, DestinationId, FailureCode, Snapshot, SnapshotId};
 
 use crate::{Engine, EngineError, run::restore::Plain};
 
@@ -68,9 +68,22 @@ impl Engine {
         let destination = self.0.catalog.destination(copy.destination_id).await?;
         let store = self.0.store_for(&destination).await?;
         let told = |error: &crate::run::restore::ReadError| {
-            EngineError::Damaged(format!("`{}`: {}", destination.name, error.failure().message))
+            let failure = error.failure();
+            let message = format!("`{}`: {}", destination.name, failure.message);
+            if failure.code == FailureCode::SecretUnreadable {
+                EngineError::Locked(message)
+            } else {
+                EngineError::Damaged(message)
+            }
         };
-        let mut plain = Plain::read(store, copy, artifact).map_err(|error| told(&error))?;
+        let identities = if copy.is_encrypted() {
+            let locked = |failure: model::Failure| EngineError::Locked(failure.message);
+            self.0.identities_of(&destination).map_err(locked)?
+        } else {
+            artifact::Identities::default()
+        };
+        let mut plain =
+            Plain::read(store, copy, artifact, &identities).map_err(|error| told(&error))?;
         // A copy that cannot even begin is passed over for the next one.
         let first = plain.chunk().await.map_err(|error| told(&error))?;
         let name = destination.name.clone();

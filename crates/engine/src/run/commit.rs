@@ -1,8 +1,8 @@
 //! The manifest: written last, so that what lies at a destination without one is no snapshot.
 
 use artifact::{
-    Digest,
-    manifest::{AppRef, Encryption, Manifest, ManifestArtifact, Object},
+    Digest, Recipients,
+    manifest::{AppRef, Manifest, ManifestArtifact, Object},
 };
 use bytes::Bytes;
 use model::{App, Failure, FailureCode, Snapshot, SourceKind, Stage};
@@ -128,7 +128,8 @@ fn manifest_of(
             content_type: artifact.content_type.clone(),
             plain: digest(artifact.size_bytes, &artifact.sha256).map_err(|e| internal(&e))?,
             compression: first.compression.parse().map_err(|e| internal(&e))?,
-            encryption: Encryption::None,
+            encryption: first.encryption.parse().map_err(|e| internal(&e))?,
+            recipients: place.recipients.as_ref().map(Recipients::fingerprints).unwrap_or_default(),
             objects: objects
                 .iter()
                 .map(|object| {

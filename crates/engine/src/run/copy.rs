@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 
-use artifact::{Digest, Sha256, manifest::Manifest};
+use artifact::{
+    Digest, Recipients, Sha256,
+    manifest::{Encryption, Manifest, ManifestArtifact, Object},
+};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use jiff::SignedDuration;
 use model::{
-    App, Binding, CopyState, DestinationId, Failure, FailureCode, Run, RunId, RunKind, Snapshot,
-    Stage, StoredCopy, StoredObject, Trigger,
+    App, Binding, CopyState, Destination, DestinationId, Failure, FailureCode, Run, RunId, RunKind,
+    Snapshot, Stage, StoredCopy, StoredObject, Trigger,
 };
-use store::{Key, Store};
+use store::{Key, Store, Upload};
 
 use super::{
     Outcome, RunContext, backup,
-    commit::{put, read_small},
+    commit::{digest, put, read_small},
     failure,
+    place::encryption_for,
+    reseal::{Target, named, reseal},
+    restore::Plain,
     upload::Sending,
 };
 
@@ -62,58 +68,164 @@ async fn bring(context: &RunContext) -> Result<Outcome, Failure> {
             "a copy run must name its snapshot and its destination",
         ));
     };
-    let engine = &context.engine;
-    let catalog = &engine.0.catalog;
+    let catalog = &context.engine.0.catalog;
     let app = context.app().await?;
-    let mut snapshot =
+    let snapshot =
         catalog.snapshot(snapshot_id).await.map_err(|error| failure::of_catalog(&error))?;
     if snapshot.copies.iter().any(|c| c.destination_id == to && c.state == CopyState::Good) {
         context.journal.info("the destination has a good copy already");
         return Ok(Outcome::succeeded());
     }
-    let source = snapshot
+    // One that takes no key first.
+    let mut sources: Vec<_> = snapshot
         .copies
         .iter()
-        .find(|copy| copy.state.is_restorable() && copy.destination_id != to)
+        .filter(|copy| copy.state.is_restorable() && copy.destination_id != to)
         .cloned()
-        .ok_or_else(|| Failure::new(FailureCode::Missing, "no good copy is left to copy from"))?;
-    let folder = folder_at(&app, to);
-
+        .collect();
+    sources.sort_by_key(StoredCopy::is_encrypted);
+    let to = Place::open(context, &app, to).await?;
     context.journal.enter(Stage::Store).await.map_err(|error| failure::of_catalog(&error))?;
-    let from_store = open(context, source.destination_id).await?;
-    let to_store = open(context, to).await?;
+    let mut refusal = Failure::new(FailureCode::Missing, "no good copy is left to copy from");
+    for source in &sources {
+        match bring_from(context, &snapshot, source, &to).await {
+            Ok(copy) => {
+                catalog
+                    .add_copy(context.run.id, context.lease_token, snapshot.id, &copy)
+                    .await
+                    .map_err(|error| failure::of_catalog(&error))?;
+                return Ok(Outcome::succeeded());
+            }
+            Err(failure) if failure.code == FailureCode::SecretUnreadable => {
+                context.journal.warn(&failure.message);
+                refusal = failure;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(refusal)
+}
+
+/// Where the copy goes.
+struct Place {
+    id: DestinationId,
+    store: Arc<dyn Store>,
+    recipients: Option<Recipients>,
+    folder: String,
+}
+
+impl Place {
+    async fn open(context: &RunContext, app: &App, id: DestinationId) -> Result<Self, Failure> {
+        let (destination, store) = open(context, id).await?;
+        let recipients = context.engine.0.recipients_of(&destination)?;
+        Ok(Self { id, store, recipients, folder: folder_at(app, id) })
+    }
+
+    /// Whether what is stored for `told` may be stored here as it is.
+    fn takes(&self, told: &ManifestArtifact) -> bool {
+        match &self.recipients {
+            None => told.encryption == Encryption::None,
+            // One passphrase looks like another.
+            Some(to) => {
+                told.encryption == Encryption::Age
+                    && to.text().is_some()
+                    && told.recipients == to.fingerprints()
+            }
+        }
+    }
+}
+
+async fn bring_from(
+    context: &RunContext,
+    snapshot: &Snapshot,
+    source: &StoredCopy,
+    to: &Place,
+) -> Result<StoredCopy, Failure> {
+    let (from, from_store) = open(context, source.destination_id).await?;
+    let mut manifest = read_manifest(&from_store, source).await?;
     let mut objects = Vec::with_capacity(source.objects.len());
-    for object in &source.objects {
-        let key = rebased(&folder, &object.key)?;
-        carry(context, &from_store, &to_store, to, object, &key).await?;
-        objects.push(StoredObject { key: key.to_string(), ..object.clone() });
+    for artifact in &snapshot.artifacts {
+        let told =
+            manifest.artifacts.iter_mut().find(|told| told.source == artifact.source.as_str());
+        let told = told.ok_or_else(|| {
+            let message = format!("{} tells of another snapshot", source.manifest_key);
+            Failure::new(FailureCode::Damaged, message)
+        })?;
+        let stored: Vec<_> =
+            source.objects.iter().filter(|object| object.source == artifact.source).collect();
+        let Some(first) = stored.first() else { continue };
+        let first_new = objects.len();
+        // The catalog's own word counts too: a manifest lies where others can write.
+        let is_as_told = stored.iter().all(|one| one.encryption == told.encryption.as_str());
+        if is_as_told && to.takes(told) {
+            for object in stored {
+                let key = rebased(&to.folder, &object.key)?;
+                carry(context, &from_store, &to.store, to.id, object, &key).await?;
+                objects.push(StoredObject { key: key.to_string(), ..object.clone() });
+            }
+        } else {
+            let identities = context.engine.0.identities_of(&from)?;
+            let plain = Plain::read(from_store.clone(), source, artifact, &identities)
+                .map_err(|error| about(&from, error.failure()))?;
+            let recipients = to.recipients.as_ref();
+            let key = rebased(&to.folder, &named(&first.key, recipients))?;
+            let target = Target { id: to.id, store: &to.store, recipients, key };
+            let object = reseal(context, plain, artifact, &first.compression, target)
+                .await
+                .map_err(|failure| about(&from, failure))?;
+            context.journal.info(format!("copied {}, encrypted anew", object.key));
+            objects.push(object);
+            told.encryption = encryption_for(recipients);
+            told.recipients = recipients.map(Recipients::fingerprints).unwrap_or_default();
+        }
+        told.objects = listed(&objects[first_new..])?;
     }
 
     context.journal.enter(Stage::Commit).await.map_err(|error| failure::of_catalog(&error))?;
     context.check_lease().await?;
-    let manifest_key =
-        carry_manifest(context, &from_store, &to_store, to, &source, &folder).await?;
-    let copy = StoredCopy {
-        destination_id: to,
+    let manifest_key = put_manifest(context, to, &manifest, source).await?;
+    Ok(StoredCopy {
+        destination_id: to.id,
         state: CopyState::Good,
         manifest_key,
         objects,
-        committed_at: engine.now(),
+        committed_at: context.engine.now(),
         verified_at: None,
         expiring_since: None,
-    };
-    catalog
-        .add_copy(context.run.id, context.lease_token, snapshot.id, &copy)
-        .await
-        .map_err(|error| failure::of_catalog(&error))?;
-    snapshot.copies.push(copy);
-    Ok(Outcome::succeeded())
+    })
 }
 
-async fn open(context: &RunContext, id: DestinationId) -> Result<Arc<dyn Store>, Failure> {
+/// A missing key is told with the destination it belongs to.
+fn about(from: &Destination, failure: Failure) -> Failure {
+    if failure.code == FailureCode::SecretUnreadable {
+        Failure { message: format!("`{}`: {}", from.name, failure.message), ..failure }
+    } else {
+        failure
+    }
+}
+
+/// Objects as a manifest beside them lists them.
+fn listed(objects: &[StoredObject]) -> Result<Vec<Object>, Failure> {
+    objects
+        .iter()
+        .map(|object| {
+            let stored = digest(object.stored_size_bytes, &object.stored_sha256)
+                .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
+            let key = object.key.rsplit('/').next().unwrap_or(&object.key).to_owned();
+            Ok(Object { key, stored })
+        })
+        .collect()
+}
+
+async fn open(
+    context: &RunContext,
+    id: DestinationId,
+) -> Result<(Destination, Arc<dyn Store>), Failure> {
     let destination =
         context.engine.0.catalog.destination(id).await.map_err(|e| failure::of_catalog(&e))?;
-    context.engine.0.store_for(&destination).await.map_err(|e| failure::of_engine(&e))
+    let store =
+        context.engine.0.store_for(&destination).await.map_err(|e| failure::of_engine(&e))?;
+    Ok((destination, store))
 }
 
 /// The app's folder there; the destination's root where the app does not use it (any more).
@@ -142,19 +254,10 @@ async fn carry(
     object: &StoredObject,
     key: &Key,
 ) -> Result<(), Failure> {
-    context.intend(to_id, key).await?;
     let source_key = Key::new(&object.key)
         .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
     let mut stream = from.read(&source_key, None).await.map_err(|e| failure::of_store(&e))?;
-    let mut sending = match Sending::begin(to, key.clone(), Arc::default()).await {
-        Ok(sending) => sending,
-        Err(error) => {
-            if error.is_already_exists() {
-                context.disown(to_id, key).await?;
-            }
-            return Err(failure::of_store(&error));
-        }
-    };
+    let mut sending = begin(context, to, to_id, key).await?;
     let mut digester = artifact::Digester::new();
     let feed = sending.feed();
     loop {
@@ -197,6 +300,38 @@ async fn carry(
             format!("{} is damaged where it was copied from: verify the snapshot", object.key),
         ));
     }
+    publish(context, to.as_ref(), upload, key, &expected).await?;
+    context.journal.info(format!("copied {key}"));
+    Ok(())
+}
+
+/// Begins an object that must be new, and notes it first.
+pub(crate) async fn begin(
+    context: &RunContext,
+    to: &Arc<dyn Store>,
+    to_id: DestinationId,
+    key: &Key,
+) -> Result<Sending, Failure> {
+    context.intend(to_id, key).await?;
+    match Sending::begin(to, key.clone(), Arc::default()).await {
+        Ok(sending) => Ok(sending),
+        Err(error) => {
+            if error.is_already_exists() {
+                context.disown(to_id, key).await?;
+            }
+            Err(failure::of_store(&error))
+        }
+    }
+}
+
+/// Makes an object visible and looks at it where it lies.
+pub(crate) async fn publish(
+    context: &RunContext,
+    to: &dyn Store,
+    upload: Box<dyn Upload>,
+    key: &Key,
+    expected: &Digest,
+) -> Result<(), Failure> {
     context.check_lease().await?;
     upload.finish().await.map_err(|e| failure::of_store(&e))?;
     let meta = to.stat(key).await.map_err(|e| failure::of_store(&e))?;
@@ -206,37 +341,32 @@ async fn carry(
             format!("{key} has {} bytes there, {} were sent", meta.size_bytes, expected.size_bytes),
         ));
     }
-    context.journal.info(format!("copied {key}"));
     Ok(())
 }
 
-/// Writes the manifest there, its object names adjusted to where they are now.
-async fn carry_manifest(
-    context: &RunContext,
-    from: &Arc<dyn Store>,
-    to: &Arc<dyn Store>,
-    to_id: DestinationId,
-    source: &StoredCopy,
-    folder: &str,
-) -> Result<String, Failure> {
-    let old_key = Key::new(&source.manifest_key)
+async fn read_manifest(from: &Arc<dyn Store>, source: &StoredCopy) -> Result<Manifest, Failure> {
+    let key = Key::new(&source.manifest_key)
         .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
-    let bytes = read_small(from.as_ref(), &old_key, artifact::manifest::MAX_SIZE_BYTES as u64)
+    let bytes = read_small(from.as_ref(), &key, artifact::manifest::MAX_SIZE_BYTES as u64)
         .await
         .map_err(|e| failure::of_store(&e))?;
-    let damaged = |error: artifact::manifest::ManifestError| {
-        Failure::new(FailureCode::Damaged, format!("{old_key}: {error}"))
-    };
-    let mut manifest = Manifest::from_bytes(&bytes).map_err(damaged)?;
-    for told in &mut manifest.artifacts {
-        for object in &mut told.objects {
-            object.key = object.key.rsplit('/').next().unwrap_or(&object.key).to_owned();
-        }
-    }
-    let key = rebased(folder, &source.manifest_key)?;
-    context.intend(to_id, &key).await?;
-    let bytes = manifest.to_bytes().map_err(damaged)?;
-    put(to.as_ref(), &key, bytes.into()).await.map_err(|e| failure::of_store(&e))?;
+    Manifest::from_bytes(&bytes)
+        .map_err(|error| Failure::new(FailureCode::Damaged, format!("{key}: {error}")))
+}
+
+/// Writes the manifest there.
+async fn put_manifest(
+    context: &RunContext,
+    to: &Place,
+    manifest: &Manifest,
+    source: &StoredCopy,
+) -> Result<String, Failure> {
+    let key = rebased(&to.folder, &source.manifest_key)?;
+    context.intend(to.id, &key).await?;
+    let bytes = manifest.to_bytes().map_err(|error| {
+        Failure::new(FailureCode::Internal, format!("the manifest cannot be written: {error}"))
+    })?;
+    put(to.store.as_ref(), &key, bytes.into()).await.map_err(|e| failure::of_store(&e))?;
     Ok(key.to_string())
 }
 

@@ -8,14 +8,14 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use artifact::{
-    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, SealError,
-    Sealed, Sealer,
+    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
+    SealError, Sealed, Sealer,
 };
 use bytes::Bytes;
 use model::{App, Artifact, Failure, FailureCode, Source, Stage, StoredObject};
 use tokio::sync::mpsc;
 
-use super::{RunContext, failure, place::Place, upload::Sending};
+use super::{RunContext, failure, outlet::Outlet, place::Place, upload::Sending};
 use crate::source::{self, OpenedSource, SourceStream};
 
 /// Chunks that may wait for the sealing thread.
@@ -59,7 +59,7 @@ pub(crate) async fn export(
     enter(context, Stage::Store).await?;
     let mut sending = begin_all(context, app, source, &meta, recipe, places).await?;
     let sent = send(context, source, &mut opened, head, recipe, &mut sending, places).await;
-    let (sealed, report, verified_by_source) = match sent {
+    let (Done { sealed, stored, report }, verified_by_source) = match sent {
         Ok(sent) => sent,
         Err(failure) => {
             for one in sending.into_iter().flatten() {
@@ -68,9 +68,9 @@ pub(crate) async fn export(
             return Err(failure);
         }
     };
-    for (one, place) in sending.into_iter().zip(places.iter_mut()) {
+    for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
-            finish(context, one, place, source, recipe, &sealed.stored).await?;
+            finish(context, one, place, source, recipe, stored).await?;
         }
     }
     if places.iter().all(|place| !place.is_well()) {
@@ -125,11 +125,11 @@ async fn send(
     recipe: Recipe,
     sending: &mut [Option<Sending>],
     places: &mut [Place],
-) -> Result<(Sealed, FormatReport, bool), Failure> {
-    let (sealed, report) = pump(context, opened, head, recipe, sending, places).await?;
+) -> Result<(Done, bool), Failure> {
+    let done = pump(context, opened, head, recipe, sending, places).await?;
     enter(context, Stage::Check).await?;
-    let verified = prove(opened.as_ref(), &sealed, &report, source)?;
-    Ok((sealed, report, verified))
+    let verified = prove(opened.as_ref(), &done.sealed, &done.report, source)?;
+    Ok((done, verified))
 }
 
 /// Begins one object at every destination that is well.
@@ -185,7 +185,7 @@ async fn begin_one(
             (app.sources.len() > 1).then_some(source.name.as_str()),
             &meta.file_name,
             meta.format.as_deref(),
-            recipe.compression.method().suffix(),
+            &format!("{}{}", recipe.compression.method().suffix(), place.encryption().suffix()),
             attempt,
         );
         let key = place.key(&name)?;
@@ -219,9 +219,12 @@ async fn pump(
     recipe: Recipe,
     sending: &mut [Option<Sending>],
     places: &mut [Place],
-) -> Result<(Sealed, FormatReport), Failure> {
-    let feeds: Vec<_> =
-        sending.iter_mut().map(|one| one.as_mut().and_then(Sending::feed)).collect();
+) -> Result<Done, Failure> {
+    let feeds: Vec<_> = sending
+        .iter_mut()
+        .zip(places.iter())
+        .map(|(one, place)| Some((one.as_mut()?.feed()?, place.recipients.clone())))
+        .collect();
     let (plain, chunks) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
     let meta = opened.meta();
     let checker = FormatChecker::new(&Hints {
@@ -302,23 +305,41 @@ enum SealFailure {
     NobodyListens,
 }
 
-/// The sealing thread: checks, hashes, compresses and tees.
+/// A stream that was sealed to its end.
+struct Done {
+    sealed: Sealed,
+    /// What each destination stores, in their order.
+    stored: Vec<Digest>,
+    report: FormatReport,
+}
+
+/// Where one destination takes chunks, and for whom it wants them encrypted.
+type Feed = (mpsc::Sender<Bytes>, Option<Recipients>);
+
+/// The sealing thread: checks, hashes, compresses, tees and encrypts.
 fn seal(
     recipe: Recipe,
     mut checker: FormatChecker,
     mut chunks: mpsc::Receiver<Bytes>,
-    mut feeds: Vec<Option<mpsc::Sender<Bytes>>>,
-) -> Result<(Sealed, FormatReport), SealFailure> {
-    let mut heard = true;
+    feeds: Vec<Option<Feed>>,
+) -> Result<Done, SealFailure> {
+    let mut outlets = feeds
+        .into_iter()
+        .map(|feed| feed.map(|(feed, to)| Outlet::new(feed, to.as_ref())).transpose())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(SealFailure::Seal)?;
+    let mut failed = None;
     let mut tee = |chunk: Bytes| {
-        for feed in &mut feeds {
-            if let Some(open) = feed
-                && open.blocking_send(chunk.clone()).is_err()
-            {
-                *feed = None; // It failed; `finish` tells why.
+        for outlet in &mut outlets {
+            match outlet.as_mut().map(|open| open.push(chunk.clone())) {
+                None | Some(Ok(true)) => {}
+                Some(Ok(false)) => *outlet = None, // It failed; `finish` tells why.
+                Some(Err(error)) => {
+                    *outlet = None;
+                    failed = Some(error);
+                }
             }
         }
-        heard = feeds.iter().any(Option::is_some);
     };
     let mut sealer = Sealer::new(recipe).map_err(SealFailure::Seal)?;
     while let Some(chunk) = chunks.blocking_recv() {
@@ -327,7 +348,21 @@ fn seal(
     }
     let report = checker.finish().map_err(SealFailure::Format)?;
     let sealed = sealer.finish(&mut tee).map_err(SealFailure::Seal)?;
-    if heard { Ok((sealed, report)) } else { Err(SealFailure::NobodyListens) }
+    if let Some(error) = failed {
+        return Err(SealFailure::Seal(error));
+    }
+    if outlets.iter().all(Option::is_none) {
+        return Err(SealFailure::NobodyListens);
+    }
+    let stored = outlets
+        .into_iter()
+        .map(|outlet| {
+            let stored = outlet.map(Outlet::finish).transpose()?.flatten();
+            Ok(stored.unwrap_or(sealed.stored))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(SealFailure::Seal)?;
+    Ok(Done { sealed, stored, report })
 }
 
 /// Whether what was sealed is what the source declared; gives whether it declared anything.
@@ -401,6 +436,7 @@ async fn finish(
                 stored_size_bytes: stored.size_bytes,
                 stored_sha256: stored.sha256.to_string(),
                 compression: recipe.compression.method().to_string(),
+                encryption: place.encryption().as_str().to_owned(),
             });
         }
         Ok(meta) => {

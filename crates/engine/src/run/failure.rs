@@ -34,6 +34,9 @@ pub(crate) fn of_engine(error: &EngineError) -> Failure {
         EngineError::Store(error) => of_store(error),
         EngineError::Catalog(error) => of_catalog(error),
         EngineError::Vault(error) => Failure::new(FailureCode::SecretUnreadable, error.to_string()),
+        EngineError::Locked(message) => {
+            Failure::new(FailureCode::SecretUnreadable, message.clone())
+        }
         EngineError::Invalid(_) => Failure::new(FailureCode::DestinationConfig, error.to_string()),
         EngineError::Damaged(message) => Failure::new(FailureCode::Damaged, message.clone()),
         EngineError::NotFound { .. } => {

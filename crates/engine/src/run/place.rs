@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use artifact::{Recipients, manifest::Encryption};
 use model::{
     App, Binding, Destination, DestinationOutcome, Failure, FailureCode, RunState, Stage,
     StoredObject, layout::Template,
@@ -16,6 +17,8 @@ pub(crate) struct Place {
     pub(crate) destination: Destination,
     /// `Err` once it failed here; the run goes on elsewhere.
     pub(crate) store: Result<Arc<dyn Store>, Failure>,
+    /// To whom its objects are encrypted, if they are.
+    pub(crate) recipients: Option<Recipients>,
     /// What has been committed here so far.
     pub(crate) objects: Vec<StoredObject>,
     /// Key of the manifest, once it is written.
@@ -33,16 +36,18 @@ impl Place {
                 .destination(binding.destination_id)
                 .await
                 .map_err(|error| failure::of_catalog(&error))?;
-            let store = context
-                .engine
-                .0
-                .store_for(&destination)
-                .await
-                .map_err(|error| failure::of_engine(&error));
+            let inner = &context.engine.0;
+            let opened =
+                inner.store_for(&destination).await.map_err(|error| failure::of_engine(&error));
+            let (store, recipients) = match inner.recipients_of(&destination) {
+                Ok(recipients) => (opened, recipients),
+                Err(failure) => (Err(failure), None),
+            };
             let place = Self {
                 binding: binding.clone(),
                 destination,
                 store,
+                recipients,
                 objects: Vec::new(),
                 manifest_key: None,
                 bytes_written: Arc::default(),
@@ -74,6 +79,11 @@ impl Place {
     pub(crate) fn fail(&mut self, context: &RunContext, failure: Failure) {
         context.journal.error(format!("{}: {}", self.destination.name, failure.message));
         self.store = Err(failure);
+    }
+
+    /// How its objects are encrypted.
+    pub(crate) fn encryption(&self) -> Encryption {
+        encryption_for(self.recipients.as_ref())
     }
 
     /// The name template that holds here.
@@ -128,6 +138,11 @@ impl Place {
             .await
             .map_err(|error| failure::of_catalog(&error))
     }
+}
+
+/// How objects for `recipients` are encrypted.
+pub(crate) fn encryption_for(recipients: Option<&Recipients>) -> Encryption {
+    if recipients.is_some() { Encryption::Age } else { Encryption::None }
 }
 
 /// `name` inside `folder` as a key.

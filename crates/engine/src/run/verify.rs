@@ -1,6 +1,9 @@
 //! Re-reads every byte of a snapshot at its destinations and says which copies hold.
 
-use artifact::manifest::{MAX_SIZE_BYTES, Manifest};
+use artifact::{
+    Identities, OpenError,
+    manifest::{MAX_SIZE_BYTES, Manifest},
+};
 use catalog::CopyUpdate;
 use model::{
     CopyState, Event, EventId, EventKind, Failure, FailureCode, RunState, Severity, Snapshot,
@@ -8,7 +11,13 @@ use model::{
 };
 use store::Key;
 
-use super::{Outcome, RunContext, commit::read_small, failure, restore::Plain};
+use super::{
+    Outcome, RunContext,
+    commit::read_small,
+    failure,
+    restore::{Plain, ReadError},
+};
+use crate::keyring;
 
 /// Verifies the run's snapshot, at one destination or at all that hold it.
 pub(crate) async fn verify(context: &RunContext) -> Outcome {
@@ -44,8 +53,17 @@ async fn check_copies(context: &RunContext) -> Result<Outcome, Failure> {
             .map_err(|error| failure::of_catalog(&error))?;
         context.journal.info(format!("{}: reading {}", destination.name, copy.manifest_key));
         match check_copy(context, &snapshot, copy, &destination).await {
-            Ok(()) => {
-                context.journal.info(format!("{}: every byte is right", destination.name));
+            Ok(checked) => {
+                match checked {
+                    Checked::Contents => {
+                        context.journal.info(format!("{}: every byte is right", destination.name))
+                    }
+                    Checked::StoredOnly => context.journal.warn(format!(
+                        "{}: every stored byte is right; what it decrypts to could not be \
+                         checked, for the age identity is not here",
+                        destination.name
+                    )),
+                }
                 let state = match copy.state {
                     // Found right again, for example after a mount came back.
                     CopyState::Damaged | CopyState::Missing => CopyState::Good,
@@ -96,7 +114,13 @@ async fn check_copy(
     snapshot: &Snapshot,
     copy: &StoredCopy,
     destination: &model::Destination,
-) -> Result<(), Failure> {
+) -> Result<Checked, Failure> {
+    let identities = if copy.is_encrypted() {
+        context.engine.0.identities_of(destination)?
+    } else {
+        Identities::default()
+    };
+    let mut locked = None;
     let store = context
         .engine
         .0
@@ -105,7 +129,8 @@ async fn check_copy(
         .map_err(|error| failure::of_engine(&error))?;
     check_manifest(store.as_ref(), snapshot, copy).await?;
     for artifact in &snapshot.artifacts {
-        let mut plain = Plain::read(store.clone(), copy, artifact).map_err(|e| e.failure())?;
+        let mut plain =
+            Plain::prove(store.clone(), copy, artifact, &identities).map_err(|e| e.failure())?;
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -115,6 +140,11 @@ async fn check_copy(
             match chunk {
                 Ok(Some(chunk)) => context.journal.add_bytes(chunk.len()),
                 Ok(None) => break,
+                // Its stored bytes are right; the others are looked at first.
+                Err(ReadError::Open(OpenError::Locked { reason })) => {
+                    locked = Some(format!("`{}`: {reason}", artifact.source));
+                    break;
+                }
                 Err(error) => {
                     let mut failure = error.failure();
                     failure.message = format!("`{}`: {}", artifact.source, failure.message);
@@ -123,7 +153,22 @@ async fn check_copy(
             }
         }
     }
-    Ok(())
+    match locked {
+        None => Ok(Checked::Contents),
+        Some(_) if identities.is_empty() => Ok(Checked::StoredOnly),
+        Some(why) => Err(keyring::locked(
+            destination,
+            &format!("the stored bytes are right, but the key here is another ({why})"),
+        )),
+    }
+}
+
+/// How far a copy could be checked.
+enum Checked {
+    /// Down to what the source sent.
+    Contents,
+    /// The stored bytes, without the key to look inside.
+    StoredOnly,
 }
 
 /// The manifest must be whole and tell of this very snapshot and these very objects.

@@ -3,6 +3,7 @@
 mod app_server;
 mod clock;
 mod edits;
+mod encryption;
 mod faults;
 mod flow;
 mod kills;

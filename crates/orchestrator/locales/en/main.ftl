@@ -181,6 +181,7 @@ check-name-settings = Settings
 check-name-write-read = Write and read
 check-name-list = List
 check-name-delete = Delete
+check-name-encryption = Encryption
 
 # The app's form
 app-edit-title = Edit { $app }
@@ -398,6 +399,10 @@ field-secret-access-key = Secret access key
 field-session-token = Session token
 field-remote = Remote
 field-folder-is-drive-id = Folders are Google Drive folder IDs
+field-encryption = Encrypt with age
+field-age-recipients = age recipients
+field-age-identity = age identity
+field-age-passphrase = age passphrase
 hint-local-path = An absolute path as the server sees it, for example /app/data/backups.
 hint-s3-endpoint = Empty for AWS; otherwise for example https://s3.eu-central-1.example.com.
 hint-rclone-remote = As named in rclone's configuration; empty takes RCLONE_REMOTE.
@@ -417,6 +422,12 @@ hint-sftp-private-key = What the key file has in it; Ed25519 or ECDSA.
 hint-webdav-url = For example https://cloud.example.org/remote.php/dav/files/me.
 hint-webdav-path = A folder below the address; made where it is not there.
 hint-b2-region = As in the bucket's endpoint, for example us-west-004.
+hint-encryption = Contents are encrypted before they leave; names, sizes and times are not. With no key below, a new one is made and shown once.
+hint-age-recipients = Begin with age1; several are separated by commas.
+hint-age-identity = Needed to verify contents and to restore from here. Without it runs go on, and only you can restore.
+hint-age-passphrase = Instead of recipients. A pair of keys is the safer choice.
+identity-once = Store this age identity away now: it is not shown again.
+identity-once-text = Keep it away from this machine, for example in a password manager. If this server is lost, only whoever has it can decrypt what is stored here.
 
 # What was done
 done-saved = Saved.
@@ -495,7 +506,7 @@ advice-address_refused = Allow its network with BACKUP_ALLOWED_NETWORKS, or loop
 advice-destination_full = Make room there, or shorten the retention.
 advice-destination_denied = Check its credentials with a test of the destination.
 advice-interrupted = It is tried again by itself.
-advice-secret_unreadable = Start the server with the APP_SECRET_KEY it was first started with, or enter the secret again.
+advice-secret_unreadable = Start the server with the APP_SECRET_KEY it was first started with, or enter the secret again; for an encrypted destination, the age identity of that time.
 
 # Settings and accounts
 settings-server = Server

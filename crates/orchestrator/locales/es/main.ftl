@@ -181,6 +181,7 @@ check-name-settings = Ajustes
 check-name-write-read = Escribir y leer
 check-name-list = Listar
 check-name-delete = Borrar
+check-name-encryption = Cifrado
 
 # The app's form
 app-edit-title = Editar { $app }
@@ -398,6 +399,10 @@ field-secret-access-key = Clave de acceso secreta
 field-session-token = Token de sesión
 field-remote = Remoto
 field-folder-is-drive-id = Las carpetas son IDs de carpetas de Google Drive
+field-encryption = Cifrar con age
+field-age-recipients = Destinatarios de age
+field-age-identity = Identidad de age
+field-age-passphrase = Frase de contraseña de age
 hint-local-path = Una ruta absoluta tal como la ve el servidor, por ejemplo /app/data/backups.
 hint-s3-endpoint = Vacío para AWS; si no, por ejemplo https://s3.eu-central-1.example.com.
 hint-rclone-remote = Como se llama en la configuración de rclone; vacío toma RCLONE_REMOTE.
@@ -417,6 +422,12 @@ hint-sftp-private-key = El contenido del archivo de la clave; Ed25519 o ECDSA.
 hint-webdav-url = Por ejemplo https://cloud.example.org/remote.php/dav/files/yo.
 hint-webdav-path = Una carpeta bajo la dirección; se crea si no existe.
 hint-b2-region = Como en el endpoint del bucket, por ejemplo us-west-004.
+hint-encryption = El contenido se cifra antes de salir; los nombres, tamaños y fechas no. Sin clave abajo, se crea una nueva y se muestra una sola vez.
+hint-age-recipients = Empiezan con age1; varios se separan con comas.
+hint-age-identity = Hace falta para verificar el contenido y para restaurar desde aquí. Sin ella las ejecuciones siguen, y solo usted puede restaurar.
+hint-age-passphrase = En lugar de destinatarios. Un par de claves es la opción más segura.
+identity-once = Guardar ahora esta identidad de age: no se vuelve a mostrar.
+identity-once-text = Conviene tenerla fuera de esta máquina, por ejemplo en un gestor de contraseñas. Si se pierde este servidor, solo quien la tenga puede descifrar lo guardado aquí.
 
 # What was done
 done-saved = Guardado.
@@ -495,7 +506,7 @@ advice-address_refused = Permitir su red con BACKUP_ALLOWED_NETWORKS, o loopback
 advice-destination_full = Hacer lugar allí o acortar la retención.
 advice-destination_denied = Revisar sus credenciales con una prueba del destino.
 advice-interrupted = Se reintenta sola.
-advice-secret_unreadable = Iniciar el servidor con la APP_SECRET_KEY original o ingresar el secreto de nuevo.
+advice-secret_unreadable = Iniciar el servidor con la APP_SECRET_KEY original o ingresar el secreto de nuevo; en un destino cifrado, la identidad de age de entonces.
 
 # Settings and accounts
 settings-server = Servidor

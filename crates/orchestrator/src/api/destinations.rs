@@ -7,7 +7,7 @@ use model::Run;
 use super::{
     Api, Problem,
     extract::{Json, Path},
-    shapes::{DestinationEdit, DestinationShown},
+    shapes::{DestinationEdit, DestinationMade, DestinationShown},
 };
 use crate::accounts::AuditTarget;
 
@@ -18,11 +18,12 @@ pub(super) async fn list(State(api): Api) -> Result<Json<Vec<DestinationShown>>,
 
 pub(super) async fn add(
     State(api): Api,
-    Json(draft): Json<DestinationDraft>,
-) -> Result<(StatusCode, Extension<AuditTarget>, Json<DestinationShown>), Problem> {
+    Json(mut draft): Json<DestinationDraft>,
+) -> Result<(StatusCode, Extension<AuditTarget>, Json<DestinationMade>), Problem> {
+    let generated = draft.generate_identity(None);
     let one = api.engine.add_destination(draft).await?;
     let target = AuditTarget(one.name.to_string());
-    Ok((StatusCode::CREATED, Extension(target), Json(one.into())))
+    Ok((StatusCode::CREATED, Extension(target), Json(DestinationMade::new(one, generated))))
 }
 
 pub(super) async fn show(
@@ -35,10 +36,12 @@ pub(super) async fn show(
 pub(super) async fn edit(
     State(api): Api,
     Path(name): Path<String>,
-    Json(edit): Json<DestinationEdit>,
-) -> Result<Json<DestinationShown>, Problem> {
+    Json(mut edit): Json<DestinationEdit>,
+) -> Result<Json<DestinationMade>, Problem> {
     let one = api.engine.catalog().destination_by_name(&name).await?;
-    Ok(Json(api.engine.edit_destination(one.id, edit.version, edit.draft).await?.into()))
+    let generated = edit.draft.generate_identity(Some(&one));
+    let one = api.engine.edit_destination(one.id, edit.version, edit.draft).await?;
+    Ok(Json(DestinationMade::new(one, generated)))
 }
 
 pub(super) async fn remove(

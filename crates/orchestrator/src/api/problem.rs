@@ -58,7 +58,9 @@ pub(crate) fn status_of(error: &EngineError) -> StatusCode {
     match error {
         EngineError::NotFound { .. } => StatusCode::NOT_FOUND,
         EngineError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        EngineError::Conflict(_) | EngineError::Refused(_) => StatusCode::CONFLICT,
+        EngineError::Conflict(_) | EngineError::Refused(_) | EngineError::Locked(_) => {
+            StatusCode::CONFLICT
+        }
         EngineError::Store(_) | EngineError::Damaged(_) => StatusCode::BAD_GATEWAY,
         EngineError::Catalog(inner) => match inner {
             CatalogError::NameTaken { .. }

@@ -76,6 +76,16 @@ fn secrets(files: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Cli
     files.into_iter().map(|(key, path)| Ok((key, read_secret(Path::new(&path))?))).collect()
 }
 
+/// Shows an identity that was made, once; programs find it in the answer.
+fn tell_identity(answer: &Value, name: &str) {
+    let Some(identity) = answer["generated_identity"].as_str() else { return };
+    show::line(identity);
+    eprintln!(
+        "Store this identity away from this machine now: it is not shown again, and without it \
+         (or the catalog) nothing at `{name}` can be decrypted."
+    );
+}
+
 pub(super) async fn destination(
     client: &Client,
     command: DestinationCommand,
@@ -93,6 +103,7 @@ pub(super) async fn destination(
                 show::line(&format!(
                     "{name} is added; next: backup-orchestrator destination test {name}"
                 ));
+                tell_identity(&added, &name);
             });
         }
         DestinationCommand::List => {
@@ -118,7 +129,10 @@ pub(super) async fn destination(
                 "append_only": append_only.map_or_else(|| current["append_only"].clone(), Value::from),
             });
             let changed = client.put(&path(&name), &body).await?;
-            out.answer(&changed, || show::line(&format!("{} is changed", text(&changed["name"]))));
+            out.answer(&changed, || {
+                show::line(&format!("{} is changed", text(&changed["name"])));
+                tell_identity(&changed, text(&changed["name"]));
+            });
         }
         DestinationCommand::Remove { name } => {
             client.delete(&path(&name)).await?;

@@ -10,7 +10,7 @@ use axum::{
 };
 use engine::{DestinationDraft, Report};
 use model::{CopyState, Destination, DestinationKind};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
 
@@ -109,7 +109,8 @@ struct FieldRow {
     needed: bool,
     secret: bool,
     stored: bool,
-    tick: bool,
+    /// What a tick box sends; `None` for a line of text.
+    tick: Option<&'static str>,
     errors: Vec<String>,
 }
 
@@ -168,12 +169,19 @@ fn form(
             let group = if secret { "secrets" } else { "settings" };
             FieldRow {
                 label: lang.t(&format!("field-{key}")),
-                hint: lang.find(&format!("hint-{kind}-{key}")).unwrap_or_default(),
+                hint: lang
+                    .find(&format!("hint-{kind}-{key}"))
+                    .or_else(|| lang.find(&format!("hint-{key}")))
+                    .unwrap_or_default(),
                 value: filled.values.get(name).cloned().unwrap_or_default(),
                 needed,
                 secret,
                 stored: current.is_some_and(|one| one.secrets.contains_key(name)),
-                tick: matches!(name, "path_style" | "folder_is_drive_id"),
+                tick: match name {
+                    "path_style" | "folder_is_drive_id" => Some("true"),
+                    "encryption" => Some("age"),
+                    _ => None,
+                },
                 errors: filled
                     .errors
                     .of(&format!("{group}.{name}"))
@@ -254,6 +262,7 @@ fn draft(fields: &Fields, kind: DestinationKind) -> DestinationDraft {
         settings,
         secrets,
         append_only: fields.ticked("append_only"),
+        forget_secrets: Vec::new(),
     }
 }
 
@@ -267,22 +276,34 @@ async fn sent(
         Some(one) => one.kind,
         None => fields.text("kind").parse().map_err(|_| Fault::not_found())?,
     };
-    let draft = draft(&fields, kind);
+    let asked = draft(&fields, kind);
+    // A form that comes back does not show a recipient whose identity went with it.
+    let mut draft = asked.clone();
+    let generated = draft.generate_identity(current.as_ref());
     let filled = |errors| Filled {
-        name: draft.name.clone(),
-        append_only: draft.append_only,
-        values: draft.settings.clone().into_iter().collect(),
+        name: asked.name.clone(),
+        append_only: asked.append_only,
+        values: asked.settings.clone().into_iter().collect(),
         errors,
     };
     let version = fields.text("version").parse().unwrap_or(0);
     let saved = match &current {
-        Some(one) => web.engine.edit_destination(one.id, version, draft.clone()).await,
-        None => web.engine.add_destination(draft.clone()).await,
+        Some(one) => web.engine.edit_destination(one.id, version, draft).await,
+        None => web.engine.add_destination(draft).await,
     };
     match saved {
         Ok(one) => {
             // The first question about a destination is whether it works.
-            web.engine.doctor_destination(&one).await?;
+            let tried = web.engine.doctor_destination(&one).await;
+            if let Some(identity) = generated {
+                // A redirect could not carry it.
+                let one = web.engine.catalog().destination(one.id).await?;
+                let secret = Some(identity.expose_secret());
+                return Ok(page_of(&web, &visitor, &one, None, None, secret)
+                    .await?
+                    .into_response());
+            }
+            tried?;
             Ok(redirect(&format!("/destinations/{}?done=saved", one.name)))
         }
         Err(error) => {
@@ -321,6 +342,7 @@ struct DestinationPage {
     checks: Option<Vec<CheckRow>>,
     confirm: bool,
     wrong_name: bool,
+    identity: Option<String>,
 }
 
 async fn page_of(
@@ -329,6 +351,7 @@ async fn page_of(
     one: &Destination,
     report: Option<Report>,
     typed: Option<&str>,
+    identity: Option<&str>,
 ) -> Result<Html<String>, Fault> {
     let label = |name: &str| visitor.t(&format!("field-{}", name.replace('_', "-")));
     Ok(show(&DestinationPage {
@@ -339,6 +362,7 @@ async fn page_of(
         checks: report.map(|report| CheckRow::all(&report, visitor.lang)),
         confirm: typed.is_some(),
         wrong_name: typed.is_some_and(|typed| !typed.is_empty()),
+        identity: identity.map(str::to_owned),
     }))
 }
 
@@ -348,7 +372,7 @@ pub(super) async fn page(
     Path(name): Path<String>,
 ) -> Result<Html<String>, Fault> {
     let one = web.engine.catalog().destination_by_name(&name).await?;
-    page_of(&web, &visitor, &one, None, None).await
+    page_of(&web, &visitor, &one, None, None, None).await
 }
 
 pub(super) async fn test(
@@ -360,7 +384,7 @@ pub(super) async fn test(
     let one = web.engine.catalog().destination_by_name(&name).await?;
     let report = web.engine.doctor_destination(&one).await?;
     let one = web.engine.catalog().destination_by_name(&name).await?;
-    page_of(&web, &visitor, &one, Some(report), None).await
+    page_of(&web, &visitor, &one, Some(report), None, None).await
 }
 
 /// Removing asks for the destination's name.
@@ -373,7 +397,7 @@ pub(super) async fn remove(
     let one = web.engine.catalog().destination_by_name(&name).await?;
     let typed = fields.text("confirm");
     if typed != one.name.as_str() {
-        return Ok(page_of(&web, &visitor, &one, None, Some(typed)).await?.into_response());
+        return Ok(page_of(&web, &visitor, &one, None, Some(typed), None).await?.into_response());
     }
     web.engine.remove_destination(one.id).await?;
     Ok(redirect("/destinations?done=removed"))

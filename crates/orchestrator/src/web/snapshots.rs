@@ -273,6 +273,13 @@ fn by_hand(one: &Snapshot) -> Vec<String> {
     for object in &copy.objects {
         let name = object.key.rsplit('/').next().unwrap_or(&object.key);
         steps.push(format!("echo '{}  {name}' | sha256sum --check", object.stored_sha256));
+        let name = match name.strip_suffix(".age") {
+            Some(opened) if object.encryption == "age" => {
+                steps.push(format!("age -d -i key.txt -o {opened} {name}"));
+                opened
+            }
+            _ => name,
+        };
         let artifact = one.artifacts.iter().find(|artifact| artifact.source == object.source);
         let Some(artifact) = artifact else { continue };
         match object.compression.as_str() {

@@ -71,8 +71,16 @@ async fn secrets_do_not_show() {
     let token = token["secret"].as_str().unwrap().to_owned();
 
     let disk = server.place.folder.path().join("disk").display().to_string();
-    let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
-    server.done("POST", "destinations", disk).await;
+    let disk = json!({
+        "name": "disk", "kind": "local", "settings": { "path": disk, "encryption": "age" },
+    });
+    let added = server.done("POST", "destinations", disk).await;
+    let identity = added["generated_identity"].as_str().unwrap().to_owned();
+    assert!(identity.starts_with("AGE-SECRET-KEY-1"));
+    server.done("POST", "destinations/disk/test", json!({})).await;
+    let again = server.done("GET", "destinations/disk", Value::Null).await;
+    assert!(again["settings"]["age_recipients"].as_str().unwrap().starts_with("age1"), "{again}");
+    assert!(!again.to_string().contains(&identity));
     let s3 = json!({
         "name": "s3", "kind": "s3",
         "settings": { "bucket": "bucket", "endpoint": url, "region": "us-east-1" },
@@ -102,7 +110,8 @@ async fn secrets_do_not_show() {
     }
     assert_eq!(shown["run"]["state"], "failed", "{shown}");
 
-    let canaries = [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, "$argon2id"];
+    let canaries =
+        [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, "$argon2id", &identity];
     let mut replies = vec![doctor.to_string(), tested.to_string()];
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         let path = route.path.strip_prefix("/api/v1/").unwrap();
@@ -141,7 +150,8 @@ async fn secrets_do_not_show() {
     files(&place.data(), &mut kept);
     assert!(kept.len() >= 4, "{kept:?}");
     for (name, bytes) in kept {
-        for canary in [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session] {
+        for canary in [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, &identity]
+        {
             assert!(!holds(&bytes, canary), "{canary} is in {name}");
         }
     }

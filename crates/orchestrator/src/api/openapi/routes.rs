@@ -10,7 +10,7 @@ use crate::{
         apps, clock, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit,
-            DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
+            DestinationMade, DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
         },
         snapshots,
     },
@@ -90,13 +90,13 @@ fn of_destinations() -> Vec<Operation> {
             .lists::<DestinationShown>(200, "All destinations."),
         Operation::post("/api/v1/destinations", "Add a destination")
             .takes::<DestinationDraft>()
-            .gives::<DestinationShown>(201, "The destination as it is now.")
+            .gives::<DestinationMade>(201, "The destination as it is now.")
             .may_fail(&[409, 502]),
         Operation::get("/api/v1/destinations/{destination}", "Show a destination")
             .gives::<DestinationShown>(200, "The destination."),
         Operation::put("/api/v1/destinations/{destination}", "Edit a destination")
             .takes::<DestinationEdit>()
-            .gives::<DestinationShown>(200, "The destination as it is now.")
+            .gives::<DestinationMade>(200, "The destination as it is now.")
             .may_fail(&[409, 502]),
         Operation::delete(
             "/api/v1/destinations/{destination}",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use engine::DestinationDraft;
 use jiff::Timestamp;
 use model::{Destination, DestinationId, DestinationKind, Name, destination::DestinationCheck};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,6 +33,23 @@ pub(in crate::api) struct DestinationShown {
     version: i64,
     /// What the last test found.
     last_check: Option<DestinationCheck>,
+}
+
+/// A destination just written. The one reply that holds an identity that was made for it.
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct DestinationMade {
+    #[serde(flatten)]
+    shown: DestinationShown,
+    /// The `age` identity that was made, shown now and never again; left out where none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated_identity: Option<String>,
+}
+
+impl DestinationMade {
+    pub(in crate::api) fn new(one: Destination, generated: Option<SecretString>) -> Self {
+        let generated_identity = generated.map(|identity| identity.expose_secret().to_owned());
+        Self { shown: one.into(), generated_identity }
+    }
 }
 
 /// An edit of a destination; it names the version it saw.

@@ -7,5 +7,5 @@ mod runs;
 
 pub(super) use accounts::{CallerShown, CallerWord, NewTokenShown, TokenShown, UserShown};
 pub(super) use apps::{AppEdit, AppShown, CardShown, Fires, OverviewShown};
-pub(super) use destinations::{DestinationEdit, DestinationShown};
+pub(super) use destinations::{DestinationEdit, DestinationMade, DestinationShown};
 pub(super) use runs::{Cancelled, RunShown};
