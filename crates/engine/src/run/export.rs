@@ -444,7 +444,7 @@ fn recipe_for(context: &RunContext, app: &App, head: &[u8]) -> Result<Recipe, Fa
         None if artifact::format::is_compressed(head) => Compression::None,
         None => Compression::default(),
     };
-    let alone = context.engine.0.under_way.load(Ordering::Relaxed) <= 1;
+    let alone = context.engine.0.streams.load(Ordering::Relaxed) <= 1;
     let recipe = Recipe::new(compression).with_workers(if alone { 2 } else { 0 });
     Ok(if context.engine.0.config.workers > FEW_WORKERS { recipe.frugal() } else { recipe })
 }
