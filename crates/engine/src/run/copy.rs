@@ -146,15 +146,17 @@ async fn carry(
     let source_key = Key::new(&object.key)
         .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
     let mut stream = from.read(&source_key, None).await.map_err(|e| failure::of_store(&e))?;
-    let mut sending = match Sending::begin(to, key.clone(), Arc::default()).await {
-        Ok(sending) => sending,
-        Err(error) => {
-            if error.is_already_exists() {
-                context.disown(to_id, key).await?;
+    let mut sending =
+        match Sending::begin(to, key.clone(), Arc::default(), Some(object.stored_size_bytes)).await
+        {
+            Ok(sending) => sending,
+            Err(error) => {
+                if error.is_already_exists() {
+                    context.disown(to_id, key).await?;
+                }
+                return Err(failure::of_store(&error));
             }
-            return Err(failure::of_store(&error));
-        }
-    };
+        };
     let mut digester = artifact::Digester::new();
     let feed = sending.feed();
     loop {
