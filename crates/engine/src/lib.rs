@@ -56,8 +56,8 @@ struct Inner {
     config: EngineConfig,
     rng: Mutex<StdRng>,
     stores: stores::StoreCache,
-    /// Runs this process works on.
-    under_way: AtomicUsize,
+    /// Exports this process works on.
+    streams: AtomicUsize,
     /// Whose turn it is to write progress.
     reporting: tokio::sync::Semaphore,
     /// Rung when there may be something to work on sooner than the next tick.
@@ -90,7 +90,7 @@ impl Engine {
             config: parts.config,
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),
-            under_way: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
             queue_bell: Notify::new(),
             schedule_bell: Notify::new(),

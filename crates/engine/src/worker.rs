@@ -7,7 +7,7 @@ use std::{
 
 use catalog::CatalogError;
 use jiff::SignedDuration;
-use model::{LogLevel, Run, RunState};
+use model::{LogLevel, Run, RunKind, RunState};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -43,9 +43,11 @@ pub(crate) async fn work_off_runs(engine: &Engine, shutdown: CancellationToken) 
             Ok(Some(run)) => {
                 let (engine, stop_all) = (engine.clone(), stop_all.clone());
                 under_way.spawn(async move {
-                    engine.0.under_way.fetch_add(1, Ordering::Relaxed);
+                    // Only these compress: an expire run must not cost them their workers.
+                    let streams = usize::from(run.kind == RunKind::Backup);
+                    engine.0.streams.fetch_add(streams, Ordering::Relaxed);
                     work(engine.clone(), run, stop_all).await;
-                    engine.0.under_way.fetch_sub(1, Ordering::Relaxed);
+                    engine.0.streams.fetch_sub(streams, Ordering::Relaxed);
                     drop(slot);
                 });
                 continue;

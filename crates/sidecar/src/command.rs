@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -22,6 +23,11 @@ use crate::{config::Config, export::ExportError};
 const MAX_STDERR: usize = 4 << 10;
 /// How much is read at once, in bytes.
 const READ_CHUNK: usize = 256 << 10;
+/// With less room than this the next read gets a buffer of its own, in bytes.
+const LEAST_ROOM: usize = 64 << 10;
+/// What a pipe of ours holds, in bytes: the most that Linux gives to everybody. The 64 KiB it
+/// begins with would wake both ends four times as often as there is something to send.
+const PIPE_BYTES: i32 = 1 << 20;
 /// How long the last words of an ended command are waited for: a process that it left behind may
 /// hold its standard error for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -147,7 +153,10 @@ impl Commands {
         let working = async {
             let passing = async {
                 match (out, sink) {
-                    (Some(out), Some(sink)) => pass_on(out, sink).await,
+                    (Some(out), Some(sink)) => {
+                        widen(&out);
+                        pass_on(out, sink).await
+                    }
                     _ => Ok(()),
                 }
             };
@@ -193,14 +202,22 @@ pub(crate) async fn pass_on(
     mut from: impl AsyncRead + Unpin,
     sink: &mpsc::Sender<Bytes>,
 ) -> Result<(), ExportError> {
+    let mut buffer = bytes::BytesMut::new();
     loop {
-        let mut chunk = bytes::BytesMut::with_capacity(READ_CHUNK);
-        let read = from.read_buf(&mut chunk).await;
+        if buffer.capacity() < LEAST_ROOM {
+            buffer.reserve(READ_CHUNK);
+        }
+        let read = from.read_buf(&mut buffer).await;
         match read.map_err(|error| ExportError::Failed(error.to_string()))? {
             0 => return Ok(()),
-            _ => sink.send(chunk.freeze()).await.map_err(|_| ExportError::Gone)?,
+            _ => sink.send(buffer.split().freeze()).await.map_err(|_| ExportError::Gone)?,
         }
     }
+}
+
+/// Lets a pipe hold more; where that is refused it stays as it is.
+pub(crate) fn widen(pipe: &impl AsFd) {
+    let _ = nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
 }
 
 /// The end of what a command says.

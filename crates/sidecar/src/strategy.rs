@@ -16,7 +16,7 @@ use nix::sys::stat::Mode;
 use tokio::{net::unix::pipe, sync::mpsc};
 
 use crate::{
-    command::{Commands, pass_on},
+    command::{Commands, pass_on, widen},
     config::Preset,
     export::ExportError,
 };
@@ -142,6 +142,7 @@ async fn through_fifo(
     };
     nix::unistd::mkfifo(&file.0, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|e| told(e.into()))?;
     let receiver = pipe::OpenOptions::new().open_receiver(&file.0).map_err(told)?;
+    widen(&receiver);
     // While we hold a writing end, the pipe does not end: not before a command has opened it, and
     // not between two commands. When the last has ended it does, also if none ever opened it.
     let sender = pipe::OpenOptions::new().open_sender(&file.0).map_err(told)?;

@@ -79,6 +79,8 @@ impl ObjectMeta {
 pub struct CreateOptions {
     /// Expected size in bytes, where known; a hint only.
     pub size_hint_bytes: Option<u64>,
+    /// Size that it will not pass, in bytes, where one is known: it may save memory.
+    pub most_bytes: Option<u64>,
 }
 
 /// A partial upload that was removed.

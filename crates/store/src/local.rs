@@ -32,6 +32,9 @@ use crate::{
 const READ_CHUNK: usize = 256 << 10;
 /// How much is gathered before the disk is written, in bytes.
 const WRITE_CHUNK: usize = 512 << 10;
+/// How much the disk's cache is given at once, in bytes. From 128 KiB on Linux may take large folios
+/// for it, which were measured to cost six times the processor time.
+const WRITE_PIECE: usize = 64 << 10;
 /// Smaller chunks are copied together, larger ones are written from where they lie; in bytes.
 const SMALL_CHUNK: usize = 16 << 10;
 /// How much is written before the disk is told to begin with it, in bytes. Left to the end, all
@@ -120,8 +123,8 @@ impl LocalUpload {
         };
         let path = show(&self.partial);
         let file = blocking(move || {
-            for chunk in chunks {
-                file.write_all(&chunk).map_err(|e| StoreError::io("writing", &path, &e))?;
+            for piece in chunks.iter().flat_map(|chunk| chunk.chunks(WRITE_PIECE)) {
+                file.write_all(piece).map_err(|e| StoreError::io("writing", &path, &e))?;
             }
             Ok(file)
         })

@@ -3,6 +3,7 @@
 //! An object becomes visible when its multipart upload is completed; until then there is nothing
 //! under its name. Whoever gives up aborts the upload, so that no parts stay behind.
 
+mod blocks;
 mod listing;
 mod parts;
 mod requests;
@@ -195,7 +196,11 @@ impl Store for S3 {
         Capability { kind: "s3", location: self.location.clone(), ranges: true }
     }
 
-    async fn create(&self, key: &Key, _: &CreateOptions) -> Result<Box<dyn Upload>, StoreError> {
+    async fn create(
+        &self,
+        key: &Key,
+        options: &CreateOptions,
+    ) -> Result<Box<dyn Upload>, StoreError> {
         match self.stat(key).await {
             Ok(_) => {
                 return Err(StoreError::new(
@@ -206,7 +211,7 @@ impl Store for S3 {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
-        Ok(Box::new(S3Upload::begin(self, key).await?))
+        Ok(Box::new(S3Upload::begin(self, key, options).await?))
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {

@@ -257,7 +257,7 @@ async fn carry(
     let source_key = Key::new(&object.key)
         .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
     let mut stream = from.read(&source_key, None).await.map_err(|e| failure::of_store(&e))?;
-    let mut sending = begin(context, to, to_id, key).await?;
+    let mut sending = begin(context, to, to_id, key, object.stored_size_bytes).await?;
     let mut digester = artifact::Digester::new();
     let feed = sending.feed();
     loop {
@@ -311,9 +311,10 @@ pub(crate) async fn begin(
     to: &Arc<dyn Store>,
     to_id: DestinationId,
     key: &Key,
+    most_bytes: u64,
 ) -> Result<Sending, Failure> {
     context.intend(to_id, key).await?;
-    match Sending::begin(to, key.clone(), Arc::default()).await {
+    match Sending::begin(to, key.clone(), Arc::default(), Some(most_bytes)).await {
         Ok(sending) => Ok(sending),
         Err(error) => {
             if error.is_already_exists() {

@@ -180,6 +180,9 @@ async fn begin_one(
     store: &Arc<dyn store::Store>,
 ) -> Result<Sending, Failure> {
     let names = super::backup::names(context, app, place);
+    let limit = app.limits.max_size_bytes.unwrap_or(context.engine.0.config.max_size_bytes);
+    // What cannot be compressed grows by less than this when it is.
+    let most = Some(limit.saturating_add(limit / 64));
     for attempt in 1..=MAX_SAME_NAMES {
         let name = names.object(
             (app.sources.len() > 1).then_some(source.name.as_str()),
@@ -190,7 +193,7 @@ async fn begin_one(
         );
         let key = place.key(&name)?;
         context.intend(place.destination.id, &key).await?;
-        match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written)).await {
+        match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written), most).await {
             Ok(sending) => return Ok(sending),
             Err(error) if error.is_already_exists() => {
                 context.disown(place.destination.id, &key).await?;
@@ -480,7 +483,7 @@ fn recipe_for(context: &RunContext, app: &App, head: &[u8]) -> Result<Recipe, Fa
         None if artifact::format::is_compressed(head) => Compression::None,
         None => Compression::default(),
     };
-    let alone = context.engine.0.under_way.load(Ordering::Relaxed) <= 1;
+    let alone = context.engine.0.streams.load(Ordering::Relaxed) <= 1;
     let recipe = Recipe::new(compression).with_workers(if alone { 2 } else { 0 });
     Ok(if context.engine.0.config.workers > FEW_WORKERS { recipe.frugal() } else { recipe })
 }

@@ -42,7 +42,10 @@ pub(crate) async fn reseal(
         .map_err(|error| Failure::new(FailureCode::Internal, format!("a record: {error}")))?;
     // What cannot be read touches nothing.
     let mut chunk = next(context, &mut plain).await?;
-    let mut sending = copy::begin(context, target.store, target.id, &target.key).await?;
+    // What cannot be compressed grows by less than this when it is compressed and encrypted.
+    let most_bytes = artifact.size_bytes.saturating_add(artifact.size_bytes / 64 + (1 << 20));
+    let mut sending =
+        copy::begin(context, target.store, target.id, &target.key, most_bytes).await?;
     let (chunks_in, chunks) = mpsc::channel(WAITING_CHUNKS);
     let (feed, recipients) = (sending.feed(), target.recipients.cloned());
     let mut sealing = tokio::task::spawn_blocking(move || {

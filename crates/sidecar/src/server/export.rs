@@ -14,6 +14,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{answer, job};
 use crate::{
@@ -89,7 +90,14 @@ fn streamed(jobs: &Arc<Jobs>, request: ExportRequest, turn: Turn) -> Response {
         let jobs = exporting;
         let folder_id = request.drive_folder_id.as_deref();
         let exporting = export::run(&jobs.config, folder_id, sink, &turn.cancel);
-        let (done, (hash, size)) = tokio::join!(exporting, pass_on(chunks, &frames_in, &turn));
+        // In a task of its own: a chunk is hashed while the next is read.
+        let passing = pass_on(chunks, frames_in.clone(), turn.cancel.clone());
+        let passing = AbortOnDropHandle::new(tokio::spawn(passing));
+        let (done, passed) = tokio::join!(exporting, passing);
+        let (hash, size) = match passed {
+            Ok(passed) => passed,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
         let is_empty = size == 0 && !jobs.config.strategy.config.allow_empty;
         let done = done.and(if is_empty { Err(ExportError::Empty) } else { Ok(()) });
         let last = done.map(|()| Frame::trailers(trailers(&hex::encode(hash.finish()), size)));
@@ -105,8 +113,8 @@ fn streamed(jobs: &Arc<Jobs>, request: ExportRequest, turn: Turn) -> Response {
 /// the export with it.
 async fn pass_on(
     mut chunks: mpsc::Receiver<Bytes>,
-    to: &mpsc::Sender<Result<Frame<Bytes>, ExportError>>,
-    turn: &Turn,
+    to: mpsc::Sender<Result<Frame<Bytes>, ExportError>>,
+    cancel: CancellationToken,
 ) -> (ring::digest::Context, u64) {
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     let mut size = 0_u64;
@@ -114,7 +122,7 @@ async fn pass_on(
         let chunk = tokio::select! {
             biased;
             () = to.closed() => break,
-            () = turn.cancel.cancelled() => break,
+            () = cancel.cancelled() => break,
             chunk = chunks.recv() => chunk,
         };
         let Some(chunk) = chunk else { return (hash, size) };
@@ -124,7 +132,7 @@ async fn pass_on(
             break;
         }
     }
-    turn.cancel.cancel();
+    cancel.cancel();
     (hash, size)
 }
 

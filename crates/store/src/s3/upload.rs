@@ -1,7 +1,7 @@
 //! One object on its way into a bucket.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use opendal::{Buffer, Metadata, Writer};
 use tokio::task::JoinHandle;
 
-use super::{OURS, S3, parts::PartSizes};
-use crate::{Key, ObjectMeta, StoreError, StoreErrorKind, Upload};
+use super::{OURS, S3, blocks::Blocks, parts::PartSizes};
+use crate::{CreateOptions, Key, ObjectMeta, StoreError, StoreErrorKind, Upload};
 
 /// A writer and what came of its last call.
 type Used<T> = (Writer, opendal::Result<T>);
@@ -66,8 +66,7 @@ pub(super) struct S3Upload {
     id: String,
     state: State,
     entered: Arc<Entered>,
-    waiting: VecDeque<Bytes>,
-    waiting_bytes: u64,
+    waiting: Blocks,
     sizes: PartSizes,
     parts: u32,
     sent_bytes: u64,
@@ -82,7 +81,12 @@ enum There {
 }
 
 impl S3Upload {
-    pub(super) async fn begin(store: &S3, key: &Key) -> Result<Self, StoreError> {
+    pub(super) async fn begin(
+        store: &S3,
+        key: &Key,
+        options: &CreateOptions,
+    ) -> Result<Self, StoreError> {
+        let sizes = store.limits.parts;
         let id = format!("{:032x}", rand::random::<u128>());
         let writer = store
             .operator
@@ -97,33 +101,16 @@ impl S3Upload {
             id,
             state: State::Idle(writer),
             entered: store.busy.enter(super::inside(&store.root) + key.as_str()),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            sizes: store.limits.parts,
+            waiting: Blocks::default(),
+            sizes: options.most_bytes.map_or(sizes, |bytes| sizes.within(bytes)),
             parts: 0,
             sent_bytes: 0,
         })
     }
 
-    /// Takes `count` bytes off those that wait; all of them if there are fewer.
-    fn take(&mut self, count: u64) -> Buffer {
-        let (mut taken, mut missing) = (Vec::new(), count);
-        while missing > 0
-            && let Some(mut chunk) = self.waiting.pop_front()
-        {
-            if let Ok(fits) = usize::try_from(missing)
-                && fits < chunk.len()
-            {
-                self.waiting.push_front(chunk.split_off(fits));
-            }
-            missing -= chunk.len() as u64;
-            taken.push(chunk);
-        }
-        self.waiting_bytes -= count - missing;
-        Buffer::from(taken)
-    }
-
-    async fn send(&mut self, part: Buffer) -> Result<(), StoreError> {
+    /// Sends what waits as one part.
+    async fn send_waiting(&mut self) -> Result<(), StoreError> {
+        let part = Buffer::from(self.waiting.take());
         let State::Idle(mut writer) = std::mem::replace(&mut self.state, State::Ended) else {
             return Err(StoreError::internal("an upload was used after its end"));
         };
@@ -251,8 +238,7 @@ impl S3Upload {
             id: std::mem::take(&mut self.id),
             state: std::mem::replace(&mut self.state, State::Ended),
             entered: Arc::clone(&self.entered),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: Blocks::default(),
             sizes: self.sizes,
             parts: self.parts,
             sent_bytes: self.sent_bytes,
@@ -273,24 +259,23 @@ impl Drop for S3Upload {
 #[async_trait]
 impl Upload for S3Upload {
     async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
-        if !chunk.is_empty() {
-            self.waiting_bytes += chunk.len() as u64;
-            self.waiting.push_back(chunk);
-        }
-        loop {
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
             let size = self.sizes.next_bytes(self.sent_bytes);
-            if self.waiting_bytes < size {
-                return Ok(());
+            let missing = size.saturating_sub(self.waiting.len() as u64);
+            let fits = usize::try_from(missing).unwrap_or(usize::MAX).min(rest.len());
+            self.waiting.push(&rest[..fits]);
+            rest = &rest[fits..];
+            if self.waiting.len() as u64 >= size {
+                self.send_waiting().await?;
             }
-            let part = self.take(size);
-            self.send(part).await?;
         }
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectMeta, StoreError> {
-        if self.waiting_bytes > 0 || self.parts == 0 {
-            let rest = self.take(self.waiting_bytes);
-            self.send(rest).await?;
+        if self.waiting.len() > 0 || self.parts == 0 {
+            self.send_waiting().await?;
         }
         let State::Idle(mut writer) = std::mem::replace(&mut self.state, State::Ended) else {
             return Err(StoreError::internal("an upload was finished after its end"));

@@ -9,8 +9,8 @@ use crate::{
     api::{
         apps, clock, session,
         shapes::{
-            AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit,
-            DestinationMade, DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
+            AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
+            DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
         },
         snapshots,
     },
