@@ -79,7 +79,7 @@ impl Sftp {
         {
             return Err(StoreError::config("the SFTP folder cannot have `..` in it"));
         }
-        let passphrase = config.passphrase.as_ref().map(|word| word.expose_secret());
+        let passphrase = config.passphrase.as_ref().map(secrecy::ExposeSecret::expose_secret);
         let key = config.private_key.as_ref().map(|key| {
             russh::keys::decode_secret_key(session::in_lines(key).expose_secret(), passphrase)
                 .map(Arc::new)

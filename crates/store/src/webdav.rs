@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, RequestBuilder, Response};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -121,7 +121,7 @@ impl Webdav {
             (None, None) => request,
             (user, password) => request.basic_auth(
                 user.as_deref().unwrap_or_default(),
-                password.as_ref().map(|word| word.expose_secret()),
+                password.as_ref().map(secrecy::ExposeSecret::expose_secret),
             ),
         }
     }

@@ -103,10 +103,12 @@ proptest! {
     }
 }
 
+/// Plain bytes of one of age's pieces.
+const PIECE: usize = 64 << 10;
+
 #[test]
 fn lengths_around_the_pieces_of_age_come_back() {
     let (_, identities, recipients) = pair();
-    const PIECE: usize = 64 << 10;
     for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE + 7] {
         let plain = sample(len);
         let (sealed, stored) = seal_to(&recipients, RECIPES[0], &plain, 50_000);

@@ -56,7 +56,7 @@ async fn check_copies(context: &RunContext) -> Result<Outcome, Failure> {
             Ok(checked) => {
                 match checked {
                     Checked::Contents => {
-                        context.journal.info(format!("{}: every byte is right", destination.name))
+                        context.journal.info(format!("{}: every byte is right", destination.name));
                     }
                     Checked::StoredOnly => context.journal.warn(format!(
                         "{}: every stored byte is right; what it decrypts to could not be \

@@ -80,7 +80,7 @@ async fn one_of_two_destinations_is_encrypted_and_both_verify_and_restore() {
         told += &String::from_utf8_lossy(&std::fs::read(file).unwrap());
     }
     let now = destination(&world).await;
-    told += &format!("{now:?}{}", serde_json::to_string(&now).unwrap());
+    told = format!("{told}{}", format_args!("{now:?}{}", serde_json::to_string(&now).unwrap()));
     assert!(told.contains("sha256:"), "the manifest names the recipients' fingerprints");
     assert!(!told.contains(identity.expose_secret()) && !told.contains("AGE-SECRET-KEY"));
     let report = world.engine.doctor_destination(&now).await.unwrap();
