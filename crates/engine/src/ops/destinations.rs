@@ -66,18 +66,18 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
         },
         DestinationKind::Sftp => DestinationFields {
             required: &["host", "username", "host_key", "path"],
-            optional: &["port"],
-            secrets: &["private_key", "passphrase", "password"],
+            optional: &["port", RULE, TO],
+            secrets: &["private_key", "passphrase", "password", KEY, WORD],
         },
         DestinationKind::Webdav => DestinationFields {
             required: &["url"],
-            optional: &["path", "username"],
-            secrets: &["password"],
+            optional: &["path", "username", RULE, TO],
+            secrets: &["password", KEY, WORD],
         },
         DestinationKind::B2 => DestinationFields {
             required: &["bucket", "region"],
-            optional: &["prefix"],
-            secrets: &["application_key_id", "application_key"],
+            optional: &["prefix", RULE, TO],
+            secrets: &["application_key_id", "application_key", KEY, WORD],
         },
     }
 }
