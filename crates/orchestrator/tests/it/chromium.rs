@@ -181,11 +181,14 @@ impl Chromium {
         std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
     }
 
-    /// What the browser complained of since the last look: refused scripts, missing files.
+    /// What the browser complained of since the last look: refused scripts, missing files. Its
+    /// hints about how it would fill in passwords are none.
     pub(crate) async fn complaints(&self) -> Vec<String> {
-        let log = self.driver.get_log("browser").await;
-        log.map(|entries| entries.into_iter().map(|entry| entry.message).collect())
-            .unwrap_or_default()
+        let log = self.driver.get_log("browser").await.unwrap_or_default();
+        log.into_iter()
+            .filter(|entry| matches!(entry.level.as_str(), "WARNING" | "SEVERE"))
+            .map(|entry| entry.message)
+            .collect()
     }
 
     pub(crate) async fn close(self) {
