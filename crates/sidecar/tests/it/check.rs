@@ -244,7 +244,7 @@ fn the_example_and_every_other_strategy_in_it_are_right() {
     for (at, example) in examples.iter().enumerate() {
         let example = example
             .replace("- /data", &format!("- {}", place.folder.path().join("data").display()))
-            .replace(" /work", &format!(" {}", work.display()))
+            .replace(" /spool", &format!(" {}", work.display()))
             .replace("port: 8080", &format!("port: {}", place.port));
         let file = place.folder.path().join("config.yaml");
         std::fs::write(&file, &example).unwrap();
