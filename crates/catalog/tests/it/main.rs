@@ -2,6 +2,7 @@
 
 mod accounts;
 mod databases;
+mod postgres;
 mod suite;
 
 macro_rules! on_both {

@@ -7,6 +7,7 @@ mod encryption;
 mod faults;
 mod flow;
 mod kills;
+#[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod replicas;
 mod retention;

@@ -73,12 +73,13 @@ fn start() -> Option<Server> {
 }
 
 /// The URL of a fresh database; `None` where there is no PostgreSQL, which CI does not allow.
-pub(crate) async fn database(name: &'static str) -> Option<SecretString> {
+pub(crate) async fn database(name: &str) -> Option<SecretString> {
+    let wanted = name.to_owned();
     let made = tokio::task::spawn_blocking(move || {
         let server = SERVER.get_or_init(start).as_ref()?;
         assert!(server.folder.path().exists());
         let port = server.port.to_string();
-        let to = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", name];
+        let to = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", &wanted];
         assert!(program(&server.bin, "createdb", &to), "createdb failed");
         Some(server.port)
     });
