@@ -3,6 +3,7 @@
 mod accounts;
 mod api;
 mod cli;
+mod follow;
 mod router;
 mod serve;
 mod settings;

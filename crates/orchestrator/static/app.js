@@ -62,7 +62,7 @@
     const rates = [];
     let before = null;
     const source = new EventSource(panel.dataset.live);
-    source.addEventListener("panel", (event) => {
+    const show = (event) => {
       panel.replaceChildren(part(event.data));
       const meters = panel.querySelector("[data-bytes]");
       const now = { at: performance.now(), bytes: Number(meters.dataset.bytes) };
@@ -82,7 +82,8 @@
         graph.append(line);
         meters.append(graph);
       }
-    });
+    };
+    source.addEventListener("panel", show);
     source.addEventListener("log", (event) => {
       const low = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
       for (const line of all("li", part(event.data))) {
@@ -92,8 +93,9 @@
       for (const note of all('[data-empty="#log"]')) note.hidden = true;
       if (low) log.scrollTop = log.scrollHeight;
     });
-    source.addEventListener("end", () => {
+    source.addEventListener("end", (event) => {
       source.close();
+      show(event);
       // Screen readers hear the end, not every step.
       const said = panel.querySelector(".mark");
       if (said) said.setAttribute("role", "status");

@@ -1,29 +1,24 @@
 //! What happened: the list of events, and a run's changes as they come.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use axum::{
     extract::State,
     http::HeaderMap,
-    response::{
-        Sse,
-        sse::{Event, KeepAlive},
-    },
+    response::{Sse, sse::Event},
 };
-use catalog::{CatalogError, EventQuery};
-use futures::{Stream, StreamExt as _};
-use model::{RunId, RunState};
+use catalog::EventQuery;
+use engine::Engine;
+use futures::Stream;
+use model::{LogLine, Run};
 use serde::Deserialize;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{
-    Api, Problem, Shared,
+    Api, Problem,
     extract::{Json, Path, Query},
     runs,
 };
-
-/// Lines read from the catalog at once.
-const LINES: u64 = 1_000;
+use crate::follow::{Teller, follow};
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -45,7 +40,6 @@ pub(super) async fn list(
     Ok(Json(catalog.events(query).await?))
 }
 
-/// A reader who lost the connection names the last line seen, and misses none.
 pub(super) async fn of_run(
     State(api): Api,
     Path(run): Path<String>,
@@ -53,60 +47,22 @@ pub(super) async fn of_run(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let run = api.engine.catalog().run(runs::id(&run)?).await?.id;
-    let seen = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .unwrap_or(after);
-    let (sender, events) = channel(16);
-    tokio::spawn(async move {
-        // A catalog that fails ends the stream; the reader comes back and goes on.
-        let _ = follow(&api, run, seen, &sender).await;
-    });
-    let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
-    Ok(Sse::new(received(events).map(Ok)).keep_alive(keep_alive))
+    let teller = InJson(api.engine.clone());
+    Ok(follow(api.engine.clone(), api.closing.clone(), run, &headers, after, teller))
 }
 
-fn received(events: Receiver<Event>) -> impl Stream<Item = Event> {
-    futures::stream::unfold(events, |mut events| async { Some((events.recv().await?, events)) })
-}
+/// Tells in JSON.
+struct InJson(Engine);
 
-async fn follow(
-    shared: &Shared,
-    id: RunId,
-    mut seen: i64,
-    sender: &Sender<Event>,
-) -> Result<(), CatalogError> {
-    let catalog = shared.engine.catalog();
-    let mut before = String::new();
-    loop {
-        // The state is read before the log: an ended run's last lines are then there.
-        let shown = runs::shown(catalog, id).await?;
-        loop {
-            let lines = catalog.log_after(id, seen, LINES).await?;
-            let Some(last) = lines.last() else { break };
-            seen = last.seq;
-            for line in &lines {
-                let event = Event::default().event("log").id(line.seq.to_string());
-                if sender.send(event.data(text(line))).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        let now = text(&shown);
-        let ended = shown.run.state.is_terminal();
-        if ended || now != before {
-            let event = Event::default().event(if ended { "end" } else { "progress" });
-            if sender.send(event.data(&now)).await.is_err() || ended {
-                return Ok(());
-            }
-            before = now;
-        }
-        let pause = if shown.run.state == RunState::Queued { 1_000 } else { 500 };
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(pause)) => {}
-            () = sender.closed() => return Ok(()),
-            () = shared.closing.cancelled() => return Ok(()),
-        }
+impl Teller for InJson {
+    const STATE: &'static str = "progress";
+
+    fn lines(&self, lines: &[LogLine]) -> Vec<(i64, String)> {
+        lines.iter().map(|line| (line.seq, text(line))).collect()
+    }
+
+    async fn state(&self, run: &Run) -> Option<String> {
+        Some(text(&runs::shown(self.0.catalog(), run.id).await.ok()?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs: the list, and each with its stages and its log, live while it goes on.
 
-use std::{collections::HashMap, convert::Infallible, time::Duration};
+use std::{collections::HashMap, convert::Infallible};
 
 use askama::Template;
 use axum::{
@@ -23,6 +23,7 @@ use super::{
     page::{Nav, Page},
     visitor::Visitor,
 };
+use crate::follow::{Teller, follow};
 
 const PER_PAGE: u64 = 50;
 /// Lines of the log on the page itself; the whole is a download.
@@ -373,8 +374,7 @@ pub(super) async fn log(
     Ok(response)
 }
 
-/// What changes, as it changes. It comes from the catalog, so that any replica can tell of any
-/// run; a reader who lost the connection names the last line seen and misses none.
+/// What changes, as it changes.
 pub(super) async fn events(
     visitor: Visitor,
     State(web): State<Web>,
@@ -383,68 +383,29 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Fault> {
     let run = web.engine.catalog().run(id(&text)?).await?.id;
-    let seen = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .unwrap_or(asked.after);
-    let (sender, events) = tokio::sync::mpsc::channel(16);
-    tokio::spawn(async move {
-        // A catalog that fails ends the stream; the browser comes back by itself.
-        let _ = follow(&web, visitor, run, seen, &sender).await;
-    });
-    Ok(Sse::new(futures::StreamExt::map(tokio_stream(events), Ok))
-        .keep_alive(axum::response::sse::KeepAlive::new().interval(Duration::from_secs(15))))
+    let (engine, closing) = (web.engine.clone(), web.closing.clone());
+    Ok(follow(engine, closing, run, &headers, asked.after, InHtml { web, visitor }))
 }
 
-fn tokio_stream(events: tokio::sync::mpsc::Receiver<Event>) -> impl Stream<Item = Event> {
-    futures::stream::unfold(events, |mut events| async { Some((events.recv().await?, events)) })
+/// Tells in parts of the page.
+struct InHtml {
+    web: Web,
+    visitor: Visitor,
 }
 
-async fn follow(
-    web: &Web,
-    mut visitor: Visitor,
-    id: RunId,
-    mut seen: i64,
-    sender: &tokio::sync::mpsc::Sender<Event>,
-) -> Result<(), Fault> {
-    let catalog = web.engine.catalog();
-    let mut before = String::new();
-    loop {
-        visitor.now = web.engine.now();
-        // The state is read before the log: an ended run's last lines are then there.
-        let run = catalog.run(id).await?;
-        loop {
-            let lines = catalog.log_after(id, seen, LINES).await?;
-            let Some(last) = lines.last() else { break };
-            seen = last.seq;
-            let lines = lines.iter().map(|line| Line::new(line, &visitor)).collect();
-            let event = Event::default().event("log").id(seen.to_string());
-            if sender.send(event.data(show(&Lines { lines }).0)).await.is_err() {
-                return Ok(());
-            }
-        }
-        let part = PanelPart {
-            page: visitor.page("", Nav::Runs),
-            panel: panel(web, &visitor, &run).await?,
-        };
-        let panel = show(&part).0;
-        if panel != before {
-            let event = Event::default().event("panel").data(&panel);
-            if sender.send(event).await.is_err() {
-                return Ok(());
-            }
-            before = panel;
-        }
-        if run.state.is_terminal() {
-            let state: &'static str = run.state.into();
-            let _ = sender.send(Event::default().event("end").data(state)).await;
-            return Ok(());
-        }
-        let pause = if run.state == RunState::Queued { 1_000 } else { 500 };
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(pause)) => {}
-            () = sender.closed() => return Ok(()),
-            () = web.closing.cancelled() => return Ok(()),
-        }
+impl Teller for InHtml {
+    const STATE: &'static str = "panel";
+
+    fn lines(&self, lines: &[LogLine]) -> Vec<(i64, String)> {
+        let last = lines.last().map_or(0, |line| line.seq);
+        let lines = lines.iter().map(|line| Line::new(line, &self.visitor)).collect();
+        vec![(last, show(&Lines { lines }).0)]
+    }
+
+    async fn state(&self, run: &Run) -> Option<String> {
+        let mut visitor = self.visitor.clone();
+        visitor.now = self.web.engine.now();
+        let panel = panel(&self.web, &visitor, run).await.ok()?;
+        Some(show(&PanelPart { page: visitor.page("", Nav::Runs), panel }).0)
     }
 }
