@@ -176,6 +176,7 @@ impl RunState {
     Debug,
     Clone,
     Copy,
+    Default,
     PartialEq,
     Eq,
     PartialOrd,
@@ -193,6 +194,7 @@ impl RunState {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Stage {
     /// Waiting for a worker.
+    #[default]
     Queued,
     /// Bringing the app to a consistent state.
     Quiesce,

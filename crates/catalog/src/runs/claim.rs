@@ -122,6 +122,9 @@ impl Catalog {
         if execute(&write.tx, update, values).await?.rows_affected() == 0 {
             return Err(CatalogError::LeaseLost { run: id.to_string() });
         }
+        for (destination, bytes) in &progress.written {
+            super::finish::note_bytes(&write.tx, id, *destination, *bytes).await?;
+        }
         write.commit().await
     }
 

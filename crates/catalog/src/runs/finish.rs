@@ -1,6 +1,6 @@
 //! The end of a run, with all that follows from it, in one transaction.
 
-use model::{DestinationOutcome, Run, RunId};
+use model::{DestinationId, DestinationOutcome, Run, RunId};
 use sea_orm::ConnectionTrait;
 
 use super::{COLUMNS, Ending, claim::holds, queue::insert_run, read};
@@ -59,6 +59,31 @@ impl Catalog {
         let select = "SELECT doc FROM run_outcome WHERE run_id = $1 ORDER BY destination_id";
         rows(&self.db, select, vec![id.to_string().into()]).await?.iter().map(doc).collect()
     }
+}
+
+/// Notes how much has been sent to a destination. Where the outcome is being rewritten at the same
+/// time, that is the newer word, and this one is left out.
+pub(super) async fn note_bytes<C: ConnectionTrait>(
+    on: &C,
+    id: RunId,
+    destination: DestinationId,
+    bytes_written: u64,
+) -> Result<(), CatalogError> {
+    let select = "SELECT doc FROM run_outcome WHERE run_id = $1 AND destination_id = $2";
+    let which = [id.to_string().into(), destination.to_string().into()];
+    let Some(found) = row(on, select, which.to_vec()).await? else { return Ok(()) };
+    let before: DestinationOutcome = doc(&found)?;
+    if before.state.is_terminal() {
+        return Ok(());
+    }
+    let after = DestinationOutcome { bytes_written, ..before };
+    let update =
+        "UPDATE run_outcome SET doc = $1 WHERE run_id = $2 AND destination_id = $3 AND doc = $4";
+    let [run, destination] = which;
+    let values =
+        vec![json(&after)?.into(), run, destination, found.try_get::<String>("", "doc")?.into()];
+    execute(on, update, values).await?;
+    Ok(())
 }
 
 async fn end<C: ConnectionTrait>(

@@ -6,7 +6,7 @@ mod log;
 mod query;
 mod queue;
 
-use model::{Event, Failure, LogLevel, Run, RunState, Snapshot, Stage};
+use model::{DestinationId, Event, Failure, LogLevel, Run, RunState, Snapshot, Stage};
 use sea_orm::QueryResult;
 
 use crate::{
@@ -38,7 +38,7 @@ pub struct Heartbeat {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
     /// What it is doing.
     pub stage: Stage,
@@ -46,6 +46,8 @@ pub struct Progress {
     pub bytes_read: u64,
     /// Bytes the sources expect to send.
     pub bytes_expected: Option<u64>,
+    /// Bytes that destinations have taken, for those where it changed.
+    pub written: Vec<(DestinationId, u64)>,
 }
 
 /// What a cancel did.

@@ -35,6 +35,7 @@ mod runs_and_copies {
         every_run_is_claimed_once,
         an_app_has_one_run_at_a_time,
         a_stale_token_can_do_nothing,
+        what_each_destination_took_is_told_while_it_goes_on,
         the_end_is_one_transaction,
         a_waiting_run_is_cancelled_at_once,
         copies_are_deleted_in_steps_and_pins_hold,

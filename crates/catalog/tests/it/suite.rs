@@ -6,9 +6,9 @@ use catalog::{CancelOutcome, Catalog, CatalogError, CopyUpdate, Ending, Enqueued
 use jiff::{SignedDuration, Timestamp};
 use model::{
     App, AppId, Artifact, Binding, ContractSource, CopyState, Destination, DestinationId,
-    DestinationKind, EventId, Limits, LogLevel, Run, RunId, RunKind, RunState, SealedSecret,
-    Snapshot, SnapshotId, SnapshotKind, Source, SourceKind, Stage, StoredCopy, Trigger,
-    retention::RetentionPolicy,
+    DestinationKind, DestinationOutcome, EventId, Limits, LogLevel, Run, RunId, RunKind, RunState,
+    SealedSecret, Snapshot, SnapshotId, SnapshotKind, Source, SourceKind, Stage, StoredCopy,
+    Trigger, retention::RetentionPolicy,
 };
 use secrecy::SecretString;
 
@@ -290,13 +290,45 @@ pub(crate) async fn a_stale_token_can_do_nothing(url: &SecretString) {
     assert!(catalog.end_interrupted(one.id, token, &end).await.is_err(), "once");
 
     let at = DestinationId::generate(now(), &mut rand::rng());
-    let progress = Progress { stage: Stage::Store, bytes_read: 1, bytes_expected: None };
+    let progress = Progress { stage: Stage::Store, bytes_read: 1, ..Progress::default() };
     assert!(catalog.finish(one.id, token, &ending(RunState::Succeeded)).await.is_err());
     assert!(catalog.progress(one.id, token, &progress).await.is_err());
     assert!(catalog.enter_stage(one.id, token, Stage::Commit, now()).await.is_err());
     assert!(catalog.intend_object(one.id, token, at, "x").await.is_err());
     assert_eq!(catalog.run(one.id).await.unwrap().state, RunState::Interrupted);
     assert_eq!(catalog.active_runs().await.unwrap()[0].id, follow_up.id);
+}
+
+pub(crate) async fn what_each_destination_took_is_told_while_it_goes_on(url: &SecretString) {
+    let catalog = open(url).await;
+    let one = run(Some(AppId::generate(now(), &mut rand::rng())));
+    let token = claimed(&catalog, &one).await;
+    let [quick, ended, unknown] =
+        std::array::from_fn(|_| DestinationId::generate(now(), &mut rand::rng()));
+    for (destination_id, state) in [(quick, RunState::Running), (ended, RunState::Succeeded)] {
+        let outcome = DestinationOutcome {
+            run_id: one.id,
+            destination_id,
+            stage: Stage::Store,
+            state,
+            bytes_written: 5,
+            failure: None,
+        };
+        catalog.outcome(&outcome, token).await.unwrap();
+    }
+    let written = vec![(quick, 70), (ended, 3), (unknown, 1)];
+    let progress = Progress { stage: Stage::Store, written, ..Progress::default() };
+    catalog.progress(one.id, token, &progress).await.unwrap();
+    let told: BTreeMap<_, _> = catalog
+        .outcomes(one.id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|outcome| (outcome.destination_id, (outcome.state, outcome.bytes_written)))
+        .collect();
+    assert_eq!(told[&quick], (RunState::Running, 70));
+    assert_eq!(told[&ended], (RunState::Succeeded, 5), "the end has the last word");
+    assert_eq!(told.len(), 2);
 }
 
 pub(crate) async fn the_end_is_one_transaction(url: &SecretString) {

@@ -10,7 +10,7 @@ use std::{
 
 use catalog::{Catalog, CatalogError, Progress};
 use jiff::Timestamp;
-use model::{Clock, Failure, LogLevel, RunId, RunState, Stage};
+use model::{Clock, DestinationId, Failure, LogLevel, RunId, RunState, Stage};
 
 /// How often lines and progress are written while a run goes on.
 pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(400);
@@ -34,6 +34,14 @@ pub(crate) struct Journal {
 struct State {
     stage: Stage,
     lines: Vec<(Timestamp, LogLevel, Stage, String)>,
+    written: Vec<Written>,
+}
+
+/// What a destination has taken, and what was told of it last.
+struct Written {
+    destination: DestinationId,
+    bytes: Arc<AtomicU64>,
+    told: u64,
 }
 
 impl Journal {
@@ -48,7 +56,11 @@ impl Journal {
             clock,
             run_id,
             lease_token,
-            state: Mutex::new(State { stage: Stage::Queued, lines: Vec::new() }),
+            state: Mutex::new(State {
+                stage: Stage::Queued,
+                lines: Vec::new(),
+                written: Vec::new(),
+            }),
             flushing: tokio::sync::Mutex::default(),
             bytes_read: AtomicU64::new(0),
             bytes_expected: AtomicU64::new(0),
@@ -103,6 +115,21 @@ impl Journal {
         self.bytes_expected.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Tells of what `destination` takes from now on.
+    pub(crate) fn watch(&self, destination: DestinationId, bytes: &Arc<AtomicU64>) {
+        let bytes = Arc::clone(bytes);
+        self.lock().written.push(Written { destination, bytes, told: 0 });
+    }
+
+    fn newly_written(&self) -> Vec<(DestinationId, u64)> {
+        let mut state = self.lock();
+        let newer = state.written.iter_mut().filter_map(|one| {
+            let now = one.bytes.load(Ordering::Relaxed);
+            (std::mem::replace(&mut one.told, now) != now).then_some((one.destination, now))
+        });
+        newer.collect()
+    }
+
     pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
@@ -125,6 +152,7 @@ impl Journal {
             stage,
             bytes_read: self.bytes_read(),
             bytes_expected: (expected > 0).then_some(expected),
+            written: self.newly_written(),
         };
         self.catalog.progress(self.run_id, self.lease_token, &progress).await
     }

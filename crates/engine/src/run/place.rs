@@ -55,6 +55,7 @@ impl Place {
             if let Err(failure) = &place.store {
                 context.journal.error(format!("{}: {}", place.destination.name, failure.message));
             }
+            context.journal.watch(place.destination.id, &place.bytes_written);
             place.record(context, Stage::Export).await?;
             places.push(place);
         }

@@ -245,7 +245,6 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
         places.push(PlaceRow {
             name,
             mark: Mark::run(outcome.state, lang),
-            // Told when it has ended there.
             bytes: match outcome.bytes_written {
                 0 if !outcome.state.is_terminal() => String::new(),
                 bytes => lang.size(bytes),
