@@ -97,8 +97,17 @@ pub struct AppRef {
 /// What one source sent, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestArtifact {
-    /// The source's name within the app.
+    /// The source's name within the app, and the part's where a source gave several streams.
     pub source: String,
+    /// Which part of the source it is, in the source's own word (the name of a database).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// When its stream was begun (RFC 3339, UTC): for a database dump the moment it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<Timestamp>,
+    /// When its stream had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
     /// Name to restore it under: one path component.
     pub file_name: String,
     /// Format as the source worded it, for example `pg_dump_Fc`.

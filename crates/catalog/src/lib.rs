@@ -8,6 +8,7 @@ mod apps;
 mod audit;
 mod connection;
 mod destinations;
+mod duties;
 mod error;
 mod events;
 mod objects;

@@ -4,7 +4,7 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS];
+pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -47,4 +47,10 @@ const ACCOUNTS: &[&str] = &[
     "CREATE TABLE audit (id TEXT PRIMARY KEY, at BIGINT NOT NULL, who TEXT NOT NULL, doc TEXT NOT NULL)",
     "CREATE INDEX audit_at ON audit (at)",
     "CREATE INDEX audit_who ON audit (who, at)",
+];
+
+/// What runs owe.
+const DUTIES: &[&str] = &[
+    "CREATE TABLE run_duty (run_id TEXT NOT NULL, seq BIGINT NOT NULL, host TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (run_id, seq))",
+    "CREATE INDEX run_duty_host ON run_duty (host)",
 ];

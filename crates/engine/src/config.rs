@@ -1,6 +1,6 @@
 //! What the engine is told at start.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use contract::NetPolicy;
 
@@ -9,6 +9,15 @@ use contract::NetPolicy;
 pub struct EngineConfig {
     /// Name of this process among several on one catalog; unique.
     pub instance: String,
+    /// Name of this machine, the same after a restart.
+    pub host: String,
+    /// Folder for what has to be whole before it can be streamed; emptied after each run.
+    pub spool: PathBuf,
+    /// Variables that programs we start get, and no others of ours; `PATH` is where they are found.
+    pub child_env: Vec<(OsString, OsString)>,
+    /// Where Docker answers (`unix:///var/run/docker.sock`, `tcp://proxy:2375`); `None` where it
+    /// is not to be used.
+    pub docker_host: Option<String>,
     /// Longest time for one source, where the app says nothing else.
     pub source_timeout: Duration,
     /// Largest export in bytes, where the app says nothing else.
@@ -54,6 +63,10 @@ impl EngineConfig {
     pub fn new(instance: impl Into<String>) -> Self {
         Self {
             instance: instance.into(),
+            host: "localhost".to_owned(),
+            spool: PathBuf::from("spool"),
+            child_env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into())],
+            docker_host: None,
             source_timeout: Duration::from_secs(900),
             max_size_bytes: 20_480 << 20,
             workers: 4,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use contract::ContractError;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use model::{App, Destination, SourceKind, destination::DestinationCheck};
+use model::{App, ContractSource, Destination, SourceKind, destination::DestinationCheck};
 use serde::Serialize;
 use store::{Key, Prefix, Store};
 
@@ -56,15 +56,20 @@ impl Report {
         self.checks.iter().all(|check| check.state != CheckState::Failed)
     }
 
-    fn ok(&mut self, id: &'static str, detail: impl Into<String>) {
+    pub(crate) fn ok(&mut self, id: &'static str, detail: impl Into<String>) {
         self.push(id, CheckState::Ok, detail, None);
     }
 
-    fn failed(&mut self, id: &'static str, detail: impl Into<String>, advice: impl Into<String>) {
+    pub(crate) fn failed(
+        &mut self,
+        id: &'static str,
+        detail: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
         self.push(id, CheckState::Failed, detail, Some(advice.into()));
     }
 
-    fn push(
+    pub(crate) fn push(
         &mut self,
         id: &'static str,
         state: CheckState,
@@ -81,64 +86,75 @@ impl Engine {
         let mut report =
             Report { subject: app.name.to_string(), at: self.now(), checks: Vec::new() };
         for source in &app.sources {
-            let SourceKind::Contract(server) = &source.kind;
-            let client = match source::client_for(self, app, server) {
-                Ok(client) => client,
-                Err(failure) => {
-                    report.failed("secrets", failure.message, "enter the token again");
-                    continue;
+            match &source.kind {
+                SourceKind::Contract(server) => {
+                    self.doctor_contract(app, server, &mut report).await;
                 }
-            };
-            match client.health().await {
-                Ok(()) => report.ok("reachable", format!("{} answers", server.url)),
-                Err(error) if is_connection(&error) => {
-                    report.failed(
-                        "reachable",
-                        error.to_string(),
-                        unreachable_advice(server.url.host_str()),
-                    );
-                    continue;
+                SourceKind::Direct(direct) => {
+                    let asked = source::direct::Asked { engine: self, app, source, direct };
+                    source::direct::driver(direct.what).doctor(&asked, &mut report).await;
                 }
-                // `/healthz` is for people and container engines; a run does not need it.
-                Err(error) => report.push(
-                    "reachable",
-                    CheckState::Warning,
-                    error.to_string(),
-                    Some("serve GET /healthz so that container engines can see it live".into()),
-                ),
-            }
-            match client.capabilities().await {
-                Ok(found) => {
-                    report.ok("token", "the token is accepted");
-                    report.ok(
-                        "contract",
-                        format!("contract {}, types {}", found.version, found.types.join(", ")),
-                    );
-                    let size = found.est_size.unwrap_or(0);
-                    let limit = app.limits.max_size_bytes.unwrap_or(self.0.config.max_size_bytes);
-                    if size > limit {
-                        report.failed(
-                            "size",
-                            format!("it expects {size} bytes, {limit} are allowed"),
-                            "raise BACKUP_MAX_SIZE_MB or the app's own limit",
-                        );
-                    } else {
-                        report.ok("size", format!("it expects {size} bytes"));
-                    }
-                }
-                Err(error @ ContractError::Unauthorized { .. }) => report.failed(
-                    "token",
-                    error.to_string(),
-                    "paste the token from the sidecar's `.env` (BACKUP_API_TOKEN)",
-                ),
-                Err(error) => report.failed(
-                    "contract",
-                    error.to_string(),
-                    "look at the app's or sidecar's log; `contract check` tells more",
-                ),
             }
         }
         report
+    }
+
+    async fn doctor_contract(&self, app: &App, server: &ContractSource, report: &mut Report) {
+        let client = match source::client_for(self, app, server) {
+            Ok(client) => client,
+            Err(failure) => {
+                report.failed("secrets", failure.message, "enter the token again");
+                return;
+            }
+        };
+        match client.health().await {
+            Ok(()) => report.ok("reachable", format!("{} answers", server.url)),
+            Err(error) if is_connection(&error) => {
+                report.failed(
+                    "reachable",
+                    error.to_string(),
+                    unreachable_advice(server.url.host_str()),
+                );
+                return;
+            }
+            // `/healthz` is for people and container engines; a run does not need it.
+            Err(error) => report.push(
+                "reachable",
+                CheckState::Warning,
+                error.to_string(),
+                Some("serve GET /healthz so that container engines can see it live".into()),
+            ),
+        }
+        match client.capabilities().await {
+            Ok(found) => {
+                report.ok("token", "the token is accepted");
+                report.ok(
+                    "contract",
+                    format!("contract {}, types {}", found.version, found.types.join(", ")),
+                );
+                let size = found.est_size.unwrap_or(0);
+                let limit = app.limits.max_size_bytes.unwrap_or(self.0.config.max_size_bytes);
+                if size > limit {
+                    report.failed(
+                        "size",
+                        format!("it expects {size} bytes, {limit} are allowed"),
+                        "raise BACKUP_MAX_SIZE_MB or the app's own limit",
+                    );
+                } else {
+                    report.ok("size", format!("it expects {size} bytes"));
+                }
+            }
+            Err(error @ ContractError::Unauthorized { .. }) => report.failed(
+                "token",
+                error.to_string(),
+                "paste the token from the sidecar's `.env` (BACKUP_API_TOKEN)",
+            ),
+            Err(error) => report.failed(
+                "contract",
+                error.to_string(),
+                "look at the app's or sidecar's log; `contract check` tells more",
+            ),
+        }
     }
 
     /// Writes, reads back, lists and deletes a canary at a destination, and notes the outcome

@@ -7,11 +7,14 @@
 mod anomaly;
 mod clock;
 mod config;
+mod docker;
 mod doctor;
+mod duty;
 mod error;
 mod keyring;
 mod ops;
 mod orphans;
+mod process;
 mod run;
 mod scheduler;
 mod source;
@@ -42,7 +45,9 @@ pub use ops::{
     retention::{PreviewedSnapshot, RetentionPreview},
     runs::RunRequest,
     snapshots::PlainStream,
+    sources::{SourceDraft, shown_settings, stored_secrets},
 };
+pub use source::direct::{SettingField, SettingValue, secrets_of, settings_of};
 pub use vault::Vault;
 
 /// The engine. Cheap to clone; all clones are one.

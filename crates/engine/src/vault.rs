@@ -30,6 +30,8 @@ pub enum Purpose {
     AppToken,
     /// A destination's credential.
     DestinationSecret,
+    /// A direct source's credential.
+    SourceSecret,
     /// A user's second factor.
     Totp,
     /// The known text that tells whether the key is the one the catalog was written with.
@@ -98,6 +100,7 @@ impl Purpose {
         match self {
             Self::AppToken => b"app token",
             Self::DestinationSecret => b"destination secret",
+            Self::SourceSecret => b"source secret",
             Self::Totp => b"totp",
             Self::KeyCheck => b"key check",
         }

@@ -99,6 +99,9 @@ async fn work(engine: Engine, run: Run, stop_all: CancellationToken) {
             format!("the run ended by a fault of the orchestrator: {panic}"),
         ))
     });
+    for trouble in crate::duty::settle_all(&context.engine, context.run.id).await {
+        context.journal.warn(trouble);
+    }
     write_end(&context, outcome).await;
     keeper.abort();
     context.engine.0.queue_bell.notify_one();

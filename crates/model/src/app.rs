@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use url::Url;
+use strum::{Display, IntoStaticStr};
 
 use crate::{
-    AppId, DestinationId, Name, SealedSecret, layout::Template, retention::RetentionPolicy,
+    AppId, DestinationId, Name, Source, layout::Template, retention::RetentionPolicy,
     schedule::Schedule,
 };
 
@@ -32,6 +32,9 @@ pub struct App {
     /// stream's first bytes.
     #[serde(default)]
     pub compression: Option<String>,
+    /// Who keeps it as it is, where that is not people.
+    #[serde(default)]
+    pub managed_by: Option<ManagedBy>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When it was last edited.
@@ -39,6 +42,18 @@ pub struct App {
     /// Counts edits; an edit names the version it saw, so that two editors do not overwrite
     /// each other.
     pub version: i64,
+}
+
+/// What an app or a destination is declared in. It is changed there and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Display, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ManagedBy {
+    /// `backups.yml`.
+    File,
+    /// Labels on containers.
+    Labels,
 }
 
 /// A destination of an app.
@@ -54,43 +69,9 @@ pub struct Binding {
     pub retention: Option<RetentionPolicy>,
     /// How objects are named; `None` is `NAME_YYYYmmdd_HHMM`.
     pub template: Option<Template>,
-}
-
-/// One stream inside an app.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// Unique within the app.
-    pub name: Name,
-    /// What it is and how it is reached.
-    pub kind: SourceKind,
-}
-
-/// How a source is reached.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum SourceKind {
-    /// An app or sidecar that serves backup contract v1.
-    Contract(ContractSource),
-}
-
-/// A server of backup contract v1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ContractSource {
-    /// Base address, for example `http://shop-sidecar:8080`.
-    pub url: Url,
-    /// Bearer token.
-    pub token: SealedSecret,
-    /// The token before the last rotation, tried once where the new one is not yet accepted.
-    pub previous_token: Option<SealedSecret>,
-    /// Which of the app's export types to ask for; `None` lets the app choose.
-    pub export_type: Option<String>,
-    /// Passed to the app's commands as `SIDE_CAR_DRIVE_FOLDER_ID`.
-    pub drive_folder_id: Option<String>,
-    /// Accept an export that carries neither size nor checksum. Its snapshots say "unverified by
-    /// source".
-    pub accept_unverified: bool,
-    /// Accept an export of no bytes.
-    pub allow_empty: bool,
+    /// Whether the log of each run is put there as well, as `logs/backup_YYYYMMDD_HHMMSS_NAME.log`.
+    #[serde(default)]
+    pub logs: bool,
 }
 
 /// Bounds of one run; `None` takes the orchestrator's own.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{DestinationId, Name, SealedSecret};
+use crate::{DestinationId, ManagedBy, Name, SealedSecret};
 
 /// A place that holds snapshots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Destination {
     pub secrets: BTreeMap<String, SealedSecret>,
     /// Its keys cannot delete: snapshots are kept, never expired, by us.
     pub append_only: bool,
+    /// Who keeps it as it is, where that is not people.
+    #[serde(default)]
+    pub managed_by: Option<ManagedBy>,
     /// When it was added.
     pub created_at: Timestamp,
     /// When it was last edited.

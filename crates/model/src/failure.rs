@@ -61,6 +61,9 @@ pub enum FailureCode {
     SourceEmpty,
     /// The export is larger than allowed.
     SourceTooLarge,
+    /// The source's settings are wrong, or what they name is not there (a program, a database, a
+    /// volume).
+    SourceConfig,
     /// A deadline passed.
     Timeout,
     /// The address is not allowed.

@@ -8,6 +8,7 @@ pub mod app;
 pub mod clock;
 pub mod destination;
 pub mod duration;
+pub mod duty;
 pub mod event;
 pub mod failure;
 pub mod id;
@@ -18,13 +19,15 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod snapshot;
+pub mod source;
 
 pub use account::{
     ApiToken, AuditEntry, PasswordHash, Permission, Permissions, Role, Scope, Session, User,
 };
-pub use app::{App, Binding, ContractSource, Limits, Source, SourceKind};
+pub use app::{App, Binding, Limits, ManagedBy};
 pub use clock::{Clock, ManualClock};
 pub use destination::{Destination, DestinationKind};
+pub use duty::{Duty, OwedDuty};
 pub use event::{Event, EventKind, Severity};
 pub use failure::{Failure, FailureCode};
 pub use id::{
@@ -36,3 +39,4 @@ pub use run::{
 };
 pub use secret::SealedSecret;
 pub use snapshot::{Artifact, CopyState, Snapshot, SnapshotKind, StoredCopy, StoredObject};
+pub use source::{ContractSource, DirectKind, DirectSource, Source, SourceKind};

@@ -28,6 +28,10 @@ pub struct Run {
     pub retry_of: Option<RunId>,
     /// The fire time it answers to, where a schedule asked for it.
     pub fire_at: Option<Timestamp>,
+    /// The moment that names of its objects carry, where several runs are to share one; `None` is
+    /// its fire time, or else its start.
+    #[serde(default)]
+    pub named_at: Option<Timestamp>,
     /// Fire times that passed unserved before this one, while nothing ran.
     pub missed_fires: u32,
     /// The snapshot it verifies or restores, or the one it made.

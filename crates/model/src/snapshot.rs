@@ -44,6 +44,14 @@ impl Snapshot {
         self.artifacts.iter().map(|artifact| artifact.size_bytes).sum()
     }
 
+    /// Seconds between the beginnings of its first and its last stream: how far apart in time its
+    /// artifacts are. `None` with fewer than two.
+    pub fn skew_secs(&self) -> Option<i64> {
+        let began = || self.artifacts.iter().filter_map(|artifact| artifact.began_at);
+        let (first, last) = (began().min()?, began().max()?);
+        (self.artifacts.len() > 1).then(|| last.duration_since(first).as_secs())
+    }
+
     /// Whether any destination holds a copy believed good.
     pub fn is_good(&self) -> bool {
         self.copies.iter().any(|copy| copy.state == CopyState::Good)
@@ -83,8 +91,19 @@ pub enum SnapshotKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Artifact {
-    /// The source's name within the app.
+    /// The source's name within the app; where a source gave several streams, that name and the
+    /// part's, joined by a dot. Unique within the snapshot.
     pub source: Name,
+    /// Which part of the source it is, in the source's own word (the name of a database), where it
+    /// gave several.
+    #[serde(default)]
+    pub part: Option<String>,
+    /// When its stream was begun: for a database dump the moment whose state it shows.
+    #[serde(default)]
+    pub began_at: Option<Timestamp>,
+    /// When its stream had ended.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
     /// File name the source gave, made safe.
     pub file_name: String,
     /// Format as the contract words it (`pg_dump_Fc`), if given.

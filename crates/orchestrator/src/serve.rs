@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use catalog::{Backend, Catalog};
-use engine::{Engine, Parts, SystemClock, Vault, vault::Purpose};
+use engine::{Engine, EngineConfig, Parts, SystemClock, Vault, vault::Purpose};
 use model::SealedSecret;
 use nix::fcntl::{Flock, FlockArg};
 use rand::SeedableRng as _;
@@ -42,6 +42,8 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
         None => private_file(&data.join("secret.key"), random_secret)?.into(),
     };
     let token = private_file(&data.join("cli.token"), random_secret)?;
+    // A container has another name after each upgrade; what it owes is still its own.
+    let host = private_file(&data.join("host"), || settings.engine.host.clone())?;
     let url = settings.database_url.clone().unwrap_or_else(|| {
         format!("sqlite://{}?mode=rwc", data.join("catalog.sqlite").display()).into()
     });
@@ -50,7 +52,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
         catalog,
         clock: Arc::new(SystemClock),
         vault: Vault::new(&key),
-        config: settings.engine.clone(),
+        config: EngineConfig { host, ..settings.engine.clone() },
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     });
     check_key(&engine).await?;

@@ -20,6 +20,8 @@ pub(crate) type Environment = HashMap<String, String>;
 const KNOWN_KEYS: &[&str] =
     &["poné_una_clave_larga", "change-me", "changeme", "cambiame", "secret"];
 const MIN_KEY: usize = 16;
+/// Variables that programs we start get from ours.
+const PASSED_ON: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 /// A variable that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,19 @@ impl Settings {
             let problem = "REQUEST_TIMEOUT_S and BACKUP_MAX_SIZE_MB are more than 0".to_owned();
             return Err(SettingError { name: "limits", problem });
         }
+        engine.host = environment
+            .get("BACKUP_HOST_NAME")
+            .or_else(|| environment.get("HOSTNAME"))
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .or_else(|| Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned()))
+            .unwrap_or(engine.host);
+        engine.spool = data_dir(environment).join("spool");
+        engine.child_env = PASSED_ON
+            .iter()
+            .filter_map(|name| Some((name.into(), environment.get(*name)?.into())))
+            .collect();
+        engine.docker_host = environment.get("DOCKER_HOST").filter(|to| !to.is_empty()).cloned();
         engine.source_timeout = Duration::from_secs(timeout);
         engine.max_size_bytes = megabytes << 20;
         engine.workers = number::<usize>(environment, "BACKUP_WORKERS", 4)?.clamp(1, 64);

@@ -22,6 +22,9 @@ pub(crate) fn example() -> Manifest {
         warnings: vec!["1 file vanished".into()],
         artifacts: vec![ManifestArtifact {
             source: "db".into(),
+            part: None,
+            began_at: None,
+            ended_at: None,
             file_name: "shop.dump".into(),
             format: Some("pg_dump_Fc".into()),
             content_type: Some("application/octet-stream".into()),

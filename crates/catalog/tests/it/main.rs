@@ -36,6 +36,7 @@ mod runs_and_copies {
         an_app_has_one_run_at_a_time,
         a_stale_token_can_do_nothing,
         what_each_destination_took_is_told_while_it_goes_on,
+        a_duty_stays_until_it_is_done,
         the_end_is_one_transaction,
         a_waiting_run_is_cancelled_at_once,
         copies_are_deleted_in_steps_and_pins_hold,
@@ -86,8 +87,8 @@ async fn a_file_of_version_1_is_copied_and_brought_up_to_date() {
 
     // The copy is a whole catalog of version 1: another program of that version could use it.
     let copy = databases::Sqlite::new();
-    std::fs::copy(database.file().with_extension("before-v2"), copy.file()).unwrap();
-    assert!(!database.file().with_extension("before-v2.partial").exists());
+    std::fs::copy(database.file().with_extension("before-v3"), copy.file()).unwrap();
+    assert!(!database.file().with_extension("before-v3.partial").exists());
     copy.sql(
         "INSERT INTO setting (name, value) SELECT 'version', MAX(version) FROM schema_version",
     )

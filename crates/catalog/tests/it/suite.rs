@@ -6,9 +6,9 @@ use catalog::{CancelOutcome, Catalog, CatalogError, CopyUpdate, Ending, Enqueued
 use jiff::{SignedDuration, Timestamp};
 use model::{
     App, AppId, Artifact, Binding, ContractSource, CopyState, Destination, DestinationId,
-    DestinationKind, DestinationOutcome, EventId, Limits, LogLevel, Run, RunId, RunKind, RunState,
-    SealedSecret, Snapshot, SnapshotId, SnapshotKind, Source, SourceKind, Stage, StoredCopy,
-    Trigger, retention::RetentionPolicy,
+    DestinationKind, DestinationOutcome, Duty, EventId, Limits, LogLevel, Run, RunId, RunKind,
+    RunState, SealedSecret, Snapshot, SnapshotId, SnapshotKind, Source, SourceKind, Stage,
+    StoredCopy, Trigger, retention::RetentionPolicy,
 };
 use secrecy::SecretString;
 
@@ -34,6 +34,7 @@ fn destination(name: &str) -> Destination {
         settings: BTreeMap::new(),
         secrets: BTreeMap::new(),
         append_only: false,
+        managed_by: None,
         created_at: now(),
         updated_at: now(),
         version: 1,
@@ -63,11 +64,13 @@ fn app(name: &str, to: DestinationId) -> App {
             folder: String::new(),
             retention: None,
             template: None,
+            logs: false,
         }],
         schedule: None,
         retention: RetentionPolicy::default(),
         limits: Limits::default(),
         compression: None,
+        managed_by: None,
         created_at: now(),
         updated_at: now(),
         version: 1,
@@ -85,6 +88,7 @@ fn run(app_id: Option<AppId>) -> Run {
         attempt: 1,
         retry_of: None,
         fire_at: None,
+        named_at: None,
         missed_fires: 0,
         snapshot_id: None,
         destination_id: None,
@@ -131,6 +135,9 @@ fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
         warnings: Vec::new(),
         artifacts: vec![Artifact {
             source: "db".parse().unwrap(),
+            part: None,
+            began_at: None,
+            ended_at: None,
             file_name: "db.dump".to_owned(),
             format: None,
             content_type: None,
@@ -329,6 +336,27 @@ pub(crate) async fn what_each_destination_took_is_told_while_it_goes_on(url: &Se
     assert_eq!(told[&quick], (RunState::Running, 70));
     assert_eq!(told[&ended], (RunState::Succeeded, 5), "the end has the last word");
     assert_eq!(told.len(), 2);
+}
+
+pub(crate) async fn a_duty_stays_until_it_is_done(url: &SecretString) {
+    let catalog = open(url).await;
+    let one = run(Some(AppId::generate(now(), &mut rand::rng())));
+    let token = claimed(&catalog, &one).await;
+    let start = Duty::StartContainer { container: "abc".to_owned() };
+    let remove = Duty::RemoveFolder { path: "/spool/x".into() };
+    assert_eq!(catalog.owe(one.id, token, "here", &start).await.unwrap(), 1);
+    assert_eq!(catalog.owe(one.id, token, "here", &remove).await.unwrap(), 2);
+    assert!(catalog.owe(one.id, token + 1, "here", &start).await.is_err(), "a stale token");
+    let owed: Vec<_> = catalog.duties(one.id).await.unwrap();
+    assert_eq!(owed.iter().map(|one| &one.duty).collect::<Vec<_>>(), [&remove, &start]);
+    assert_eq!(catalog.duties_of_ended_runs("here").await.unwrap(), [], "it goes on");
+    catalog.duty_done(one.id, 2).await.unwrap();
+    catalog.finish(one.id, token, &ending(RunState::Failed)).await.unwrap();
+    assert_eq!(catalog.duties_of_ended_runs("there").await.unwrap(), []);
+    let left = catalog.duties_of_ended_runs("here").await.unwrap();
+    assert_eq!(left.iter().map(|one| (one.seq, &one.duty)).collect::<Vec<_>>(), [(1, &start)]);
+    catalog.duty_done(one.id, 1).await.unwrap();
+    assert_eq!(catalog.duties(one.id).await.unwrap(), []);
 }
 
 pub(crate) async fn the_end_is_one_transaction(url: &SecretString) {

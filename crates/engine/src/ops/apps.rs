@@ -1,17 +1,16 @@
 //! Registering, editing and removing apps.
 
 use model::{
-    App, AppId, Binding, ContractSource, Limits, Name, Source, SourceKind,
+    App, AppId, Binding, Limits, Name,
     layout::Template,
     retention::RetentionPolicy,
     schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
-use url::Url;
 
-use super::validate;
-use crate::{Engine, EngineError, FieldError, Report, vault::Purpose};
+use super::{sources::SourceDraft, validate};
+use crate::{Engine, EngineError, FieldError, Report};
 
 /// Longest time a source may be given, in seconds: a week.
 const MAX_TIMEOUT_SECS: u64 = 7 * 24 * 3600;
@@ -23,6 +22,10 @@ const MAX_TIMEOUT_SECS: u64 = 7 * 24 * 3600;
 pub struct AppDraft {
     /// Unique name.
     pub name: String,
+    /// Where its data comes from; several make one snapshot. In place of one server of the
+    /// contract, `url` and `token` below will do.
+    #[cfg_attr(feature = "openapi", schema(default = json!([])))]
+    pub sources: Vec<SourceDraft>,
     /// Base address of the app or its sidecar.
     pub url: String,
     /// Bearer token. When editing, left out or empty keeps the stored one.
@@ -57,6 +60,7 @@ impl Default for AppDraft {
     fn default() -> Self {
         Self {
             name: String::new(),
+            sources: Vec::new(),
             url: String::new(),
             token: None,
             export_type: None,
@@ -86,6 +90,8 @@ pub struct BindingDraft {
     pub retention: Option<RetentionPolicy>,
     /// Name template.
     pub template: Option<String>,
+    /// Whether the log of each run is put there as well.
+    pub logs: bool,
 }
 
 /// A schedule as somebody writes it.
@@ -162,21 +168,19 @@ impl Engine {
         current: Option<&App>,
     ) -> Result<Report, EngineError> {
         let mut errors = Vec::new();
-        let name = match draft.name.trim().parse() {
+        let name: Name = match draft.name.trim().parse() {
             Ok(name) => name,
             Err(_) => "app".parse().map_err(|error| EngineError::invalid("name", error))?,
         };
-        let Some(source) = self.parse_source(draft, current, &mut errors) else {
+        let sources = self.parse_sources(draft, Some(&name), current, &mut errors);
+        if sources.is_empty() || !errors.is_empty() {
             return Err(EngineError::Invalid(errors));
-        };
+        }
         let now = self.now();
         Ok(self
             .doctor_app(&App {
                 id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),
-                sources: vec![Source {
-                    name: Name::clone(&name),
-                    kind: SourceKind::Contract(source),
-                }],
+                sources,
                 name,
                 enabled: true,
                 destinations: Vec::new(),
@@ -184,6 +188,7 @@ impl Engine {
                 retention: RetentionPolicy::default(),
                 limits: draft.limits.clone(),
                 compression: None,
+                managed_by: None,
                 created_at: now,
                 updated_at: now,
                 version: 0,
@@ -237,7 +242,7 @@ impl Engine {
     async fn parse(&self, draft: AppDraft, current: Option<&App>) -> Result<App, EngineError> {
         let mut errors = Vec::new();
         let name = validate::name("name", &draft.name, &mut errors);
-        let source = self.parse_source(&draft, current, &mut errors);
+        let sources = self.parse_sources(&draft, name.as_ref(), current, &mut errors);
         let schedule = draft
             .schedule
             .as_ref()
@@ -249,15 +254,10 @@ impl Engine {
         check_limits(&draft.limits, &mut errors);
         let compression = compression(&draft, current, &mut errors);
         let destinations = self.parse_bindings(&draft.destinations, &mut errors).await?;
-        match (name, source) {
-            (Some(name), Some(source)) if errors.is_empty() => Ok(App {
+        match name {
+            Some(name) if errors.is_empty() => Ok(App {
                 id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),
-                sources: vec![Source {
-                    name: current
-                        .and_then(|app| app.sources.first())
-                        .map_or_else(|| name.clone(), |source| source.name.clone()),
-                    kind: SourceKind::Contract(source),
-                }],
+                sources,
                 name,
                 enabled: draft.enabled,
                 destinations,
@@ -265,87 +265,13 @@ impl Engine {
                 retention: draft.retention,
                 limits: draft.limits,
                 compression,
+                managed_by: current.and_then(|app| app.managed_by),
                 created_at: self.now(),
                 updated_at: self.now(),
                 version: 1,
             }),
             _ => Err(EngineError::Invalid(errors)),
         }
-    }
-
-    fn parse_source(
-        &self,
-        draft: &AppDraft,
-        current: Option<&App>,
-        errors: &mut Vec<FieldError>,
-    ) -> Option<ContractSource> {
-        let text = draft.url.trim();
-        let url = match Url::parse(text) {
-            // The parser would leave line breaks out and go on.
-            _ if text.chars().any(char::is_control) => {
-                errors.push(FieldError::new("url", "an address has no control characters"));
-                None
-            }
-            Ok(url) => match self.0.config.net_policy.check_url(&url) {
-                Ok(()) => Some(url),
-                Err(error) => {
-                    errors.push(FieldError::new("url", error));
-                    None
-                }
-            },
-            Err(error) => {
-                errors.push(FieldError::new(
-                    "url",
-                    format!("{error}: write it as `http://CONTAINER:PORT`"),
-                ));
-                None
-            }
-        };
-        let known = current.and_then(|app| app.sources.first()).map(|source| match &source.kind {
-            SourceKind::Contract(server) => server,
-        });
-        let given = draft.token.as_ref().filter(|token| !token.expose_secret().is_empty());
-        let (token, previous_token) = match (given, known) {
-            (Some(token), _) if !is_token(token.expose_secret()) => {
-                errors.push(FieldError::new(
-                    "token",
-                    "a token is of 8 to 4,096 printable ASCII characters without spaces",
-                ));
-                return None;
-            }
-            (Some(token), known) => {
-                let before = known.and_then(|server| {
-                    let old = self.0.vault.open(Purpose::AppToken, &server.token).ok()?;
-                    let same = old.expose_secret() == token.expose_secret();
-                    if same { server.previous_token.clone() } else { Some(server.token.clone()) }
-                });
-                (self.seal(Purpose::AppToken, token), before)
-            }
-            (None, Some(server)) => (server.token.clone(), server.previous_token.clone()),
-            (None, None) => {
-                errors.push(FieldError::new("token", "paste the token that the app expects"));
-                return None;
-            }
-        };
-        let mut text = |field: &str, value: Option<&str>| {
-            validate::line(field, value, 256).unwrap_or_else(|error| {
-                if let EngineError::Invalid(more) = error {
-                    errors.extend(more);
-                }
-                None
-            })
-        };
-        let export_type = text("export_type", draft.export_type.as_deref());
-        let drive_folder_id = text("drive_folder_id", draft.drive_folder_id.as_deref());
-        Some(ContractSource {
-            url: url?,
-            token,
-            previous_token,
-            export_type,
-            drive_folder_id,
-            accept_unverified: draft.accept_unverified,
-            allow_empty: draft.allow_empty,
-        })
     }
 
     async fn parse_bindings(
@@ -394,14 +320,11 @@ impl Engine {
                 folder,
                 retention: draft.retention.clone(),
                 template,
+                logs: draft.logs,
             });
         }
         Ok(bindings)
     }
-}
-
-fn is_token(text: &str) -> bool {
-    (8..=4_096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn compression(

@@ -98,6 +98,7 @@ impl Engine {
             settings: BTreeMap::new(),
             secrets: BTreeMap::new(),
             append_only: false,
+            managed_by: None,
             created_at: now,
             updated_at: now,
             version: 1,

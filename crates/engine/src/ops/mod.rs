@@ -8,4 +8,5 @@ pub(crate) mod projection;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod snapshots;
+pub(crate) mod sources;
 mod validate;

@@ -14,7 +14,7 @@ use super::{
     failure,
     place::Place,
 };
-use crate::anomaly;
+use crate::{anomaly, source};
 
 /// Makes a snapshot of the run's app.
 pub(crate) async fn backup(context: &RunContext) -> Outcome {
@@ -40,8 +40,10 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
 
     let mut exports: Vec<Exported> = Vec::with_capacity(app.sources.len());
     for source in &app.sources {
-        exports.push(export(context, &app, source, places).await?);
-        context.check_lease().await?;
+        for part in source::parts(context, &app, source).await? {
+            exports.push(export(context, &app, source, &part, places).await?);
+            context.check_lease().await?;
+        }
     }
 
     let mut snapshot = describe(context, &app, exports);
@@ -145,6 +147,7 @@ pub(crate) fn queued(
         attempt: 1,
         retry_of: None,
         fire_at: None,
+        named_at: None,
         missed_fires: 0,
         snapshot_id: None,
         destination_id: None,
@@ -230,13 +233,21 @@ fn taken_at(context: &RunContext) -> Timestamp {
     context.run.started_at.unwrap_or(context.run.queued_at)
 }
 
+/// The moment that names carry: one for all runs that were asked for together, and the fire time
+/// of a schedule that was served on time.
+fn named_at(context: &RunContext) -> Timestamp {
+    let run = &context.run;
+    let on_time = run.fire_at.filter(|_| run.trigger == Trigger::Schedule);
+    run.named_at.or(on_time).unwrap_or_else(|| taken_at(context))
+}
+
 /// The names of this run's objects at `place`.
 pub(crate) fn names(context: &RunContext, app: &App, place: &Place) -> model::layout::Names {
     let time_zone =
         app.schedule.as_ref().map_or(TimeZone::UTC, |schedule| schedule.time_zone.zone());
     place.template().names(NameFields {
         app: app.name.clone(),
-        taken_at: taken_at(context).to_zoned(time_zone),
+        taken_at: named_at(context).to_zoned(time_zone),
         run_id: context.run.id,
         kind: context.run.snapshot_kind,
     })

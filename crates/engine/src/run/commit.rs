@@ -123,6 +123,9 @@ fn manifest_of(
         let first = objects.first().ok_or_else(|| internal(&"an artifact has no object"))?;
         artifacts.push(ManifestArtifact {
             source: artifact.source.to_string(),
+            part: artifact.part.clone(),
+            began_at: artifact.began_at,
+            ended_at: artifact.ended_at,
             file_name: artifact.file_name.clone(),
             format: artifact.format.clone(),
             content_type: artifact.content_type.clone(),
@@ -175,6 +178,11 @@ fn settings_of(app: &App) -> serde_json::Value {
                 "drive_folder_id": server.drive_folder_id,
                 "accept_unverified": server.accept_unverified,
                 "allow_empty": server.allow_empty,
+            }),
+            SourceKind::Direct(direct) => serde_json::json!({
+                "name": source.name,
+                "kind": direct.what,
+                "settings": direct.settings,
             }),
         })
         .collect();

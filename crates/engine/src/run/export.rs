@@ -16,7 +16,7 @@ use model::{App, Artifact, Failure, FailureCode, Source, Stage, StoredObject};
 use tokio::sync::mpsc;
 
 use super::{RunContext, failure, outlet::Outlet, place::Place, upload::Sending};
-use crate::source::{self, OpenedSource, SourceStream};
+use crate::source::{self, OpenedSource, Part, SourceStream};
 
 /// Chunks that may wait for the sealing thread.
 const WAITING_CHUNKS: usize = 4;
@@ -35,11 +35,13 @@ pub(crate) async fn export(
     context: &RunContext,
     app: &App,
     source: &Source,
+    part: &Part,
     places: &mut [Place],
 ) -> Result<Exported, Failure> {
     enter(context, Stage::Export).await?;
-    context.journal.info(format!("asking `{}` for its export", source.name));
-    let mut opened = source::open(context, app, source).await?;
+    context.journal.info(format!("asking `{}` for its export", part.name));
+    let began_at = context.engine.now();
+    let mut opened = source::open(context, app, source, part).await?;
     let meta = opened.meta().clone();
     if let Some(expected) = meta.expected_size_bytes {
         context.journal.expect_bytes(expected);
@@ -50,15 +52,15 @@ pub(crate) async fn export(
     let recipe = recipe_for(context, app, head.as_deref().unwrap_or_default())?;
     context.journal.info(format!(
         "`{}` sends {}{}, stored with compression {}",
-        source.name,
+        part.name,
         meta.file_name,
         meta.format.as_ref().map(|f| format!(" ({f})")).unwrap_or_default(),
         recipe.compression,
     ));
 
     enter(context, Stage::Store).await?;
-    let mut sending = begin_all(context, app, source, &meta, recipe, places).await?;
-    let sent = send(context, source, &mut opened, head, recipe, &mut sending, places).await;
+    let mut sending = begin_all(context, app, part, &meta, recipe, places).await?;
+    let sent = send(context, part, &mut opened, head, recipe, &mut sending, places).await;
     let (Done { sealed, stored, report }, verified_by_source) = match sent {
         Ok(sent) => sent,
         Err(failure) => {
@@ -70,18 +72,23 @@ pub(crate) async fn export(
     };
     for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
-            finish(context, one, place, source, recipe, stored).await?;
+            finish(context, one, place, part, recipe, stored).await?;
         }
     }
     if places.iter().all(|place| !place.is_well()) {
         return Err(all_failed(places));
     }
-    for warning in &report.warnings {
-        context.journal.warn(format!("`{}`: {warning}", source.name));
+    let mut warnings = opened.warnings();
+    warnings.extend(report.warnings);
+    for warning in &warnings {
+        context.journal.warn(format!("`{}`: {warning}", part.name));
     }
     Ok(Exported {
         artifact: Artifact {
-            source: source.name.clone(),
+            source: part.name.clone(),
+            part: part.part.clone(),
+            began_at: Some(began_at),
+            ended_at: Some(context.engine.now()),
             file_name: meta.file_name,
             format: meta.format,
             content_type: meta.content_type,
@@ -89,7 +96,7 @@ pub(crate) async fn export(
             sha256: sealed.plain.sha256.to_string(),
         },
         verified_by_source,
-        warnings: report.warnings,
+        warnings,
     })
 }
 
@@ -119,7 +126,7 @@ async fn next(context: &RunContext, opened: &mut OpenedSource) -> Result<Option<
 /// Sends the whole stream and proves the source's side of it.
 async fn send(
     context: &RunContext,
-    source: &Source,
+    part: &Part,
     opened: &mut OpenedSource,
     head: Option<Bytes>,
     recipe: Recipe,
@@ -128,7 +135,7 @@ async fn send(
 ) -> Result<(Done, bool), Failure> {
     let done = pump(context, opened, head, recipe, sending, places).await?;
     enter(context, Stage::Check).await?;
-    let verified = prove(opened.as_ref(), &done.sealed, &done.report, source)?;
+    let verified = prove(opened.as_ref(), &done.sealed, &done.report, part)?;
     Ok((done, verified))
 }
 
@@ -136,7 +143,7 @@ async fn send(
 async fn begin_all(
     context: &RunContext,
     app: &App,
-    source: &Source,
+    part: &Part,
     meta: &source::SourceMeta,
     recipe: Recipe,
     places: &mut [Place],
@@ -147,7 +154,7 @@ async fn begin_all(
             all.push(None);
             continue;
         };
-        match begin_one(context, app, source, meta, recipe, place, &store).await {
+        match begin_one(context, app, part, meta, recipe, place, &store).await {
             Ok(sending) => {
                 context
                     .journal
@@ -173,7 +180,7 @@ async fn begin_all(
 async fn begin_one(
     context: &RunContext,
     app: &App,
-    source: &Source,
+    part: &Part,
     meta: &source::SourceMeta,
     recipe: Recipe,
     place: &Place,
@@ -185,7 +192,7 @@ async fn begin_one(
     let most = Some(limit.saturating_add(limit / 64));
     for attempt in 1..=MAX_SAME_NAMES {
         let name = names.object(
-            (app.sources.len() > 1).then_some(source.name.as_str()),
+            (app.sources.len() > 1 || part.part.is_some()).then_some(part.name.as_str()),
             &meta.file_name,
             meta.format.as_deref(),
             &format!("{}{}", recipe.compression.method().suffix(), place.encryption().suffix()),
@@ -373,12 +380,12 @@ fn prove(
     opened: &dyn SourceStream,
     sealed: &Sealed,
     report: &FormatReport,
-    source: &Source,
+    part: &Part,
 ) -> Result<bool, Failure> {
     let outcome = opened.outcome().ok_or_else(|| {
         Failure::new(
             FailureCode::Internal,
-            format!("`{}` ended its stream without an outcome", source.name),
+            format!("`{}` ended its stream without an outcome", part.name),
         )
     })?;
     let same = outcome.size_bytes == sealed.plain.size_bytes
@@ -391,7 +398,7 @@ fn prove(
             format!(
                 "`{}` declared another size or SHA-256 than what came ({} bytes, {}): nothing was \
                  kept",
-                source.name, sealed.plain.size_bytes, sealed.plain.sha256
+                part.name, sealed.plain.size_bytes, sealed.plain.sha256
             ),
         ));
     }
@@ -400,7 +407,7 @@ fn prove(
             FailureCode::SourceEmpty,
             format!(
                 "`{}` exported nothing: check its command, or allow empty exports for this app",
-                source.name
+                part.name
             ),
         ));
     }
@@ -412,7 +419,7 @@ async fn finish(
     context: &RunContext,
     sending: Sending,
     place: &mut Place,
-    source: &Source,
+    part: &Part,
     recipe: Recipe,
     stored: &Digest,
 ) -> Result<(), Failure> {
@@ -434,7 +441,7 @@ async fn finish(
                 && meta.agrees_with_sha256(&stored.sha256.to_string()) =>
         {
             place.objects.push(StoredObject {
-                source: source.name.clone(),
+                source: part.name.clone(),
                 key: key.to_string(),
                 stored_size_bytes: stored.size_bytes,
                 stored_sha256: stored.sha256.to_string(),

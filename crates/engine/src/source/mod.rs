@@ -1,9 +1,16 @@
-//! Sources: each yields bytes, then exactly one outcome.
+//! Sources: each gives one or several streams, and each stream bytes and then exactly one outcome.
 
 mod contract;
+pub(crate) mod direct;
+mod files;
+mod mysql;
+mod postgres;
+mod redis;
+mod sqlite;
+mod volume;
 
 use bytes::Bytes;
-use model::{App, Failure, Source, SourceKind};
+use model::{App, Failure, Name, Source, SourceKind};
 
 use crate::run::RunContext;
 
@@ -37,19 +44,59 @@ pub(crate) trait SourceStream: Send {
     fn outcome(&self) -> Option<SourceOutcome>;
     /// Whether an export of no bytes is acceptable.
     fn allows_empty(&self) -> bool;
+    /// What is to be known of the stream and is no failure; asked after its end.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A source of whatever kind, opened.
 pub(crate) type OpenedSource = Box<dyn SourceStream>;
 
-/// Opens `source` for the run.
+/// One stream of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Unique within the snapshot: the source's name, and the part's where there are several.
+    pub(crate) name: Name,
+    /// In the source's own word, where it gives several.
+    pub(crate) part: Option<String>,
+}
+
+impl Part {
+    /// A source that gives one stream.
+    pub(crate) fn whole(source: &Source) -> Self {
+        Self { name: source.name.clone(), part: None }
+    }
+}
+
+/// The streams that `source` gives now.
+pub(crate) async fn parts(
+    context: &RunContext,
+    app: &App,
+    source: &Source,
+) -> Result<Vec<Part>, Failure> {
+    match &source.kind {
+        SourceKind::Contract(_) => Ok(vec![Part::whole(source)]),
+        SourceKind::Direct(direct) => {
+            let asked = direct::Asked { engine: &context.engine, app, source, direct };
+            direct::driver(direct.what).parts(&asked).await
+        }
+    }
+}
+
+/// Opens one stream of `source` for the run.
 pub(crate) async fn open(
     context: &RunContext,
     app: &App,
     source: &Source,
+    part: &Part,
 ) -> Result<OpenedSource, Failure> {
     match &source.kind {
         SourceKind::Contract(server) => contract::open(context, app, server).await,
+        SourceKind::Direct(direct) => {
+            let asked = direct::Asked { engine: &context.engine, app, source, direct };
+            direct::driver(direct.what).open(context, &asked, part).await
+        }
     }
 }
 

@@ -75,7 +75,9 @@ async fn an_app_out_of_reach_is_told_as_that() {
     let world = World::new(&["disk"]).await;
     let app = world.engine.catalog().app(world.app.id).await.unwrap();
     let mut elsewhere = app.clone();
-    let model::SourceKind::Contract(server) = &mut elsewhere.sources[0].kind;
+    let model::SourceKind::Contract(server) = &mut elsewhere.sources[0].kind else {
+        panic!("the app has a server of the contract");
+    };
     server.url = "http://127.0.0.1:1/".parse().unwrap();
     world.engine.catalog().update_app(&elsewhere, world.engine.now()).await.unwrap();
     let run = world.back_up().await;

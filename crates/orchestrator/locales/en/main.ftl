@@ -480,6 +480,7 @@ failure-source_mismatch = Size or checksum differ from what the app declared.
 failure-source_format = The bytes are not of the declared format.
 failure-source_empty = The export was empty.
 failure-source_too_large = The export is larger than allowed.
+failure-source_config = The settings of a source are wrong, or what they name is not there.
 failure-timeout = It took too long.
 failure-address_refused = The app's address is not allowed.
 failure-destination_full = The destination is full.

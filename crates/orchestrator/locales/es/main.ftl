@@ -480,6 +480,7 @@ failure-source_mismatch = El tamaño o la suma difieren de lo declarado por la a
 failure-source_format = Los bytes no son del formato declarado.
 failure-source_empty = La exportación estaba vacía.
 failure-source_too_large = La exportación supera lo permitido.
+failure-source_config = La configuración de un origen es incorrecta, o no existe lo que nombra.
 failure-timeout = Tardó demasiado.
 failure-address_refused = La dirección de la app no está permitida.
 failure-destination_full = El destino está lleno.

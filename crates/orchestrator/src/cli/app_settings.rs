@@ -100,6 +100,21 @@ fn put<T: Into<Value>>(object: &mut Value, key: &str, given: Option<T>) {
     }
 }
 
+/// The description of the app's server of the contract.
+pub(super) fn server(draft: &mut Value) -> Result<&mut Value, CliError> {
+    let sources = draft["sources"].as_array_mut();
+    let found = sources.and_then(|all| all.iter_mut().find(|one| one["kind"] == "contract"));
+    let advice = "the app has no server of the contract: change its sources by --source";
+    found.ok_or_else(|| CliError::Usage(advice.to_owned()))
+}
+
+fn put_setting(draft: &mut Value, key: &str, given: Option<Value>) -> Result<(), CliError> {
+    if given.is_some() {
+        put(&mut server(draft)?["settings"], key, given);
+    }
+    Ok(())
+}
+
 impl AppSettings {
     /// Changes `draft` where something was given, and leaves the rest.
     pub(super) fn apply(self, draft: &mut Value) -> Result<(), CliError> {
@@ -110,10 +125,11 @@ impl AppSettings {
         put(limits, "retries", self.retries);
         put(limits, "objective_secs", self.objective);
         put(draft, "compression", self.compression);
-        put(draft, "accept_unverified", self.accept_unverified);
-        put(draft, "allow_empty", self.allow_empty);
-        put(draft, "export_type", self.export_type);
-        put(draft, "drive_folder_id", self.drive_folder_id);
+        let word = |flag: Option<bool>| flag.map(|flag| Value::from(flag.to_string()));
+        put_setting(draft, "accept_unverified", word(self.accept_unverified))?;
+        put_setting(draft, "allow_empty", word(self.allow_empty))?;
+        put_setting(draft, "export_type", self.export_type.map(Into::into))?;
+        put_setting(draft, "drive_folder_id", self.drive_folder_id.map(Into::into))?;
         if let Some(template) = self.template {
             for binding in draft["destinations"].as_array_mut().into_iter().flatten() {
                 put(binding, "template", Some(template.clone()));
@@ -184,7 +200,10 @@ pub(super) fn bindings(given: &[String], known: &[Value]) -> Vec<Value> {
 
 /// What an app that is shown would be described as.
 pub(super) fn draft_of(app: &Value) -> Value {
-    let source = &app["sources"][0];
+    let sources: Vec<_> = items(&app["sources"])
+        .iter()
+        .map(|one| json!({ "name": one["name"], "kind": one["kind"], "settings": one["settings"] }))
+        .collect();
     let destinations: Vec<_> = items(&app["destinations"])
         .iter()
         .map(|one| {
@@ -197,11 +216,7 @@ pub(super) fn draft_of(app: &Value) -> Value {
     json!({
         "version": app["version"],
         "name": app["name"],
-        "url": source["url"],
-        "export_type": source["export_type"],
-        "drive_folder_id": source["drive_folder_id"],
-        "accept_unverified": source["accept_unverified"],
-        "allow_empty": source["allow_empty"],
+        "sources": sources,
         "destinations": destinations,
         "schedule": app["schedule"],
         "retention": app["retention"],

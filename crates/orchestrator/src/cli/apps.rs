@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    app_settings::{AppSettings, bindings, draft_of},
+    app_settings::{AppSettings, bindings, draft_of, server},
     client::{CliError, Client, part},
     read_secret,
     show::{self, Out, cell, items, plain, text},
@@ -78,8 +78,11 @@ pub(super) async fn app(client: &Client, command: AppCommand, out: &Out) -> Resu
         AppCommand::Add { name, url, token_file, destination, settings } => {
             let mut draft = json!({
                 "name": name,
-                "url": url,
-                "token": read_secret(&token_file)?,
+                "sources": [{
+                    "kind": "contract",
+                    "settings": { "url": url },
+                    "secrets": { "token": read_secret(&token_file)? },
+                }],
                 "destinations": bindings(&destination, &[]),
                 "retention": {},
                 "limits": {},
@@ -112,13 +115,14 @@ pub(super) async fn app(client: &Client, command: AppCommand, out: &Out) -> Resu
                 }
                 draft["destinations"] = bindings(&destination, &known).into();
             }
-            for (key, value) in [("name", rename), ("url", url)] {
-                if let Some(value) = value {
-                    draft[key] = value.into();
-                }
+            if let Some(name) = rename {
+                draft["name"] = name.into();
+            }
+            if let Some(url) = url {
+                server(&mut draft)?["settings"]["url"] = url.into();
             }
             if let Some(file) = token_file {
-                draft["token"] = read_secret(&file)?.into();
+                server(&mut draft)?["secrets"] = json!({ "token": read_secret(&file)? });
             }
             settings.apply(&mut draft)?;
             let changed = client.put(&path, &draft).await?;
@@ -188,11 +192,9 @@ fn places(app: &Value, names: &std::collections::HashMap<String, String>) -> Str
 async fn print(client: &Client, card: &Value, out: &Out) -> Result<(), CliError> {
     let app = &card["app"];
     let names = client.names("destinations").await?;
-    let source = &app["sources"][0];
     let mut fields = vec![
         ("name", cell(&app["name"])),
         ("state", out.state(text(&card["health"]))),
-        ("address", cell(&source["url"])),
         ("schedule", plain(schedule(app))),
         ("next run", out.when(&card["next_fire"])),
         ("last run", out.when(&card["last_run"]["finished_at"])),
@@ -203,20 +205,20 @@ async fn print(client: &Client, card: &Value, out: &Out) -> Result<(), CliError>
         ("compression", plain(app["compression"].as_str().unwrap_or("auto"))),
         ("id", cell(&app["id"])),
     ];
+    for source in items(&app["sources"]) {
+        let settings = source["settings"].as_object().into_iter().flatten();
+        let told: Vec<_> = settings.map(|(key, value)| format!("{key}={}", text(value))).collect();
+        let told =
+            format!("{} ({}) {}", text(&source["name"]), text(&source["kind"]), told.join(" "));
+        fields.push(("source", plain(told)));
+    }
     for (name, value) in [
-        ("export type", &source["export_type"]),
-        ("drive folder", &source["drive_folder_id"]),
         ("timeout (s)", &app["limits"]["timeout_secs"]),
         ("max size (B)", &app["limits"]["max_size_bytes"]),
         ("retries", &app["limits"]["retries"]),
     ] {
         if !value.is_null() {
             fields.push((name, cell(value)));
-        }
-    }
-    for (name, is) in [("accept unverified", "accept_unverified"), ("allow empty", "allow_empty")] {
-        if source[is] == true {
-            fields.push((name, plain("yes")));
         }
     }
     out.fields(fields);

@@ -84,11 +84,14 @@ async fn page_of(
     let more_snapshots = snapshots.len().saturating_sub(SNAPSHOTS);
     let runs =
         catalog.runs(RunQuery { app_id: Some(app.id), limit: 8, ..RunQuery::default() }).await?;
-    let SourceKind::Contract(server) = &app.sources[0].kind;
+    let server = app.sources.iter().find_map(|source| match &source.kind {
+        SourceKind::Contract(server) => Some(server),
+        SourceKind::Direct(_) => None,
+    });
     let page = AppPage {
         page: visitor.page(app.name.as_str(), Nav::Overview),
-        url: server.url.to_string(),
-        rotating: server.previous_token.is_some(),
+        url: server.map(|server| server.url.to_string()).unwrap_or_default(),
+        rotating: server.is_some_and(|server| server.previous_token.is_some()),
         places: app
             .destinations
             .iter()

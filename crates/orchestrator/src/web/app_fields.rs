@@ -115,17 +115,18 @@ impl Values {
     pub(super) fn of(app: &App, destinations: &[Destination], zone: &TimeZone) -> Self {
         let mut values = Self::blank(zone, destinations);
         values.0.remove("destination");
-        let SourceKind::Contract(server) = &app.sources[0].kind;
         values.set("name", &app.name);
-        values.set("url", &server.url);
-        values.set("drive_folder_id", server.drive_folder_id.as_deref().unwrap_or_default());
         values.set("compression", app.compression.as_deref().unwrap_or_default());
-        values.set("export_type", server.export_type.as_deref().unwrap_or_default());
-        if server.accept_unverified {
-            values.set("accept_unverified", "on");
-        }
-        if server.allow_empty {
-            values.set("allow_empty", "on");
+        if let SourceKind::Contract(server) = &app.sources[0].kind {
+            values.set("url", &server.url);
+            values.set("drive_folder_id", server.drive_folder_id.as_deref().unwrap_or_default());
+            values.set("export_type", server.export_type.as_deref().unwrap_or_default());
+            if server.accept_unverified {
+                values.set("accept_unverified", "on");
+            }
+            if server.allow_empty {
+                values.set("allow_empty", "on");
+            }
         }
         for binding in &app.destinations {
             let id = binding.destination_id.to_string();

@@ -1,13 +1,14 @@
 //! Apps as the API shows them: without their secrets.
 
+use std::collections::BTreeMap;
+
 use engine::{AppCard, AppDraft, Health, Overview};
 use jiff::Timestamp;
 use model::{
-    App, AppId, Binding, Limits, Name, Run, RunState, Snapshot, Source, SourceKind,
+    App, AppId, Binding, Limits, ManagedBy, Name, Run, RunState, Snapshot, Source,
     retention::RetentionPolicy, schedule::Schedule,
 };
 use serde::{Deserialize, Serialize};
-use url::Url;
 use utoipa::ToSchema;
 
 /// An app without its secrets.
@@ -32,6 +33,8 @@ pub(in crate::api) struct AppShown {
     limits: Limits,
     /// How its artifacts are compressed: `none`, `gzip`, `zstd:3`; null is `auto`.
     compression: Option<String>,
+    /// What it is declared in, where that is not here; it is changed there.
+    managed_by: Option<ManagedBy>,
     /// When it was registered.
     created_at: Timestamp,
     /// When it was last edited.
@@ -40,33 +43,18 @@ pub(in crate::api) struct AppShown {
     version: i64,
 }
 
-/// One stream inside an app, without its token.
+/// One source of an app, without its secrets.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Source)]
 pub(in crate::api) struct SourceShown {
     /// Unique within the app.
     name: Name,
-    /// How it is reached.
-    kind: SourceWord,
-    /// Base address of the app or its sidecar.
-    url: Url,
-    /// Which of the app's export types is asked for; `null` lets the app choose.
-    export_type: Option<String>,
-    /// Passed to the app's commands as `SIDE_CAR_DRIVE_FOLDER_ID`.
-    drive_folder_id: Option<String>,
-    /// An export that carries neither size nor checksum is accepted.
-    accept_unverified: bool,
-    /// An export of no bytes is accepted.
-    allow_empty: bool,
-}
-
-/// How a source is reached.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = SourceKind)]
-enum SourceWord {
-    /// An app or sidecar that serves backup contract v1.
-    Contract,
+    /// `contract`, `postgres`, `mysql`, `redis`, `sqlite`, `volume` or `files`.
+    kind: String,
+    /// Its settings, by the kind's own keys.
+    settings: BTreeMap<String, String>,
+    /// Names of the secrets that are stored for it.
+    secrets: Vec<String>,
 }
 
 /// How an app is.
@@ -131,15 +119,12 @@ pub(in crate::api) struct Fires {
 }
 
 impl From<Source> for SourceShown {
-    fn from(Source { name, kind: SourceKind::Contract(server) }: Source) -> Self {
+    fn from(source: Source) -> Self {
         Self {
-            name,
-            kind: SourceWord::Contract,
-            url: server.url,
-            export_type: server.export_type,
-            drive_folder_id: server.drive_folder_id,
-            accept_unverified: server.accept_unverified,
-            allow_empty: server.allow_empty,
+            kind: source.word().to_owned(),
+            settings: engine::shown_settings(&source),
+            secrets: engine::stored_secrets(&source),
+            name: source.name,
         }
     }
 }
@@ -156,6 +141,7 @@ impl From<App> for AppShown {
             retention: app.retention,
             limits: app.limits,
             compression: app.compression,
+            managed_by: app.managed_by,
             created_at: app.created_at,
             updated_at: app.updated_at,
             version: app.version,

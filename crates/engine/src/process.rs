@@ -1,0 +1,325 @@
+//! Programs of others: run without a shell, with a scrubbed environment, and gone when nobody
+//! listens any more.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use model::{Failure, FailureCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, ChildStdout, Command},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use crate::EngineConfig;
+
+/// What is kept of what a program says of its troubles: the end.
+const MAX_STDERR: usize = 8 << 10;
+const READ_CHUNK: usize = 128 << 10;
+/// A pipe that holds more saves changes between the two processes.
+const PIPE_BYTES: i32 = 1 << 20;
+
+/// A program that is to be run.
+pub(crate) struct Program {
+    path: PathBuf,
+    launcher: Option<PathBuf>,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    secret_env: Vec<(OsString, SecretString)>,
+    folder: Option<PathBuf>,
+}
+
+impl Program {
+    /// The program at `path`, or found by name, with the variables that every child gets.
+    pub(crate) fn new(config: &EngineConfig, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let is_name = path.components().count() == 1;
+        Self {
+            path: path.to_str().filter(|_| is_name).and_then(|n| find(config, n)).unwrap_or(path),
+            launcher: find(config, "setpriv"),
+            args: Vec::new(),
+            env: config.child_env.clone(),
+            secret_env: Vec::new(),
+            folder: None,
+        }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    pub(crate) fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// A variable for this child alone; what it says of its troubles does not show the value.
+    pub(crate) fn secret_env(mut self, name: impl Into<OsString>, value: &SecretString) -> Self {
+        self.secret_env.push((name.into(), value.clone()));
+        self
+    }
+
+    /// Runs in `folder`.
+    pub(crate) fn within(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Its name, for people.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned()
+    }
+
+    /// Starts it; its standard output can be read.
+    pub(crate) fn start(&self, deadline: Duration) -> Result<Running, Failure> {
+        let mut command = match &self.launcher {
+            // A child dies with the thread that made it: with us, however we end.
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        };
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .envs(self.secret_env.iter().map(|(name, value)| (name, value.expose_secret())))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        let mut child = command.spawn().map_err(|error| {
+            let name = self.name();
+            Failure::new(FailureCode::SourceConfig, format!("{name} cannot be started: {error}"))
+        })?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok());
+        let out = child.stdout.take();
+        if let Some(out) = &out {
+            let _ = nix::fcntl::fcntl(out, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+        }
+        let said = child.stderr.take().map(|err| tokio::spawn(tail(err)));
+        let secrets = self.secret_env.iter().map(|(_, value)| value.clone()).collect();
+        Ok(Running {
+            name: self.name(),
+            child,
+            group,
+            out,
+            said,
+            secrets,
+            buffer: BytesMut::new(),
+            ends_by: Instant::now() + deadline,
+        })
+    }
+
+    /// Runs it to its end; gives what it wrote, at most `limit_bytes`.
+    pub(crate) async fn output(
+        &self,
+        limit_bytes: usize,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut running = self.start(deadline)?;
+        let mut all = Vec::new();
+        while let Some(chunk) = running.chunk().await? {
+            if all.len() + chunk.len() > limit_bytes {
+                let message = format!("{} wrote more than {limit_bytes} bytes", running.name);
+                return Err(Failure::new(FailureCode::SourceFailed, message));
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+}
+
+/// A program under way. Dropped, it is killed with all it has started.
+pub(crate) struct Running {
+    name: String,
+    child: Child,
+    group: Option<i32>,
+    out: Option<ChildStdout>,
+    said: Option<JoinHandle<String>>,
+    secrets: Vec<SecretString>,
+    buffer: BytesMut,
+    ends_by: Instant,
+}
+
+impl Running {
+    /// What it writes next; `None` when it has ended with exit code 0. Any other end is a failure
+    /// that tells what it said.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(out) = &mut self.out else { return Ok(None) };
+        if self.buffer.capacity() < READ_CHUNK / 4 {
+            self.buffer.reserve(READ_CHUNK);
+        }
+        let read = tokio::time::timeout_at(self.ends_by, out.read_buf(&mut self.buffer)).await;
+        match read {
+            Err(_) => Err(self.too_late()),
+            Ok(Err(error)) => Err(Failure::new(
+                FailureCode::SourceFailed,
+                format!("{} cannot be read: {error}", self.name),
+            )),
+            Ok(Ok(0)) => {
+                self.out = None;
+                self.end().await?;
+                Ok(None)
+            }
+            Ok(Ok(_)) => Ok(Some(self.buffer.split().freeze())),
+        }
+    }
+
+    /// What it has said of its troubles up to its end.
+    async fn end(&mut self) -> Result<(), Failure> {
+        let status = match tokio::time::timeout_at(self.ends_by, self.child.wait()).await {
+            Err(_) => return Err(self.too_late()),
+            Ok(status) => status
+                .map_err(|error| Failure::new(FailureCode::SourceFailed, error.to_string()))?,
+        };
+        if status.success() {
+            return Ok(());
+        }
+        let said = match self.said.take() {
+            Some(said) => said.await.unwrap_or_default(),
+            None => String::new(),
+        };
+        let message = format!("{} {}: {}", self.name, told(status), self.redacted(&said));
+        Err(Failure::new(FailureCode::SourceFailed, message))
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        let mut text = text.trim().to_owned();
+        for secret in &self.secrets {
+            let secret = secret.expose_secret();
+            if secret.len() > 3 {
+                text = text.replace(secret, "***");
+            }
+        }
+        text.chars().map(|c| if c == '\n' { ';' } else { c }).filter(|c| !c.is_control()).collect()
+    }
+
+    fn too_late(&self) -> Failure {
+        Failure::new(
+            FailureCode::Timeout,
+            format!("{} did not end in time: raise the app's time limit", self.name),
+        )
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(id) = self.group
+            && self.child.id().is_some()
+        {
+            let group = nix::unistd::Pid::from_raw(id);
+            let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "did not end well".to_owned(),
+    }
+}
+
+/// The end of what comes from `from`, in whole lines.
+async fn tail(mut from: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    let mut is_cut = false;
+    let mut chunk = [0; 1024];
+    while let Ok(count @ 1..) = from.read(&mut chunk).await {
+        kept.extend_from_slice(&chunk[..count]);
+        let over = kept.len().saturating_sub(MAX_STDERR);
+        is_cut |= over > 0;
+        kept.drain(..over);
+    }
+    let whole = match kept.iter().position(|byte| *byte == b'\n') {
+        Some(end) if is_cut => &kept[end..],
+        _ => &kept[..],
+    };
+    String::from_utf8_lossy(whole).into_owned()
+}
+
+/// Where on the path that children get the program `name` is.
+pub(crate) fn find(config: &EngineConfig, name: &str) -> Option<PathBuf> {
+    let (_, path) = config.child_env.iter().find(|(variable, _)| variable == "PATH")?;
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file))
+}
+
+/// Whether `file` can be run.
+pub(crate) fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn shell(script: &str) -> Program {
+        Program::new(&EngineConfig::new("test"), "sh").args(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn only_exit_code_zero_is_success() {
+        assert_eq!(shell("echo hello").output(100, SOON).await.unwrap(), b"hello\n");
+        let failed = shell("echo half; echo why >&2; exit 3").output(100, SOON).await.unwrap_err();
+        assert_eq!(failed.code, FailureCode::SourceFailed);
+        assert_eq!(failed.message, "sh ended with exit code 3: why");
+        let killed = shell("echo half; kill -9 $$").output(100, SOON).await.unwrap_err();
+        assert!(killed.message.contains("signal 9"), "{killed:?}");
+        let endless = shell("sleep 60").output(100, Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(endless.code, FailureCode::Timeout);
+        assert!(shell("echo 12345").output(3, SOON).await.is_err());
+        let config = EngineConfig { child_env: Vec::new(), ..EngineConfig::new("test") };
+        let none = Program::new(&config, "/no/such/program").output(3, SOON).await.unwrap_err();
+        assert_eq!(none.code, FailureCode::SourceConfig);
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_for_the_child_alone() {
+        let secret = SecretString::from("hunter2-canary");
+        let program = shell("echo \"got $WORD\" >&2; exit 1").secret_env("WORD", &secret);
+        let failure = program.output(100, SOON).await.unwrap_err();
+        assert_eq!(failure.message, "sh ended with exit code 1: got ***");
+        assert!(std::env::var_os("WORD").is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_is_gone_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("beat");
+        let script = format!("(while :; do echo x >> {}; sleep 0.02; done) & wait", file.display());
+        let running = shell(&script).start(SOON).unwrap();
+        while std::fs::metadata(&file).is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(running);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let size = std::fs::metadata(&file).unwrap().len();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), size);
+    }
+}

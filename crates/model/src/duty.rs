@@ -1,0 +1,78 @@
+//! What a run owes the world once it has begun: written down before it acts, done at its end, and
+//! done by whoever takes over where it was killed in between.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::RunId;
+
+/// Something to put back or to clear away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "duty", rename_all = "snake_case")]
+pub enum Duty {
+    /// Start a container that was stopped for its backup.
+    StartContainer {
+        /// Its id.
+        container: String,
+    },
+    /// Let a container go on that was paused for its backup.
+    UnpauseContainer {
+        /// Its id.
+        container: String,
+    },
+    /// Remove a container that was made for its mounts only and never started.
+    RemoveContainer {
+        /// Its id.
+        container: String,
+    },
+    /// End a command begun inside a container.
+    EndExec {
+        /// The container's id.
+        container: String,
+        /// A word in the command's arguments that no other command has.
+        marker: String,
+    },
+    /// Run a command inside a container that undoes an earlier one there.
+    Exec {
+        /// The container's id.
+        container: String,
+        /// Its arguments.
+        command: Vec<String>,
+    },
+    /// Delete a Btrfs snapshot.
+    DeleteSubvolume {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Destroy a ZFS snapshot.
+    DestroyZfsSnapshot {
+        /// `POOL/DATASET@NAME`.
+        name: String,
+    },
+    /// Unmount and remove an LVM snapshot.
+    RemoveLogicalVolume {
+        /// `GROUP/NAME`.
+        name: String,
+        /// Where it is mounted.
+        mount: PathBuf,
+    },
+    /// Remove a folder of ours.
+    RemoveFolder {
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// A duty as it was written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedDuty {
+    /// Whose.
+    pub run_id: RunId,
+    /// Order within the run; later ones are done first.
+    pub seq: i64,
+    /// Name of the machine that can do it.
+    pub host: String,
+    /// What to do.
+    pub duty: Duty,
+}
