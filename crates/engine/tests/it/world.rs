@@ -9,8 +9,8 @@ use std::{
 
 use catalog::{Catalog, RunQuery};
 use engine::{
-    AppDraft, BindingDraft, DestinationDraft, Engine, EngineConfig, Parts, RunRequest, SystemClock,
-    Vault,
+    AppDraft, BindingDraft, DestinationDraft, Engine, EngineConfig, Parts, RunRequest, SourceDraft,
+    SystemClock, Vault,
 };
 use futures::TryStreamExt as _;
 use model::{App, Clock, CopyState, Run, RunState, Snapshot};
@@ -49,6 +49,23 @@ pub(crate) fn quick(instance: &str) -> EngineConfig {
 pub(crate) async fn open(folder: &Path, config: EngineConfig, clock: Arc<dyn Clock>) -> Engine {
     let url = format!("sqlite://{}?mode=rwc", folder.join("catalog.sqlite").display());
     open_at(&url.into(), config, clock).await
+}
+
+/// A source as somebody describes it.
+pub(crate) fn source(
+    name: &str,
+    kind: &str,
+    settings: &[(&str, &str)],
+    secrets: &[(&str, &str)],
+) -> SourceDraft {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    SourceDraft {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        settings: settings.iter().map(owned).collect(),
+        secrets: secrets.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect(),
+        ..SourceDraft::default()
+    }
 }
 
 /// A local destination.
@@ -143,6 +160,29 @@ impl World {
         Self { engine, server, app, folder, shutdown: CancellationToken::new() }
     }
 
+    /// A world at work whose app `direct` has `sources`, and one destination, `disk`.
+    pub(crate) async fn reading(sources: Vec<SourceDraft>, mut config: EngineConfig) -> Self {
+        config.source_timeout = Duration::from_secs(60);
+        let folder = tempfile::tempdir().unwrap();
+        config.spool = folder.path().join("spool");
+        let engine = open(folder.path(), config, Arc::new(SystemClock)).await;
+        let mut world = Self::inside(folder, engine, &["disk"]).await;
+        let draft = AppDraft {
+            name: "direct".to_owned(),
+            sources,
+            destinations: vec![BindingDraft {
+                destination: "disk".to_owned(),
+                folder: "apps/shop".to_owned(),
+                template: Some("{app}_{YYYYMMDD_HHMMSS}_{run}".to_owned()),
+                ..BindingDraft::default()
+            }],
+            ..AppDraft::default()
+        };
+        world.app = world.engine.register_app(draft).await.unwrap();
+        world.start();
+        world
+    }
+
     pub(crate) fn start(&self) {
         let (engine, shutdown) = (self.engine.clone(), self.shutdown.clone());
         tokio::spawn(async move { engine.serve(shutdown).await });
@@ -220,8 +260,12 @@ impl World {
     }
 
     pub(crate) async fn restored(&self, snapshot: &Snapshot) -> Vec<u8> {
-        let source = snapshot.artifacts[0].source.to_string();
-        let stream = self.engine.read_artifact(snapshot, &source, None).await.unwrap();
+        self.restored_part(snapshot, snapshot.artifacts[0].source.as_str()).await
+    }
+
+    /// The bytes of one of its artifacts.
+    pub(crate) async fn restored_part(&self, snapshot: &Snapshot, artifact: &str) -> Vec<u8> {
+        let stream = self.engine.read_artifact(snapshot, artifact, None).await.unwrap();
         let chunks: Vec<_> = stream.try_collect().await.unwrap();
         chunks.concat()
     }
