@@ -2,7 +2,7 @@
 
 use std::{
     process::{Command, Output},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use rand::RngExt as _;
@@ -90,12 +90,9 @@ impl Host {
         self.docker(&[&run[..], options, &[self.image(image)], command].concat())
     }
 
-    pub(crate) async fn the_engine_answers_and_has_an_image(&self) {
-        let volume = self.volume("harness");
-        let mount = format!("{}:/v", volume.name);
-        self.run(&["--volume", &mount], Image::Base, &["sh", "-c", "echo kept > /v/file"]);
-        let told = self.run(&["--volume", &mount], Image::Base, &["cat", "/v/file"]);
-        assert_eq!(told, "kept");
+    /// Has it removed when dropped.
+    pub(crate) fn made(&self, kind: &'static str, name: String) -> Made<'_> {
+        Made { host: self, kind, name }
     }
 }
 
@@ -104,4 +101,12 @@ impl Drop for Made<'_> {
         // By name, and quietly: the test may have removed it.
         let _ = self.host.try_docker(&[self.kind, "rm", "--force", &self.name]);
     }
+}
+
+pub(crate) async fn the_engine_answers_and_has_an_image(host: Arc<Host>) {
+    let volume = host.volume("harness");
+    let mount = format!("{}:/v", volume.name);
+    host.run(&["--volume", &mount], Image::Base, &["sh", "-c", "echo kept > /v/file"]);
+    let told = host.run(&["--volume", &mount], Image::Base, &["cat", "/v/file"]);
+    assert_eq!(told, "kept");
 }

@@ -29,16 +29,22 @@ impl Image {
         }
     }
 
-    /// Its archive, the suite, a package besides the least there is, and a folder of programs.
+    /// Its archive, the suite, packages besides the least there is, and a folder of programs.
     fn recipe(self) -> (&'static str, &'static str, Option<&'static str>, &'static str) {
         match self {
             Self::Base => ("base-bookworm", "bookworm", None, "/bin"),
-            Self::Postgres15 => {
-                ("postgres-15", "bookworm", Some("postgresql-15"), "/usr/lib/postgresql/15/bin")
-            }
-            Self::Postgres17 => {
-                ("postgres-17", "trixie", Some("postgresql-17"), "/usr/lib/postgresql/17/bin")
-            }
+            Self::Postgres15 => (
+                "postgres-15",
+                "bookworm",
+                Some("postgresql-15,libcap2-bin"),
+                "/usr/lib/postgresql/15/bin",
+            ),
+            Self::Postgres17 => (
+                "postgres-17",
+                "trixie",
+                Some("postgresql-17,libcap2-bin"),
+                "/usr/lib/postgresql/17/bin",
+            ),
         }
     }
 

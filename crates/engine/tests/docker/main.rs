@@ -9,6 +9,7 @@ mod app_server;
 mod dockerd;
 mod host;
 mod images;
+mod volume;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod world;
@@ -29,9 +30,24 @@ struct Suite {
 
 impl Suite {
     fn all(&self) -> Vec<Trial> {
-        vec![self.trial("harness::the_engine_answers_and_has_an_image", async |host| {
-            host.the_engine_answers_and_has_an_image().await;
-        })]
+        macro_rules! trials {
+            ($($module:ident::$test:ident),+ $(,)?) => {
+                vec![$(self.trial(
+                    concat!(stringify!($module), "::", stringify!($test)),
+                    $module::$test,
+                )),+]
+            };
+        }
+        trials![
+            host::the_engine_answers_and_has_an_image,
+            volume::comes_back_with_owners_modes_links_and_capabilities,
+            volume::leaves_out_what_is_excluded,
+            volume::postgres_starts_on_a_restored_volume,
+            volume::what_is_no_volume_is_refused_and_not_made,
+            volume::what_runs_is_paused_or_stopped_and_goes_on,
+            volume::what_was_stopped_goes_on_after_a_kill,
+            volume::what_was_stopped_goes_on_although_the_run_fails,
+        ]
     }
 
     /// A test by its name; they run side by side, each on names of its own.
