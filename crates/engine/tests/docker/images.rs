@@ -15,7 +15,6 @@ pub(crate) enum Image {
     /// Debian 12 with its PostgreSQL 15.
     Postgres15,
     /// Debian 13 with its PostgreSQL 17.
-    #[allow(dead_code, reason = "for tests of PostgreSQL over `docker exec`")]
     Postgres17,
 }
 

@@ -9,6 +9,7 @@ mod app_server;
 mod dockerd;
 mod host;
 mod images;
+mod postgres;
 mod volume;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
@@ -40,6 +41,11 @@ impl Suite {
         }
         trials![
             host::the_engine_answers_and_has_an_image,
+            postgres::a_dump_is_ended_after_a_kill,
+            postgres::a_password_goes_in_unseen_and_what_stops_is_ended,
+            postgres::each_version_is_dumped_by_its_own_tools,
+            postgres::tools_older_than_the_server_say_what_to_install,
+            postgres::what_cannot_be_run_is_told,
             volume::comes_back_with_owners_modes_links_and_capabilities,
             volume::leaves_out_what_is_excluded,
             volume::postgres_starts_on_a_restored_volume,

@@ -11,4 +11,5 @@ mod kills;
 mod postgres;
 mod replicas;
 mod retention;
+mod source_postgres;
 mod world;
