@@ -29,6 +29,8 @@ use crate::{
 
 /// By this variable a command, and whatever it starts, is found again.
 const MARK: &str = "BACKUP_ORCHESTRATOR_EXEC";
+/// In what Docker says of a container without a shell.
+const NO_SH: &str = "exec: \"sh\"";
 const READ_CHUNK: usize = 128 << 10;
 /// Longest time for ending a command.
 const END: Duration = Duration::from_secs(30);
@@ -59,7 +61,9 @@ pub(crate) struct Exec<'a> {
     pub(crate) container: &'a str,
     /// The program, which the container must have, and its arguments.
     pub(crate) argv: &'a [String],
-    pub(crate) env: &'a [(String, SecretString)],
+    pub(crate) env: &'a [(String, String)],
+    /// Variables that nothing it says of its troubles may show.
+    pub(crate) secret_env: &'a [(String, SecretString)],
     /// A word by which [`end`] finds it.
     pub(crate) marker: &'a str,
 }
@@ -96,7 +100,7 @@ impl Exec<'_> {
             out: Some(out),
             _input: input,
             said: Vec::new(),
-            secrets: self.env.iter().map(|(_, value)| value.clone()).collect(),
+            secrets: self.secret_env.iter().map(|(_, value)| value.clone()).collect(),
             ends_by,
         })
     }
@@ -106,8 +110,9 @@ impl Exec<'_> {
         config: &EngineConfig,
     ) -> Result<(Docker, String, Output, Input), Failure> {
         let mut lines = format!("{MARK}={}\n", self.marker);
-        for (name, value) in self.env {
-            let value = value.expose_secret();
+        let secret = self.secret_env.iter().map(|(name, value)| (name, value.expose_secret()));
+        let env = self.env.iter().map(|(name, value)| (name, value.as_str()));
+        for (name, value) in env.chain(secret) {
             if value.contains('\n') {
                 let message = format!("{name} cannot hold a line break inside a container");
                 return Err(Failure::new(FailureCode::SourceConfig, message));
@@ -210,11 +215,10 @@ impl Running {
         let said = redacted(&String::from_utf8_lossy(said), &self.secrets);
         let what = &self.told_as;
         if matches!(code, 126 | 127) {
-            let message = if said.contains("exec: \"sh\"") {
-                format!("{what}: the container has no `sh`, without which nothing can be run in it")
-            } else {
-                format!("{what} cannot be run: {said}; use a container that has it")
-            };
+            if said.contains(NO_SH) {
+                return Err(no_shell(what));
+            }
+            let message = format!("{what} cannot be run: {said}; use a container that has it");
             return Err(Failure::new(FailureCode::SourceConfig, message));
         }
         let message = format!("{what} ended with exit code {code}: {said}");
@@ -247,10 +251,14 @@ pub(crate) async fn end(
         Ok(docker.inspect_exec(&id).await?.exit_code)
     };
     match tokio::time::timeout(END, ended).await {
+        // Where there is no `sh`, nothing was begun by one.
         Ok(
-            Ok(Some(0) | None)
+            Ok(Some(0 | 126 | 127) | None)
             | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }),
         ) => Ok(()),
+        Ok(Err(Error::DockerResponseServerError { message, .. })) if message.contains(NO_SH) => {
+            Ok(())
+        }
         Ok(Ok(Some(_))) | Err(_) => {
             let message = format!("a command in container {container} does not end");
             Err(Failure::new(FailureCode::SourceFailed, message))
@@ -261,12 +269,20 @@ pub(crate) async fn end(
 
 fn told(what: &str, error: &Error) -> Failure {
     match error {
+        Error::DockerResponseServerError { message, .. } if message.contains(NO_SH) => {
+            no_shell(what)
+        }
         Error::DockerResponseServerError { status_code: 409, message } => Failure::new(
             FailureCode::SourceUnreachable,
             format!("{what}: Docker: {message}; start the container"),
         ),
         other => super::told(other),
     }
+}
+
+fn no_shell(what: &str) -> Failure {
+    let message = format!("{what}: the container has no `sh`, without which nothing is run in it");
+    Failure::new(FailureCode::SourceConfig, message)
 }
 
 fn too_late(what: &str) -> Failure {

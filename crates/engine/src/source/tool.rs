@@ -38,14 +38,15 @@ pub(crate) struct Tool<'a> {
     place: &'a Where,
     program: PathBuf,
     args: Vec<String>,
-    env: Vec<(String, SecretString)>,
+    env: Vec<(String, String)>,
+    secret_env: Vec<(String, SecretString)>,
 }
 
 impl<'a> Tool<'a> {
     /// The tool `program`, found by name at `place` or at its path there. It speaks English.
     pub(crate) fn new(engine: &'a Engine, place: &'a Where, program: impl Into<PathBuf>) -> Self {
-        Self { engine, place, program: program.into(), args: Vec::new(), env: Vec::new() }
-            .env("LC_ALL", "C")
+        let (program, args, env, secret_env) = (program.into(), vec![], vec![], vec![]);
+        Self { engine, place, program, args, env, secret_env }.env("LC_ALL", "C")
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -59,13 +60,14 @@ impl<'a> Tool<'a> {
     }
 
     /// A variable for this tool alone.
-    pub(crate) fn env(self, name: &str, value: &str) -> Self {
-        self.secret_env(name, &value.into())
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// A variable for this tool alone; what it says of its troubles does not show the value.
     pub(crate) fn secret_env(mut self, name: &str, value: &SecretString) -> Self {
-        self.env.push((name.to_owned(), value.clone()));
+        self.secret_env.push((name.to_owned(), value.clone()));
         self
     }
 
@@ -119,9 +121,15 @@ impl<'a> Tool<'a> {
     }
 
     fn program(&self) -> Program {
-        let program =
+        let mut program =
             Program::new(&self.engine.0.config, &self.program).args(self.args.iter().cloned());
-        self.env.iter().fold(program, |program, (name, value)| program.secret_env(name, value))
+        for (name, value) in &self.env {
+            program = program.env(name, value);
+        }
+        for (name, value) in &self.secret_env {
+            program = program.secret_env(name, value);
+        }
+        program
     }
 
     async fn exec(
@@ -132,7 +140,8 @@ impl<'a> Tool<'a> {
     ) -> Result<exec::Running, Failure> {
         let mut argv = vec![self.program.display().to_string()];
         argv.extend(self.args.iter().cloned());
-        let exec = Exec { container, argv: &argv, env: &self.env, marker };
+        let (env, secret_env) = (&self.env, &self.secret_env);
+        let exec = Exec { container, argv: &argv, env, secret_env, marker };
         exec.start(&self.engine.0.config, deadline).await
     }
 }

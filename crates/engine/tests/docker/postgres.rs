@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bollard::{ClientVersion, Docker};
 use engine::{AppDraft, BindingDraft, EngineConfig, RunRequest, SourceDraft, SystemClock};
 use model::{FailureCode, RunState};
 use tokio_util::sync::CancellationToken;
@@ -170,14 +171,22 @@ pub(crate) async fn what_cannot_be_run_is_told(host: Arc<Host>) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let bare = host.container("bare", &[], Image::Base, &["sleep", "600"]);
+    host.docker(&["exec", &bare.name, "rm", "/usr/bin/sh"]);
     for (container, code) in [
         (empty.name.as_str(), FailureCode::SourceConfig),
+        (bare.name.as_str(), FailureCode::SourceConfig),
         (idle.name.as_str(), FailureCode::SourceUnreachable),
         ("backup-test-no-such-container", FailureCode::SourceConfig),
     ] {
         let world = World::reading(vec![reading(container, &[])], config(&host)).await;
-        let failure = world.back_up().await.failure.unwrap();
+        let run = world.back_up().await;
+        let failure = run.failure.unwrap();
         assert_eq!(failure.code, code, "{failure:?}");
+        world.quiet().await;
+        assert!(world.engine.catalog().duties(run.id).await.unwrap().is_empty());
+        let report = world.engine.doctor_app(&world.app).await;
+        assert!(!report.is_well(), "{report:?}");
     }
 }
 
@@ -188,9 +197,18 @@ pub(crate) async fn a_password_goes_in_unseen_and_what_stops_is_ended(host: Arc<
     let mut holder = lock(&host, &server);
     let run = world.engine.run_now(&world.app, &RunRequest::default()).await.unwrap();
     until_dumps(&host, &server, 1).await;
-    // Nothing but the server's own first command, which this test began, was told it.
-    let id = host.docker(&["inspect", "--format", "{{json .ExecIDs}}", &server.name]);
-    assert!(id.contains('"'), "{id}");
+    let ids = host.docker(&["inspect", "--format", "{{json .ExecIDs}}", &server.name]);
+    let ids: Vec<String> = serde_json::from_str(&ids).unwrap();
+    let version = ClientVersion { major_version: 1, minor_version: 41 };
+    let docker = Docker::connect_with_unix(host.url(), 120, &version).unwrap();
+    let mut seen = 0;
+    for id in ids {
+        let Ok(told) = docker.inspect_exec(&id).await else { continue };
+        let told = format!("{told:?}");
+        seen += usize::from(told.contains("pg_dump"));
+        assert!(!told.contains("canary-password"), "{told}");
+    }
+    assert_eq!(seen, 1);
     for line in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = std::fs::read(line.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
