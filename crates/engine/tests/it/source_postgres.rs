@@ -4,16 +4,17 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use engine::{CheckState, EngineConfig, RunRequest};
+use engine::{AppDraft, BindingDraft, CheckState, EngineConfig, RunRequest, SystemClock};
 use model::{Failure, FailureCode, RunState};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     postgres::{self, Server},
-    world::{World, quick, source},
+    world::{self, World, quick, source},
 };
 
 const PASSWORD: &str = "canary-password of 'the' \\server";
@@ -362,10 +363,10 @@ async fn settings_are_looked_at_before_anything_runs() {
         (vec![("container", "a"), ("database", "x"), ("format", "directory")], "format"),
         (vec![("host", "a"), ("database", "x"), ("sslrootcert", "ca.crt")], "sslrootcert"),
     ] {
-        let draft = engine::AppDraft {
+        let draft = AppDraft {
             name: "direct".to_owned(),
             sources: vec![source("pg", "postgres", &settings, &[])],
-            ..engine::AppDraft::default()
+            ..AppDraft::default()
         };
         let refused = world.engine.register_app(draft).await.unwrap_err();
         let engine::EngineError::Invalid(errors) = refused else { panic!("{refused:?}") };
@@ -544,4 +545,60 @@ async fn the_doctor_tells_what_would_fail() {
     let wrong = world_with(server, &[("database", "ill")], "canary-password", quick("one")).await;
     let report = wrong.engine.doctor_app(&wrong.app).await;
     assert_eq!(state(&report, "login"), Some(CheckState::Failed), "{report:?}");
+}
+
+/// An orchestrator that is gone from one moment to the next while a dump fills the spool; and one
+/// that starts on what it left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spool_is_emptied_after_a_kill() {
+    let Some(server) = shared() else { return };
+    fill(server, "killed", 10);
+    let lock = Lock::of(server, "killed");
+    let spool = tempfile::tempdir().unwrap();
+    let config = EngineConfig { spool: spool.path().to_owned(), ..quick("one") };
+    let clock = || Arc::new(SystemClock);
+    let world = World::asleep(&["disk"], config.clone(), clock()).await;
+    let port = server.port.to_string();
+    let settings = [
+        ("host", "127.0.0.1"),
+        ("port", port.as_str()),
+        ("database", "killed"),
+        ("format", "directory"),
+    ];
+    let draft = AppDraft {
+        name: "direct".to_owned(),
+        sources: vec![source("pg", "postgres", &settings, &[("password", PASSWORD)])],
+        destinations: vec![BindingDraft {
+            destination: "disk".to_owned(),
+            folder: "apps/direct".to_owned(),
+            ..BindingDraft::default()
+        }],
+        ..AppDraft::default()
+    };
+    let app = world.engine.register_app(draft).await.unwrap();
+    let run = world.engine.run_now(&app, &RunRequest::default()).await.unwrap();
+    // A process of its own in a runtime of its own.
+    let doomed = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let folder = world.folder.path().to_owned();
+    doomed.spawn(async move {
+        let engine = world::open(&folder, config, clock()).await;
+        engine.serve(CancellationToken::new()).await;
+    });
+    until_dumping("killed").await;
+    doomed.shutdown_background();
+    // It ends with who started it.
+    until_gone("killed").await;
+    assert!(!is_empty(spool.path()));
+
+    world.engine.take_over_at_start().await.unwrap();
+    drop(lock);
+    world.start();
+    for _ in 0..500 {
+        if is_empty(spool.path()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_empty(spool.path()));
+    assert_eq!(world.ended(&run).await.state, RunState::Interrupted);
 }
