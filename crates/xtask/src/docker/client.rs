@@ -35,6 +35,13 @@ impl Docker {
         Self { host, compose }
     }
 
+    /// Where the engine's socket is on this machine.
+    pub(super) fn socket(&self) -> String {
+        let host = self.host.clone().or_else(|| std::env::var("DOCKER_HOST").ok());
+        let socket = host.as_deref().and_then(|host| host.strip_prefix("unix://"));
+        socket.unwrap_or("/var/run/docker.sock").to_owned()
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         if let Some(host) = &self.host {
