@@ -1,9 +1,9 @@
 //! The images and compose files, tried for real on a Docker engine.
 
-mod base;
-mod client;
+pub(crate) mod base;
+pub(crate) mod client;
 mod database;
-mod engine;
+pub(crate) mod engine;
 mod orchestrator;
 mod sidecar;
 mod stack;
