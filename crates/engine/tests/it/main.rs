@@ -11,4 +11,7 @@ mod kills;
 mod postgres;
 mod replicas;
 mod retention;
+mod source_mysql;
+mod source_redis;
+mod source_sqlite;
 mod world;
