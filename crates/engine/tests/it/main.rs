@@ -2,6 +2,7 @@
 
 mod app_server;
 mod clock;
+mod daemon;
 mod edits;
 mod encryption;
 mod faults;
