@@ -57,10 +57,14 @@ pub struct Warnings {
 impl Warnings {
     /// Adds one.
     pub fn push(&mut self, path: &Path, what: &str) {
-        if self.lines.len() < MAX_WARNINGS {
-            self.lines.push(format!("{}: {what}", quoted(path)));
-        } else {
+        if self.lines.len() >= MAX_WARNINGS {
             self.more += 1;
+            return;
+        }
+        let line = format!("{}: {what}", quoted(path));
+        // A folder that vanishes is missed twice: itself, and what was in it.
+        if self.lines.last() != Some(&line) {
+            self.lines.push(line);
         }
     }
 

@@ -77,6 +77,8 @@ pub struct Walk {
     one_file_system: bool,
     bounds: Option<Arc<Bounds>>,
     exclude: Vec<Pattern>,
+    /// Left out, by name in the archive.
+    names: Vec<PathBuf>,
     /// Folders left out, by device and inode.
     own: Vec<(u64, u64)>,
     /// Folders left out unless they are a root.
@@ -121,6 +123,12 @@ impl Walk {
     /// Leaves `folder` out.
     pub fn without(mut self, folder: &Path) -> Self {
         self.own.extend(folder.metadata().ok().map(|meta| identity(&meta)));
+        self
+    }
+
+    /// Leaves out what is at `path` and everything below it, wherever that is read.
+    pub fn without_name(mut self, path: &Path) -> Self {
+        self.names.push(name_of(path));
         self
     }
 
@@ -223,8 +231,11 @@ impl Walk {
         let identity = identity(&item.meta);
         let is_own = item.meta.is_dir()
             && (self.own.contains(&identity) || depth > 0 && self.own_below.contains(&identity));
+        if is_own || self.names.contains(&item.name) {
+            return true;
+        }
         let name = item.name.to_string_lossy();
-        is_own || self.exclude.iter().any(|pattern| pattern.matches_with(&name, NAMES))
+        self.exclude.iter().any(|pattern| pattern.matches_with(&name, NAMES))
     }
 }
 

@@ -11,4 +11,7 @@ mod kills;
 mod postgres;
 mod replicas;
 mod retention;
+mod source_files;
+#[path = "../../../sidecar/tests/it/tree.rs"]
+mod tree;
 mod world;
