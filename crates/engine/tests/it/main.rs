@@ -12,6 +12,7 @@ mod postgres;
 mod replicas;
 mod retention;
 mod source_files;
+mod source_files_basis;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
 mod world;

@@ -49,7 +49,7 @@ pub(crate) async fn extracted(world: &World, snapshot: &Snapshot) -> tempfile::T
     out
 }
 
-fn inside(out: &tempfile::TempDir, path: &Path) -> PathBuf {
+pub(crate) fn inside(out: &tempfile::TempDir, path: &Path) -> PathBuf {
     out.path().join(path.strip_prefix("/").unwrap())
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn log(world: &World, run: &Run) -> String {
 }
 
 /// Bytes that do not compress.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
@@ -153,7 +153,11 @@ async fn a_file_of_10_gib_with_little_in_it_is_little() {
 }
 
 /// A world whose destination takes its first write only after a while.
-async fn slow(sources: Vec<SourceDraft>, config: EngineConfig, delay: Duration) -> (World, Faulty) {
+pub(crate) async fn slow(
+    sources: Vec<SourceDraft>,
+    config: EngineConfig,
+    delay: Duration,
+) -> (World, Faulty) {
     let world = World::reading(sources, config).await;
     let disk = Faulty::new(Arc::new(Local::open(&world.folder.path().join("disk")).await.unwrap()));
     disk.inject(Operation::Write, Fault::Delay(delay));
@@ -163,7 +167,7 @@ async fn slow(sources: Vec<SourceDraft>, config: EngineConfig, delay: Duration) 
 }
 
 /// Waits until the destination makes the run wait.
-async fn waits(disk: &Faulty) {
+pub(crate) async fn waits(disk: &Faulty) {
     for _ in 0..1_000 {
         if disk.waiting() == 0 {
             // What lies between fills.
