@@ -1,6 +1,11 @@
 //! What is found, what is left out, and what is never read.
 
-use std::{os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    fs::Permissions,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    path::Path,
+    process::Command,
+};
 
 use archive::{ArchiveError, Bounds, Root, Tar, Walk, Warnings};
 use tar::EntryType as E;
@@ -140,4 +145,44 @@ fn a_file_with_many_names_is_there_once() {
 fn what_is_not_there_ends_the_archive() {
     let missing = held(&Walk::default(), &Root::at("/no/such/place".into()));
     assert!(matches!(missing, Err(ArchiveError::Failed(_))), "{missing:?}");
+}
+
+/// Runs itself again as nobody: who is root may read everything.
+#[test]
+fn a_file_that_may_not_be_read_ends_the_archive() {
+    if let Some(folder) = std::env::var_os("READ_AS_NOBODY") {
+        let ended = held(&Walk::default(), &Root::at(folder.into()));
+        let Err(ArchiveError::Failed(told)) = ended else { panic!("{ended:?}") };
+        assert!(told.contains("private") && told.contains("Permission denied"), "{told}");
+        return;
+    }
+    for name in ["private", "private folder/file"] {
+        let folder = tree(&["open", name]);
+        let private = folder.path().join(Path::new(name).components().next().unwrap());
+        let set = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
+        set(folder.path(), 0o755).unwrap();
+        set(&private, 0).unwrap();
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+        let test = "walks::a_file_that_may_not_be_read_ends_the_archive";
+        // Where the tests themselves lie may be closed to nobody.
+        let copy = tempfile::tempdir().unwrap();
+        set(copy.path(), 0o755).unwrap();
+        let program = copy.path().join("test");
+        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        nobody.arg(&program).args(["--exact", test, "--nocapture"]);
+        let done = nobody.env("READ_AS_NOBODY", folder.path()).output();
+        set(&private, 0o755).unwrap();
+        let done = done.expect("setpriv is part of util-linux");
+        let said = String::from_utf8_lossy(&done.stdout);
+        if said.is_empty() && !is_root() {
+            println!("not tried: only root can become nobody");
+            return;
+        }
+        assert!(done.status.success() && said.contains("1 passed"), "{done:?}");
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
 }

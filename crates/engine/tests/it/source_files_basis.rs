@@ -482,3 +482,118 @@ async fn lvm_is_asked_for_a_snapshot_that_is_mounted_and_removed() {
         transcript.is_done();
     }
 }
+
+/// Whether somebody asked for `what` to be tried: it makes pools and volume groups, which a test
+/// must not do to a machine unasked.
+fn is_asked_for(what: &str, programs: &[&str], device: &str) -> bool {
+    if std::env::var("BACKUP_TRY").as_deref() != Ok(what) {
+        println!("not tried: `cargo xtask test {what}` does");
+        return false;
+    }
+    assert!(Path::new(device).exists(), "this kernel has no {what}: there is no {device}");
+    for program in programs {
+        assert!(tree::has(program), "{program} is not installed");
+    }
+    true
+}
+
+/// Undoes what a test has made of the machine, the last first.
+struct Undo(Vec<Vec<String>>);
+
+impl Undo {
+    /// Makes something that `undo` takes back.
+    fn make(&mut self, program: &str, args: &[&str], undo: &[&str]) {
+        run(program, args);
+        self.0.push(undo.iter().map(|word| (*word).to_owned()).collect());
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for words in self.0.iter().rev() {
+            let _ = Command::new(&words[0]).args(&words[1..]).status();
+        }
+    }
+}
+
+/// One run with a snapshot of `data`, while somebody writes there.
+async fn holds_one_moment(data: &Path, kind: &str) {
+    std::fs::write(data.join("m-large"), noise(8 << 20)).unwrap();
+    let source = files(data, &[("snapshot", kind)]);
+    let config = EngineConfig { idle_timeout: Duration::from_secs(20), ..allowing(&[data]) };
+    let (world, slow_disk) = slow(vec![source], config, Duration::from_secs(2)).await;
+    let report = world.engine.doctor_app(&world.app).await;
+    assert!(report.is_well(), "{report:?}");
+    let mut pair = Pair::start(data);
+    let started = world.engine.run_now(&world.app, &engine::RunRequest::default()).await.unwrap();
+    waits(&slow_disk).await;
+    let ended = world.ended(&started).await;
+    pair.stop();
+    assert_eq!(ended.state, RunState::Succeeded, "{:?}", ended.failure);
+    let snapshot = world.engine.catalog().snapshot(ended.snapshot_id.unwrap()).await.unwrap();
+    let out = extracted(&world, &snapshot).await;
+    let found = inside(&out, data);
+    let (first, second) = (number(&found.join("a-first")), number(&found.join("z-second")));
+    if let (Some(first), Some(second)) = (first, second) {
+        assert!(first == second || first == second + 1, "{first} {second}");
+    }
+    let log = log(&world, &ended).await;
+    assert!(!log.contains("while it was read"), "{log}");
+    assert!(world.engine.catalog().duties(ended.id).await.unwrap().is_empty(), "{log}");
+}
+
+fn output(program: &str, args: &[&str]) -> String {
+    String::from_utf8(Command::new(program).args(args).output().unwrap().stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_zfs_pool_gives_snapshots() {
+    if !is_asked_for("zfs", &["zpool", "zfs"], "/dev/zfs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    std::fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
+    let pool = format!("backuptest{}", std::process::id());
+    let top = folder.path().join("pool");
+    let (image, mount) = (image.to_str().unwrap(), format!("mountpoint={}", top.display()));
+    let mut undo = Undo(Vec::new());
+    undo.make("zpool", &["create", "-O", &mount, &pool, image], &["zpool", "destroy", "-f", &pool]);
+    let (dataset, theirs) = (format!("{pool}/data"), format!("{pool}/data@theirs"));
+    run("zfs", &["create", &dataset]);
+    run("zfs", &["snapshot", &theirs]);
+    holds_one_moment(&top.join("data"), "zfs").await;
+    let left = output("zfs", &["list", "-H", "-o", "name", "-t", "snapshot", "-r", &pool]);
+    assert_eq!(left.trim(), theirs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_logical_volumes_give_snapshots() {
+    let programs = ["lvcreate", "vgcreate", "losetup", "mkfs.ext4"];
+    if !is_asked_for("lvm", &programs, "/dev/mapper/control") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    std::fs::File::create(&image).unwrap().set_len(1 << 30).unwrap();
+    let device = output("losetup", &["-f", "--show", image.to_str().unwrap()]);
+    let device = device.trim();
+    let mut undo = Undo(vec![vec!["losetup".to_owned(), "-d".to_owned(), device.to_owned()]]);
+    let group = format!("backuptest{}", std::process::id());
+    undo.make("vgcreate", &[&group, device], &["vgremove", "-f", "-y", &group]);
+    run("lvcreate", &["-y", "-L", "128M", "-n", "plain", &group]);
+    run("lvcreate", &["-y", "--type", "thin-pool", "-L", "256M", "-n", "pool", &group]);
+    let pool = format!("{group}/pool");
+    run("lvcreate", &["-y", "-V", "128M", "--thin", "-n", "thin", &pool]);
+    for name in ["plain", "thin"] {
+        let (device, at) = (format!("/dev/{group}/{name}"), folder.path().join(name));
+        std::fs::create_dir(&at).unwrap();
+        run("mkfs.ext4", &["-q", &device]);
+        let at_text = at.to_str().unwrap();
+        undo.make("mount", &[&device, at_text], &["umount", "-l", at_text]);
+        std::fs::create_dir(at.join("data")).unwrap();
+        holds_one_moment(&at.join("data"), "lvm").await;
+        let left = output("lvs", &["--noheadings", "-o", "lv_name", &group]);
+        assert!(!left.contains("backup-orchestrator-"), "{left}");
+    }
+}
