@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap", &["orchestrator", "sidecar", "xtask"]),
     ("opendal", &["store"]),
     ("opendal-http-transport-reqwest", &["store"]),
+    ("rusqlite", &["engine"]),
     ("sea-orm", &["catalog"]),
     ("sqlx", &["catalog"]),
 ];
