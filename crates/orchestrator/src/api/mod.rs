@@ -12,6 +12,7 @@ mod runs;
 mod session;
 mod shapes;
 mod snapshots;
+mod source_kinds;
 mod tokens;
 mod users;
 
@@ -57,6 +58,7 @@ pub(crate) fn router(engine: Engine, accounts: Accounts, closing: CancellationTo
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))
+        .route("/source-kinds", get(source_kinds::list))
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))
         .route("/schedule/next", post(apps::fires))

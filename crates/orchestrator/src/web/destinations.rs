@@ -36,6 +36,8 @@ struct DestinationRow {
     snapshots: usize,
     stored: String,
     append_only: bool,
+    /// What it is declared in, where that is not here.
+    managed: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -88,6 +90,7 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
         snapshots: copies.len(),
         stored: lang.size(copies.iter().map(|copy| copy.stored_bytes()).sum()),
         append_only: one.append_only,
+        managed: one.managed_by.map(Into::into),
     })
 }
 
