@@ -54,7 +54,8 @@ pub(crate) fn environment() -> Environment {
     all
 }
 
-fn dotenv(text: &str) -> Environment {
+/// What a file of `NAME=VALUE` lines says.
+pub(crate) fn dotenv(text: &str) -> Environment {
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| line.split_once('='))

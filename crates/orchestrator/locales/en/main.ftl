@@ -544,6 +544,8 @@ event-retention_refused = retention waits
 event-snapshots_expired = snapshots expired
 event-orphans_swept = partial uploads swept
 event-clock_skew = clock moved
+event-config_applied = backups.yml applied
+event-config_rejected = backups.yml rejected
 
 # Errors
 error-home = To the overview

@@ -544,6 +544,8 @@ event-retention_refused = la retención espera
 event-snapshots_expired = instantáneas vencidas
 event-orphans_swept = subidas parciales barridas
 event-clock_skew = el reloj se movió
+event-config_applied = backups.yml aplicado
+event-config_rejected = backups.yml rechazado
 
 # Errors
 error-home = Al resumen
