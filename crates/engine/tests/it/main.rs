@@ -19,4 +19,5 @@ mod source_redis;
 mod source_sqlite;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
+mod source_postgres;
 mod world;
