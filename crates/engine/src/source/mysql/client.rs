@@ -255,14 +255,16 @@ pub(super) fn classified(failure: Failure) -> Failure {
     Failure::new(code, format!("{}; {advice}", failure.message))
 }
 
-/// The number in `error: 1045:`, `ERROR 1045 (28000)` or `Error 2013:`.
+/// The number in `error: 1045:`, `ERROR 1045 (28000)`, `Error 2013:` or, at the end, `(2013)`.
 fn error_number(message: &str) -> Option<u16> {
     let lower = message.to_ascii_lowercase();
-    lower.match_indices("error").find_map(|(at, word)| {
+    let after_word = lower.match_indices("error").find_map(|(at, word)| {
         let rest = lower[at + word.len()..].trim_start_matches([':', ' ']);
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         rest[..digits].parse().ok()
-    })
+    });
+    let at_end = || lower.strip_suffix(')')?.rsplit_once('(')?.1.parse().ok();
+    after_word.or_else(at_end)
 }
 
 #[cfg(test)]
@@ -284,6 +286,11 @@ mod tests {
             (
                 "mariadb-dump ended with exit code 3: mariadb-dump: Error 2013: Lost connection \
                  to server during query when dumping table `t` at row: 77",
+                FailureCode::SourceUnreachable,
+            ),
+            (
+                "mariadb-dump: Couldn't execute 'SELECT `id` FROM `t`': Lost connection to server \
+                 during query (2013)",
                 FailureCode::SourceUnreachable,
             ),
             ("mysqldump: Got error: 1049: Unknown database", FailureCode::SourceConfig),
