@@ -7,6 +7,7 @@ mod mysql;
 mod postgres;
 mod redis;
 mod sqlite;
+mod tool;
 mod volume;
 
 use bytes::Bytes;
