@@ -238,7 +238,7 @@ async fn what_is_refused_or_cut_off_keeps_nothing() {
 async fn settings_are_looked_at() {
     let world = World::new(&["disk"]).await;
     let cases: [(&[(&str, &str)], &str); 6] = [
-        (&[("database", "shop")], "name a host or a socket"),
+        (&[("database", "shop")], "name a host, a socket or a container"),
         (&[("database", "shop"), ("host", "a"), ("socket", "/s")], "not both"),
         (&[("database", "shop"), ("socket", "s")], "begin it with `/`"),
         (&[("database", "*, shop"), ("host", "a")], "name no others"),
