@@ -37,8 +37,9 @@ fn start() -> Option<Server> {
     });
     let escaped = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
     let made = format!(
-        "CREATE USER dumper@localhost IDENTIFIED BY '{escaped}'; GRANT ALL ON *.* TO \
-         dumper@localhost WITH GRANT OPTION; DROP DATABASE IF EXISTS test"
+        "CREATE USER dumper@localhost IDENTIFIED BY '{escaped}'; GRANT SELECT, SHOW VIEW, \
+         TRIGGER, EVENT, LOCK TABLES, PROCESS ON *.* TO dumper@localhost; \
+         DROP DATABASE IF EXISTS test"
     );
     sql(&server, "mysql", &made);
     Some(server)
