@@ -15,6 +15,8 @@ pub struct EngineConfig {
     pub spool: PathBuf,
     /// Variables that programs we start get, and no others of ours; `PATH` is where they are found.
     pub child_env: Vec<(OsString, OsString)>,
+    /// Folder of PostgreSQL's tools, one folder `VERSION/bin` for each version.
+    pub postgres_home: PathBuf,
     /// Where Docker answers (`unix:///var/run/docker.sock`, `tcp://proxy:2375`); `None` where it
     /// is not to be used.
     pub docker_host: Option<String>,
@@ -54,6 +56,9 @@ pub struct EngineConfig {
     pub rclone_remote: Option<String>,
     /// Folders that local destinations may lie in; empty allows any.
     pub local_roots: Vec<PathBuf>,
+    /// Folders that sources of files may lie in; empty allows none: whoever may describe an app
+    /// must not read what only this process can.
+    pub file_roots: Vec<PathBuf>,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -66,6 +71,7 @@ impl EngineConfig {
             host: "localhost".to_owned(),
             spool: PathBuf::from("spool"),
             child_env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into())],
+            postgres_home: PathBuf::from("/usr/lib/postgresql"),
             docker_host: None,
             source_timeout: Duration::from_secs(900),
             max_size_bytes: 20_480 << 20,
@@ -85,6 +91,7 @@ impl EngineConfig {
             rclone_program: PathBuf::from("rclone"),
             rclone_remote: None,
             local_roots: Vec::new(),
+            file_roots: Vec::new(),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -4,6 +4,7 @@ use model::{Duty, Failure, OwedDuty};
 
 use crate::{
     Engine, EngineError,
+    docker::exec,
     run::{RunContext, failure},
 };
 
@@ -65,7 +66,7 @@ async fn settle(engine: &Engine, owed: &OwedDuty) -> Result<(), EngineError> {
 }
 
 /// Done twice it does no harm: what is not there any more is done.
-async fn perform(_engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
+async fn perform(engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
     match duty {
         Duty::RemoveFolder { path } => match tokio::fs::remove_dir_all(path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -73,6 +74,14 @@ async fn perform(_engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
             }
             _ => Ok(()),
         },
+        Duty::EndExec { container, marker } => exec::end(&engine.0.config, container, marker)
+            .await
+            .map_err(|failure| EngineError::Refused(failure.message)),
+        Duty::DeleteSubvolume { .. }
+        | Duty::DestroyZfsSnapshot { .. }
+        | Duty::RemoveLogicalVolume { .. } => crate::source::files::basis::remove(engine, duty)
+            .await
+            .map_err(|failure| EngineError::Refused(failure.message)),
         other => Err(EngineError::Refused(format!("{other:?} is not known here"))),
     }
 }

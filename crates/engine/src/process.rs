@@ -22,7 +22,7 @@ use tokio::{
 use crate::EngineConfig;
 
 /// What is kept of what a program says of its troubles: the end.
-const MAX_STDERR: usize = 8 << 10;
+pub(crate) const MAX_STDERR: usize = 8 << 10;
 const READ_CHUNK: usize = 128 << 10;
 /// A pipe that holds more saves changes between the two processes.
 const PIPE_BYTES: i32 = 1 << 20;
@@ -200,19 +200,8 @@ impl Running {
             Some(said) => said.await.unwrap_or_default(),
             None => String::new(),
         };
-        let message = format!("{} {}: {}", self.name, told(status), self.redacted(&said));
+        let message = format!("{} {}: {}", self.name, told(status), redacted(&said, &self.secrets));
         Err(Failure::new(FailureCode::SourceFailed, message))
-    }
-
-    fn redacted(&self, text: &str) -> String {
-        let mut text = text.trim().to_owned();
-        for secret in &self.secrets {
-            let secret = secret.expose_secret();
-            if secret.len() > 3 {
-                text = text.replace(secret, "***");
-            }
-        }
-        text.chars().map(|c| if c == '\n' { ';' } else { c }).filter(|c| !c.is_control()).collect()
     }
 
     fn too_late(&self) -> Failure {
@@ -232,6 +221,18 @@ impl Drop for Running {
             let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         }
     }
+}
+
+/// What a program said, in one line and without `secrets`.
+pub(crate) fn redacted(text: &str, secrets: &[SecretString]) -> String {
+    let mut text = text.trim().to_owned();
+    for secret in secrets {
+        let secret = secret.expose_secret();
+        if secret.len() > 3 {
+            text = text.replace(secret, "***");
+        }
+    }
+    text.chars().map(|c| if c == '\n' { ';' } else { c }).filter(|c| !c.is_control()).collect()
 }
 
 fn told(status: ExitStatus) -> String {

@@ -30,7 +30,7 @@ pub enum Duty {
     EndExec {
         /// The container's id.
         container: String,
-        /// A word in the command's arguments that no other command has.
+        /// A word in the command's environment that no other command has.
         marker: String,
     },
     /// Run a command inside a container that undoes an earlier one there.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api;
+mod backups_file;
 mod cli;
 mod follow;
 mod router;

@@ -10,13 +10,14 @@ use crate::links;
 
 /// Which of our crates each may depend on; exactly the arrows of `docs/ARCHITECTURE.md`.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("archive", &[]),
     ("artifact", &[]),
     ("catalog", &["model"]),
     ("contract", &[]),
-    ("engine", &["artifact", "catalog", "contract", "model", "store"]),
+    ("engine", &["archive", "artifact", "catalog", "contract", "model", "store"]),
     ("model", &[]),
     ("orchestrator", &["catalog", "contract", "engine", "model"]),
-    ("sidecar", &["contract"]),
+    ("sidecar", &["archive", "contract"]),
     ("store", &[]),
     ("xtask", &[]),
 ];

@@ -267,7 +267,8 @@ async fn delete_copy(
     snapshot: &Snapshot,
     copy: &StoredCopy,
 ) -> Result<(), Failure> {
-    let names = std::iter::once(&copy.manifest_key).chain(copy.objects.iter().map(|o| &o.key));
+    let objects = copy.objects.iter().map(|object| &object.key);
+    let names = std::iter::once(&copy.manifest_key).chain(objects).chain(&copy.log_key);
     for name in names {
         context.check_lease().await?;
         let key = Key::new(name).map_err(|error| {

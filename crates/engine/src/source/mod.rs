@@ -2,11 +2,12 @@
 
 mod contract;
 pub(crate) mod direct;
-mod files;
+pub(crate) mod files;
 mod mysql;
 mod postgres;
 mod redis;
 mod sqlite;
+mod tool;
 mod volume;
 
 use bytes::Bytes;

@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod clock;
 mod completions;
+mod config;
 mod contract;
 mod destinations;
 mod doctor;
@@ -74,7 +75,7 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
         }
     };
     let done = match arguments.command {
-        Command::Serve => serve::serve(settings).await,
+        Command::Serve => serve::serve(settings, environment).await,
         _ => accounts::init(&settings, arguments.json).await,
     };
     match done {
@@ -115,6 +116,10 @@ async fn perform(
             Ok(code)
         }
         Command::Contract(command) => contract::perform(command, out.json).await,
+        Command::Config(command) => match config::alone(&command, environment, out).await {
+            Some(done) => done,
+            None => config::config(&server()?, command, out).await,
+        },
         Command::Schedule(command) => schedule::schedule(command, jiff::Timestamp::now(), out),
         Command::Completions(given) => completions::completions(&given, out),
         Command::User(command) => accounts::user(&server()?, command, out).await,

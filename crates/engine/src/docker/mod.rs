@@ -1,5 +1,7 @@
 //! Docker's Engine API.
 
+pub(crate) mod exec;
+
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};

@@ -1,0 +1,72 @@
+//! Connection strings in which a name is only ever a name.
+
+use std::fmt::Write as _;
+
+/// How a server is reached, without its password.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// A host's name, an address, or a socket's folder; `None` is the tools' own socket.
+    pub(super) host: Option<String>,
+    pub(super) port: u16,
+    pub(super) user: String,
+    pub(super) sslmode: Option<String>,
+    pub(super) sslrootcert: Option<String>,
+    pub(super) connect_timeout_secs: u64,
+}
+
+impl Server {
+    /// For `--dbname=`. The tools take an argument with `=` in it for a whole connection string,
+    /// and what stands inside quotes for a value.
+    pub(super) fn conninfo(&self, database: &str) -> String {
+        let mut text = String::new();
+        let mut add = |key: &str, value: &str| {
+            let value = value.replace('\\', r"\\").replace('\'', r"\'");
+            let _ = write!(text, "{key}='{value}' ");
+        };
+        add("dbname", database);
+        if let Some(host) = &self.host {
+            add("host", host);
+        }
+        add("port", &self.port.to_string());
+        add("user", &self.user);
+        if let Some(mode) = &self.sslmode {
+            add("sslmode", mode);
+        }
+        if let Some(file) = &self.sslrootcert {
+            add("sslrootcert", file);
+        }
+        add("connect_timeout", &self.connect_timeout_secs.to_string());
+        add("application_name", "backup-orchestrator");
+        text.truncate(text.trim_end().len());
+        text
+    }
+
+    /// For people.
+    pub(super) fn address(&self) -> String {
+        match &self.host {
+            Some(host) => format!("{host}:{}", self.port),
+            None => format!("the local socket, port {}", self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_leave_its_quotes() {
+        let server = Server {
+            host: Some("db".to_owned()),
+            port: 5432,
+            user: r"o'neil\".to_owned(),
+            sslmode: None,
+            sslrootcert: None,
+            connect_timeout_secs: 10,
+        };
+        assert_eq!(
+            server.conninfo("x' host='evil"),
+            r"dbname='x\' host=\'evil' host='db' port='5432' user='o\'neil\\' connect_timeout='10' application_name='backup-orchestrator'"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What the tools' complaints mean.
+//!
+//! The tools speak English; a server may tell its own part in another language. What is not known
+//! here stays a failure that is worth another try.
+
+use model::{Failure, FailureCode};
+
+const UNAUTHORIZED: &[&str] = &[
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "authentication failed for user",
+    "role \"",
+    "permission denied for database",
+];
+const UNREACHABLE: &[&str] = &[
+    "could not translate host name",
+    "Connection refused",
+    "No route to host",
+    "Network is unreachable",
+    "timeout expired",
+    "No such file or directory\n\tIs the server",
+    "Is the server running",
+    "too many clients",
+    "remaining connection slots",
+    "the database system is",
+    "server closed the connection unexpectedly",
+];
+const CONFIG: &[&str] = &[
+    "server version mismatch",
+    "permission denied for",
+    "row-level security",
+    "root certificate file",
+    "server does not support SSL",
+    "certificate verify failed",
+    "does not match host name",
+    "invalid sslmode",
+];
+
+/// The same failure, by the code that says what to do about it.
+pub(super) fn explained(failure: Failure) -> Failure {
+    if failure.code != FailureCode::SourceFailed {
+        return failure;
+    }
+    let message = &failure.message;
+    let is = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if is_no_such_database(&failure) {
+        return with(FailureCode::SourceConfig, message, "check the database's name");
+    }
+    // Both need the connection to have failed: in the middle of a dump the same words would mean
+    // something that has changed since.
+    if message.contains("connection to server") {
+        if is(UNAUTHORIZED) && (!message.contains("role \"") || message.contains("does not exist"))
+        {
+            let advice = "check user and password, and the server's pg_hba.conf";
+            return with(FailureCode::SourceUnauthorized, message, advice);
+        }
+        if is(CONFIG) {
+            return with(FailureCode::SourceConfig, message, "check sslmode and sslrootcert");
+        }
+        if is(UNREACHABLE) {
+            let advice = "check host, port and network, and that the server runs";
+            return with(FailureCode::SourceUnreachable, message, advice);
+        }
+    }
+    if message.contains("No space left on device") {
+        let advice = "the spool folder is full: give it room for the whole database, or use the \
+                      format custom, which needs none";
+        return with(FailureCode::SourceFailed, message, advice);
+    }
+    if is(CONFIG) {
+        let advice = "grant the user pg_read_all_data, or use one that may read everything";
+        return with(FailureCode::SourceConfig, message, advice);
+    }
+    failure
+}
+
+/// Whether a database is not there.
+pub(super) fn is_no_such_database(failure: &Failure) -> bool {
+    let message = &failure.message;
+    message.contains("FATAL:  database \"") && message.contains("does not exist")
+}
+
+fn with(code: FailureCode, message: &str, advice: &str) -> Failure {
+    Failure::new(code, format!("{message}; {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_has_a_meaning() {
+        let at = "psql ended with exit code 2: psql: error: connection to server at \"db\", port 1 failed: ";
+        for (said, code) in [
+            (
+                "FATAL:  password authentication failed for user \"x\"",
+                FailureCode::SourceUnauthorized,
+            ),
+            ("FATAL:  role \"x\" does not exist", FailureCode::SourceUnauthorized),
+            ("FATAL:  database \"x\" does not exist", FailureCode::SourceConfig),
+            ("Connection refused", FailureCode::SourceUnreachable),
+            ("FATAL:  the database system is starting up", FailureCode::SourceUnreachable),
+            ("server does not support SSL, but SSL was required", FailureCode::SourceConfig),
+            ("FATAL:  something new", FailureCode::SourceFailed),
+        ] {
+            let failure = Failure::new(FailureCode::SourceFailed, format!("{at}{said}"));
+            assert_eq!(explained(failure).code, code, "{said}");
+        }
+        let denied = "pg_dump ended with exit code 1: pg_dump: error: query failed: ERROR:  permission denied for table x";
+        let denied = explained(Failure::new(FailureCode::SourceFailed, denied));
+        assert_eq!(denied.code, FailureCode::SourceConfig);
+        let late = explained(Failure::new(FailureCode::Timeout, "Connection refused"));
+        assert_eq!(late.code, FailureCode::Timeout);
+    }
+}

@@ -1,0 +1,243 @@
+//! Tools that read a source: run on this machine, or inside a container.
+
+use std::{path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use model::{Duty, Failure, FailureCode};
+use rand::RngExt;
+use secrecy::SecretString;
+
+use super::{SourceMeta, SourceOutcome, SourceStream};
+use crate::{
+    Engine,
+    docker::exec::{self, Exec},
+    duty::Owed,
+    process::{self, Program},
+    run::RunContext,
+};
+
+/// Where a tool is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// On this machine.
+    Here,
+    /// Inside a container that runs already.
+    Container(String),
+}
+
+impl Where {
+    /// The container that a setting names, or here.
+    pub(crate) fn of(container: Option<&str>) -> Self {
+        container.map_or(Self::Here, |name| Self::Container(name.to_owned()))
+    }
+}
+
+/// A tool that is to be run.
+pub(crate) struct Tool<'a> {
+    engine: &'a Engine,
+    place: &'a Where,
+    program: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, SecretString)>,
+}
+
+impl<'a> Tool<'a> {
+    /// The tool `program`, found by name at `place` or at its path there. It speaks English.
+    pub(crate) fn new(engine: &'a Engine, place: &'a Where, program: impl Into<PathBuf>) -> Self {
+        Self { engine, place, program: program.into(), args: Vec::new(), env: Vec::new() }
+            .env("LC_ALL", "C")
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(crate) fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// A variable for this tool alone.
+    pub(crate) fn env(self, name: &str, value: &str) -> Self {
+        self.secret_env(name, &value.into())
+    }
+
+    /// A variable for this tool alone; what it says of its troubles does not show the value.
+    pub(crate) fn secret_env(mut self, name: &str, value: &SecretString) -> Self {
+        self.env.push((name.to_owned(), value.clone()));
+        self
+    }
+
+    /// Its whole output, for short answers.
+    pub(crate) async fn output(
+        &self,
+        limit_bytes: usize,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, Failure> {
+        let container = match self.place {
+            Where::Here => return self.program().output(limit_bytes, deadline).await,
+            Where::Container(container) => container,
+        };
+        let marker = marker(self.engine, "asking");
+        let asked = async {
+            let mut running = self.exec(container, &marker, deadline).await?;
+            let mut all = Vec::new();
+            while let Some(chunk) = running.chunk().await? {
+                if all.len() + chunk.len() > limit_bytes {
+                    let message = format!("{} wrote too much", self.program.display());
+                    return Err(Failure::new(FailureCode::SourceFailed, message));
+                }
+                all.extend_from_slice(&chunk);
+            }
+            Ok(all)
+        };
+        let asked = asked.await;
+        if asked.is_err() {
+            // It may still be at it. Where even this fails, its own end is near.
+            let _ = exec::end(&self.engine.0.config, container, &marker).await;
+        }
+        asked
+    }
+
+    /// Starts it for a run, which ends it however it goes on itself.
+    pub(crate) async fn start(
+        &self,
+        context: &RunContext,
+        deadline: Duration,
+    ) -> Result<Reading, Failure> {
+        match self.place {
+            Where::Here => Ok(Reading(By::Program(self.program().start(deadline)?))),
+            Where::Container(container) => {
+                let marker = marker(self.engine, &context.run.id.to_string());
+                let duty = Duty::EndExec { container: container.clone(), marker: marker.clone() };
+                let owed = context.owe(duty).await?;
+                let running = self.exec(container, &marker, deadline).await?;
+                Ok(Reading(By::Exec(running, Some((context.clone(), owed)))))
+            }
+        }
+    }
+
+    fn program(&self) -> Program {
+        let program =
+            Program::new(&self.engine.0.config, &self.program).args(self.args.iter().cloned());
+        self.env.iter().fold(program, |program, (name, value)| program.secret_env(name, value))
+    }
+
+    async fn exec(
+        &self,
+        container: &str,
+        marker: &str,
+        deadline: Duration,
+    ) -> Result<exec::Running, Failure> {
+        let mut argv = vec![self.program.display().to_string()];
+        argv.extend(self.args.iter().cloned());
+        let exec = Exec { container, argv: &argv, env: &self.env, marker };
+        exec.start(&self.engine.0.config, deadline).await
+    }
+}
+
+fn marker(engine: &Engine, what: &str) -> String {
+    format!("backup-orchestrator-{what}-{:08x}", engine.with_rng(RngExt::random::<u32>))
+}
+
+/// What a tool writes. Dropped, the tool is ended: here at once, in a container at the run's end.
+pub(crate) struct Reading(By);
+
+enum By {
+    Program(process::Running),
+    Exec(exec::Running, Option<(RunContext, Owed)>),
+}
+
+impl Reading {
+    /// What it writes next; `None` when it has ended with exit code 0.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match &mut self.0 {
+            By::Program(running) => running.chunk().await,
+            By::Exec(running, owed) => {
+                let chunk = running.chunk().await?;
+                if chunk.is_none()
+                    && let Some((context, owed)) = owed.take()
+                {
+                    context.settle(owed).await?;
+                }
+                Ok(chunk)
+            }
+        }
+    }
+}
+
+/// A tool's output as the stream of a source: its exit code decides.
+pub(crate) struct ToolStream {
+    reading: Reading,
+    meta: SourceMeta,
+    size_bytes: u64,
+    max_size_bytes: u64,
+    has_ended: bool,
+    explain: fn(Failure) -> Failure,
+    warnings: Vec<String>,
+}
+
+impl ToolStream {
+    /// `explain` turns what the tool said into what it means.
+    pub(crate) fn new(
+        reading: Reading,
+        meta: SourceMeta,
+        max_size_bytes: u64,
+        explain: fn(Failure) -> Failure,
+    ) -> Self {
+        let (size_bytes, has_ended, warnings) = (0, false, Vec::new());
+        Self { reading, meta, size_bytes, max_size_bytes, has_ended, explain, warnings }
+    }
+
+    /// With what is to be known of it.
+    pub(crate) fn warning(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+}
+
+#[async_trait::async_trait]
+impl SourceStream for ToolStream {
+    fn meta(&self) -> &SourceMeta {
+        &self.meta
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let chunk = self.reading.chunk().await.map_err(self.explain)?;
+        match &chunk {
+            None => self.has_ended = true,
+            Some(chunk) => self.size_bytes += chunk.len() as u64,
+        }
+        within(self.size_bytes, self.max_size_bytes, &self.meta.file_name)?;
+        Ok(chunk)
+    }
+
+    fn outcome(&self) -> Option<SourceOutcome> {
+        self.has_ended.then_some(SourceOutcome {
+            size_bytes: self.size_bytes,
+            sha256: None,
+            verified_by_source: false,
+        })
+    }
+
+    fn allows_empty(&self) -> bool {
+        false
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+}
+
+/// Errs when `size` is above `limit`.
+pub(crate) fn within(size: u64, limit: u64, what: &str) -> Result<(), Failure> {
+    if size <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "{what} has more than the {limit} bytes that are allowed: raise BACKUP_MAX_SIZE_MB or the \
+         app's own limit"
+    );
+    Err(Failure::new(FailureCode::SourceTooLarge, message))
+}
