@@ -22,3 +22,4 @@ mod permissions;
 mod road;
 mod roles;
 mod server;
+mod sources;
