@@ -8,6 +8,7 @@ mod follow;
 mod router;
 mod serve;
 mod settings;
+mod source_kinds;
 mod web;
 
 fn main() -> std::process::ExitCode {

@@ -21,7 +21,7 @@ use crate::{
 pub struct DestinationDraft {
     /// Unique name.
     pub name: String,
-    /// `local`, `s3`, `rclone`, `sftp`, `webdav` or `b2`; cannot be changed later.
+    /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob` or `gcs`; cannot be changed later.
     pub kind: String,
     /// Settings that may be shown.
     pub settings: BTreeMap<String, String>,
@@ -78,6 +78,16 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
             required: &["bucket", "region"],
             optional: &["prefix", RULE, TO],
             secrets: &["application_key_id", "application_key", KEY, WORD],
+        },
+        DestinationKind::Azblob => DestinationFields {
+            required: &["account", "container"],
+            optional: &["prefix", "endpoint", RULE, TO],
+            secrets: &["account_key", "sas_token", KEY, WORD],
+        },
+        DestinationKind::Gcs => DestinationFields {
+            required: &["bucket"],
+            optional: &["prefix", "storage_class", RULE, TO],
+            secrets: &["hmac_key_id", "hmac_secret", KEY, WORD],
         },
     }
 }

@@ -47,6 +47,7 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/api/v1/apps/{app}/snapshots", See),
     look("/api/v1/overview", See),
     act("POST", "/api/v1/connection/test", Configure, "app.test"),
+    look("/api/v1/source-kinds", See),
     look("/api/v1/config", See),
     look("/api/v1/clock", See),
     act("POST", "/api/v1/clock/accept", Configure, "clock.accept"),

@@ -13,6 +13,7 @@ mod runs;
 mod session;
 mod shapes;
 mod snapshots;
+mod source_kinds;
 mod tokens;
 mod users;
 
@@ -67,6 +68,7 @@ pub(crate) fn router(
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))
+        .route("/source-kinds", get(source_kinds::list))
         .route("/config", get(config::show))
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))

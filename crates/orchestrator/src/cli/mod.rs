@@ -21,6 +21,7 @@ mod runs;
 mod schedule;
 mod show;
 mod snapshots;
+mod sources;
 mod wait;
 
 use std::path::Path;
@@ -125,7 +126,7 @@ async fn perform(
         Command::Token(command) => accounts::token(&server()?, command, out).await,
         Command::Audit { limit } => accounts::audit(&server()?, limit, out).await,
         Command::Destination(command) => destinations::destination(&server()?, command, out).await,
-        Command::App(command) => apps::app(&server()?, *command, out).await,
+        Command::App(command) => apps::app(&server()?, *command, environment, out).await,
         Command::Run(given) => runs::run(&server()?, given, out).await,
         Command::Runs(given) => runs::list(&server()?, given, out).await,
         Command::RunShow { id } => runs::show(&server()?, &id, out).await,

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{Html, Response},
 };
-use model::{CopyState, DestinationId, Snapshot, SnapshotId};
+use model::{Artifact, CopyState, DestinationId, Snapshot, SnapshotId};
 use serde::Deserialize;
 
 use super::{
@@ -123,6 +123,9 @@ pub(super) async fn list(
 
 struct ArtifactRow {
     source: String,
+    part: Option<String>,
+    /// When it was begun by the clock, and how long it took.
+    read: String,
     file: String,
     format: String,
     size: String,
@@ -168,6 +171,8 @@ struct SnapshotPage {
     badges: Vec<String>,
     /// Destinations that hold no copy.
     elsewhere: Vec<String>,
+    /// How far apart its parts are in time.
+    skew: Option<String>,
     good: bool,
     steps: Vec<String>,
 }
@@ -246,6 +251,8 @@ pub(super) async fn page(
             .iter()
             .map(|artifact| ArtifactRow {
                 source: artifact.source.to_string(),
+                part: artifact.part.clone(),
+                read: read(artifact, &visitor),
                 file: artifact.file_name.clone(),
                 format: artifact.format.clone().unwrap_or_else(|| "–".to_owned()),
                 size: lang.size(artifact.size_bytes),
@@ -259,9 +266,25 @@ pub(super) async fn page(
             .filter(|destination| !holds(destination.id))
             .map(|destination| destination.name.to_string())
             .collect(),
+        skew: one.skew_secs().map(|secs| match secs {
+            0 => lang.t("skew-none"),
+            secs => lang.with("skew", "length", lang.span(secs)),
+        }),
         good: one.copies.iter().any(|copy| copy.state.is_restorable()),
         steps: by_hand(&one),
     }))
+}
+
+/// When an artifact was begun by the clock, and how long it took.
+fn read(artifact: &Artifact, visitor: &Visitor) -> String {
+    let Some(began) = artifact.began_at else { return "–".to_owned() };
+    let clock = began.to_zoned(visitor.zone.clone()).strftime("%H:%M:%S").to_string();
+    match artifact.ended_at {
+        Some(ended) => {
+            format!("{clock} · {}", visitor.lang.span(ended.duration_since(began).as_secs()))
+        }
+        None => clock,
+    }
 }
 
 /// How to bring the first good copy back with common tools only.

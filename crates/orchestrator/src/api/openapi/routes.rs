@@ -12,7 +12,7 @@ use crate::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
         },
-        snapshots,
+        snapshots, source_kinds,
     },
     backups_file::ConfigShown,
 };
@@ -71,6 +71,8 @@ fn of_apps() -> Vec<Operation> {
         Operation::post("/api/v1/connection/test", "Try what a draft of an app describes")
             .takes::<AppDraft>()
             .gives::<Report>(200, "What was found."),
+        Operation::get("/api/v1/source-kinds", "What sources can be, and what each kind knows")
+            .lists::<source_kinds::KindShown>(200, "The kinds of source."),
     ]
 }
 
