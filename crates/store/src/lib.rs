@@ -130,6 +130,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Removes `folder` where nothing is in it; stores without folders have nothing to remove.
+    async fn remove_empty(&self, folder: &Prefix) -> Result<(), StoreError> {
+        let _ = folder;
+        Ok(())
+    }
+
     /// Removes unfinished uploads of ours under `prefix` that are older than `older_than`.
     async fn sweep(
         &self,

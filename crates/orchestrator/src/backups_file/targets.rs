@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use engine::{AppDraft, BindingDraft, DestinationDraft, SourceDraft, secrets_of, settings_of};
+use engine::{
+    AppDraft, BindingDraft, DestinationDraft, SettingValue, SourceDraft, secrets_of, settings_of,
+};
 use model::DirectKind;
 use secrecy::SecretString;
 
@@ -322,10 +324,13 @@ impl Reader<'_> {
         let mut source = SourceDraft { kind: kind.to_string(), ..SourceDraft::default() };
         for (key, values) in &given.0 {
             let own = format!("{at}.{key}");
-            if known_as(kind, key).is_some() {
-                let joined: Vec<_> = values.iter().map(|raw| self.text(&own, raw)).collect();
-                let key = known_as(kind, key).unwrap_or(key);
-                source.settings.insert(key.to_owned(), joined.join("\n"));
+            if let Some(known) = known_as(kind, key) {
+                let all: Vec<_> = values.iter().map(|raw| self.text(&own, raw)).collect();
+                let is_list = settings_of(kind)
+                    .iter()
+                    .any(|one| one.key == known && one.value == SettingValue::List);
+                let joined = all.join(if is_list { "\n" } else { "," });
+                source.settings.insert(known.to_owned(), joined);
                 continue;
             }
             let raw = values.join("\n");

@@ -104,7 +104,7 @@ fn may_be_a_list(key: &str) -> bool {
         let settings: &[engine::SettingField] = settings_of(kind);
         settings.iter().any(|one| one.key == key && one.value == SettingValue::List)
     };
-    DirectKind::iter().any(is_it)
+    key == "databases" || DirectKind::iter().any(is_it)
 }
 
 struct Several(Vec<String>);
