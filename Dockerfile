@@ -1,4 +1,4 @@
-# The orchestrator with rclone, for a user that is not root.
+# The orchestrator with rclone and the databases' own tools, for a user that is not root.
 #
 # BUILDER is any image with `cargo`. Binaries built outside are packaged by docker/prebuilt.
 ARG BUILDER=rust:1-bookworm
@@ -12,21 +12,22 @@ RUN cargo build --release --locked --package orchestrator
 FROM ${BASE}
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        ca-certificates rclone tzdata \
+        ca-certificates mariadb-client openssh-client postgresql-client rclone rsync tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 orchestrator \
     && useradd --uid 10001 --gid orchestrator --no-create-home --home-dir /app \
         --shell /usr/sbin/nologin orchestrator \
     && install -d -m 0755 /app \
-    && install -d -m 0700 -o orchestrator -g orchestrator /app/data /config/rclone
+    && install -d -m 0700 -o orchestrator -g orchestrator /app/data /backups /config/rclone
 COPY --from=build /src/target/release/backup-orchestrator /usr/local/bin/
+COPY docker/backup.sh /backup.sh
 # rclone writes where it may: its configuration in the volume, its cache in memory.
 ENV BACKUP_DATA_DIR=/app/data \
     RCLONE_CONFIG=/config/rclone/rclone.conf \
     XDG_CACHE_HOME=/tmp/cache
 WORKDIR /app
 USER 10001:10001
-VOLUME ["/app/data", "/config/rclone"]
+VOLUME ["/app/data", "/backups", "/config/rclone"]
 EXPOSE 5550
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["backup-orchestrator", "healthcheck"]

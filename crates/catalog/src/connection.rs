@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    TransactionTrait,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, MutexGuard};
@@ -93,7 +93,14 @@ impl Catalog {
             Backend::Sqlite => Some(self.writing.lock().await),
             Backend::Postgres => None,
         };
-        Ok(Write { tx: self.db.begin().await?, _turn: turn })
+        // A transaction that was given up is rolled back when its connection goes back to the
+        // pool, after the turn has passed on. One that begins by reading could then not write:
+        // SQLite waits for the other only where nothing has been read yet.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: turn.as_ref().map(|_| SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(Write { tx: self.db.begin_with_options(options).await?, _turn: turn })
     }
 
     async fn migrate(&self, file: Option<&Path>) -> Result<(), CatalogError> {

@@ -56,6 +56,9 @@ pub struct EngineConfig {
     pub rclone_remote: Option<String>,
     /// Folders that local destinations may lie in; empty allows any.
     pub local_roots: Vec<PathBuf>,
+    /// Folders that sources of files may lie in; empty allows none: whoever may describe an app
+    /// must not read what only this process can.
+    pub file_roots: Vec<PathBuf>,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -88,6 +91,7 @@ impl EngineConfig {
             rclone_program: PathBuf::from("rclone"),
             rclone_remote: None,
             local_roots: Vec::new(),
+            file_roots: Vec::new(),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

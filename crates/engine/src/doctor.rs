@@ -4,7 +4,7 @@ use bytes::Bytes;
 use contract::ContractError;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use model::{App, ContractSource, Destination, SourceKind, destination::DestinationCheck};
+use model::{App, ContractSource, Destination, Name, SourceKind, destination::DestinationCheck};
 use serde::Serialize;
 use store::{Key, Prefix, Store};
 
@@ -29,6 +29,8 @@ pub struct Report {
 pub struct Check {
     /// Stable word (`token`, `canary_write`).
     pub id: &'static str,
+    /// Which of the app's sources it is about.
+    pub source: Option<Name>,
     /// How it stands.
     pub state: CheckState,
     /// What was found.
@@ -76,7 +78,7 @@ impl Report {
         detail: impl Into<String>,
         advice: Option<String>,
     ) {
-        self.checks.push(Check { id, state, detail: detail.into(), advice });
+        self.checks.push(Check { id, source: None, state, detail: detail.into(), advice });
     }
 }
 
@@ -86,6 +88,7 @@ impl Engine {
         let mut report =
             Report { subject: app.name.to_string(), at: self.now(), checks: Vec::new() };
         for source in &app.sources {
+            let before = report.checks.len();
             match &source.kind {
                 SourceKind::Contract(server) => {
                     self.doctor_contract(app, server, &mut report).await;
@@ -94,6 +97,9 @@ impl Engine {
                     let asked = source::direct::Asked { engine: self, app, source, direct };
                     source::direct::driver(direct.what).doctor(&asked, &mut report).await;
                 }
+            }
+            for check in report.checks.iter_mut().skip(before) {
+                check.source = Some(source.name.clone());
             }
         }
         report

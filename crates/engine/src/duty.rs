@@ -82,6 +82,11 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
         Duty::EndExec { container, marker } => exec::end(&engine.0.config, container, marker)
             .await
             .map_err(|failure| EngineError::Refused(failure.message)),
+        Duty::DeleteSubvolume { .. }
+        | Duty::DestroyZfsSnapshot { .. }
+        | Duty::RemoveLogicalVolume { .. } => crate::source::files::basis::remove(engine, duty)
+            .await
+            .map_err(|failure| EngineError::Refused(failure.message)),
         other => Err(EngineError::Refused(format!("{other:?} is not known here"))),
     }
 }

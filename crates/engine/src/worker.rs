@@ -167,11 +167,12 @@ async fn report(context: RunContext) {
 
 /// Writes the end, again and again while the catalog refuses and the lease may still be ours.
 async fn write_end(context: &RunContext, outcome: Outcome) {
-    let ending = run::ending(context, outcome).await;
+    let mut ending = run::ending(context, outcome).await;
     match ending.state {
         RunState::Succeeded => context.journal.info("done"),
         state => context.journal.log_end(LogLevel::Error, state, ending.failure.as_ref()),
     }
+    run::log_file::put(context, &mut ending).await;
     loop {
         let _ = context.journal.flush().await;
         let written =

@@ -85,11 +85,19 @@ pub enum DestinationKind {
     /// Backblaze B2. Settings: `bucket`, `region`, `prefix`; secrets: `application_key_id`,
     /// `application_key`.
     B2,
+    /// Azure Blob Storage. Settings: `account`, `container`, `endpoint`, `prefix`; secrets:
+    /// `account_key` or `sas_token`.
+    Azblob,
+    /// Google Cloud Storage. Settings: `bucket`, `prefix`, `storage_class`; secrets: `hmac_key_id`,
+    /// `hmac_secret`.
+    Gcs,
 }
 
 /// A word that is not a kind of destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav or b2")]
+#[error(
+    "`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav, b2, azblob or gcs"
+)]
 pub struct UnknownKind(pub String);
 
 fn unknown_kind(word: &str) -> UnknownKind {

@@ -75,6 +75,10 @@ pub enum EventKind {
     OrphansSwept,
     /// The clock moved in a way that no schedule can trust.
     ClockSkew,
+    /// What `backups.yml` declares was brought about.
+    ConfigApplied,
+    /// `backups.yml` cannot be used; what it declared before stays in force.
+    ConfigRejected,
 }
 
 /// How much an event matters.

@@ -135,6 +135,9 @@ pub struct StoredCopy {
     /// When it was marked to expire; it is deleted after the grace period. A damaged or missing
     /// copy that is marked keeps its state.
     pub expiring_since: Option<Timestamp>,
+    /// Key of the run's log, where it was put there as well; deleted with the copy.
+    #[serde(default)]
+    pub log_key: Option<String>,
 }
 
 impl StoredCopy {

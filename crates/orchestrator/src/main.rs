@@ -2,11 +2,13 @@
 
 mod accounts;
 mod api;
+mod backups_file;
 mod cli;
 mod follow;
 mod router;
 mod serve;
 mod settings;
+mod source_kinds;
 mod web;
 
 fn main() -> std::process::ExitCode {

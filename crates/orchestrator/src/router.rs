@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     accounts::{Accounts, caller},
-    api, web,
+    api,
+    backups_file::BackupsFile,
+    web,
 };
 
 /// Largest request body, in bytes.
@@ -24,10 +26,11 @@ const MAX_BODY: usize = 1 << 20;
 pub(crate) fn router(
     engine: Engine,
     accounts: Accounts,
+    backups_file: BackupsFile,
     zone: TimeZone,
     closing: CancellationToken,
 ) -> Router {
-    let api = api::router(engine.clone(), accounts.clone(), closing.clone());
+    let api = api::router(engine.clone(), accounts.clone(), backups_file, closing.clone());
     let shared = web::Shared { engine, accounts: accounts.clone(), zone, closing };
     web::router(Arc::new(shared))
         .merge(api)

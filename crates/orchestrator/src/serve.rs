@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     accounts::{self, Accounts},
+    backups_file::BackupsFile,
     router,
-    settings::{Settings, private_file, random_secret},
+    settings::{Environment, Settings, private_file, random_secret},
 };
 
 const KEY_CHECK: &str = "vault_key_check";
@@ -66,7 +67,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
 }
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
-pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyhow::Result<()> {
     let Opened { engine, accounts, _lock } = open(&settings).await?;
     let data = settings.data_dir;
     let backend = engine.catalog().backend();
@@ -91,11 +92,16 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     tracing::info!("listening on {address}; data in {}, catalog on {catalog}", data.display());
 
     let shutdown = CancellationToken::new();
+    let backups_file = BackupsFile::new(engine.clone(), environment);
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    tokio::spawn(backups_file.clone().follow(ready, shutdown.clone()));
+    // Schedules of the file are there before the first one fires.
+    let _ = is_ready.await;
     let working = tokio::spawn({
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
         async move { engine.serve(shutdown).await }
     });
-    let router = router::router(engine, accounts, settings.zone, shutdown.clone());
+    let router = router::router(engine, accounts, backups_file, settings.zone, shutdown.clone());
     let closing = shutdown.clone();
     let serving = tokio::spawn(async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();

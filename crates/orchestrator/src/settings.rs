@@ -54,7 +54,8 @@ pub(crate) fn environment() -> Environment {
     all
 }
 
-fn dotenv(text: &str) -> Environment {
+/// What a file of `NAME=VALUE` lines says.
+pub(crate) fn dotenv(text: &str) -> Environment {
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| line.split_once('='))
@@ -131,6 +132,7 @@ impl Settings {
             environment.get("RCLONE_REMOTE").filter(|remote| !remote.is_empty()).cloned();
         engine.rclone_config =
             environment.get("RCLONE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        engine.file_roots = folders(environment, "BACKUP_FILE_ROOTS")?;
         engine.net_policy.allow_loopback = switch(environment, "BACKUP_ALLOW_LOOPBACK")?;
         engine.net_policy.allowed = networks(environment)?;
         Ok(Self {
@@ -164,6 +166,23 @@ fn zone(environment: &Environment) -> Result<TimeZone, SettingError> {
         name: "TZ",
         problem: format!("`{}` is no time zone such as America/Sao_Paulo", name.escape_debug()),
     })
+}
+
+/// Absolute paths between commas.
+fn folders(environment: &Environment, name: &'static str) -> Result<Vec<PathBuf>, SettingError> {
+    let text = environment.get(name).map(String::as_str).unwrap_or_default();
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(PathBuf::from);
+    parts
+        .map(|folder| {
+            let has_parents = folder.components().any(|part| part.as_os_str() == "..");
+            if folder.is_absolute() && !has_parents {
+                return Ok(folder);
+            }
+            let shown = folder.to_string_lossy().escape_debug().to_string();
+            let problem = format!("`{shown}` is no absolute path without `..`");
+            Err(SettingError { name, problem })
+        })
+        .collect()
 }
 
 fn networks(environment: &Environment) -> Result<Vec<IpNet>, SettingError> {
@@ -283,9 +302,18 @@ mod tests {
             ("BACKUP_MAX_SIZE_MB", "0"),
             ("BACKUP_ALLOWED_NETWORKS", "everything"),
             ("BACKUP_ALLOW_LOOPBACK", "maybe"),
+            ("BACKUP_FILE_ROOTS", "srv"),
+            ("BACKUP_FILE_ROOTS", "/srv, /srv/../etc"),
         ] {
             assert!(with(&[(name, value)]).is_err(), "{name}={value:?} was accepted");
         }
+    }
+
+    #[test]
+    fn folders_are_listed() {
+        assert!(with(&[]).unwrap().engine.file_roots.is_empty());
+        let settings = with(&[("BACKUP_FILE_ROOTS", "/srv, /home/ana ,")]).unwrap();
+        assert_eq!(settings.engine.file_roots, ["/srv", "/home/ana"].map(PathBuf::from));
     }
 
     #[test]

@@ -115,14 +115,23 @@
   // Forms that show what they come to, and try what they are given. `form.action` is no address
   // here: the buttons are called that.
   for (const form of all("form[data-preview]")) {
+    const secrets = (root) => all("input[type=password]", root);
     const ask = async (action, place, busy) => {
       const fields = new FormData(form);
       fields.set("action", action);
-      if (action !== "test") fields.delete("token");
+      if (action !== "test") for (const one of secrets(form)) fields.delete(one.name);
+      const focused = document.activeElement.id;
       if (busy) busy.disabled = true;
       try {
         const answer = await fetch(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(fields), headers: { "x-part": "1" } });
-        if (answer.ok) place.replaceChildren(part(await answer.text()));
+        if (answer.ok) {
+          // Secrets are not sent back: what was typed stays here.
+          const typed = secrets(place).map((one) => [one.name, one.value]);
+          place.replaceChildren(part(await answer.text()));
+          for (const [name, value] of typed) for (const one of secrets(place)) if (one.name === name) one.value = value;
+          for (const one of all("[data-no-script]", place)) one.hidden = true;
+          if (focused && document.activeElement === document.body) (document.getElementById(focused) || place.querySelector("button:not([hidden])")).focus();
+        }
       } catch { /* the button without script still works */ }
       if (busy) busy.disabled = false;
     };
@@ -131,12 +140,16 @@
       clearTimeout(timer);
       timer = setTimeout(() => ask(form.dataset.preview, document.querySelector(form.dataset.previewInto)), 350);
     });
-    for (const button of all("[data-part-into]", form)) {
-      button.addEventListener("click", (event) => {
-        event.preventDefault();
-        ask(button.value, document.querySelector(button.dataset.partInto), button);
-      });
-    }
+    form.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-part-into]");
+      if (!button) return;
+      event.preventDefault();
+      ask(button.value, document.querySelector(button.dataset.partInto), button);
+    });
+    // A choice that changes the fields below it.
+    form.addEventListener("change", (event) => {
+      if (event.target.matches("[data-press]")) event.target.parentElement.querySelector("button").click();
+    });
   }
 
   // Keys.

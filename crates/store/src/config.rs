@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 
 use crate::{
-    Deadlines, Local, Rclone, S3, S3Limits, Sftp, SftpConfig, Store, StoreError, Webdav,
-    WebdavConfig,
+    Azblob, AzblobConfig, Deadlines, Limits, Local, Rclone, S3, Sftp, SftpConfig, Store,
+    StoreError, Webdav, WebdavConfig,
 };
 
 /// One request, one chunk, or the silence between two.
@@ -21,6 +21,8 @@ pub enum StoreConfig {
     Local(LocalConfig),
     /// S3 or compatible.
     S3(S3Config),
+    /// Azure Blob Storage.
+    Azblob(AzblobConfig),
     /// A remote of the rclone program.
     Rclone(RcloneConfig),
     /// A folder of a WebDAV server.
@@ -80,7 +82,10 @@ pub async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
         StoreConfig::Local(local) => (Arc::new(Local::open(&local.root).await?), STEP),
         // It has time-outs and retries of its own; this is the last resort.
         StoreConfig::S3(s3) => {
-            (Arc::new(S3::open(&s3)?), STEP.max(S3Limits::default().longest_call()))
+            (Arc::new(S3::open(&s3)?), STEP.max(Limits::default().longest_call()))
+        }
+        StoreConfig::Azblob(azblob) => {
+            (Arc::new(Azblob::open(&azblob)?), STEP.max(Limits::default().longest_call()))
         }
         StoreConfig::Sftp(sftp) => (Arc::new(Sftp::open(&sftp)?), STEP),
         StoreConfig::Webdav(webdav) => (Arc::new(Webdav::open(&webdav)?), STEP),

@@ -92,6 +92,10 @@ impl Store for Deadlines {
         within(self.step, format!("deleting {key}"), self.inner.delete(key)).await
     }
 
+    async fn remove_empty(&self, folder: &Prefix) -> Result<(), StoreError> {
+        within(self.step, "removing an empty folder", self.inner.remove_empty(folder)).await
+    }
+
     async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
         within(self.long, format!("clearing {key}"), self.inner.abandon(key)).await
     }

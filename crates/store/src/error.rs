@@ -67,6 +67,11 @@ impl StoreError {
         self.kind
     }
 
+    /// What was done, on what, and what came of it; without advice.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Whether the same call may succeed later without a change.
     pub fn is_retryable(&self) -> bool {
         use StoreErrorKind as K;

@@ -186,6 +186,10 @@ impl Store for Faulty {
         lost(fault, ())
     }
 
+    async fn remove_empty(&self, folder: &Prefix) -> Result<(), StoreError> {
+        self.inner.remove_empty(folder).await
+    }
+
     async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
         self.inner.abandon(key).await
     }

@@ -3,18 +3,23 @@
 //! A [`Store`] puts whole objects under names that were free, reads, lists and deletes them.
 //! Nothing exists under a name before [`Upload::finish`] has said so.
 
+mod azblob;
+mod blocks;
 mod config;
 mod deadline;
 mod error;
 mod faulty;
 mod key;
+mod limits;
 mod local;
 mod memory;
+mod parts;
 mod rclone;
 mod s3;
 mod sftp;
 mod tree;
 mod webdav;
+mod xml;
 
 use std::{
     ops::Range,
@@ -25,15 +30,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub use azblob::{Azblob, AzblobConfig};
 pub use config::{LocalConfig, RcloneConfig, S3Config, StoreConfig, open};
 pub use deadline::Deadlines;
 pub use error::{StoreError, StoreErrorKind};
 pub use faulty::{Fault, Faulty, Operation};
 pub use key::{InvalidKey, Key, Prefix};
+pub use limits::Limits;
 pub use local::Local;
 pub use memory::Memory;
+pub use parts::PartSizes;
 pub use rclone::Rclone;
-pub use s3::{PartSizes, S3, S3Limits};
+pub use s3::S3;
 pub use sftp::{Sftp, SftpConfig};
 pub use webdav::{Webdav, WebdavConfig};
 
@@ -119,6 +127,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// that nobody writes to any more. What a store cannot tell apart waits for the sweep.
     async fn abandon(&self, key: &Key) -> Result<(), StoreError> {
         let _ = key;
+        Ok(())
+    }
+
+    /// Removes `folder` where nothing is in it; stores without folders have nothing to remove.
+    async fn remove_empty(&self, folder: &Prefix) -> Result<(), StoreError> {
+        let _ = folder;
         Ok(())
     }
 

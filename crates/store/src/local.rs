@@ -158,6 +158,24 @@ impl Drop for LocalUpload {
     }
 }
 
+/// Makes the file that an upload writes to, and its folder.
+fn begin(path: &Path, partial: &Path) -> Result<fs::File, StoreError> {
+    let mut tries = 3;
+    loop {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)
+                .map_err(|e| StoreError::io("creating", &show(folder), &e))?;
+        }
+        tries -= 1;
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial) {
+            Ok(file) => return Ok(file),
+            // Somebody has just removed the folder as an empty one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries > 0 => {}
+            Err(error) => return Err(StoreError::io("creating", &show(partial), &error)),
+        }
+    }
+}
+
 #[async_trait]
 impl Store for Local {
     fn capability(&self) -> Capability {
@@ -175,16 +193,7 @@ impl Store for Local {
                     format!("{} is there already", show(&path)),
                 ));
             }
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)
-                    .map_err(|e| StoreError::io("creating", &show(folder), &e))?;
-            }
-            let file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&partial)
-                .map_err(|e| StoreError::io("creating", &show(&partial), &e))?;
+            let file = begin(&path, &partial)?;
             Ok(Box::new(LocalUpload {
                 key,
                 partial,
@@ -296,6 +305,25 @@ impl Store for Local {
                 }
             }
             Ok(())
+        })
+        .await
+    }
+
+    async fn remove_empty(&self, folder: &Prefix) -> Result<(), StoreError> {
+        if folder.as_str().is_empty() {
+            return Ok(());
+        }
+        let path = self.path(folder.as_str());
+        blocking(move || {
+            use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
+            match fs::remove_dir(&path) {
+                Err(error)
+                    if !matches!(error.kind(), DirectoryNotEmpty | NotFound | ResourceBusy) =>
+                {
+                    Err(StoreError::io("removing", &show(&path), &error))
+                }
+                _ => Ok(()),
+            }
         })
         .await
     }

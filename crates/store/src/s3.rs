@@ -3,9 +3,7 @@
 //! An object becomes visible when its multipart upload is completed; until then there is nothing
 //! under its name. Whoever gives up aborts the upload, so that no parts stay behind.
 
-mod blocks;
 mod listing;
-mod parts;
 mod requests;
 mod unfinished;
 mod upload;
@@ -24,13 +22,12 @@ use opendal::{
 };
 use secrecy::ExposeSecret as _;
 
-pub use parts::PartSizes;
 use requests::Requests;
 use upload::{Busy, S3Upload};
 
 use crate::{
-    ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, S3Config, Store,
-    StoreError, StoreErrorKind, Swept, Upload,
+    ByteStream, Capability, CreateOptions, Key, Limits, Listing, ObjectMeta, Prefix, S3Config,
+    Store, StoreError, StoreErrorKind, Swept, Upload,
 };
 
 /// Parts on their way at once.
@@ -47,49 +44,12 @@ const FULL: &[&str] = &[
     "no space left",
 ];
 
-/// How long requests may take, how often they are tried again, and how large parts are.
-#[derive(Debug, Clone, Copy)]
-pub struct S3Limits {
-    /// One request; inside the retries.
-    pub request: Duration,
-    /// One part, or the completion of an upload; inside the retries.
-    pub part: Duration,
-    /// How often a request is tried again.
-    pub retries: u32,
-    /// The pause before it is tried again the first time; doubled each time, and up to twice as
-    /// long by chance.
-    pub first_pause: Duration,
-    /// Sizes of parts.
-    pub parts: PartSizes,
-}
-
-impl Default for S3Limits {
-    fn default() -> Self {
-        Self {
-            request: Duration::from_secs(30),
-            part: Duration::from_secs(50),
-            retries: 4,
-            first_pause: Duration::from_secs(1),
-            parts: PartSizes::default(),
-        }
-    }
-}
-
-impl S3Limits {
-    /// Longest time that one call takes with all its retries. A deadline around it that is
-    /// shorter would end them.
-    pub fn longest_call(&self) -> Duration {
-        let pauses = self.first_pause * 2 * ((1 << self.retries) - 1);
-        self.part.max(self.request) * (self.retries + 1) + pauses
-    }
-}
-
 /// A bucket, or a folder in it.
 #[derive(Debug, Clone)]
 pub struct S3 {
     operator: Operator,
     requests: Requests,
-    limits: S3Limits,
+    limits: Limits,
     /// Keys in the bucket of the uploads that are under way here.
     busy: Busy,
     location: String,
@@ -100,11 +60,11 @@ pub struct S3 {
 impl S3 {
     /// Opens a bucket. No request is made.
     pub fn open(config: &S3Config) -> Result<Self, StoreError> {
-        Self::with_limits(config, S3Limits::default())
+        Self::with_limits(config, Limits::default())
     }
 
     /// Opens a bucket with other limits than the usual ones.
-    pub fn with_limits(config: &S3Config, limits: S3Limits) -> Result<Self, StoreError> {
+    pub fn with_limits(config: &S3Config, limits: Limits) -> Result<Self, StoreError> {
         // Where the process has chosen neither yet: TLS by ring, OpenDAL's requests by reqwest.
         let _ = rustls::crypto::ring::default_provider().install_default();
         opendal::install_default();

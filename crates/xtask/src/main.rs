@@ -25,8 +25,12 @@ struct Arguments {
 enum Task {
     /// Builds, starts, backs up, verifies, restores and compares, for real.
     Quickstart(quickstart::Options),
-    /// Installs what is missing where it can, and runs every check and test.
-    Test,
+    /// Installs what is missing where it can, and runs every check and test; or tries one thing
+    /// that few machines have, on this one.
+    Test {
+        /// Makes a pool or a volume group in a file, and snapshots of it.
+        what: Option<test::Rare>,
+    },
     /// Judges licences, banned libraries and sources of every dependency.
     Deny,
     /// Builds the images and runs both compose files on a Docker engine.
@@ -41,7 +45,8 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Quickstart(options) => quickstart::run(&options),
-        Task::Test => test::run(),
+        Task::Test { what: None } => test::run(),
+        Task::Test { what: Some(rare) } => test::try_rare(rare),
         Task::Deny => deny::run(),
         Task::Docker => docker::run(),
         Task::Tidy => tidy::run(),

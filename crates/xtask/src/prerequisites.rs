@@ -4,6 +4,8 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail};
 
+use crate::cache;
+
 /// Each program with the Debian package that brings it.
 const NEEDED: &[(&str, &str)] = &[
     ("rclone", "rclone"),
@@ -26,13 +28,21 @@ const NEEDED: &[(&str, &str)] = &[
     ("xz", "xz-utils"),
     ("unzip", "unzip"),
     ("mount", "mount"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("setfacl", "acl"),
     ("curl", "curl"),
     ("dockerd", "docker.io"),
     ("docker-compose", "docker-compose"),
     ("debootstrap", "debootstrap"),
     ("iptables", "iptables"),
     ("ip", "iproute2"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
+
+/// Azure Blob Storage for tests, from npm (MIT licence).
+const AZURITE: &str = "azurite@3.35.0";
 
 /// Where Debian puts PostgreSQL's own programs.
 const POSTGRES_HOMES: &str = "/usr/lib/postgresql";
@@ -53,11 +63,35 @@ fn missing() -> Vec<(&'static str, &'static str)> {
     NEEDED.iter().copied().filter(|(program, _)| !is_there(program)).collect()
 }
 
+/// Installs Azurite into the folder where its tests look for it.
+fn azurite() -> Result<()> {
+    let folder = cache::folder()?.join("azurite");
+    let installed = folder.join("installed");
+    if std::fs::read_to_string(&installed).is_ok_and(|version| version == AZURITE) {
+        return Ok(());
+    }
+    println!("installing {AZURITE}");
+    std::fs::create_dir_all(&folder)?;
+    let done = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix"])
+        .arg(&folder)
+        .arg(AZURITE)
+        .status();
+    if done.is_ok_and(|status| status.success()) {
+        return Ok(std::fs::write(&installed, AZURITE)?);
+    }
+    if std::env::var_os("CI").is_some() {
+        bail!("{AZURITE} is needed and could not be installed by npm");
+    }
+    println!("tests that need {AZURITE} are left out: npm could not install it");
+    Ok(())
+}
+
 /// Installs what is missing on a Debian-like machine on which we are root; says what is missing
 /// elsewhere. Under `CI` a missing program is a failure.
 pub(crate) fn install() -> Result<()> {
     if missing().is_empty() {
-        return Ok(());
+        return azurite();
     }
     let is_root = std::fs::metadata("/proc/self")
         .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
@@ -73,7 +107,7 @@ pub(crate) fn install() -> Result<()> {
     }
     let missing = missing();
     if missing.is_empty() {
-        return Ok(());
+        return azurite();
     }
     let told: Vec<_> =
         missing.iter().map(|(program, package)| format!("{program} (package {package})")).collect();

@@ -6,6 +6,30 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{deny, docker, prerequisites, tidy};
 
+/// What few machines have.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Rare {
+    /// A ZFS pool.
+    Zfs,
+    /// LVM, ordinary and thin.
+    Lvm,
+}
+
+/// Tries what the tests otherwise leave alone. Where the machine cannot, that is a failure.
+pub(crate) fn try_rare(rare: Rare) -> Result<()> {
+    let (word, test) = match rare {
+        Rare::Zfs => ("zfs", "a_real_zfs_pool_gives_snapshots"),
+        Rare::Lvm => ("lvm", "real_logical_volumes_give_snapshots"),
+    };
+    let mut tests = crate::cargo::cargo();
+    tests.args(["test", "-p", "engine", "--test", "it", "--", "--nocapture", test]);
+    let status = tests.env("BACKUP_TRY", word).status()?;
+    if !status.success() {
+        bail!("{word} did not do what it should");
+    }
+    Ok(())
+}
+
 pub(crate) fn run() -> Result<()> {
     prerequisites::install()?;
     let mut times = Vec::new();

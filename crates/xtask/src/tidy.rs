@@ -10,13 +10,14 @@ use crate::links;
 
 /// Which of our crates each may depend on; exactly the arrows of `docs/ARCHITECTURE.md`.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("archive", &[]),
     ("artifact", &[]),
     ("catalog", &["model"]),
     ("contract", &[]),
-    ("engine", &["artifact", "catalog", "contract", "model", "store"]),
+    ("engine", &["archive", "artifact", "catalog", "contract", "model", "store"]),
     ("model", &[]),
     ("orchestrator", &["catalog", "contract", "engine", "model"]),
-    ("sidecar", &["contract"]),
+    ("sidecar", &["archive", "contract"]),
     ("store", &[]),
     ("xtask", &[]),
 ];
@@ -28,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap", &["orchestrator", "sidecar", "xtask"]),
     ("opendal", &["store"]),
     ("opendal-http-transport-reqwest", &["store"]),
+    ("rusqlite", &["engine"]),
     ("sea-orm", &["catalog"]),
     ("sqlx", &["catalog"]),
 ];

@@ -103,7 +103,8 @@ async fn end<C: ConnectionTrait>(
         snapshots::insert(on, snapshot).await?;
         for copy in &snapshot.copies {
             let names = std::iter::once(&copy.manifest_key)
-                .chain(copy.objects.iter().map(|object| &object.key));
+                .chain(copy.objects.iter().map(|object| &object.key))
+                .chain(&copy.log_key);
             for name in names {
                 let own = "DELETE FROM begun_object WHERE run_id = $1 AND destination_id = $2 AND object_key = $3";
                 let destination = copy.destination_id.to_string();

@@ -117,6 +117,25 @@ pub(crate) async fn sessions_end_when_they_are_told_to(url: &SecretString) {
     assert_eq!(found("five").await.unwrap(), None, "gone with its user");
 }
 
+pub(crate) async fn what_was_refused_stands_in_nobodys_way(url: &SecretString) {
+    let catalog = open(url).await;
+    let token = ApiToken {
+        id: TokenId::generate(now(), &mut rand::rng()),
+        name: "ci".parse().unwrap(),
+        secret_sha256: "digest".to_owned(),
+        scopes: vec![Scope::Read],
+        created_by: "ana".to_owned(),
+        created_at: now(),
+        expires_at: None,
+    };
+    for _ in 0..100 {
+        // It has written nothing, and is still rolled back when the next one begins.
+        assert!(matches!(catalog.remove_token(&token).await, Err(CatalogError::NotFound { .. })));
+        catalog.insert_token(&token).await.unwrap();
+        catalog.remove_token(&token).await.unwrap();
+    }
+}
+
 pub(crate) async fn tokens_are_found_by_digest_until_revoked(url: &SecretString) {
     let catalog = open(url).await;
     let token = |name: &str, digest: &str| ApiToken {

@@ -51,6 +51,7 @@ mod people_and_programs {
         an_admin_is_always_left,
         sessions_end_when_they_are_told_to,
         tokens_are_found_by_digest_until_revoked,
+        what_was_refused_stands_in_nobodys_way,
         the_audit_log_tells_the_newest_first,
     }
 }

@@ -152,6 +152,7 @@ fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
             committed_at: now(),
             verified_at: None,
             expiring_since: None,
+            log_key: None,
         }],
     }
 }

@@ -1,7 +1,7 @@
 //! Registering, editing and removing apps.
 
 use model::{
-    App, AppId, Binding, Limits, Name,
+    App, AppId, Binding, Destination, Limits, Name,
     layout::Template,
     retention::RetentionPolicy,
     schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
@@ -9,7 +9,7 @@ use model::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{sources::SourceDraft, validate};
+use super::{managed::refuse_if_managed, sources::SourceDraft, validate};
 use crate::{Engine, EngineError, FieldError, Report};
 
 /// Longest time a source may be given, in seconds: a week.
@@ -205,6 +205,7 @@ impl Engine {
         draft: AppDraft,
     ) -> Result<App, EngineError> {
         let current = self.0.catalog.app(id).await?;
+        refuse_if_managed(&current.name, current.managed_by)?;
         let parsed = self.parse(draft, Some(&current)).await?;
         let app = App {
             id,
@@ -220,6 +221,7 @@ impl Engine {
 
     /// Stops or resumes an app's schedule.
     pub async fn set_app_enabled(&self, app: &App, enabled: bool) -> Result<App, EngineError> {
+        refuse_if_managed(&app.name, app.managed_by)?;
         let changed = App { enabled, ..app.clone() };
         let saved = self.0.catalog.update_app(&changed, self.now()).await?;
         self.0.schedule_bell.notify_one();
@@ -229,6 +231,8 @@ impl Engine {
     /// Removes an app; refused while a run of it is under way. Runs that wait are cancelled. Its
     /// snapshots stay where they are and can still be restored.
     pub async fn remove_app(&self, id: AppId) -> Result<(), EngineError> {
+        let app = self.0.catalog.app(id).await?;
+        refuse_if_managed(&app.name, app.managed_by)?;
         self.0.catalog.remove_app(id, self.now()).await?;
         self.0.schedule_bell.notify_one();
         for run in self.0.catalog.active_runs().await? {
@@ -240,6 +244,17 @@ impl Engine {
     }
 
     async fn parse(&self, draft: AppDraft, current: Option<&App>) -> Result<App, EngineError> {
+        let known = self.0.catalog.all_destinations().await?;
+        self.parse_among(draft, current, &known)
+    }
+
+    /// The app that `draft` describes where `known` are the destinations.
+    pub(super) fn parse_among(
+        &self,
+        draft: AppDraft,
+        current: Option<&App>,
+        known: &[Destination],
+    ) -> Result<App, EngineError> {
         let mut errors = Vec::new();
         let name = validate::name("name", &draft.name, &mut errors);
         let sources = self.parse_sources(&draft, name.as_ref(), current, &mut errors);
@@ -253,7 +268,7 @@ impl Engine {
         }
         check_limits(&draft.limits, &mut errors);
         let compression = compression(&draft, current, &mut errors);
-        let destinations = self.parse_bindings(&draft.destinations, &mut errors).await?;
+        let destinations = parse_bindings(&draft.destinations, known, &mut errors);
         match name {
             Some(name) if errors.is_empty() => Ok(App {
                 id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),
@@ -273,58 +288,57 @@ impl Engine {
             _ => Err(EngineError::Invalid(errors)),
         }
     }
+}
 
-    async fn parse_bindings(
-        &self,
-        drafts: &[BindingDraft],
-        errors: &mut Vec<FieldError>,
-    ) -> Result<Vec<Binding>, EngineError> {
-        if drafts.is_empty() {
-            errors.push(FieldError::new("destinations", "choose at least one destination"));
-        }
-        let known = self.0.catalog.all_destinations().await?;
-        let mut bindings: Vec<Binding> = Vec::with_capacity(drafts.len());
-        for (index, draft) in drafts.iter().enumerate() {
-            let field = |name: &str| format!("destinations[{index}].{name}");
-            let wanted = draft.destination.trim();
-            let found = known.iter().find(|one| {
-                one.name.as_str().eq_ignore_ascii_case(wanted) || one.id.to_string() == wanted
-            });
-            let Some(found) = found else {
-                let message = format!("there is no destination `{wanted}`");
-                errors.push(FieldError::new(field("destination"), message));
-                continue;
-            };
-            let folder = validate::folder(&field("folder"), &draft.folder, errors);
-            if bindings.iter().any(|one| one.destination_id == found.id) {
-                errors.push(FieldError::new(field("destination"), "it is chosen twice"));
-            }
-            if let Some(Err(error)) = draft.retention.as_ref().map(RetentionPolicy::check) {
-                errors.push(FieldError::new(field("retention"), error));
-            }
-            let template = draft.template.as_deref().map(str::trim).filter(|text| !text.is_empty());
-            let template = template.and_then(|text| {
-                text.parse::<Template>()
-                    .map_err(|error| errors.push(FieldError::new(field("template"), error)))
-                    .ok()
-            });
-            if template.as_ref().is_some_and(Template::splits_sources) {
-                errors.push(FieldError::new(
-                    field("template"),
-                    "`{source}` belongs after the last `/`: a manifest lies in one folder with \
-                     the objects it names",
-                ));
-            }
-            bindings.push(Binding {
-                destination_id: found.id,
-                folder,
-                retention: draft.retention.clone(),
-                template,
-                logs: draft.logs,
-            });
-        }
-        Ok(bindings)
+fn parse_bindings(
+    drafts: &[BindingDraft],
+    known: &[Destination],
+    errors: &mut Vec<FieldError>,
+) -> Vec<Binding> {
+    if drafts.is_empty() {
+        errors.push(FieldError::new("destinations", "choose at least one destination"));
     }
+    let mut bindings: Vec<Binding> = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.iter().enumerate() {
+        let field = |name: &str| format!("destinations[{index}].{name}");
+        let wanted = draft.destination.trim();
+        let found = known.iter().find(|one| {
+            one.name.as_str().eq_ignore_ascii_case(wanted) || one.id.to_string() == wanted
+        });
+        let Some(found) = found else {
+            let message = format!("there is no destination `{wanted}`");
+            errors.push(FieldError::new(field("destination"), message));
+            continue;
+        };
+        let folder = validate::folder(&field("folder"), &draft.folder, errors);
+        if bindings.iter().any(|one| one.destination_id == found.id) {
+            errors.push(FieldError::new(field("destination"), "it is chosen twice"));
+        }
+        if let Some(Err(error)) = draft.retention.as_ref().map(RetentionPolicy::check) {
+            errors.push(FieldError::new(field("retention"), error));
+        }
+        let template = draft.template.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        let template = template.and_then(|text| {
+            text.parse::<Template>()
+                .map_err(|error| errors.push(FieldError::new(field("template"), error)))
+                .ok()
+        });
+        if template.as_ref().is_some_and(Template::splits_sources) {
+            errors.push(FieldError::new(
+                field("template"),
+                "`{source}` belongs after the last `/`: a manifest lies in one folder with \
+                 the objects it names",
+            ));
+        }
+        bindings.push(Binding {
+            destination_id: found.id,
+            folder,
+            retention: draft.retention.clone(),
+            template,
+            logs: draft.logs,
+        });
+    }
+    bindings
 }
 
 fn compression(

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use store::Prefix;
 
-use super::validate;
+use super::{managed::refuse_if_managed, validate};
 use crate::{
     Engine, EngineError, FieldError,
     keyring::{ENCRYPTION as RULE, IDENTITY as KEY, PASSPHRASE as WORD, RECIPIENTS as TO},
@@ -21,7 +21,7 @@ use crate::{
 pub struct DestinationDraft {
     /// Unique name.
     pub name: String,
-    /// `local`, `s3`, `rclone`, `sftp`, `webdav` or `b2`; cannot be changed later.
+    /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob` or `gcs`; cannot be changed later.
     pub kind: String,
     /// Settings that may be shown.
     pub settings: BTreeMap<String, String>,
@@ -79,6 +79,16 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
             optional: &["prefix", RULE, TO],
             secrets: &["application_key_id", "application_key", KEY, WORD],
         },
+        DestinationKind::Azblob => DestinationFields {
+            required: &["account", "container"],
+            optional: &["prefix", "endpoint", RULE, TO],
+            secrets: &["account_key", "sas_token", KEY, WORD],
+        },
+        DestinationKind::Gcs => DestinationFields {
+            required: &["bucket"],
+            optional: &["prefix", "storage_class", RULE, TO],
+            secrets: &["hmac_key_id", "hmac_secret", KEY, WORD],
+        },
     }
 }
 
@@ -88,10 +98,19 @@ impl Engine {
         &self,
         draft: DestinationDraft,
     ) -> Result<Destination, EngineError> {
+        let blank = self.blank_destination(&draft.kind)?;
+        let destination = self.described(blank, draft)?;
+        self.0.open_store(&destination).await?;
+        self.0.catalog.insert_destination(&destination).await?;
+        Ok(destination)
+    }
+
+    /// A new destination of `kind`, not described yet.
+    pub(super) fn blank_destination(&self, kind: &str) -> Result<Destination, EngineError> {
         let now = self.now();
-        let kind = draft.kind.parse::<DestinationKind>();
+        let kind = kind.parse::<DestinationKind>();
         let kind = kind.map_err(|error| EngineError::invalid("kind", error))?;
-        let blank = Destination {
+        Ok(Destination {
             id: self.new_id(DestinationId::generate),
             name: "x".parse().map_err(|error| EngineError::invalid("name", error))?,
             kind,
@@ -103,11 +122,7 @@ impl Engine {
             updated_at: now,
             version: 1,
             last_check: None,
-        };
-        let destination = self.described(blank, draft)?;
-        self.0.open_store(&destination).await?;
-        self.0.catalog.insert_destination(&destination).await?;
-        Ok(destination)
+        })
     }
 
     /// Changes a destination that was read at `version`.
@@ -118,6 +133,7 @@ impl Engine {
         draft: DestinationDraft,
     ) -> Result<Destination, EngineError> {
         let current = Destination { version, ..self.0.catalog.destination(id).await? };
+        refuse_if_managed(&current.name, current.managed_by)?;
         if !draft.kind.is_empty() && draft.kind != current.kind.to_string() {
             return Err(EngineError::invalid(
                 "kind",
@@ -138,12 +154,13 @@ impl Engine {
     /// is touched.
     pub async fn remove_destination(&self, id: DestinationId) -> Result<(), EngineError> {
         let destination = self.0.catalog.destination(id).await?;
+        refuse_if_managed(&destination.name, destination.managed_by)?;
         self.refuse_while_used(&destination, "it can be removed").await?;
         Ok(self.0.catalog.remove_destination(id, self.now()).await?)
     }
 
     /// Errs while a run that writes to, reads from or deletes at `destination` is under way.
-    async fn refuse_while_used(
+    pub(super) async fn refuse_while_used(
         &self,
         destination: &Destination,
         wanted: &str,
@@ -187,7 +204,7 @@ impl Engine {
         Ok((objects, bytes))
     }
 
-    fn described(
+    pub(super) fn described(
         &self,
         mut destination: Destination,
         draft: DestinationDraft,

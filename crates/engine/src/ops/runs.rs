@@ -1,6 +1,7 @@
 //! Asking for runs, and stopping them.
 
 use catalog::{CancelOutcome, Enqueued};
+use jiff::Timestamp;
 use model::{App, AppId, DestinationId, Run, RunId, RunKind, SnapshotId, SnapshotKind, Trigger};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,27 @@ impl Engine {
     /// Queues a run of `app` now. While one by hand is queued already, that one is given
     /// instead of a second.
     pub async fn run_now(&self, app: &App, request: &RunRequest) -> Result<Run, EngineError> {
+        self.run_named(app, request, None).await
+    }
+
+    /// Queues a run of every enabled app; the names of what they make carry one moment.
+    pub async fn run_all(&self, request: &RunRequest) -> Result<Vec<Run>, EngineError> {
+        let named_at = Some(self.now());
+        let mut runs = Vec::new();
+        for app in self.0.catalog.all_apps().await? {
+            if app.enabled {
+                runs.push(self.run_named(&app, request, named_at).await?);
+            }
+        }
+        Ok(runs)
+    }
+
+    async fn run_named(
+        &self,
+        app: &App,
+        request: &RunRequest,
+        named_at: Option<Timestamp>,
+    ) -> Result<Run, EngineError> {
         let label = validate::line("label", request.label.as_deref(), 200)?;
         let git_commit = validate::commit("git_commit", request.git_commit.as_deref())?;
         let waiting = self.0.catalog.active_runs().await?.into_iter().find(|run| {
@@ -42,6 +64,7 @@ impl Engine {
             snapshot_kind: request.kind.unwrap_or(SnapshotKind::Manual),
             label,
             git_commit,
+            named_at,
             ..self.queued(Some(app.id), RunKind::Backup)
         };
         self.enqueue(run).await

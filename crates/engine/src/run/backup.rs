@@ -235,7 +235,7 @@ fn taken_at(context: &RunContext) -> Timestamp {
 
 /// The moment that names carry: one for all runs that were asked for together, and the fire time
 /// of a schedule that was served on time.
-fn named_at(context: &RunContext) -> Timestamp {
+pub(super) fn named_at(context: &RunContext) -> Timestamp {
     let run = &context.run;
     let on_time = run.fire_at.filter(|_| run.trigger == Trigger::Schedule);
     run.named_at.or(on_time).unwrap_or_else(|| taken_at(context))
@@ -263,5 +263,6 @@ pub(crate) fn stored_copy(context: &RunContext, place: &Place, manifest_key: Str
         committed_at: context.engine.now(),
         verified_at: None,
         expiring_since: None,
+        log_key: None,
     }
 }

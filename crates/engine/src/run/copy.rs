@@ -192,6 +192,7 @@ async fn bring_from(
         committed_at: context.engine.now(),
         verified_at: None,
         expiring_since: None,
+        log_key: None,
     })
 }
 

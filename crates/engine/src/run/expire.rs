@@ -120,12 +120,12 @@ async fn apply_at(
     let clock = timekeeping::look(engine).await.map_err(|error| failure::of_engine(&error))?;
     let mut deleted = 0_usize;
     for (snapshot, copy) in unfinished {
-        delete_copy(context, store.as_ref(), snapshot, copy).await?;
+        delete_copy(context, store.as_ref(), binding, snapshot, copy).await?;
         deleted += 1;
     }
     for change in &changes {
         context.check_lease().await?;
-        if carry_out(context, store.as_ref(), destination, &clock, change).await? {
+        if carry_out(context, store.as_ref(), (binding, destination), &clock, change).await? {
             deleted += 1;
         }
     }
@@ -183,7 +183,7 @@ fn changes<'a>(
 async fn carry_out(
     context: &RunContext,
     store: &dyn Store,
-    destination: &Destination,
+    (binding, destination): (&Binding, &Destination),
     clock: &Timekeeping,
     change: &Change<'_>,
 ) -> Result<bool, Failure> {
@@ -218,7 +218,7 @@ async fn carry_out(
             if clock.lived(since, now) < grace {
                 return Ok(false);
             }
-            return begin_and_delete(context, store, snapshot, copy).await;
+            return begin_and_delete(context, store, binding, snapshot, copy).await;
         }
     };
     engine
@@ -229,7 +229,7 @@ async fn carry_out(
         .map_err(|error| failure::of_catalog(&error))?;
     // Without a grace period the second phase follows at once.
     if *verdict == Verdict::Expire && engine.0.config.expire_grace.is_zero() {
-        return begin_and_delete(context, store, snapshot, copy).await;
+        return begin_and_delete(context, store, binding, snapshot, copy).await;
     }
     Ok(false)
 }
@@ -238,6 +238,7 @@ async fn carry_out(
 async fn begin_and_delete(
     context: &RunContext,
     store: &dyn Store,
+    binding: &Binding,
     snapshot: &Snapshot,
     copy: &StoredCopy,
 ) -> Result<bool, Failure> {
@@ -255,7 +256,7 @@ async fn begin_and_delete(
         }
         Err(error) => return Err(failure::of_catalog(&error)),
     }
-    delete_copy(context, store, snapshot, copy).await?;
+    delete_copy(context, store, binding, snapshot, copy).await?;
     Ok(true)
 }
 
@@ -264,10 +265,12 @@ async fn begin_and_delete(
 async fn delete_copy(
     context: &RunContext,
     store: &dyn Store,
+    binding: &Binding,
     snapshot: &Snapshot,
     copy: &StoredCopy,
 ) -> Result<(), Failure> {
-    let names = std::iter::once(&copy.manifest_key).chain(copy.objects.iter().map(|o| &o.key));
+    let objects = copy.objects.iter().map(|object| &object.key);
+    let names = std::iter::once(&copy.manifest_key).chain(objects).chain(&copy.log_key);
     for name in names {
         context.check_lease().await?;
         let key = Key::new(name).map_err(|error| {
@@ -275,6 +278,7 @@ async fn delete_copy(
         })?;
         store.delete(&key).await.map_err(|error| failure::of_store(&error))?;
     }
+    leave(context, store, binding, copy).await;
     let update = CopyUpdate {
         snapshot_id: snapshot.id,
         destination_id: copy.destination_id,
@@ -291,6 +295,23 @@ async fn delete_copy(
         .map_err(|error| failure::of_catalog(&error))?;
     context.journal.info(format!("deleted {}", copy.manifest_key));
     Ok(())
+}
+
+/// Removes the folders that the copy's name made, where nothing else is in them. What stays does
+/// no harm.
+async fn leave(context: &RunContext, store: &dyn Store, binding: &Binding, copy: &StoredCopy) {
+    let root = binding.folder.trim_matches('/');
+    let mut key = copy.manifest_key.as_str();
+    while let Some((folder, _)) = key.rsplit_once('/') {
+        let is_inside =
+            root.is_empty() || folder.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
+        let Some(prefix) = Prefix::new(folder).ok().filter(|_| is_inside) else { return };
+        if let Err(error) = store.remove_empty(&prefix).await {
+            context.journal.warn(format!("the folder {folder} stays: {error}"));
+            return;
+        }
+        key = folder;
+    }
 }
 
 /// Everything under the app's folder. A listing that fails is a failure, never a short list.

@@ -7,6 +7,7 @@ mod expire;
 mod export;
 pub(crate) mod failure;
 pub(crate) mod journal;
+pub(crate) mod log_file;
 mod outlet;
 mod place;
 mod reseal;

@@ -2,7 +2,7 @@
 
 mod contract;
 pub(crate) mod direct;
-mod files;
+pub(crate) mod files;
 mod mysql;
 mod postgres;
 mod redis;

@@ -1,33 +1,270 @@
-//! Direct source: SQLite files.
+//! Direct source: a SQLite file, also while it is written.
+//!
+//! SQLite's own online backup copies one moment of it into the spool folder; the copy is checked
+//! and streamed.
 
-use model::{Failure, FailureCode};
+mod copy;
 
-use super::{
-    OpenedSource, Part,
-    direct::{Asked, Driver, SettingField},
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
 };
-use crate::{Report, run::RunContext};
+
+use bytes::{Bytes, BytesMut};
+use model::{Duty, Failure, FailureCode};
+use tokio::io::AsyncReadExt as _;
+
+use self::copy::Copying;
+use super::{
+    OpenedSource, Part, SourceMeta, SourceOutcome, SourceStream,
+    direct::{Asked, Driver, SettingField, SettingValue},
+};
+use crate::{CheckState, Report, run::RunContext};
+
+const READ_CHUNK: usize = 128 << 10;
+/// How long a lock of another is waited for, where nothing is said.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Sqlite;
 
 #[async_trait::async_trait]
 impl Driver for Sqlite {
     fn settings(&self) -> &'static [SettingField] {
-        &[]
+        const FIELDS: &[SettingField] = &[
+            SettingField::required("path", SettingValue::Text),
+            SettingField::optional("busy_timeout_secs", SettingValue::Number(0, 3_600)),
+        ];
+        FIELDS
     }
 
     fn secrets(&self) -> &'static [&'static str] {
         &[]
     }
 
-    async fn open(
-        &self,
-        _context: &RunContext,
-        _asked: &Asked<'_>,
-        _part: &Part,
-    ) -> Result<OpenedSource, Failure> {
-        Err(Failure::new(FailureCode::SourceConfig, "not built yet"))
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+        match settings.get("path") {
+            Some(path) if !Path::new(path).is_absolute() => {
+                vec![(
+                    "path",
+                    "begin it with `/`: the whole path, as the orchestrator sees it".into(),
+                )]
+            }
+            _ => Vec::new(),
+        }
     }
 
-    async fn doctor(&self, _asked: &Asked<'_>, _report: &mut Report) {}
+    async fn open(
+        &self,
+        context: &RunContext,
+        asked: &Asked<'_>,
+        part: &Part,
+    ) -> Result<OpenedSource, Failure> {
+        let file = file_of(asked).await?;
+        let size_bytes = size_with_log(&file).await;
+        check_size(asked, size_bytes)?;
+        let config = &asked.engine.0.config;
+        let folder = config.spool.join(format!("{}-{}", context.run.id, part.name));
+        // Paths in the catalog have to mean the same after a restart elsewhere.
+        let folder = std::path::absolute(folder).map_err(|error| spool_failed(&error))?;
+        let _owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
+        make_folder(&folder).await?;
+        let target = folder.join("copy.sqlite3");
+        let copying = Copying {
+            busy_timeout: busy_timeout(asked),
+            ends_by: std::time::Instant::now() + asked.timeout(),
+            max_size_bytes: asked.max_size_bytes(),
+        };
+        let copied = tokio::select! {
+            biased;
+            failure = context.stopped() => return Err(failure),
+            copied = copying.start(file.clone(), target.clone()) => copied?,
+        };
+        let opened = tokio::fs::File::open(&target).await.map_err(|error| spool_failed(&error))?;
+        let size_bytes = opened.metadata().await.map_err(|error| spool_failed(&error))?.len();
+        check_size(asked, size_bytes)?;
+        Ok(Box::new(Opened {
+            meta: SourceMeta {
+                file_name: file_name(&file),
+                format: Some("sqlite3".to_owned()),
+                content_type: Some("application/vnd.sqlite3".to_owned()),
+                expected_size_bytes: Some(size_bytes),
+            },
+            file: opened,
+            size_bytes,
+            read_bytes: 0,
+            buffer: BytesMut::new(),
+            is_done: false,
+            warnings: copied.warnings,
+        }))
+    }
+
+    async fn doctor(&self, asked: &Asked<'_>, report: &mut Report) {
+        let file = match file_of(asked).await {
+            Ok(file) => file,
+            Err(failure) => {
+                let advice = "enter the path as this machine or container sees it";
+                return report.failed("reachable", failure.message, advice);
+            }
+        };
+        report.ok("reachable", format!("{} is there", file.display()));
+        match copy::look(file.clone(), busy_timeout(asked)).await {
+            Ok(found) => report.ok("database", found),
+            Err(failure) => {
+                let advice = "look at the file with `sqlite3`, and at who may read it";
+                return report.failed("database", failure.message, advice);
+            }
+        }
+        let size_bytes = size_with_log(&file).await;
+        match check_size(asked, size_bytes) {
+            Ok(()) => report.ok("size", format!("{size_bytes} bytes")),
+            Err(failure) => {
+                report.failed("size", failure.message, "raise the app's own limit");
+            }
+        }
+        let spool = &asked.engine.0.config.spool;
+        match nix::sys::statvfs::statvfs(spool) {
+            Ok(room) => {
+                let free_bytes = room.blocks_available().saturating_mul(room.fragment_size());
+                let detail = format!("{free_bytes} bytes are free in {}", spool.display());
+                if free_bytes < size_bytes {
+                    let advice = "the copy needs as much room as the database";
+                    report.failed("spool", detail, advice);
+                } else {
+                    report.ok("spool", detail);
+                }
+            }
+            // It is made by the first run that needs it.
+            Err(nix::Error::ENOENT) => {}
+            Err(error) => report.push(
+                "spool",
+                CheckState::Warning,
+                format!("{}: {error}", spool.display()),
+                Some("the orchestrator needs a folder it can write".to_owned()),
+            ),
+        }
+    }
+}
+
+/// The database's file, which must be a plain one.
+async fn file_of(asked: &Asked<'_>) -> Result<PathBuf, Failure> {
+    let file = PathBuf::from(asked.setting("path").unwrap_or_default());
+    let refuse = |why: String| {
+        Err(Failure::new(FailureCode::SourceConfig, format!("{}: {why}", file.display())))
+    };
+    match tokio::fs::symlink_metadata(&file).await {
+        Ok(meta) if meta.is_file() => Ok(file),
+        Ok(meta) if meta.is_symlink() => {
+            refuse("is a symbolic link: name the file it points to".to_owned())
+        }
+        Ok(_) => refuse("is no regular file".to_owned()),
+        Err(error) => refuse(format!("{error}; give the path as the orchestrator sees it")),
+    }
+}
+
+/// What a copy will have at most: what is not yet in the file counts, too.
+async fn size_with_log(file: &Path) -> u64 {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    let size = async |path: &Path| tokio::fs::metadata(path).await.map_or(0, |meta| meta.len());
+    size(file).await + size(Path::new(&log)).await
+}
+
+fn check_size(asked: &Asked<'_>, size_bytes: u64) -> Result<(), Failure> {
+    let limit = asked.max_size_bytes();
+    if size_bytes <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` has {size_bytes} bytes, {limit} are allowed: raise BACKUP_MAX_SIZE_MB or the app's \
+         own limit",
+        asked.source.name
+    );
+    Err(Failure::new(FailureCode::SourceTooLarge, message))
+}
+
+fn busy_timeout(asked: &Asked<'_>) -> Duration {
+    let told = asked.setting("busy_timeout_secs").and_then(|text| text.parse().ok());
+    told.map_or(BUSY_TIMEOUT, Duration::from_secs)
+}
+
+/// A folder that only we can read; what an earlier try left in it is gone.
+async fn make_folder(folder: &Path) -> Result<(), Failure> {
+    if let Some(spool) = folder.parent() {
+        tokio::fs::create_dir_all(spool).await.map_err(|error| spool_failed(&error))?;
+    }
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(spool_failed(&error));
+        }
+        _ => {}
+    }
+    let mut made = tokio::fs::DirBuilder::new();
+    made.mode(0o700).create(folder).await.map_err(|error| spool_failed(&error))
+}
+
+fn spool_failed(error: &std::io::Error) -> Failure {
+    let message = format!("the spool folder cannot be used: {error}; look at its room and owner");
+    Failure::new(FailureCode::SourceFailed, message)
+}
+
+/// The file's own name, as far as it is safe.
+fn file_name(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let stem: String = stem.chars().take(48).map(safe).collect();
+    let stem = stem.trim_start_matches(['-', '_']);
+    format!("{}.sqlite3", if stem.is_empty() { "database" } else { stem })
+}
+
+struct Opened {
+    meta: SourceMeta,
+    file: tokio::fs::File,
+    size_bytes: u64,
+    read_bytes: u64,
+    buffer: BytesMut,
+    is_done: bool,
+    warnings: Vec<String>,
+}
+
+#[async_trait::async_trait]
+impl SourceStream for Opened {
+    fn meta(&self) -> &SourceMeta {
+        &self.meta
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.buffer.reserve(READ_CHUNK);
+        let read = self.file.read_buf(&mut self.buffer).await;
+        let count = read.map_err(|error| spool_failed(&error))?;
+        self.read_bytes += count as u64;
+        if count > 0 {
+            return Ok(Some(self.buffer.split().freeze()));
+        }
+        if self.read_bytes != self.size_bytes {
+            let message = format!(
+                "the copy had {} bytes and only {} could be read",
+                self.size_bytes, self.read_bytes
+            );
+            return Err(Failure::new(FailureCode::SourceTruncated, message));
+        }
+        self.is_done = true;
+        Ok(None)
+    }
+
+    fn outcome(&self) -> Option<SourceOutcome> {
+        self.is_done.then_some(SourceOutcome {
+            size_bytes: self.read_bytes,
+            sha256: None,
+            verified_by_source: false,
+        })
+    }
+
+    fn allows_empty(&self) -> bool {
+        false
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
 }

@@ -1,6 +1,7 @@
 //! Destinations opened as stores, kept open while they do not change.
 
 mod by_folder;
+mod presets;
 
 use std::{
     collections::HashMap,
@@ -52,7 +53,24 @@ impl Inner {
                 username: setting("username"),
                 password: self.secret(destination, "password")?,
             }),
-            DestinationKind::B2 => self.b2(destination)?,
+            DestinationKind::B2 => presets::b2(
+                &destination.settings,
+                self.secret(destination, "application_key_id")?,
+                self.secret(destination, "application_key")?,
+            )?,
+            DestinationKind::Gcs => presets::gcs(
+                &destination.settings,
+                self.secret(destination, "hmac_key_id")?,
+                self.secret(destination, "hmac_secret")?,
+            )?,
+            DestinationKind::Azblob => StoreConfig::Azblob(store::AzblobConfig {
+                account: setting("account").unwrap_or_default(),
+                container: setting("container").unwrap_or_default(),
+                endpoint: setting("endpoint"),
+                prefix: setting("prefix"),
+                account_key: self.secret(destination, "account_key")?,
+                sas_token: self.secret(destination, "sas_token")?,
+            }),
             DestinationKind::Rclone => {
                 let remote = setting("remote").or_else(|| self.config.rclone_remote.clone());
                 let remote = remote.ok_or_else(|| {
@@ -144,25 +162,6 @@ impl Inner {
             password: self.secret(destination, "password")?,
             private_key: self.secret(destination, "private_key")?,
             passphrase: self.secret(destination, "passphrase")?,
-        }))
-    }
-
-    /// Through its S3 interface, which has everything that the native one has.
-    fn b2(&self, destination: &Destination) -> Result<StoreConfig, EngineError> {
-        let setting = |key: &str| destination.settings.get(key).cloned();
-        let region = setting("region").unwrap_or_default();
-        if !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-            return Err(EngineError::invalid("settings.region", "for example us-west-004"));
-        }
-        Ok(StoreConfig::S3(store::S3Config {
-            bucket: setting("bucket").unwrap_or_default(),
-            endpoint: Some(format!("https://s3.{region}.backblazeb2.com")),
-            region: Some(region),
-            prefix: setting("prefix"),
-            path_style: true,
-            access_key_id: self.secret(destination, "application_key_id")?,
-            secret_access_key: self.secret(destination, "application_key")?,
-            ..store::S3Config::default()
         }))
     }
 

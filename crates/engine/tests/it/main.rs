@@ -2,6 +2,7 @@
 
 mod app_server;
 mod clock;
+mod daemon;
 mod edits;
 mod encryption;
 mod faults;
@@ -11,5 +12,12 @@ mod kills;
 mod postgres;
 mod replicas;
 mod retention;
+mod source_files;
+mod source_files_basis;
+mod source_mysql;
 mod source_postgres;
+mod source_redis;
+mod source_sqlite;
+#[path = "../../../sidecar/tests/it/tree.rs"]
+mod tree;
 mod world;

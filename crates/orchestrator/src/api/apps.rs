@@ -83,6 +83,14 @@ pub(super) async fn run(
     Ok((StatusCode::ACCEPTED, Json(api.engine.run_now(&app, &request).await?)))
 }
 
+/// Runs every enabled app.
+pub(super) async fn run_all(
+    State(api): Api,
+    Json(request): Json<RunRequest>,
+) -> Result<(StatusCode, Json<Vec<Run>>), Problem> {
+    Ok((StatusCode::ACCEPTED, Json(api.engine.run_all(&request).await?)))
+}
+
 pub(super) async fn doctor(
     State(api): Api,
     Path(name): Path<String>,

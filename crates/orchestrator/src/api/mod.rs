@@ -3,6 +3,7 @@
 mod apps;
 mod audit;
 mod clock;
+mod config;
 mod destinations;
 mod events;
 mod extract;
@@ -12,6 +13,7 @@ mod runs;
 mod session;
 mod shapes;
 mod snapshots;
+mod source_kinds;
 mod tokens;
 mod users;
 
@@ -28,7 +30,10 @@ use axum::{
 use engine::Engine;
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::{Accounts, caller};
+use crate::{
+    accounts::{Accounts, caller},
+    backups_file::BackupsFile,
+};
 pub(crate) use openapi::openapi;
 pub(crate) use problem::{Problem, status_of};
 pub(crate) use snapshots::artifact_response;
@@ -37,6 +42,7 @@ pub(crate) use snapshots::artifact_response;
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
+    pub(crate) backups_file: BackupsFile,
     /// Ends what would otherwise never end.
     pub(crate) closing: CancellationToken,
 }
@@ -44,8 +50,13 @@ pub(crate) struct Shared {
 pub(crate) type Api = State<Arc<Shared>>;
 
 /// A new route goes into `accounts/permissions.rs` as well: nobody may use one that is not there.
-pub(crate) fn router(engine: Engine, accounts: Accounts, closing: CancellationToken) -> Router {
-    let shared = Arc::new(Shared { engine, accounts: accounts.clone(), closing });
+pub(crate) fn router(
+    engine: Engine,
+    accounts: Accounts,
+    backups_file: BackupsFile,
+    closing: CancellationToken,
+) -> Router {
+    let shared = Arc::new(Shared { engine, accounts: accounts.clone(), backups_file, closing });
     let guarded = Router::new()
         .route("/apps", get(apps::list).post(apps::add))
         .route("/apps/{app}", get(apps::show).put(apps::edit).delete(apps::remove))
@@ -57,6 +68,8 @@ pub(crate) fn router(engine: Engine, accounts: Accounts, closing: CancellationTo
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))
+        .route("/source-kinds", get(source_kinds::list))
+        .route("/config", get(config::show))
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))
         .route("/schedule/next", post(apps::fires))
@@ -67,6 +80,7 @@ pub(crate) fn router(engine: Engine, accounts: Accounts, closing: CancellationTo
         )
         .route("/destinations/{destination}/test", post(destinations::test))
         .route("/destinations/{destination}/verify", post(destinations::verify))
+        .route("/run-all", post(apps::run_all))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/log", get(runs::log))

@@ -10,20 +10,35 @@ use super::{
     client::{CliError, Client, part},
     read_secret,
     show::{self, Out, cell, items, plain, text},
+    sources::{self, GivenSource},
 };
+use crate::settings::Environment;
 
 #[derive(Subcommand)]
 pub(crate) enum AppCommand {
     /// Registers an app.
+    ///
+    /// Its data comes from an app or sidecar that serves the backup contract (--url and
+    /// --token-file), or from sources of any kind:
+    ///
+    ///   --source kind=postgres,host=db,user=app,database=shop,password-file=db.pw
+    ///   --source media:kind=volume,volume=shop_media
+    #[command(verbatim_doc_comment)]
     Add {
         /// Its name.
         name: String,
         /// Address of the app or its sidecar.
-        #[arg(long)]
-        url: String,
+        #[arg(long, required_unless_present = "source", conflicts_with = "source")]
+        #[arg(requires = "token_file")]
+        url: Option<String>,
         /// File with the token that the app expects.
-        #[arg(long, value_name = "FILE")]
-        token_file: PathBuf,
+        #[arg(long, value_name = "FILE", requires = "url")]
+        token_file: Option<PathBuf>,
+        /// A source: its kind, settings by key, and secrets by `KEY-file=PATH` or
+        /// `KEY-env=VARIABLE`. A value with commas stands in double quotes. Without a name it is
+        /// called as the app. May be repeated; several make one snapshot.
+        #[arg(long, value_name = "[NAME:]KEY=VALUE,…")]
+        source: Vec<GivenSource>,
         /// Where copies go; may be repeated.
         #[arg(long, required = true, value_name = "NAME[:FOLDER]")]
         destination: Vec<String>,
@@ -50,6 +65,14 @@ pub(crate) enum AppCommand {
         /// File with a new token; the one before is still tried where the app refuses the new.
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
+        /// Changes what is given of the source NAME and leaves the rest; `KEY=` takes a setting
+        /// out. A NAME that the app does not have is a new source, and needs its `kind`. May be
+        /// repeated.
+        #[arg(long, value_name = "NAME:KEY=VALUE,…")]
+        source: Vec<GivenSource>,
+        /// Takes a source away; its data stays in the snapshots there are. May be repeated.
+        #[arg(long, value_name = "NAME")]
+        remove_source: Vec<String>,
         /// Where copies go, in place of all destinations so far; may be repeated.
         #[arg(long, value_name = "NAME[:FOLDER]")]
         destination: Vec<String>,
@@ -73,16 +96,28 @@ pub(crate) enum AppCommand {
     },
 }
 
-pub(super) async fn app(client: &Client, command: AppCommand, out: &Out) -> Result<u8, CliError> {
+pub(super) async fn app(
+    client: &Client,
+    command: AppCommand,
+    environment: &Environment,
+    out: &Out,
+) -> Result<u8, CliError> {
     match command {
-        AppCommand::Add { name, url, token_file, destination, settings } => {
-            let mut draft = json!({
-                "name": name,
-                "sources": [{
+        AppCommand::Add { name, url, token_file, source, destination, settings } => {
+            let mut described = Vec::new();
+            for one in &source {
+                described.push(one.draft(environment)?);
+            }
+            if let (Some(url), Some(file)) = (url, token_file) {
+                described.push(json!({
                     "kind": "contract",
                     "settings": { "url": url },
-                    "secrets": { "token": read_secret(&token_file)? },
-                }],
+                    "secrets": { "token": read_secret(&file)? },
+                }));
+            }
+            let mut draft = json!({
+                "name": name,
+                "sources": described,
                 "destinations": bindings(&destination, &[]),
                 "retention": {},
                 "limits": {},
@@ -104,7 +139,16 @@ pub(super) async fn app(client: &Client, command: AppCommand, out: &Out) -> Resu
                 print(client, &card, out).await?;
             }
         }
-        AppCommand::Edit { name, rename, url, token_file, destination, settings } => {
+        AppCommand::Edit {
+            name,
+            rename,
+            url,
+            token_file,
+            source,
+            remove_source,
+            destination,
+            settings,
+        } => {
             let path = format!("apps/{}", part(&name));
             let mut draft = draft_of(&client.get(&path).await?["app"]);
             if !destination.is_empty() {
@@ -124,6 +168,7 @@ pub(super) async fn app(client: &Client, command: AppCommand, out: &Out) -> Resu
             if let Some(file) = token_file {
                 server(&mut draft)?["secrets"] = json!({ "token": read_secret(&file)? });
             }
+            sources::apply(&mut draft, &source, &remove_source, environment)?;
             settings.apply(&mut draft)?;
             let changed = client.put(&path, &draft).await?;
             out.answer(&changed, || show::line(&format!("{} is changed", text(&changed["name"]))));
@@ -206,11 +251,7 @@ async fn print(client: &Client, card: &Value, out: &Out) -> Result<(), CliError>
         ("id", cell(&app["id"])),
     ];
     for source in items(&app["sources"]) {
-        let settings = source["settings"].as_object().into_iter().flatten();
-        let told: Vec<_> = settings.map(|(key, value)| format!("{key}={}", text(value))).collect();
-        let told =
-            format!("{} ({}) {}", text(&source["name"]), text(&source["kind"]), told.join(" "));
-        fields.push(("source", plain(told)));
+        fields.push(("source", plain(sources::told(source))));
     }
     for (name, value) in [
         ("timeout (s)", &app["limits"]["timeout_secs"]),

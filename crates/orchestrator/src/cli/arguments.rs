@@ -8,6 +8,7 @@ use super::{
     accounts::{TokenCommand, UserCommand},
     apps::AppCommand,
     completions::CompletionsArgs,
+    config::ConfigCommand,
     contract::ContractCommand,
     destinations::DestinationCommand,
     doctor::DoctorArgs,
@@ -127,7 +128,7 @@ pub(crate) enum Command {
     /// Apps.
     #[command(subcommand)]
     App(Box<AppCommand>),
-    /// Backs an app up now.
+    /// Backs an app up now, or all.
     Run(RunArgs),
     /// Lists runs, newest first.
     Runs(RunsArgs),
@@ -186,6 +187,9 @@ pub(crate) enum Command {
     /// The contract between the server and its apps.
     #[command(subcommand)]
     Contract(ContractCommand),
+    /// The file that declares what is backed up.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Schedules, worked out here; needs no server.
     #[command(subcommand)]
     Schedule(ScheduleCommand),

@@ -17,7 +17,7 @@ pub(crate) enum DestinationCommand {
     Add {
         /// Its name.
         name: String,
-        /// `local`, `s3`, `rclone`, `sftp`, `webdav` or `b2`.
+        /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob` or `gcs`.
         #[arg(long)]
         kind: String,
         /// A setting; may be repeated.
@@ -50,6 +50,9 @@ pub(crate) enum DestinationCommand {
         /// A secret, read from a file; may be repeated.
         #[arg(long, value_name = "KEY=PATH", value_parser = pair)]
         set_file: Vec<(String, String)>,
+        /// A stored secret to forget; may be repeated.
+        #[arg(long, value_name = "KEY")]
+        forget_secret: Vec<String>,
         /// Whether its credentials cannot delete.
         #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
         #[arg(default_missing_value = "true", action = ArgAction::Set)]
@@ -114,7 +117,7 @@ pub(super) async fn destination(
             let one = client.get(&path(&name)).await?;
             out.answer(&one, || print(&one, out));
         }
-        DestinationCommand::Edit { name, rename, set, set_file, append_only } => {
+        DestinationCommand::Edit { name, rename, set, set_file, forget_secret, append_only } => {
             let current = client.get(&path(&name)).await?;
             let mut settings = current["settings"].clone();
             for (key, value) in set {
@@ -126,6 +129,7 @@ pub(super) async fn destination(
                 "kind": current["kind"],
                 "settings": settings,
                 "secrets": secrets(set_file)?,
+                "forget_secrets": forget_secret,
                 "append_only": append_only.map_or_else(|| current["append_only"].clone(), Value::from),
             });
             let changed = client.put(&path(&name), &body).await?;

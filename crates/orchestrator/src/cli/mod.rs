@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod clock;
 mod completions;
+mod config;
 mod contract;
 mod destinations;
 mod doctor;
@@ -20,6 +21,7 @@ mod runs;
 mod schedule;
 mod show;
 mod snapshots;
+mod sources;
 mod wait;
 
 use std::path::Path;
@@ -73,7 +75,7 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
         }
     };
     let done = match arguments.command {
-        Command::Serve => serve::serve(settings).await,
+        Command::Serve => serve::serve(settings, environment).await,
         _ => accounts::init(&settings, arguments.json).await,
     };
     match done {
@@ -114,13 +116,17 @@ async fn perform(
             Ok(code)
         }
         Command::Contract(command) => contract::perform(command, out.json).await,
+        Command::Config(command) => match config::alone(&command, environment, out).await {
+            Some(done) => done,
+            None => config::config(&server()?, command, out).await,
+        },
         Command::Schedule(command) => schedule::schedule(command, jiff::Timestamp::now(), out),
         Command::Completions(given) => completions::completions(&given, out),
         Command::User(command) => accounts::user(&server()?, command, out).await,
         Command::Token(command) => accounts::token(&server()?, command, out).await,
         Command::Audit { limit } => accounts::audit(&server()?, limit, out).await,
         Command::Destination(command) => destinations::destination(&server()?, command, out).await,
-        Command::App(command) => apps::app(&server()?, *command, out).await,
+        Command::App(command) => apps::app(&server()?, *command, environment, out).await,
         Command::Run(given) => runs::run(&server()?, given, out).await,
         Command::Runs(given) => runs::list(&server()?, given, out).await,
         Command::RunShow { id } => runs::show(&server()?, &id, out).await,

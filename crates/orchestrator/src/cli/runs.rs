@@ -12,7 +12,11 @@ use super::{
 #[derive(Args)]
 pub(crate) struct RunArgs {
     /// The app.
-    app: String,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    app: Option<String>,
+    /// Every enabled app; the names of what they make carry one moment.
+    #[arg(long)]
+    all: bool,
     /// Wait for the end, and tell it by the exit code.
     #[arg(long)]
     wait: bool,
@@ -46,8 +50,12 @@ pub(crate) struct LogsArgs {
 }
 
 pub(super) async fn run(client: &Client, given: RunArgs, out: &Out) -> Result<u8, CliError> {
-    let RunArgs { app, wait, kind, label, git_commit } = given;
+    let RunArgs { app, wait, kind, label, git_commit, .. } = given;
     let body = json!({ "kind": kind, "label": label, "git_commit": git_commit });
+    let Some(app) = app else {
+        let runs = client.post("run-all", &body).await?;
+        return wait::finish_all(client, items(&runs), wait, out).await;
+    };
     let run = client.post(&format!("apps/{}/run", part(&app)), &body).await?;
     wait::finish(client, run, wait, out).await
 }

@@ -94,6 +94,42 @@ pub(super) fn code(state: &str) -> u8 {
     }
 }
 
+/// Shows runs at once, or waits for their ends; the exit code tells whether all, some or none did
+/// well.
+pub(super) async fn finish_all(
+    client: &Client,
+    runs: &[Value],
+    wait: bool,
+    out: &Out,
+) -> Result<u8, CliError> {
+    let mut ends = Vec::new();
+    for run in runs {
+        ends.push(if wait { ended(client, run, out).await? } else { run.clone() });
+    }
+    let names = client.names("apps").await.unwrap_or_default();
+    out.answer(&serde_json::json!({ "runs": ends }), || {
+        for run in &ends {
+            let (id, state) = (text(&run["id"]), text(&run["state"]));
+            let app = names.get(text(&run["app_id"])).map_or("an app", String::as_str);
+            let why = run["failure"]["message"].as_str().map(|why| format!(": {why}"));
+            let why = safe(&why.unwrap_or_default());
+            show::line(&format!("run {id} of {app} is {}{why}", state.replace('_', " ")));
+        }
+        if ends.is_empty() {
+            show::line("no app is enabled");
+        }
+    });
+    if !wait {
+        return Ok(0);
+    }
+    let codes: Vec<_> = ends.iter().map(|run| code(text(&run["state"]))).collect();
+    Ok(match codes.iter().filter(|code| **code == 0).count() {
+        good if good == codes.len() => 0,
+        0 if codes.iter().all(|code| *code == 1) => 1,
+        _ => 3,
+    })
+}
+
 /// Waits for a run's end.
 pub(super) async fn ended(client: &Client, run: &Value, out: &Out) -> Result<Value, CliError> {
     let id = text(&run["id"]).to_owned();

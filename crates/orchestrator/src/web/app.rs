@@ -9,13 +9,14 @@ use axum::{
 };
 use catalog::RunQuery;
 use engine::{Report, RunRequest};
-use model::{App, CopyState, SnapshotKind, SourceKind};
+use model::{App, CopyState, SnapshotKind, Source, SourceKind};
 
 use super::{
-    Web,
+    Web, app_sources,
     fault::{Fault, show},
     form::{Sealed, redirect},
     format::When,
+    lang::Lang,
     overview::{Row, row},
     page::{Nav, Page},
     report::CheckRow,
@@ -36,12 +37,35 @@ pub(super) struct Place {
     pub(super) template: String,
 }
 
+/// Where data comes from.
+struct SourceRow {
+    name: String,
+    kind: String,
+    place: String,
+    /// Its token was changed, and the one before is still tried.
+    rotating: bool,
+}
+
+impl SourceRow {
+    fn new(source: &Source, lang: Lang) -> Self {
+        Self {
+            name: source.name.to_string(),
+            kind: app_sources::kind_word(lang, source.word()),
+            place: app_sources::place(lang, source),
+            rotating: matches!(
+                &source.kind,
+                SourceKind::Contract(server) if server.previous_token.is_some()
+            ),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "app.html")]
 struct AppPage {
     page: Page,
     row: Row,
-    url: String,
+    sources: Vec<SourceRow>,
     places: Vec<Place>,
     schedule: Option<String>,
     zone: String,
@@ -53,7 +77,6 @@ struct AppPage {
     checks: Option<Vec<CheckRow>>,
     confirm: bool,
     wrong_name: bool,
-    rotating: bool,
 }
 
 async fn find(web: &Web, name: &str) -> Result<App, Fault> {
@@ -84,14 +107,9 @@ async fn page_of(
     let more_snapshots = snapshots.len().saturating_sub(SNAPSHOTS);
     let runs =
         catalog.runs(RunQuery { app_id: Some(app.id), limit: 8, ..RunQuery::default() }).await?;
-    let server = app.sources.iter().find_map(|source| match &source.kind {
-        SourceKind::Contract(server) => Some(server),
-        SourceKind::Direct(_) => None,
-    });
     let page = AppPage {
         page: visitor.page(app.name.as_str(), Nav::Overview),
-        url: server.map(|server| server.url.to_string()).unwrap_or_default(),
-        rotating: server.is_some_and(|server| server.previous_token.is_some()),
+        sources: app.sources.iter().map(|one| SourceRow::new(one, lang)).collect(),
         places: app
             .destinations
             .iter()

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use engine::{AppDraft, BindingDraft, FieldError, ScheduleDraft};
 use jiff::tz::TimeZone;
-use model::{App, Destination, Limits, SourceKind, retention::RetentionPolicy};
-use secrecy::SecretString;
+use model::{App, Destination, Limits, retention::RetentionPolicy};
 
-use super::form::{Errors, Fields};
+use super::{
+    app_sources,
+    form::{Errors, Fields},
+};
 
 /// The fields as text, as the form shows them.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +69,7 @@ impl Values {
         self.0.contains_key(name)
     }
 
-    fn set(&mut self, name: impl Into<String>, value: impl ToString) {
+    pub(super) fn set(&mut self, name: impl Into<String>, value: impl ToString) {
         self.0.insert(name.into(), vec![value.to_string()]);
     }
 
@@ -80,13 +82,28 @@ impl Values {
         )
     }
 
-    /// What was sent, without the secrets.
+    /// What was sent, without the secrets: of them stays that they were typed.
     pub(super) fn sent(fields: &Fields) -> Self {
         let mut values = Self::default();
-        for (name, value) in fields.pairs().filter(|(name, _)| !matches!(*name, "token" | "csrf")) {
-            values.0.entry(name.to_owned()).or_default().push(value.to_owned());
+        for (name, value) in fields.pairs().filter(|(name, _)| !matches!(*name, "typed" | "csrf")) {
+            let is_secret = name.contains("-secret-");
+            match (is_secret, value) {
+                (true, "") => {}
+                (true, _) => values.add("typed", name),
+                (false, value) => values.add(name, value),
+            }
         }
         values
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        self.0.entry(name.to_owned()).or_default().push(value.to_owned());
+    }
+
+    pub(super) fn extend(&mut self, fields: Vec<(String, String)>) {
+        for (name, value) in fields {
+            self.add(&name, &value);
+        }
     }
 
     /// What a new app begins with: daily at three, a month and a half of it kept.
@@ -117,17 +134,7 @@ impl Values {
         values.0.remove("destination");
         values.set("name", &app.name);
         values.set("compression", app.compression.as_deref().unwrap_or_default());
-        if let SourceKind::Contract(server) = &app.sources[0].kind {
-            values.set("url", &server.url);
-            values.set("drive_folder_id", server.drive_folder_id.as_deref().unwrap_or_default());
-            values.set("export_type", server.export_type.as_deref().unwrap_or_default());
-            if server.accept_unverified {
-                values.set("accept_unverified", "on");
-            }
-            if server.allow_empty {
-                values.set("allow_empty", "on");
-            }
-        }
+        values.extend(app_sources::stored(app));
         for binding in &app.destinations {
             let id = binding.destination_id.to_string();
             values.0.entry("destination".to_owned()).or_default().push(id.clone());
@@ -226,13 +233,8 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
         (times("timeout", 60), times("max_size", 1 << 20), times("objective", 3_600));
     AppDraft {
         name: fields.text("name").to_owned(),
-        url: fields.text("url").to_owned(),
-        token: text("token").map(SecretString::from),
+        sources: app_sources::drafts(fields),
         compression: text("compression"),
-        export_type: text("export_type"),
-        drive_folder_id: text("drive_folder_id"),
-        accept_unverified: fields.ticked("accept_unverified"),
-        allow_empty: fields.ticked("allow_empty"),
         destinations: fields
             .all("destination")
             .map(|id| BindingDraft {

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, StatusCode},
     response::{Html, IntoResponse as _, Response},
 };
@@ -13,6 +13,7 @@ use model::App;
 use super::{
     Web,
     app_fields::{DestinationRow, Values, draft},
+    app_sources::{self, Choice, SourceBox},
     fault::{Fault, show},
     form::{Errors, Fields, Sealed, redirect},
     page::{Nav, Page},
@@ -29,12 +30,30 @@ struct FormPage {
     editing: Option<String>,
     version: i64,
     values: Values,
+    sources: Vec<SourceBox>,
+    kinds: Vec<Choice>,
     destinations: Vec<DestinationRow>,
     zones: Vec<String>,
     errors: Errors,
     preview: Preview,
     checks: Option<Vec<CheckRow>>,
-    network: String,
+    /// What keeps the connection from being tried, where no fields are at hand.
+    problems: Vec<String>,
+    network: &'static str,
+}
+
+/// The Docker network that apps are reached in.
+const NETWORK: &str = "backups_net";
+/// What is chosen for another source, until somebody chooses.
+const ANOTHER: &str = "postgres";
+
+#[derive(Template)]
+#[template(path = "app_form_sources.html")]
+struct SourcesPart {
+    page: Page,
+    sources: Vec<SourceBox>,
+    kinds: Vec<Choice>,
+    network: &'static str,
 }
 
 /// What the form comes to.
@@ -59,7 +78,7 @@ struct PreviewPart {
 struct ChecksPart {
     page: Page,
     checks: Option<Vec<CheckRow>>,
-    errors: Errors,
+    problems: Vec<String>,
 }
 
 async fn preview(
@@ -159,19 +178,31 @@ async fn form(
         page: visitor.page(title, Nav::Overview),
         editing: current.map(|app| app.name.to_string()),
         version,
+        sources: app_sources::boxes(&values.fields(), current, &errors, visitor.lang),
+        kinds: app_sources::kinds(visitor.lang, ANOTHER),
         destinations: DestinationRow::all(&all, &values, &errors),
         zones: zones(),
         preview: preview(web, visitor, &draft, current).await?,
         values,
         errors,
         checks,
-        network: "backups_net".to_owned(),
+        problems: Vec::new(),
+        network: NETWORK,
     }))
 }
 
-pub(super) async fn blank(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
+/// An empty form; its address may say a name, the kind of its source and settings of that.
+pub(super) async fn blank(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Html<String>, Fault> {
     let all = web.engine.catalog().all_destinations().await?;
-    let values = Values::blank(&visitor.zone, &all);
+    let mut values = Values::blank(&visitor.zone, &all);
+    values.extend(app_sources::asked(&query));
+    if let Some((_, name)) = query.iter().find(|(key, _)| key == "name") {
+        values.set("name", name);
+    }
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
     let filled = Filled { values, draft, errors: Errors::default(), checks: None };
@@ -182,14 +213,17 @@ pub(super) async fn stored(
     visitor: Visitor,
     State(web): State<Web>,
     Path(name): Path<String>,
-) -> Result<Html<String>, Fault> {
+) -> Result<Response, Fault> {
     let app = web.engine.catalog().app_by_name(&name).await?;
+    if app.managed_by.is_some() {
+        return Ok(redirect(&format!("/apps/{}", app.name)));
+    }
     let all = web.engine.catalog().all_destinations().await?;
     let values = Values::of(&app, &all, &visitor.zone);
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
     let filled = Filled { values, draft, errors: Errors::default(), checks: None };
-    form(&web, &visitor, Some(&app), app.version, filled).await
+    Ok(form(&web, &visitor, Some(&app), app.version, filled).await?.into_response())
 }
 
 pub(super) async fn add(
@@ -216,14 +250,22 @@ async fn sent(
     visitor: Visitor,
     web: Web,
     headers: &HeaderMap,
-    fields: Fields,
+    mut fields: Fields,
     current: Option<App>,
 ) -> Result<Response, Fault> {
+    let action = fields.text("action").to_owned();
+    let reshaped = app_sources::reshape(&mut fields, &action);
     let mut errors = Vec::new();
     let mut draft = draft(&fields, &mut errors);
     keep_unshown(&mut draft, current.as_ref());
     let part = headers.contains_key("x-part");
-    let action = fields.text("action").to_owned();
+    if part && reshaped {
+        let (page, lang) = (visitor.page("", Nav::Overview), visitor.lang);
+        let shown = Values::sent(&fields).fields();
+        let sources = app_sources::boxes(&shown, current.as_ref(), &Errors::default(), lang);
+        let kinds = app_sources::kinds(lang, ANOTHER);
+        return Ok(show(&SourcesPart { page, sources, kinds, network: NETWORK }).into_response());
+    }
     let mut checks = None;
     match action.as_str() {
         "test" => {
@@ -234,7 +276,8 @@ async fn sent(
             }
             if part {
                 let page = visitor.page("", Nav::Overview);
-                let part = ChecksPart { page, checks, errors: Errors::some(errors) };
+                let problems = app_sources::problems(&fields, &errors, visitor.lang);
+                let part = ChecksPart { page, checks, problems };
                 return Ok(show(&part).into_response());
             }
         }

@@ -36,6 +36,8 @@ struct DestinationRow {
     snapshots: usize,
     stored: String,
     append_only: bool,
+    /// What it is declared in, where that is not here.
+    managed: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -64,8 +66,14 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
     let setting = |key: &str| one.settings.get(key).map_or("", String::as_str);
     let place = match one.kind {
         DestinationKind::Local => setting("path").to_owned(),
-        DestinationKind::S3 | DestinationKind::B2 => {
+        DestinationKind::S3 | DestinationKind::B2 | DestinationKind::Gcs => {
             format!("{}/{}", setting("bucket"), setting("prefix")).trim_end_matches('/').to_owned()
+        }
+        DestinationKind::Azblob => {
+            let folder = setting("prefix");
+            format!("{}/{}/{folder}", setting("account"), setting("container"))
+                .trim_end_matches('/')
+                .to_owned()
         }
         DestinationKind::Rclone => format!("{}:{}", setting("remote"), setting("path")),
         DestinationKind::Sftp => format!("{}:{}", setting("host"), setting("path")),
@@ -88,6 +96,7 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
         snapshots: copies.len(),
         stored: lang.size(copies.iter().map(|copy| copy.stored_bytes()).sum()),
         append_only: one.append_only,
+        managed: one.managed_by.map(Into::into),
     })
 }
 
@@ -109,6 +118,8 @@ struct FieldRow {
     needed: bool,
     secret: bool,
     stored: bool,
+    /// Of more than one line.
+    long: bool,
     /// What a tick box sends; `None` for a line of text.
     tick: Option<&'static str>,
     errors: Vec<String>,
@@ -176,6 +187,7 @@ fn form(
                 value: filled.values.get(name).cloned().unwrap_or_default(),
                 needed,
                 secret,
+                long: matches!(name, "private_key" | "service_account"),
                 stored: current.is_some_and(|one| one.secrets.contains_key(name)),
                 tick: match name {
                     "path_style" | "folder_is_drive_id" => Some("true"),
@@ -262,7 +274,12 @@ fn draft(fields: &Fields, kind: DestinationKind) -> DestinationDraft {
         settings,
         secrets,
         append_only: fields.ticked("append_only"),
-        forget_secrets: Vec::new(),
+        forget_secrets: known
+            .secrets
+            .iter()
+            .filter(|name| fields.ticked(&format!("forget-{name}")))
+            .map(|name| (*name).to_owned())
+            .collect(),
     }
 }
 

@@ -37,6 +37,22 @@ impl Fields {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Adds a field behind the others.
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Sets a field to this one value.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.retain(|known| known != name);
+        self.push(name, value);
+    }
+
+    /// Leaves out the fields of other names.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| keeps(name));
+    }
+
     /// Whether a tick box is ticked.
     pub(crate) fn ticked(&self, name: &str) -> bool {
         self.all(name).next().is_some()

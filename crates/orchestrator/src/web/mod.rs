@@ -3,6 +3,7 @@
 mod app;
 mod app_fields;
 mod app_form;
+mod app_sources;
 mod assets;
 mod destinations;
 mod fault;

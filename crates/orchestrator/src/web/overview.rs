@@ -50,6 +50,8 @@ pub(super) struct Row {
     pub(super) run: Option<String>,
     pub(super) enabled: bool,
     pub(super) verified: Option<When>,
+    /// What it is declared in, where that is not here.
+    pub(super) managed: Option<&'static str>,
 }
 
 /// Something that happened lately.
@@ -278,6 +280,7 @@ pub(super) fn row(card: &AppCard, visitor: &Visitor) -> Row {
         run: card.active_run.as_ref().map(|run| run.id.to_string()),
         enabled: card.app.enabled,
         verified: verified.map(|at| visitor.when(at)),
+        managed: card.app.managed_by.map(Into::into),
     }
 }
 

@@ -57,6 +57,16 @@ impl Page {
         self.lang.with(key, "count", *count)
     }
 
+    /// Where something is changed that is declared in a file or in labels.
+    pub(crate) fn managed(&self, by: &str) -> String {
+        self.lang.t(&format!("managed-{by}"))
+    }
+
+    /// The same in a word.
+    pub(crate) fn managed_badge(&self, by: &str) -> String {
+        self.lang.t(&format!("managed-badge-{by}"))
+    }
+
     pub(crate) fn asset(&self, name: &str) -> &'static str {
         assets::address(name)
     }

@@ -8,16 +8,21 @@ use super::{lang::Lang, mark::Mark};
 pub(crate) struct CheckRow {
     pub(crate) mark: Mark,
     pub(crate) name: String,
+    /// Which source it is about, where there are several.
+    pub(crate) source: Option<String>,
     pub(crate) detail: String,
     pub(crate) advice: Option<String>,
 }
 
 impl CheckRow {
     pub(crate) fn all(report: &Report, lang: Lang) -> Vec<Self> {
+        let first = report.checks.iter().find_map(|check| check.source.as_ref());
+        let several = report.checks.iter().any(|check| check.source.as_ref() != first);
         report
             .checks
             .iter()
             .map(|check| Self {
+                source: check.source.as_ref().filter(|_| several).map(ToString::to_string),
                 mark: Mark::check(check.state, lang),
                 name: lang
                     .find(&format!("check-name-{}", check.id.replace('_', "-")))

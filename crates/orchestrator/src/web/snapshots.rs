@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{Html, Response},
 };
-use model::{CopyState, DestinationId, Snapshot, SnapshotId};
+use model::{Artifact, CopyState, DestinationId, Snapshot, SnapshotId, SourceKind};
 use serde::Deserialize;
 
 use super::{
@@ -123,6 +123,9 @@ pub(super) async fn list(
 
 struct ArtifactRow {
     source: String,
+    part: Option<String>,
+    /// When it was begun by the clock, and how long it took.
+    read: String,
     file: String,
     format: String,
     size: String,
@@ -160,7 +163,10 @@ struct SnapshotPage {
     commit: Option<String>,
     pinned: bool,
     anomalous: bool,
-    verified_by_source: bool,
+    /// An app sent neither size nor checksum.
+    unverified: bool,
+    /// Some of it was read by ourselves: nobody could have sent them.
+    direct: bool,
     warnings: Vec<String>,
     size: String,
     artifacts: Vec<ArtifactRow>,
@@ -168,6 +174,8 @@ struct SnapshotPage {
     badges: Vec<String>,
     /// Destinations that hold no copy.
     elsewhere: Vec<String>,
+    /// How far apart its parts are in time.
+    skew: Option<String>,
     good: bool,
     steps: Vec<String>,
 }
@@ -226,6 +234,9 @@ pub(super) async fn page(
             c.destination_id == id && !matches!(c.state, CopyState::Expired | CopyState::Missing)
         })
     };
+    let direct = app.as_ref().is_some_and(|app| {
+        app.sources.iter().any(|source| matches!(source.kind, SourceKind::Direct(_)))
+    });
     let title = visitor.lang.with("snapshot-of", "when", visitor.when(one.taken_at).absolute);
     Ok(show(&SnapshotPage {
         page: visitor.page(title, Nav::Snapshots),
@@ -238,7 +249,8 @@ pub(super) async fn page(
         commit: one.git_commit.clone(),
         pinned: one.pinned,
         anomalous: one.anomalous,
-        verified_by_source: one.verified_by_source,
+        unverified: !one.verified_by_source && !direct,
+        direct: !one.verified_by_source && direct,
         warnings: one.warnings.clone(),
         size: lang.size(one.size_bytes()),
         artifacts: one
@@ -246,6 +258,8 @@ pub(super) async fn page(
             .iter()
             .map(|artifact| ArtifactRow {
                 source: artifact.source.to_string(),
+                part: artifact.part.clone(),
+                read: read(artifact, &visitor),
                 file: artifact.file_name.clone(),
                 format: artifact.format.clone().unwrap_or_else(|| "–".to_owned()),
                 size: lang.size(artifact.size_bytes),
@@ -259,9 +273,25 @@ pub(super) async fn page(
             .filter(|destination| !holds(destination.id))
             .map(|destination| destination.name.to_string())
             .collect(),
+        skew: one.skew_secs().map(|secs| match secs {
+            0 => lang.t("skew-none"),
+            secs => lang.with("skew", "length", lang.span(secs)),
+        }),
         good: one.copies.iter().any(|copy| copy.state.is_restorable()),
         steps: by_hand(&one),
     }))
+}
+
+/// When an artifact was begun by the clock, and how long it took.
+fn read(artifact: &Artifact, visitor: &Visitor) -> String {
+    let Some(began) = artifact.began_at else { return "–".to_owned() };
+    let clock = began.to_zoned(visitor.zone.clone()).strftime("%H:%M:%S").to_string();
+    match artifact.ended_at {
+        Some(ended) => {
+            format!("{clock} · {}", visitor.lang.measured(ended.duration_since(began)))
+        }
+        None => clock,
+    }
 }
 
 /// How to bring the first good copy back with common tools only.

@@ -1,6 +1,7 @@
 //! The real program, on a data folder of its own.
 
 mod app;
+mod backups_file;
 mod bad_input;
 mod browser;
 mod canary;
@@ -19,6 +20,9 @@ mod pages;
 #[path = "../../src/accounts/permissions.rs"]
 #[allow(dead_code)]
 mod permissions;
+mod postgres;
 mod road;
 mod roles;
+mod s3_server;
 mod server;
+mod sources;

@@ -1,52 +1,21 @@
 //! Files as one stream: a tar, which keeps all that files are, or a zip, which is read anywhere.
 
-mod content;
-mod roots;
-mod sink;
-mod tar;
-mod walk;
 mod zip;
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::PathBuf,
 };
 
+use archive::{ArchiveError, Format, Root, Sink, Tar, Walk, Warnings};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use self::sink::Sink;
-use crate::{config::Config, export::ExportError};
+use crate::{config::Config, export::ExportError, spool::Spool};
 
-/// Most warnings that are told one by one.
-const MAX_WARNINGS: usize = 1_000;
 /// The presets above it take up to 94 MiB of memory for little.
 const XZ_PRESET: u32 = 2;
 const ZSTD_LEVEL: i32 = 3;
-
-/// What was left out or is not as it was.
-#[derive(Default)]
-struct Warnings {
-    lines: Vec<String>,
-    more: usize,
-}
-
-impl Warnings {
-    fn push(&mut self, path: &Path, what: &str) {
-        if self.lines.len() < MAX_WARNINGS {
-            self.lines.push(format!("{}: {what}", quoted(path)));
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn told(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.lines.push(format!("{} more files are not as they were", self.more));
-        }
-        self.lines
-    }
-}
 
 /// Writes the archive; gives warnings.
 pub(crate) fn write(config: &Config, to: mpsc::Sender<Bytes>) -> Result<Vec<String>, ExportError> {
@@ -55,8 +24,8 @@ pub(crate) fn write(config: &Config, to: mpsc::Sender<Bytes>) -> Result<Vec<Stri
     let strategy = &config.strategy.config;
     let compression = strategy.compression.as_deref();
     if strategy.format.as_deref() == Some("zip") {
-        let mut zip = zip::Zip::new(sink, compression, strategy.follow_symlinks);
-        walk::walk(config, &mut zip, &mut warnings)?;
+        let mut zip = zip::Zip::new(sink, compression);
+        walk(config, &mut zip, &mut warnings)?;
         zip.finish().map_err(told)?;
         return Ok(warnings.told());
     }
@@ -86,19 +55,54 @@ pub(crate) fn write(config: &Config, to: mpsc::Sender<Bytes>) -> Result<Vec<Stri
 }
 
 fn tar<W: Write>(config: &Config, to: W, warnings: &mut Warnings) -> Result<W, ExportError> {
-    let mut tar = tar::Tar::new(to, config.strategy.config.follow_symlinks);
-    walk::walk(config, &mut tar, warnings)?;
+    let mut tar = Tar::new(to);
+    walk(config, &mut tar, warnings)?;
     tar.finish().map_err(told)
 }
 
-/// A name may hold anything, line ends too.
-fn quoted(path: &Path) -> String {
-    format!("\"{}\"", path.to_string_lossy().escape_debug())
+/// Adds everything that `paths` finds.
+fn walk(
+    config: &Config,
+    format: &mut impl Format,
+    warnings: &mut Warnings,
+) -> Result<(), ExportError> {
+    let artifacts = &config.paths.artifacts;
+    let walk = Walk::default()
+        .following(config.strategy.config.follow_symlinks)
+        .without(Spool::within(artifacts).folder())
+        .without_below(artifacts);
+    for root in roots(config)? {
+        walk.add(&Root::at(root), format, warnings)?;
+    }
+    Ok(())
+}
+
+/// What is asked for, nothing of it twice.
+fn roots(config: &Config) -> Result<Vec<PathBuf>, ExportError> {
+    let mut all = Vec::new();
+    for pattern in &config.strategy.config.paths {
+        let pattern = config.paths.workdir.join(pattern);
+        let told = |error| ExportError::Failed(format!("{}: {error}", pattern.display()));
+        let found = archive::find(&pattern).map_err(told)?;
+        if found.is_empty() {
+            return Err(ExportError::Failed(format!("nothing is at {}", pattern.display())));
+        }
+        for path in found {
+            all.push(archive::without_parents(path).map_err(told)?);
+        }
+    }
+    Ok(archive::distinct(all, Some(&config.paths.artifacts)))
+}
+
+impl From<ArchiveError> for ExportError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Gone => Self::Gone,
+            ArchiveError::Failed(what) => Self::Failed(what),
+        }
+    }
 }
 
 fn told(error: io::Error) -> ExportError {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => ExportError::Gone,
-        _ => ExportError::Failed(error.to_string()),
-    }
+    ArchiveError::from(error).into()
 }

@@ -14,12 +14,9 @@ use zip::{
     write::{FullFileOptions, StreamWriter},
 };
 
-use super::{
-    Warnings, XZ_PRESET, ZSTD_LEVEL,
-    content::Content,
-    sink::Sink,
-    walk::{Format, Item},
-};
+use archive::{Format, Item, Sink, Warnings};
+
+use super::{XZ_PRESET, ZSTD_LEVEL};
 
 /// From this size on, an entry gets 64-bit sizes: what does not compress grows a little.
 const LARGE: u64 = 0xf000_0000;
@@ -35,11 +32,10 @@ pub(super) struct Zip {
     writer: ZipWriter<StreamWriter<Sink>>,
     method: CompressionMethod,
     level: Option<i64>,
-    follow: bool,
 }
 
 impl Zip {
-    pub(super) fn new(to: Sink, compression: Option<&str>, follow: bool) -> Self {
+    pub(super) fn new(to: Sink, compression: Option<&str>) -> Self {
         let (method, level) = match compression {
             Some("store") => (CompressionMethod::Stored, None),
             Some("bz2") => (CompressionMethod::Bzip2, None),
@@ -47,7 +43,7 @@ impl Zip {
             Some("zst") => (CompressionMethod::Zstd, Some(i64::from(ZSTD_LEVEL))),
             _ => (CompressionMethod::Deflated, None),
         };
-        Self { writer: ZipWriter::new_stream(to), method, level, follow }
+        Self { writer: ZipWriter::new_stream(to), method, level }
     }
 
     pub(super) fn finish(self) -> io::Result<()> {
@@ -74,7 +70,7 @@ impl Zip {
     }
 
     fn file(&mut self, item: &Item, warnings: &mut Warnings) -> io::Result<()> {
-        let Some(mut content) = Content::open(&item.path, self.follow)? else {
+        let Some(mut content) = item.open()? else {
             warnings.push(&item.path, "it is no longer a file; left out");
             return Ok(());
         };

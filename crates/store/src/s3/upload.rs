@@ -10,8 +10,10 @@ use bytes::Bytes;
 use opendal::{Buffer, Metadata, Writer};
 use tokio::task::JoinHandle;
 
-use super::{OURS, S3, blocks::Blocks, parts::PartSizes};
-use crate::{CreateOptions, Key, ObjectMeta, StoreError, StoreErrorKind, Upload};
+use super::{OURS, S3};
+use crate::{
+    CreateOptions, Key, ObjectMeta, PartSizes, StoreError, StoreErrorKind, Upload, blocks::Blocks,
+};
 
 /// A writer and what came of its last call.
 type Used<T> = (Writer, opendal::Result<T>);

@@ -1,5 +1,7 @@
 //! One suite for every store, and the faults that only some of them know.
 
+mod azblob;
+mod azurite;
 mod conformance;
 mod faults;
 mod rclone_faults;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use store::{
-    CreateOptions, Key, PartSizes, Prefix, S3, S3Limits, Store, StoreError, StoreErrorKind, Upload,
+    CreateOptions, Key, Limits, PartSizes, Prefix, S3, Store, StoreError, StoreErrorKind, Upload,
 };
 
 use crate::{
@@ -15,12 +15,12 @@ use crate::{
 
 const MIB: usize = 1 << 20;
 
-fn limits() -> S3Limits {
-    S3Limits {
+fn limits() -> Limits {
+    Limits {
         request: Duration::from_secs(5),
         part: Duration::from_secs(5),
         first_pause: Duration::from_millis(20),
-        ..S3Limits::default()
+        ..Limits::default()
     }
 }
 
@@ -117,7 +117,7 @@ async fn passing_faults_leave_one_whole_object() {
 async fn a_part_that_is_not_answered_is_sent_again() {
     let server = S3Server::start().await;
     let store =
-        S3::with_limits(&server.config(""), S3Limits { part: Duration::from_secs(1), ..limits() })
+        S3::with_limits(&server.config(""), Limits { part: Duration::from_secs(1), ..limits() })
             .unwrap();
     server.script.then(Ask::Part, Wrong::Silent(Duration::from_secs(30)));
     let expected = bytes(20 * MIB);
@@ -179,7 +179,7 @@ async fn retries_wait_longer_and_longer() {
     let server = S3Server::start().await;
     let pause = Duration::from_millis(100);
     let store =
-        S3::with_limits(&server.config(""), S3Limits { first_pause: pause, ..limits() }).unwrap();
+        S3::with_limits(&server.config(""), Limits { first_pause: pause, ..limits() }).unwrap();
     server.script.repeat(3, Ask::Put, &Wrong::Status(429, "TooManyRequests"));
     put(&store, "x", b"small").await.unwrap();
     let asked = server.script.asked(Ask::Put);
@@ -251,7 +251,7 @@ async fn an_end_that_nobody_waits_for_leaves_nothing() {
 async fn parts_grow_so_that_the_stream_fits() {
     let server = S3Server::start().await;
     let parts = PartSizes { first_bytes: 5 * MIB as u64, largest_bytes: 20 * MIB as u64, most: 10 };
-    let store = S3::with_limits(&server.config(""), S3Limits { parts, ..limits() }).unwrap();
+    let store = S3::with_limits(&server.config(""), Limits { parts, ..limits() }).unwrap();
     // 5, 5, 10, 20, 20, …
     let expected = bytes(70 * MIB + 1);
     begin(&store, "x", expected.len()).await.unwrap().finish().await.unwrap();
@@ -259,7 +259,7 @@ async fn parts_grow_so_that_the_stream_fits() {
     assert_eq!(server.script.asked(Ask::Part).len(), 6);
     assert_eq!(server.script.largest_part(), 20 * MIB as u64);
 
-    let few = S3Limits { parts: PartSizes { most: 3, ..parts }, ..limits() };
+    let few = Limits { parts: PartSizes { most: 3, ..parts }, ..limits() };
     let store = S3::with_limits(&server.config("few"), few).unwrap();
     let error = begin(&store, "x", 41 * MIB).await.err().unwrap();
     assert!(!error.is_retryable(), "{error}");
@@ -413,7 +413,7 @@ async fn a_service_that_lists_no_uploads_is_told() {
 #[test]
 fn a_call_with_all_its_retries_ends_before_the_last_deadline() {
     // A part may be silent four times, and still the fifth try counts.
-    let limits = S3Limits::default();
+    let limits = Limits::default();
     assert!(limits.longest_call() > limits.part * limits.retries);
     assert!(limits.longest_call() < Duration::from_secs(300));
 }

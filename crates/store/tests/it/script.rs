@@ -182,7 +182,13 @@ impl Script {
         )
     }
 
-    fn next(&self, ask: Ask) -> Option<Wrong> {
+    /// Nothing more goes wrong.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap().waiting.clear();
+    }
+
+    /// Takes note of `ask`, and gives how it goes wrong.
+    pub(crate) fn next(&self, ask: Ask) -> Option<Wrong> {
         let mut played = self.0.lock().unwrap();
         played.asked.push((ask, Instant::now()));
         let at = played.waiting.iter().position(|(one, _)| *one == ask)?;

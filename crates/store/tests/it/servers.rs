@@ -101,7 +101,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts what `command` makes of the folder and a free port.
-    async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Self {
+    pub(crate) async fn start(command: impl FnOnce(&Path, u16) -> Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("served")).unwrap();
         let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -109,7 +109,7 @@ impl Server {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // From here on it is ended with its owner, whatever goes wrong.
         let server = Self { child: Some(child), folder, port };
-        for _ in 0..100 {
+        for _ in 0..400 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return server;
             }
@@ -211,6 +211,10 @@ impl Server {
             username: None,
             password: None,
         }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The server's files.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod data;
+mod dump;
 mod measure;
 mod memory;
 mod table;
@@ -20,6 +21,21 @@ use world::World;
 pub(crate) enum Bench {
     /// Sidecar → orchestrator → local disk and S3, beside curl, zstd, rclone, cp and dd.
     Stream(Options),
+    /// A database and a volume, beside `pg_dump`, `gzip` and `tar`.
+    Dump(DumpOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct DumpOptions {
+    /// Size of the database, in MiB, roughly.
+    #[arg(long, default_value_t = 1100)]
+    size_mib: u64,
+    /// How often each thing is measured; medians are told.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// Write every figure into this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -42,7 +58,16 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    let Bench::Stream(options) = bench;
+    let options = match bench {
+        Bench::Stream(options) => options,
+        Bench::Dump(options) => {
+            let all = dump::run(options.size_mib, options.repeat)?;
+            if let Some(file) = &options.json {
+                std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
+            }
+            return Ok(());
+        }
+    };
     ensure!(options.repeat > 0 && options.size_mib >= 8, "at least one repetition and 8 MiB");
     let only = options.only.as_deref().unwrap_or_default();
     let cases: Vec<Case> =

@@ -55,6 +55,16 @@ pub(super) struct Orchestrator {
 
 impl Orchestrator {
     pub(super) fn start(binaries: &Path, root: &Path, workers: usize) -> Result<Self> {
+        Self::start_with(binaries, root, workers, &[])
+    }
+
+    /// Starts it with further variables.
+    pub(super) fn start_with(
+        binaries: &Path,
+        root: &Path,
+        workers: usize,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let program = binaries.join("backup-orchestrator");
         let data = root.join("data");
         let port = free_port()?;
@@ -64,6 +74,7 @@ impl Orchestrator {
                 .arg("serve")
                 .env("APP_PORT", port.to_string())
                 .env("BACKUP_WORKERS", workers.to_string())
+                .envs(variables.iter().copied())
                 .stderr(fs::File::create(root.join("server.log"))?)
                 .process_group(0)
                 .spawn()?,

@@ -16,7 +16,7 @@ const SUITE: &str = "bookworm";
 pub(super) const IMAGE: &str = "backup-test-base";
 
 /// Makes the image from the kept archive, which is made once.
-pub(super) fn import(docker: &Docker, cache: &Path) -> Result<()> {
+pub(crate) fn import(docker: &Docker, cache: &Path) -> Result<()> {
     let archive = archive(cache)?;
     let words = ["import".as_ref(), archive.as_os_str(), IMAGE.as_ref()];
     docker.ask(&words).map(drop)

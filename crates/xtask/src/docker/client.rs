@@ -14,14 +14,14 @@ const SHOWN_LINES: usize = 40;
 
 /// A client of one engine.
 #[derive(Clone)]
-pub(super) struct Docker {
+pub(crate) struct Docker {
     /// `unix://…`; without it whatever `docker` itself takes.
     host: Option<String>,
     compose: &'static [&'static str],
 }
 
 /// Compose v2 where it is, else docker-compose 1.29.
-pub(super) fn compose_program() -> Option<&'static [&'static str]> {
+pub(crate) fn compose_program() -> Option<&'static [&'static str]> {
     const V2: &[&str] = &["docker", "compose"];
     const V1: &[&str] = &["docker-compose"];
     [V2, V1].into_iter().find(|words| {
@@ -33,6 +33,13 @@ pub(super) fn compose_program() -> Option<&'static [&'static str]> {
 impl Docker {
     pub(super) fn new(host: Option<String>, compose: &'static [&'static str]) -> Self {
         Self { host, compose }
+    }
+
+    /// Where the engine's socket is on this machine.
+    pub(crate) fn socket(&self) -> String {
+        let host = self.host.clone().or_else(|| std::env::var("DOCKER_HOST").ok());
+        let socket = host.as_deref().and_then(|host| host.strip_prefix("unix://"));
+        socket.unwrap_or("/var/run/docker.sock").to_owned()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -62,13 +69,13 @@ impl Docker {
     }
 
     /// Runs `docker` and gives what it printed, as it is.
-    pub(super) fn ask<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String> {
+    pub(crate) fn ask<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String> {
         let told = self.try_ask(arguments)?;
         succeeded(&shown(&["docker"], arguments), told)
     }
 
     /// Runs `docker`, whatever the end.
-    pub(super) fn try_ask<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Output> {
+    pub(crate) fn try_ask<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Output> {
         self.command("docker").args(arguments).output().context("docker cannot be started")
     }
 

@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(40);
 
 /// An engine to test on.
-pub(super) enum Engine {
+pub(crate) enum Engine {
     /// It ran before us and goes on after us.
     Found(Docker),
     /// It lives as long as this value.
@@ -33,7 +33,7 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    pub(super) fn docker(&self) -> &Docker {
+    pub(crate) fn docker(&self) -> &Docker {
         match self {
             Self::Found(docker) => docker,
             Self::Own(own) => &own.docker,
@@ -42,7 +42,7 @@ impl Engine {
 }
 
 /// Takes the engine that answers, or starts one.
-pub(super) fn find_or_start(compose: &'static [&'static str], cache: &Path) -> Result<Engine> {
+pub(crate) fn find_or_start(compose: &'static [&'static str], cache: &Path) -> Result<Engine> {
     let found = Docker::new(None, compose);
     if found.answers() {
         return Ok(Engine::Found(found));
@@ -52,7 +52,7 @@ pub(super) fn find_or_start(compose: &'static [&'static str], cache: &Path) -> R
 
 /// `dockerd` with its own folders, in its own mount and process namespaces: what it mounts and
 /// starts ends with it, also where we are killed.
-pub(super) struct OwnEngine {
+pub(crate) struct OwnEngine {
     docker: Docker,
     daemon: Child,
     network: NetworkBefore,

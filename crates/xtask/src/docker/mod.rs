@@ -1,10 +1,12 @@
 //! The images and compose files, tried for real on a Docker engine.
 
-mod base;
-mod client;
-mod engine;
+pub(crate) mod base;
+pub(crate) mod client;
+mod database;
+pub(crate) mod engine;
 mod orchestrator;
 mod sidecar;
+mod stack;
 mod stage;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -50,6 +52,7 @@ const IMAGES: &[&str] = &[
     "backup-sidecar",
     stage::BUILDER,
     base::IMAGE,
+    database::IMAGE,
     "backup-test-postgres:15",
     "backup-test-postgres:17",
 ];
@@ -61,6 +64,8 @@ fn check_that_nothing_is_ours(docker: &Docker) -> Result<()> {
         ["network", "inspect", orchestrator::NETWORK],
         ["image", "inspect", "backup-orchestrator"],
         ["image", "inspect", "backup-sidecar"],
+        ["volume", "inspect", stack::VOLUME],
+        ["volume", "inspect", stack::OTHER_VOLUME],
     ] {
         let is_there = docker.try_ask(&words)?.status.success();
         ensure!(
@@ -91,6 +96,12 @@ fn try_out(docker: &Docker) -> Result<()> {
     orchestrator.recreate()?;
     sidecar::check_kept(&orchestrator, &stored)?;
     orchestrator.check_secrets(&[sidecar::TOKEN])?;
+    let servers = stack::Servers::start(docker)?;
+    stack::write(&stage)?;
+    orchestrator.lay_stack_over()?;
+    stack::try_out(docker, &orchestrator, &servers)?;
+    stack::try_sidecar(docker, &stage, &orchestrator, &servers)?;
+    orchestrator.check_secrets(&[stack::SECRETS, &[sidecar::TOKEN]].concat())?;
     println!("both compose files work: built, healthy, confined, backed up, restarted");
     Ok(())
 }

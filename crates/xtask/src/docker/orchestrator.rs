@@ -47,6 +47,25 @@ impl<'a> Orchestrator<'a> {
         self.docker.compose(self.stage.path(), &stage::environment(PROJECT), arguments)
     }
 
+    /// Lays the compose file for `backups.yml` over it: the file, its variables, Docker's socket.
+    pub(super) fn lay_stack_over(&self) -> Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+        let socket = self.docker.socket();
+        let group = std::fs::metadata(&socket)?.gid().to_string();
+        let folder = self.stage.path().display().to_string();
+        let mut environment = stage::environment(PROJECT);
+        environment.extend([
+            ("STACK_DIR", folder.as_str()),
+            ("DOCKER_SOCKET", socket.as_str()),
+            ("DOCKER_GID", group.as_str()),
+            ("TZ", "America/Sao_Paulo"),
+        ]);
+        let files = ["-f", "docker-compose.yml", "-f", "docker/stack/docker-compose.yml"];
+        let words = [&files[..], &["up", "-d"]].concat();
+        self.docker.compose(self.stage.path(), &environment, &words)?;
+        self.wait_until_healthy()
+    }
+
     fn wait_until_healthy(&self) -> Result<()> {
         let until = Instant::now() + HEALTHY;
         loop {
@@ -178,5 +197,6 @@ impl Drop for Orchestrator<'_> {
             let _ = self.docker.try_ask(&["rm", "--force", "--volumes", CONTAINER]);
             let _ = self.docker.try_ask(&["network", "rm", NETWORK]);
         }
+        let _ = self.docker.try_ask(&["volume", "rm", "--force", &format!("{PROJECT}_backups")]);
     }
 }

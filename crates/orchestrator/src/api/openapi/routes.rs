@@ -12,8 +12,9 @@ use crate::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
         },
-        snapshots,
+        snapshots, source_kinds,
     },
+    backups_file::ConfigShown,
 };
 
 /// A group of operations: its name, what it is about, and they.
@@ -28,6 +29,7 @@ pub(super) fn groups() -> Vec<Group> {
         ("snapshots", "Restorable points.", of_snapshots()),
         ("events", "What happened, and who did what.", of_events()),
         ("accounts", "Users and API tokens.", of_accounts()),
+        ("config", "What is declared in a file.", of_config()),
         ("session", "The caller's own login.", of_session()),
         ("reference", "This document.", reference()),
     ]
@@ -69,6 +71,8 @@ fn of_apps() -> Vec<Operation> {
         Operation::post("/api/v1/connection/test", "Try what a draft of an app describes")
             .takes::<AppDraft>()
             .gives::<Report>(200, "What was found."),
+        Operation::get("/api/v1/source-kinds", "What sources can be, and what each kind knows")
+            .lists::<source_kinds::KindShown>(200, "The kinds of source."),
     ]
 }
 
@@ -120,6 +124,10 @@ fn of_destinations() -> Vec<Operation> {
 
 fn of_runs() -> Vec<Operation> {
     vec![
+        Operation::post("/api/v1/run-all", "Run every enabled app now")
+            .takes::<RunRequest>()
+            .lists::<Run>(202, "The runs; the names of what they make carry one moment.")
+            .may_fail(&[409]),
         Operation::get("/api/v1/runs", "List runs, the newest first")
             .asks("app", "string", "Of this app only: its name or id.")
             .asks("offset", "integer", "How many to pass over.")
@@ -236,6 +244,13 @@ fn of_session() -> Vec<Operation> {
             .takes::<session::NewPassword>()
             .done("Changed: all other logins have ended, the answer sets a new cookie.")
             .may_fail(&[401, 403, 429]),
+    ]
+}
+
+fn of_config() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/config", "How the server stands to its backups.yml")
+            .gives::<ConfigShown>(200, "The file, whether it is in force, and what is wrong."),
     ]
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use engine::DestinationDraft;
 use jiff::Timestamp;
-use model::{Destination, DestinationId, DestinationKind, Name, destination::DestinationCheck};
+use model::{
+    Destination, DestinationId, DestinationKind, ManagedBy, Name, destination::DestinationCheck,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,6 +27,8 @@ pub(in crate::api) struct DestinationShown {
     secrets: Vec<String>,
     /// Its keys cannot delete: snapshots are kept, never expired, by us.
     append_only: bool,
+    /// What it is declared in, where that is not here; it is changed there.
+    managed_by: Option<ManagedBy>,
     /// When it was added.
     created_at: Timestamp,
     /// When it was last edited.
@@ -71,6 +75,7 @@ impl From<Destination> for DestinationShown {
             settings: one.settings,
             secrets: one.secrets.into_keys().collect(),
             append_only: one.append_only,
+            managed_by: one.managed_by,
             created_at: one.created_at,
             updated_at: one.updated_at,
             version: one.version,

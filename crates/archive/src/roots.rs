@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use glob::{MatchOptions, Pattern};
+use glob::{MatchOptions, Pattern, PatternError};
 
 const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
@@ -15,7 +15,7 @@ const OPTIONS: MatchOptions = MatchOptions {
 };
 
 /// What is at `pattern`, sorted. `**` is any number of folders.
-pub(super) fn find(pattern: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn find(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![PathBuf::new()];
     let mut components = pattern.components().peekable();
     while let Some(component) = components.next() {
@@ -41,6 +41,12 @@ pub(super) fn find(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// Whether `find` understands `pattern`.
+pub fn check_pattern(pattern: &Path) -> Result<(), PatternError> {
+    let mut parts = pattern.components().map(|part| part.as_os_str().to_string_lossy());
+    parts.try_for_each(|part| Pattern::new(&part).map(drop))
 }
 
 fn folders(within: &Path) -> Vec<PathBuf> {
@@ -78,6 +84,37 @@ fn matching(
     Ok(found)
 }
 
+/// Leaves out what lies within another root. What lies in `own` is there only where it is asked
+/// for itself.
+pub fn distinct(mut all: Vec<PathBuf>, own: Option<&Path>) -> Vec<PathBuf> {
+    all.sort();
+    let in_own = |path: &Path| own.is_some_and(|own| path.starts_with(own));
+    let mut roots: Vec<PathBuf> = Vec::new();
+    let mut last_outside: Option<PathBuf> = None;
+    // What lies within a folder follows it.
+    for path in all {
+        let is_own = in_own(&path);
+        let around = if is_own { roots.last() } else { last_outside.as_ref() };
+        let covers = |root: &PathBuf| path.starts_with(root) && (in_own(root) || !is_own);
+        if around.is_some_and(covers) {
+            continue;
+        }
+        if !is_own {
+            last_outside = Some(path.clone());
+        }
+        roots.push(path);
+    }
+    roots
+}
+
+/// Names in the archive come from the path: `..` must not make two places one.
+pub fn without_parents(path: PathBuf) -> io::Result<PathBuf> {
+    if path.components().any(|component| component == Component::ParentDir) {
+        return path.canonicalize();
+    }
+    Ok(path)
+}
+
 fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -108,5 +145,17 @@ mod tests {
         assert_eq!(find("./a/./b/**"), [at("a/b")]);
         assert!(find("a/*.txt").contains(&odd) && find("a/*.txt").contains(&at("a/.hidden.txt")));
         assert!(find("a/*.none").is_empty() && find("b").is_empty() && find("b/*").is_empty());
+    }
+
+    #[test]
+    fn nothing_is_archived_twice() {
+        let of = |paths: &[&str]| {
+            let all = paths.iter().map(PathBuf::from).collect();
+            let roots = distinct(all, Some(Path::new("/data/own")));
+            roots.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["/a/b", "/a", "/a/b/c", "/ab", "/a"]), ["/a", "/ab"]);
+        assert_eq!(of(&["/data", "/data/own/x", "/data/z"]), ["/data", "/data/own/x"]);
+        assert_eq!(of(&["/data/own", "/data/own/x"]), ["/data/own"]);
     }
 }

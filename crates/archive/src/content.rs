@@ -14,21 +14,29 @@ use nix::{
     unistd::{Whence, lseek},
 };
 
+use crate::Bounds;
+
 /// How much is read at once, in bytes.
 const BLOCK: usize = 256 << 10;
 
 /// An open file. What it loses meanwhile is filled with zeros, what it gains is left out, so
 /// that the archive stays valid.
-pub(super) struct Content {
+#[derive(Debug)]
+pub struct Content {
     file: File,
-    pub(super) meta: Metadata,
+    /// What it was when it was opened.
+    pub meta: Metadata,
     is_short: bool,
     block: Vec<u8>,
 }
 
 impl Content {
     /// `None` where it is no longer a plain file.
-    pub(super) fn open(path: &Path, follow: bool) -> io::Result<Option<Self>> {
+    pub(crate) fn open(
+        path: &Path,
+        follow: bool,
+        bounds: Option<&Bounds>,
+    ) -> io::Result<Option<Self>> {
         // A FIFO that has taken the name meanwhile would wait for a writer.
         let mut flags = OFlag::O_NONBLOCK;
         if !follow {
@@ -39,13 +47,16 @@ impl Content {
             Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => return Ok(None),
             file => file?,
         };
+        if let Some(bounds) = bounds {
+            bounds.check(&file)?;
+        }
         let meta = file.metadata()?;
         let block = vec![0; usize::try_from(meta.len()).unwrap_or(BLOCK).clamp(1, BLOCK)];
         Ok(meta.is_file().then_some(Self { file, meta, is_short: false, block }))
     }
 
     /// Where data is; `None` where there is no hole, or nobody knows.
-    pub(super) fn data(&self) -> Option<Vec<Range<u64>>> {
+    pub fn data(&self) -> Option<Vec<Range<u64>>> {
         let length = self.meta.len();
         if self.meta.blocks() * 512 >= length {
             return None;
@@ -74,7 +85,7 @@ impl Content {
     }
 
     /// Writes a part of it.
-    pub(super) fn copy(&mut self, part: Range<u64>, to: &mut dyn Write) -> io::Result<()> {
+    pub fn copy(&mut self, part: Range<u64>, to: &mut dyn Write) -> io::Result<()> {
         let mut at = part.start;
         while at < part.end {
             let left = usize::try_from(part.end - at).unwrap_or(usize::MAX);
@@ -99,7 +110,7 @@ impl Content {
     }
 
     /// What happened to it while it was read.
-    pub(super) fn changed(&self) -> Option<&'static str> {
+    pub fn changed(&self) -> Option<&'static str> {
         let now = self.file.metadata().ok()?;
         let times = |meta: &Metadata| (meta.mtime(), meta.mtime_nsec());
         if self.is_short || now.len() < self.meta.len() {

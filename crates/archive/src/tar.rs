@@ -14,43 +14,45 @@ use std::{
 
 use tar::{Builder, EntryType, GnuExtSparseHeader, Header};
 
-use super::{
-    Warnings,
-    content::Content,
-    walk::{Format, Item},
-};
+use crate::{Format, Item, Warnings};
 
 const BLOCK: usize = 512;
 
 /// Writes a tar.
-pub(super) struct Tar<W: Write> {
+pub struct Tar<W: Write> {
     builder: Builder<W>,
-    follow: bool,
-    /// First name of every file with several.
-    links: HashMap<(u64, u64), PathBuf>,
+    /// Files with several names: the first, and how many are still to come.
+    links: HashMap<(u64, u64), (PathBuf, u64)>,
 }
 
 impl<W: Write> Tar<W> {
-    pub(super) fn new(to: W, follow: bool) -> Self {
-        Self { builder: Builder::new(to), follow, links: HashMap::new() }
+    /// Writes to `to`.
+    pub fn new(to: W) -> Self {
+        Self { builder: Builder::new(to), links: HashMap::new() }
     }
 
-    pub(super) fn finish(self) -> io::Result<W> {
+    /// Where the archive goes.
+    pub fn inner(&self) -> &W {
+        self.builder.get_ref()
+    }
+
+    /// Writes its end.
+    pub fn finish(self) -> io::Result<W> {
         self.builder.into_inner()
     }
 
     fn file(&mut self, item: &Item, warnings: &mut Warnings) -> io::Result<()> {
         let identity = (item.meta.dev(), item.meta.ino());
-        if let Some(first) = self.links.get(&identity).cloned() {
+        if let Some(first) = self.first_name(identity) {
             let mut header = header_of(item, EntryType::Link);
             self.link_name(&mut header, first.as_os_str())?;
             return self.head(&mut header, item);
         }
-        let Some(mut content) = Content::open(&item.path, self.follow)? else {
+        let Some(mut content) = item.open()? else {
             warnings.push(&item.path, "it is no longer a file; left out");
             return Ok(());
         };
-        let records = self.records(item, warnings)?;
+        let records = Self::records(item, warnings)?;
         self.pax(&records)?;
         let length = content.meta.len();
         let mut header = header_of(item, EntryType::Regular);
@@ -76,9 +78,21 @@ impl<W: Write> Tar<W> {
             warnings.push(&item.path, what);
         }
         if content.meta.nlink() > 1 {
-            self.links.insert((content.meta.dev(), content.meta.ino()), item.name.clone());
+            let identity = (content.meta.dev(), content.meta.ino());
+            self.links.insert(identity, (item.name.clone(), content.meta.nlink() - 1));
         }
         Ok(())
+    }
+
+    /// The name under which the archive has a file already. Forgotten with the last of its names:
+    /// a tree of hard links takes no memory for what is behind.
+    fn first_name(&mut self, identity: (u64, u64)) -> Option<PathBuf> {
+        let (first, to_come) = self.links.get_mut(&identity)?;
+        *to_come -= 1;
+        if *to_come > 0 {
+            return Some(first.clone());
+        }
+        self.links.remove(&identity).map(|(first, _)| first)
     }
 
     /// A file with holes, as GNU tar has long written it: where data is, then the data.
@@ -121,14 +135,14 @@ impl<W: Write> Tar<W> {
     }
 
     /// What a header cannot hold: the whole time, and extended attributes.
-    fn records(&self, item: &Item, warnings: &mut Warnings) -> io::Result<Vec<(String, Vec<u8>)>> {
+    fn records(item: &Item, warnings: &mut Warnings) -> io::Result<Vec<(String, Vec<u8>)>> {
         let mut records = Vec::new();
         let (secs, nanos) = (item.meta.mtime(), item.meta.mtime_nsec());
         if nanos != 0 || secs < 0 {
             records.push(("mtime".to_owned(), decimal(secs, nanos).into_bytes()));
         }
         let path = &item.path;
-        let is_followed = self.follow && !item.meta.is_symlink();
+        let is_followed = item.follow && !item.meta.is_symlink();
         let names = if is_followed { xattr::list_deref(path) } else { xattr::list(path) };
         let names = match names {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(records),
@@ -210,7 +224,7 @@ impl<W: Write> Format for Tar<W> {
             EntryType::Symlink => Some(std::fs::read_link(&item.path)?),
             _ => None,
         };
-        let records = self.records(item, warnings)?;
+        let records = Self::records(item, warnings)?;
         self.pax(&records)?;
         let mut header = header_of(item, kind);
         if let Some(target) = target {

@@ -8,14 +8,15 @@ use tokio::sync::mpsc;
 /// How much is gathered before it is sent, in bytes.
 const CHUNK: usize = 256 << 10;
 
-/// Sends what is written to it, and waits where it is not taken.
-pub(super) struct Sink {
+/// Sends what is written to it, and waits where it is not taken. Its last bytes go with `flush`.
+pub struct Sink {
     to: mpsc::Sender<Bytes>,
     gathered: Vec<u8>,
 }
 
 impl Sink {
-    pub(super) fn new(to: mpsc::Sender<Bytes>) -> Self {
+    /// Sends to `to`.
+    pub fn new(to: mpsc::Sender<Bytes>) -> Self {
         Self { to, gathered: Vec::with_capacity(CHUNK) }
     }
 }

@@ -36,14 +36,14 @@ impl PartSizes {
     /// The same for a stream that does not pass `bytes`: no part is larger than twice what would
     /// do if all were alike. So 24 GiB, in parts of 5 MiB all along, take 20 MiB of memory, and
     /// 1 TiB takes 840 MiB instead of 4 GiB.
-    pub(super) fn within(self, bytes: u64) -> Self {
+    pub(crate) fn within(self, bytes: u64) -> Self {
         let twice = (bytes / u64::from(self.most.max(1))).saturating_mul(2);
         let largest_bytes = twice.min(self.largest_bytes).max(self.first_bytes);
         Self { largest_bytes, ..self }
     }
 
     /// Size of the part after `sent_bytes`, in bytes.
-    pub(super) fn next_bytes(&self, sent_bytes: u64) -> u64 {
+    pub(crate) fn next_bytes(&self, sent_bytes: u64) -> u64 {
         let most = u64::from(self.most);
         if sent_bytes < self.first_bytes * (most * SMALL_IN_TEN / 10) {
             return self.first_bytes;

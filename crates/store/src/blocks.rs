@@ -40,7 +40,7 @@ impl Drop for Block {
 
 /// The bytes that wait to be sent, in order.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     free: Free,
     full: Vec<Bytes>,
     /// The block being filled.
@@ -50,12 +50,12 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
     /// Copies `bytes`.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.last.capacity() == 0 {
                 let free = self.free.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -72,7 +72,7 @@ impl Blocks {
     }
 
     /// Everything that waits.
-    pub(super) fn take(&mut self) -> Vec<Bytes> {
+    pub(crate) fn take(&mut self) -> Vec<Bytes> {
         self.close();
         self.count = 0;
         mem::take(&mut self.full)

@@ -1,0 +1,83 @@
+//! Files as one stream: the way through them, and a tar that keeps all they are.
+
+mod bounds;
+mod content;
+mod roots;
+mod sink;
+mod tar;
+mod walk;
+
+use std::{io, path::Path};
+
+pub use bounds::Bounds;
+pub use content::Content;
+pub use glob::PatternError;
+pub use roots::{check_pattern, distinct, find, without_parents};
+pub use sink::Sink;
+pub use tar::Tar;
+pub use walk::{Format, Item, Root, Walk};
+
+/// Most warnings that are told one by one.
+const MAX_WARNINGS: usize = 1_000;
+
+/// Why an archive did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// Something cannot be read.
+    #[error("{0}")]
+    Failed(String),
+    /// Whoever reads the archive has left.
+    #[error("nobody reads the archive any more")]
+    Gone,
+}
+
+impl ArchiveError {
+    /// Whether the same may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Gone,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What was left out or is not as it was.
+#[derive(Debug, Default)]
+pub struct Warnings {
+    lines: Vec<String>,
+    more: usize,
+}
+
+impl Warnings {
+    /// Adds one.
+    pub fn push(&mut self, path: &Path, what: &str) {
+        if self.lines.len() >= MAX_WARNINGS {
+            self.more += 1;
+            return;
+        }
+        let line = format!("{}: {what}", quoted(path));
+        // A folder that vanishes is missed twice: itself, and what was in it.
+        if self.lines.last() != Some(&line) {
+            self.lines.push(line);
+        }
+    }
+
+    /// All of them, for people.
+    pub fn told(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.lines.push(format!("{} more files are not as they were", self.more));
+        }
+        self.lines
+    }
+}
+
+/// A name may hold anything, line ends too.
+pub fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.to_string_lossy().escape_debug())
+}

@@ -1,0 +1,66 @@
+//! Direct source: files and folders of this machine, as one tar.
+
+pub(crate) mod basis;
+mod doctor;
+mod paths;
+mod stream;
+
+use std::collections::BTreeMap;
+
+use model::Failure;
+
+use self::{basis::Basis, paths::Wanted};
+use super::{
+    OpenedSource, Part,
+    direct::{Asked, Driver, SettingField, SettingValue},
+};
+use crate::{Report, run::RunContext};
+
+pub(crate) struct Files;
+
+const SETTINGS: &[SettingField] = &[
+    SettingField::required("path", SettingValue::List),
+    SettingField::optional("exclude", SettingValue::List),
+    SettingField::optional("follow_symlinks", SettingValue::Flag),
+    SettingField::optional("one_file_system", SettingValue::Flag),
+    SettingField::optional("snapshot", SettingValue::Choice(&["none", "btrfs", "zfs", "lvm"])),
+    // What an ordinary LVM snapshot may hold of what changes while it is read.
+    SettingField::optional("snapshot_percent", SettingValue::Number(1, 100)),
+];
+
+#[async_trait::async_trait]
+impl Driver for Files {
+    fn settings(&self) -> &'static [SettingField] {
+        SETTINGS
+    }
+
+    fn secrets(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+        paths::check(settings)
+    }
+
+    async fn open(
+        &self,
+        context: &RunContext,
+        asked: &Asked<'_>,
+        part: &Part,
+    ) -> Result<OpenedSource, Failure> {
+        let opening = async {
+            let wanted = Wanted::find(asked).await?;
+            let basis = Basis::take(context, asked, part, wanted.paths.clone()).await?;
+            stream::open(context, asked, part, wanted, basis)
+        };
+        tokio::select! {
+            biased;
+            failure = context.stopped() => Err(failure),
+            opened = opening => opened,
+        }
+    }
+
+    async fn doctor(&self, asked: &Asked<'_>, report: &mut Report) {
+        doctor::doctor(asked, report).await;
+    }
+}

@@ -1,0 +1,239 @@
+//! A copy of one moment of a database, by SQLite itself.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use model::{Failure, FailureCode};
+use rusqlite::{
+    Connection, Error, ErrorCode, InterruptHandle, OpenFlags,
+    backup::{Backup, StepResult},
+};
+use tokio::sync::oneshot;
+
+/// Pages copied between two looks at the clock.
+const PAGES: i32 = 2_048;
+/// Complaints of a check that are told.
+const COMPLAINTS: usize = 3;
+
+/// The bounds of a copy.
+pub(super) struct Copying {
+    pub(super) busy_timeout: Duration,
+    pub(super) ends_by: Instant,
+    pub(super) max_size_bytes: u64,
+}
+
+/// A copy that is whole.
+pub(super) struct Copied {
+    pub(super) warnings: Vec<String>,
+}
+
+impl Copying {
+    /// Copies `from` to the new file `to`, and checks the copy. Given up, it stops soon.
+    pub(super) async fn start(self, from: PathBuf, to: PathBuf) -> Result<Copied, Failure> {
+        let ends_by = self.ends_by;
+        let (sender, interrupt) = oneshot::channel();
+        let work = tokio::task::spawn_blocking(move || self.copy(&from, &to, sender));
+        // Dropped with this future, it interrupts whatever SQLite is at.
+        let _guard = Guard(interrupt);
+        match tokio::time::timeout_at(ends_by.into(), work).await {
+            Err(_) => Err(too_late()),
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => Err(Failure::new(FailureCode::Internal, panic.to_string())),
+        }
+    }
+
+    fn copy(
+        &self,
+        from: &Path,
+        to: &Path,
+        interrupt: oneshot::Sender<InterruptHandle>,
+    ) -> Result<Copied, Failure> {
+        let told = |error: Error| failed(from, error);
+        // Nobody waits any more when the time is over.
+        let left = self.ends_by.saturating_duration_since(Instant::now());
+        let source = open(from, self.busy_timeout.min(left))?;
+        let mut target = Connection::open_with_flags(
+            to,
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(told)?;
+        // It is checked as a whole, and is of no use to anybody before.
+        target
+            .execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF")
+            .map_err(told)?;
+        // One moment for the whole copy: a writer neither changes it nor makes it begin again.
+        source.execute_batch("BEGIN").map_err(told)?;
+        let _: u64 = number(&source, "SELECT count(*) FROM sqlite_master").map_err(told)?;
+        let page_bytes: u64 = number(&source, "PRAGMA page_size").map_err(told)?;
+        let pages: u64 = number(&source, "PRAGMA page_count").map_err(told)?;
+        if page_bytes.saturating_mul(pages) > self.max_size_bytes {
+            let message = format!(
+                "{}: {pages} pages of {page_bytes} bytes are more than the \
+                                   {} bytes allowed",
+                from.display(),
+                self.max_size_bytes
+            );
+            return Err(Failure::new(FailureCode::SourceTooLarge, message));
+        }
+        let (cancelled, handle) = (Cancelled(interrupt), target.get_interrupt_handle());
+        let backup = Backup::new(&source, &mut target).map_err(told)?;
+        let mut busy_since = None;
+        loop {
+            if Instant::now() >= self.ends_by || cancelled.is_cancelled() {
+                return Err(too_late());
+            }
+            match backup.step(PAGES).map_err(told)? {
+                StepResult::Done => break,
+                StepResult::More => busy_since = None,
+                _ => {
+                    let since = *busy_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > self.busy_timeout {
+                        return Err(busy(from));
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+        drop(backup);
+        source.execute_batch("COMMIT").map_err(told)?;
+        drop(source);
+        if !cancelled.hand_over(handle) {
+            return Err(too_late());
+        }
+        let warnings = check(&target, from)?;
+        target.close().map_err(|(_, error)| told(error))?;
+        Ok(Copied { warnings })
+    }
+}
+
+/// Whether anybody still waits for the copy.
+struct Cancelled(oneshot::Sender<InterruptHandle>);
+
+impl Cancelled {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// From here on whoever waits interrupts by the handle; `false` if nobody waits.
+    fn hand_over(self, handle: InterruptHandle) -> bool {
+        self.0.send(handle).is_ok()
+    }
+}
+
+struct Guard(oneshot::Receiver<InterruptHandle>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.close();
+        if let Ok(handle) = self.0.try_recv() {
+            handle.interrupt();
+        }
+    }
+}
+
+fn open(file: &Path, busy_timeout: Duration) -> Result<Connection, Failure> {
+    let told = |error| failed(file, error);
+    // To be written only where a crashed app left something to be undone, as by anybody who opens
+    // it; never made.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags).map_err(told)?;
+    connection.busy_timeout(busy_timeout).map_err(told)?;
+    connection.execute_batch("PRAGMA trusted_schema = OFF").map_err(told)?;
+    // Reads the header: what is no database is known from here on.
+    let _: u64 = number(&connection, "SELECT count(*) FROM sqlite_master").map_err(told)?;
+    Ok(connection)
+}
+
+fn number(connection: &Connection, query: &str) -> rusqlite::Result<u64> {
+    let number: i64 = connection.query_row(query, [], |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or_default())
+}
+
+/// Errs where the copy is damaged; gives what could not be checked.
+fn check(copy: &Connection, from: &Path) -> Result<Vec<String>, Failure> {
+    match complaints(copy, "PRAGMA integrity_check(3)") {
+        Ok(found) => verdict(from, &found).map(|()| Vec::new()),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+            Err(too_late())
+        }
+        // Collations and modules of the app's own are not known here.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            let found = complaints(copy, "PRAGMA quick_check(3)");
+            verdict(from, &found.map_err(|error| failed(from, error))?)?;
+            Ok(vec![format!(
+                "pages and tables of the copy are sound; its indexes could not be checked: {error}"
+            )])
+        }
+        Err(error) => Err(failed(from, error)),
+    }
+}
+
+fn complaints(copy: &Connection, query: &str) -> rusqlite::Result<Vec<String>> {
+    let mut asked = copy.prepare(query)?;
+    let found = asked.query_map([], |row| row.get::<_, String>(0))?;
+    found.collect()
+}
+
+fn verdict(from: &Path, found: &[String]) -> Result<(), Failure> {
+    if found == ["ok"] {
+        return Ok(());
+    }
+    let shown: Vec<_> = found.iter().take(COMPLAINTS).map(String::as_str).collect();
+    let message = format!(
+        "{} is damaged, and so is its copy: {}; repair it with `sqlite3 FILE .recover`",
+        from.display(),
+        shown.join("; ")
+    );
+    Err(Failure { retryable: false, ..Failure::new(FailureCode::SourceFailed, message) })
+}
+
+/// What `file` is, for people.
+pub(super) async fn look(file: PathBuf, busy_timeout: Duration) -> Result<String, Failure> {
+    let work = tokio::task::spawn_blocking(move || {
+        let told = |error| failed(&file, error);
+        let connection = open(&file, busy_timeout)?;
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(told)?;
+        let tables = number(&connection, "SELECT count(*) FROM sqlite_master WHERE type='table'")
+            .map_err(told)?;
+        let version = rusqlite::version();
+        Ok(format!("SQLite {version} reads it: {tables} tables, journal mode {mode}"))
+    });
+    work.await.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?
+}
+
+fn too_late() -> Failure {
+    let message = "the copy of the database did not end in time: raise the app's time limit";
+    Failure::new(FailureCode::Timeout, message)
+}
+
+fn busy(file: &Path) -> Failure {
+    let message = format!(
+        "{} is locked by another process; raise busy_timeout_secs, or look at who keeps it locked",
+        file.display()
+    );
+    Failure::new(FailureCode::SourceBusy, message)
+}
+
+fn failed(file: &Path, error: Error) -> Failure {
+    let file_shown = file.display();
+    let (code, advice) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return busy(file),
+        Some(ErrorCode::OperationInterrupted) => return too_late(),
+        Some(ErrorCode::NotADatabase) => {
+            (FailureCode::SourceConfig, "it is no SQLite database, or an encrypted one")
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => (
+            FailureCode::SourceConfig,
+            "the orchestrator must be able to read the file, and to write beside it where its \
+             journal mode is WAL",
+        ),
+        Some(ErrorCode::DiskFull) => (FailureCode::SourceFailed, "the spool folder is full"),
+        _ => (FailureCode::SourceFailed, "look at the file with `sqlite3`"),
+    };
+    Failure::new(code, format!("{file_shown}: {error}: {advice}"))
+}

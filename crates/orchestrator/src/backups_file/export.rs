@@ -1,0 +1,198 @@
+//! What is registered, as a file that declares it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    keys::{
+        AppEntry, BindingEntry, DestinationEntry, LimitsEntry, RetentionEntry, ScheduleEntry,
+        SourceEntry,
+    },
+    values::{Flag, Number, Settings, ShortOr},
+    variables::literally,
+};
+
+/// A file, and the variables that its secrets are to come from.
+pub(crate) struct Exported {
+    pub(crate) backups_yml: String,
+    pub(crate) stack_env: String,
+}
+
+#[derive(Serialize)]
+struct Sections {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    destinations: Vec<DestinationEntry>,
+    apps: Vec<AppEntry>,
+}
+
+const HEAD: &str = "# What was registered, as `backup-orchestrator config export` told it. Secrets \
+                    are in stack.env.\n";
+
+/// `apps` and `destinations` as the API shows them, as a file; of those that are declared
+/// elsewhere already, only with `all`.
+pub(crate) fn export(apps: &Value, destinations: &Value, all: bool) -> Exported {
+    let mut variables = Variables::default();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let wanted = |one: &Value| all || one["managed_by"].is_null();
+    let names: BTreeMap<String, String> =
+        list(destinations).iter().map(|one| (text(&one["id"]), text(&one["name"]))).collect();
+    let sections = Sections {
+        destinations: list(destinations)
+            .iter()
+            .filter(|one| wanted(one))
+            .map(|one| destination(one, &mut variables))
+            .collect(),
+        apps: list(apps)
+            .iter()
+            .filter(|one| wanted(one))
+            .map(|one| app(one, &names, &mut variables))
+            .collect(),
+    };
+    let yaml = serde_saphyr::to_string(&sections).unwrap_or_default();
+    Exported { backups_yml: format!("{HEAD}{yaml}"), stack_env: variables.skeleton() }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn words(value: &Value) -> Option<String> {
+    (!value.is_null()).then(|| text(value)).filter(|text| !text.is_empty())
+}
+
+fn number(value: &Value) -> Option<Number> {
+    words(value).map(Number)
+}
+
+/// The flag where it is not what it would be left out.
+fn flag(value: &Value, default: bool) -> Option<Flag> {
+    value.as_bool().filter(|is| *is != default).map(|is| Flag(is.to_string()))
+}
+
+fn settings(value: &Value) -> Settings {
+    let all = value.as_object().into_iter().flatten();
+    Settings(all.map(|(key, value)| (key.clone(), vec![literally(&text(value))])).collect())
+}
+
+fn destination(one: &Value, variables: &mut Variables) -> DestinationEntry {
+    let name = text(&one["name"]);
+    DestinationEntry {
+        kind: text(&one["kind"]),
+        settings: settings(&one["settings"]),
+        secrets: variables.secrets(&[&name], &one["secrets"]),
+        append_only: flag(&one["append_only"], false),
+        name,
+    }
+}
+
+fn app(one: &Value, names: &BTreeMap<String, String>, variables: &mut Variables) -> AppEntry {
+    let name = text(&one["name"]);
+    let sources = one["sources"].as_array().into_iter().flatten();
+    let sources = sources.map(|source| {
+        let own = text(&source["name"]);
+        SourceEntry {
+            kind: text(&source["kind"]),
+            settings: settings(&source["settings"]),
+            secrets: variables.secrets(&[&name, &own], &source["secrets"]),
+            name: (own != name).then_some(own),
+        }
+    });
+    let sources = sources.collect();
+    let bindings = one["destinations"].as_array().into_iter().flatten();
+    let schedule = match &one["schedule"] {
+        Value::Null => ShortOr::Short("manual".to_owned()),
+        schedule => ShortOr::Long(ScheduleEntry {
+            spec: text(&schedule["spec"]),
+            time_zone: words(&schedule["time_zone"]),
+            jitter_secs: number(&schedule["jitter_secs"]).filter(|secs| secs.0 != "0"),
+            catch_up: flag(&schedule["catch_up"], true),
+        }),
+    };
+    AppEntry {
+        sources,
+        enabled: flag(&one["enabled"], true),
+        destinations: Some(bindings.map(|binding| self::binding(binding, names)).collect()),
+        schedule: Some(schedule),
+        time_zone: None,
+        retention: Some(retention(&one["retention"])),
+        compression: words(&one["compression"]),
+        limits: limits(&one["limits"]),
+        name,
+    }
+}
+
+fn binding(one: &Value, names: &BTreeMap<String, String>) -> ShortOr<BindingEntry> {
+    let id = text(&one["destination_id"]);
+    ShortOr::Long(BindingEntry {
+        destination: names.get(&id).cloned().unwrap_or(id),
+        folder: words(&one["folder"]).map(|folder| literally(&folder)),
+        retention: (!one["retention"].is_null()).then(|| retention(&one["retention"])),
+        template: words(&one["template"]),
+        logs: flag(&one["logs"], false),
+    })
+}
+
+fn retention(one: &Value) -> RetentionEntry {
+    RetentionEntry {
+        keep_last: number(&one["keep_last"]),
+        keep_hourly: number(&one["keep_hourly"]),
+        keep_daily: number(&one["keep_daily"]),
+        keep_weekly: number(&one["keep_weekly"]),
+        keep_monthly: number(&one["keep_monthly"]),
+        keep_yearly: number(&one["keep_yearly"]),
+        keep_within: words(&one["keep_within"]),
+    }
+}
+
+fn limits(one: &Value) -> Option<LimitsEntry> {
+    let is_set = one.as_object()?.values().any(|value| !value.is_null());
+    is_set.then(|| LimitsEntry {
+        timeout_secs: number(&one["timeout_secs"]),
+        max_size_bytes: number(&one["max_size_bytes"]),
+        retries: number(&one["retries"]),
+        objective_secs: number(&one["objective_secs"]),
+    })
+}
+
+/// The variables that stand for secrets, in the order in which they are met.
+#[derive(Default)]
+struct Variables(Vec<String>);
+
+impl Variables {
+    fn secrets(&mut self, owner: &[&str], names: &Value) -> Settings {
+        let names = names.as_array().into_iter().flatten().map(text);
+        let all = names.map(|secret| {
+            let variable = self.variable(owner, &secret);
+            (secret, vec![format!("${{{variable}}}")])
+        });
+        Settings(all.collect())
+    }
+
+    /// A name of its own for a secret.
+    fn variable(&mut self, owner: &[&str], secret: &str) -> String {
+        let mut words: Vec<_> = owner.to_vec();
+        words.dedup();
+        words.push(secret);
+        let shout = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let mut name: String = words.join("_").chars().map(shout).collect();
+        if name.starts_with(|c: char| c.is_ascii_digit()) {
+            name.insert(0, '_');
+        }
+        while self.0.contains(&name) {
+            name.push('_');
+        }
+        self.0.push(name.clone());
+        name
+    }
+
+    fn skeleton(&self) -> String {
+        let lines: Vec<_> = self.0.iter().map(|name| format!("{name}=\n")).collect();
+        format!("# Secrets of backups.yml.\n{}", lines.concat())
+    }
+}
