@@ -18,7 +18,7 @@ use crate::{
     world::{self, World, quick, source},
 };
 
-const PASSWORD: &str = "canary-password of 'the' \\server";
+const PASSWORD: &str = "word-nobody-sees of 'the' \\server";
 const SUM: &str = "SELECT count(*) || ' ' || md5(string_agg(what, ',' ORDER BY id)) FROM orders";
 
 /// Makes a server whose local socket wants `$1` (`trust`, `scram-sha-256`) and runs it.
@@ -206,7 +206,7 @@ pub(crate) async fn a_password_goes_in_unseen_and_what_stops_is_ended(host: Arc<
         let Ok(told) = docker.inspect_exec(&id).await else { continue };
         let told = format!("{told:?}");
         seen += usize::from(told.contains("pg_dump"));
-        assert!(!told.contains("canary-password"), "{told}");
+        assert!(!told.contains("word-nobody-sees"), "{told}");
     }
     assert_eq!(seen, 1);
     for line in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -214,7 +214,7 @@ pub(crate) async fn a_password_goes_in_unseen_and_what_stops_is_ended(host: Arc<
         let line = String::from_utf8_lossy(&line);
         // The tests' own `docker run` and `docker exec` have it in theirs.
         let is_ours = line.starts_with("docker\0");
-        assert!(is_ours || !line.contains("canary-password"), "{line}");
+        assert!(is_ours || !line.contains("word-nobody-sees"), "{line}");
     }
     world.engine.cancel(run.id).await.unwrap();
     assert_eq!(world.ended(&run).await.state, RunState::Cancelled);
@@ -227,12 +227,12 @@ pub(crate) async fn a_password_goes_in_unseen_and_what_stops_is_ended(host: Arc<
         "pg",
         "postgres",
         &[("container", server.name.as_str()), ("database", "shop")],
-        &[("password", "canary-password")],
+        &[("password", "word-nobody-sees")],
     );
     let world = World::reading(vec![wrong], config(&host)).await;
     let failure = world.back_up().await.failure.unwrap();
     assert_eq!(failure.code, FailureCode::SourceUnauthorized, "{failure:?}");
-    assert!(!failure.message.contains("canary-password"), "{failure:?}");
+    assert!(!failure.message.contains("word-nobody-sees"), "{failure:?}");
 }
 
 /// An orchestrator that is gone from one moment to the next while a dump goes on; and one that

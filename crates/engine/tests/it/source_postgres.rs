@@ -17,7 +17,7 @@ use crate::{
     world::{self, World, quick, source},
 };
 
-const PASSWORD: &str = "canary-password of 'the' \\server";
+const PASSWORD: &str = "canary-pg-password of 'the' \\server";
 
 /// A server that wants passwords; `None` where there is none, which CI does not allow.
 fn start() -> Option<Server> {
@@ -137,7 +137,7 @@ async fn failure(world: &World) -> Failure {
     assert_eq!(run.state, RunState::Failed);
     assert_eq!(world.files("disk"), Vec::<std::path::PathBuf>::new());
     let failure = run.failure.unwrap();
-    assert!(!failure.message.contains("canary-password"), "{failure:?}");
+    assert!(!failure.message.contains("canary-pg-password"), "{failure:?}");
     failure
 }
 
@@ -232,7 +232,7 @@ async fn one_database_comes_back_in_every_format() {
         assert_eq!(sql(server, &into, "SELECT last_value FROM orders_id_seq"), "3000");
         let spool = world.folder.path().join("spool");
         assert!(!spool.exists() || is_empty(&spool));
-        assert!(!world.everything_told().await.contains("canary-password"));
+        assert!(!world.everything_told().await.contains("canary-pg-password"));
     }
 }
 
@@ -319,18 +319,18 @@ async fn all_databases_whatever_they_are_called() {
 async fn what_is_wrong_is_told_by_its_code() {
     let Some(server) = shared() else { return };
     fill(server, "wrong", 1);
-    sql(server, "wrong", "CREATE ROLE nosy LOGIN PASSWORD 'nosy-canary-password'");
+    sql(server, "wrong", "CREATE ROLE nosy LOGIN PASSWORD 'nosy-canary-pg-password'");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let closed = closed.to_string();
     for (settings, password, code) in [
-        (vec![("database", "wrong")], "canary-password", FailureCode::SourceUnauthorized),
-        (vec![("database", "*")], "canary-password", FailureCode::SourceUnauthorized),
+        (vec![("database", "wrong")], "canary-pg-password", FailureCode::SourceUnauthorized),
+        (vec![("database", "*")], "canary-pg-password", FailureCode::SourceUnauthorized),
         (vec![("database", "wrong"), ("port", &closed)], PASSWORD, FailureCode::SourceUnreachable),
         (vec![("database", "no_such")], PASSWORD, FailureCode::SourceConfig),
         (vec![("database", "wrong"), ("sslmode", "require")], PASSWORD, FailureCode::SourceConfig),
         (
             vec![("database", "wrong"), ("user", "nosy")],
-            "nosy-canary-password",
+            "nosy-canary-pg-password",
             FailureCode::SourceConfig,
         ),
         (
@@ -416,7 +416,7 @@ async fn no_password_stands_in_any_argument_list() {
         let mut seen = 0;
         while seen < 20 {
             for line in command_lines() {
-                assert!(!line.contains("canary-password"), "{line}");
+                assert!(!line.contains("canary-pg-password"), "{line}");
             }
             seen += dumps_of("quiet");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -510,7 +510,7 @@ async fn a_full_spool_says_so() {
 async fn the_doctor_tells_what_would_fail() {
     let Some(server) = shared() else { return };
     fill(server, "ill", 10);
-    sql(server, "ill", "CREATE ROLE reader LOGIN PASSWORD 'reader-canary-password'");
+    sql(server, "ill", "CREATE ROLE reader LOGIN PASSWORD 'reader-canary-pg-password'");
     let state = |report: &engine::Report, id: &str| {
         report.checks.iter().find(|check| check.id == id).map(|check| check.state)
     };
@@ -526,7 +526,7 @@ async fn the_doctor_tells_what_would_fail() {
     assert_eq!(state(&report, "size"), Some(CheckState::Warning), "{report:?}");
 
     let settings = [("database", "ill"), ("user", "reader"), ("globals", "true")];
-    let nosy = world_with(server, &settings, "reader-canary-password", quick("one")).await;
+    let nosy = world_with(server, &settings, "reader-canary-pg-password", quick("one")).await;
     let report = nosy.engine.doctor_app(&nosy.app).await;
     assert_eq!(state(&report, "rights"), Some(CheckState::Failed), "{report:?}");
     assert_eq!(state(&report, "globals"), Some(CheckState::Warning), "{report:?}");
@@ -542,7 +542,8 @@ async fn the_doctor_tells_what_would_fail() {
     let report = nosy.engine.doctor_app(&nosy.app).await;
     assert!(report.checks.iter().all(|one| one.state == CheckState::Ok), "{report:?}");
 
-    let wrong = world_with(server, &[("database", "ill")], "canary-password", quick("one")).await;
+    let wrong =
+        world_with(server, &[("database", "ill")], "canary-pg-password", quick("one")).await;
     let report = wrong.engine.doctor_app(&wrong.app).await;
     assert_eq!(state(&report, "login"), Some(CheckState::Failed), "{report:?}");
 }
