@@ -184,6 +184,27 @@ async fn what_cannot_be_copied_is_told_and_leaves_what_was_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_needs_the_apps_own_extensions_is_kept_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let bank = bank(&file, "WAL");
+    // As an app does that brings a collation of its own.
+    bank.execute_batch(
+        "CREATE TABLE word(x TEXT COLLATE NOCASE); CREATE INDEX by_word ON word(x);
+         INSERT INTO word VALUES ('b'), ('a'); PRAGMA writable_schema = ON;
+         UPDATE sqlite_master SET sql = replace(sql, 'NOCASE', 'OURS');",
+    )
+    .unwrap();
+    drop(bank);
+    let world = reading(&file, &[]).await;
+    let snapshot = world.good_snapshot().await;
+    assert_eq!(snapshot.warnings.len(), 1, "{:?}", snapshot.warnings);
+    assert!(snapshot.warnings[0].contains("could not be checked"), "{:?}", snapshot.warnings);
+    let bytes = world.restored(&snapshot).await;
+    assert_eq!(ask(&bytes, "SELECT count(*) FROM word"), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn time_is_kept_and_what_was_begun_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
