@@ -75,6 +75,10 @@ pub enum EventKind {
     OrphansSwept,
     /// The clock moved in a way that no schedule can trust.
     ClockSkew,
+    /// Labels of a container asked for what labels may not have.
+    LabelsRefused,
+    /// Something on this host is in no app.
+    Uncovered,
 }
 
 /// How much an event matters.

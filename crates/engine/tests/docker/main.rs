@@ -9,6 +9,7 @@ mod app_server;
 mod dockerd;
 mod host;
 mod images;
+mod labels;
 mod volume;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
@@ -40,6 +41,7 @@ impl Suite {
         }
         trials![
             host::the_engine_answers_and_has_an_image,
+            labels::apps_come_and_go_with_their_containers,
             volume::comes_back_with_owners_modes_links_and_capabilities,
             volume::leaves_out_what_is_excluded,
             volume::postgres_starts_on_a_restored_volume,

@@ -452,6 +452,8 @@ event-retention_refused = retention waits
 event-snapshots_expired = snapshots expired
 event-orphans_swept = partial uploads swept
 event-clock_skew = clock moved
+event-labels_refused = labels refused
+event-uncovered = not protected
 
 # Errors
 error-home = To the overview

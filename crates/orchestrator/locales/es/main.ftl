@@ -452,6 +452,8 @@ event-retention_refused = la retención espera
 event-snapshots_expired = instantáneas vencidas
 event-orphans_swept = subidas parciales barridas
 event-clock_skew = el reloj se movió
+event-labels_refused = etiquetas rechazadas
+event-uncovered = sin proteger
 
 # Errors
 error-home = Al resumen

@@ -6,6 +6,7 @@ mod clock;
 mod destinations;
 mod events;
 mod extract;
+mod host;
 mod openapi;
 mod problem;
 mod runs;
@@ -57,6 +58,9 @@ pub(crate) fn router(engine: Engine, accounts: Accounts, closing: CancellationTo
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))
+        .route("/doctor", post(host::doctor))
+        .route("/coverage", get(host::coverage))
+        .route("/coverage/ignore", post(host::ignore))
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))
         .route("/schedule/next", post(apps::fires))

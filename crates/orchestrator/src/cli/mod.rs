@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod completions;
 mod contract;
+mod coverage;
 mod destinations;
 mod doctor;
 mod extract;
@@ -136,6 +137,7 @@ async fn perform(
         Command::Copy(given) => snapshots::copy(&server()?, given, out).await,
         Command::Restore(given) => restore::restore(&server()?, given, out).await,
         Command::Retention(command) => retention::retention(&server()?, command, out).await,
+        Command::Coverage(command) => coverage::coverage(&server()?, command, out).await,
         Command::Doctor(given) => doctor::doctor(&server()?, given, out).await,
         Command::Overview => overview::overview(&server()?, out).await,
     }
