@@ -6,6 +6,7 @@
 #[path = "../it/app_server.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod app_server;
+mod coverage;
 mod dockerd;
 mod host;
 mod images;
@@ -41,6 +42,7 @@ impl Suite {
         }
         trials![
             host::the_engine_answers_and_has_an_image,
+            coverage::what_is_in_no_app_is_told,
             labels::apps_come_and_go_with_their_containers,
             volume::comes_back_with_owners_modes_links_and_capabilities,
             volume::leaves_out_what_is_excluded,
