@@ -20,6 +20,8 @@ pub struct EngineConfig {
     /// Where Docker answers (`unix:///var/run/docker.sock`, `tcp://proxy:2375`); `None` where it
     /// is not to be used.
     pub docker_host: Option<String>,
+    /// Whether labels on containers may ask for apps.
+    pub labels: bool,
     /// Longest time for one source, where the app says nothing else.
     pub source_timeout: Duration,
     /// Largest export in bytes, where the app says nothing else.
@@ -73,6 +75,7 @@ impl EngineConfig {
             child_env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into())],
             postgres_home: PathBuf::from("/usr/lib/postgresql"),
             docker_host: None,
+            labels: false,
             source_timeout: Duration::from_secs(900),
             max_size_bytes: 20_480 << 20,
             workers: 4,

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod docker;
 mod doctor;
+mod doctor_host;
 mod duty;
 mod error;
 mod keyring;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock::SystemClock;
 pub use config::EngineConfig;
+pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
 pub use ops::{
@@ -112,6 +114,8 @@ impl Engine {
             takeover::end_abandoned_runs(self, shutdown.clone()),
             orphans::sweep_regularly(self, shutdown.clone()),
             worker::work_off_runs(self, shutdown.clone()),
+            docker::follow_labels(self, shutdown.clone()),
+            docker::coverage::follow_coverage(self, shutdown.clone()),
         );
     }
 

@@ -79,6 +79,10 @@ pub enum EventKind {
     ConfigApplied,
     /// `backups.yml` cannot be used; what it declared before stays in force.
     ConfigRejected,
+    /// Labels of a container asked for what labels may not have.
+    LabelsRefused,
+    /// Something on this host is in no app.
+    Uncovered,
 }
 
 /// How much an event matters.

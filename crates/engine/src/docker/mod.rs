@@ -2,19 +2,29 @@
 
 pub(crate) mod containers;
 pub(crate) mod exec;
+pub(crate) mod coverage;
+mod labels;
 mod own;
+mod reconcile;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
-use model::{Failure, FailureCode};
+use bollard::{
+    API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error, models::ContainerSummary,
+    query_parameters::ListContainersOptions,
+};
+use model::{Event, EventId, EventKind, Failure, FailureCode, Severity};
 
-use crate::EngineConfig;
+use crate::{Engine, EngineConfig};
 
 pub(crate) use own::own_container;
+pub(crate) use reconcile::follow_labels;
 
 /// How long Docker may take to answer.
 const ANSWER: Duration = Duration::from_secs(120);
+
+/// Marks the containers that are made to read a volume, so that nobody wonders whose they are.
+pub(crate) const HELPER: &str = "io.backup-orchestrator.helper";
 
 /// A client of the Docker that the configuration names, in words that this Docker knows.
 pub(crate) async fn connect(config: &EngineConfig) -> Result<Docker, Failure> {
@@ -88,6 +98,56 @@ pub(crate) fn told(error: &Error) -> Failure {
 /// Whether it is not there (any more).
 pub(crate) fn is_gone(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// All containers, running or not, but our own and those made to read volumes.
+pub(crate) async fn others(docker: &Docker) -> Result<Vec<ContainerSummary>, Failure> {
+    let options = ListContainersOptions { all: true, ..Default::default() };
+    let listed = docker.list_containers(Some(options)).await.map_err(|error| told(&error))?;
+    let own = own_container().await;
+    let is_helper = |one: &ContainerSummary| {
+        one.labels.as_ref().is_some_and(|labels| labels.contains_key(HELPER))
+    };
+    Ok(listed.into_iter().filter(|one| one.id != own && !is_helper(one)).collect())
+}
+
+/// Tells what somebody should see, and no app is about.
+async fn tell(
+    engine: &Engine,
+    kind: EventKind,
+    message: String,
+) -> Result<(), catalog::CatalogError> {
+    let event = Event {
+        id: engine.new_id(EventId::generate),
+        at: engine.now(),
+        kind,
+        severity: Severity::Warning,
+        app_id: None,
+        run_id: None,
+        snapshot_id: None,
+        destination_id: None,
+        message,
+    };
+    engine.0.catalog.append_events(&[event]).await
+}
+
+/// A container's name without Docker's leading slash; the short id where it has none.
+pub(crate) fn name_of(container: &ContainerSummary) -> String {
+    let name = container.names.iter().flatten().find(|name| name.matches('/').count() == 1);
+    let id = || container.id.iter().flat_map(|id| id.chars().take(12)).collect();
+    name.map_or_else(id, |name| name.trim_start_matches('/').to_owned())
+}
+
+/// The named volumes that a container mounts.
+pub(crate) fn volumes_of(container: &ContainerSummary) -> BTreeSet<String> {
+    let mounts = container.mounts.iter().flatten();
+    let volumes = mounts.filter(|mount| mount.typ.as_deref() == Some("volume"));
+    volumes.filter_map(|mount| mount.name.clone()).filter(|name| !is_anonymous(name)).collect()
+}
+
+/// Docker names a volume that nobody named by 64 hex digits.
+pub(crate) fn is_anonymous(volume: &str) -> bool {
+    volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

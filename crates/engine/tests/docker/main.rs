@@ -6,10 +6,12 @@
 #[path = "../it/app_server.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod app_server;
+mod coverage;
 mod dockerd;
 mod host;
 mod images;
 mod postgres;
+mod labels;
 mod volume;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
@@ -46,6 +48,8 @@ impl Suite {
             postgres::each_version_is_dumped_by_its_own_tools,
             postgres::tools_older_than_the_server_say_what_to_install,
             postgres::what_cannot_be_run_is_told,
+            coverage::what_is_in_no_app_is_told,
+            labels::apps_come_and_go_with_their_containers,
             volume::comes_back_with_owners_modes_links_and_capabilities,
             volume::leaves_out_what_is_excluded,
             volume::postgres_starts_on_a_restored_volume,

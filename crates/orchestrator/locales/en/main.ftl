@@ -591,6 +591,8 @@ event-orphans_swept = partial uploads swept
 event-clock_skew = clock moved
 event-config_applied = backups.yml applied
 event-config_rejected = backups.yml rejected
+event-labels_refused = labels refused
+event-uncovered = not protected
 
 # Errors
 error-home = To the overview

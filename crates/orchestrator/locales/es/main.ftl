@@ -591,6 +591,8 @@ event-orphans_swept = subidas parciales barridas
 event-clock_skew = el reloj se movió
 event-config_applied = backups.yml aplicado
 event-config_rejected = backups.yml rechazado
+event-labels_refused = etiquetas rechazadas
+event-uncovered = sin proteger
 
 # Errors
 error-home = Al resumen

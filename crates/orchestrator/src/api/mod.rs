@@ -7,6 +7,7 @@ mod config;
 mod destinations;
 mod events;
 mod extract;
+mod host;
 mod openapi;
 mod problem;
 mod runs;
@@ -70,6 +71,9 @@ pub(crate) fn router(
         .route("/connection/test", post(apps::try_draft))
         .route("/source-kinds", get(source_kinds::list))
         .route("/config", get(config::show))
+        .route("/doctor", post(host::doctor))
+        .route("/coverage", get(host::coverage))
+        .route("/coverage/ignore", post(host::ignore))
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))
         .route("/schedule/next", post(apps::fires))

@@ -10,6 +10,7 @@ use super::{
     completions::CompletionsArgs,
     config::ConfigCommand,
     contract::ContractCommand,
+    coverage::CoverageCommand,
     destinations::DestinationCommand,
     doctor::DoctorArgs,
     restore::RestoreArgs,
@@ -180,7 +181,11 @@ pub(crate) enum Command {
     /// What is kept and what expires.
     #[command(subcommand)]
     Retention(RetentionCommand),
-    /// Looks for what would make runs fail; without a name, at all apps and destinations.
+    /// What the server's machine has, and what of it is in an app.
+    #[command(subcommand)]
+    Coverage(CoverageCommand),
+    /// Looks for what would make runs fail; without a name, at the server's machine and all apps
+    /// and destinations.
     Doctor(DoctorArgs),
     /// The state of every app.
     Overview,

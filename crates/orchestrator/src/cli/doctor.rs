@@ -56,7 +56,13 @@ fn of_destination(name: &str) -> String {
 }
 
 async fn everything(client: &Client, out: &Out) -> Result<u8, CliError> {
-    let mut code = 0;
+    let host = client.post("doctor", &json!({})).await?;
+    let mut code = failed(&host);
+    if !out.json {
+        show::line(&format!("host {}", safe(text(&host["subject"]))));
+        print(&host);
+        show::line("");
+    }
     let mut groups = [("destinations", Vec::new()), ("apps", Vec::new())];
     for (what, reports) in &mut groups {
         for one in items(&client.get(what).await?) {
@@ -74,7 +80,7 @@ async fn everything(client: &Client, out: &Out) -> Result<u8, CliError> {
     }
     let [(_, destinations), (_, apps)] = groups;
     let count = apps.len() + destinations.len();
-    out.answer(&json!({ "destinations": destinations, "apps": apps }), || {
+    out.answer(&json!({ "host": host, "destinations": destinations, "apps": apps }), || {
         show::line(match (count, code) {
             (0, _) => "nothing to look at: there is no app and no destination yet",
             (_, 0) => "✓ all is well",

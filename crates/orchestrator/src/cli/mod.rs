@@ -9,6 +9,7 @@ mod clock;
 mod completions;
 mod config;
 mod contract;
+mod coverage;
 mod destinations;
 mod doctor;
 mod extract;
@@ -142,6 +143,7 @@ async fn perform(
         Command::Copy(given) => snapshots::copy(&server()?, given, out).await,
         Command::Restore(given) => restore::restore(&server()?, given, out).await,
         Command::Retention(command) => retention::retention(&server()?, command, out).await,
+        Command::Coverage(command) => coverage::coverage(&server()?, command, out).await,
         Command::Doctor(given) => doctor::doctor(&server()?, given, out).await,
         Command::Overview => overview::overview(&server()?, out).await,
     }

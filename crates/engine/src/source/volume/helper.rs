@@ -17,9 +17,6 @@ use crate::{docker, duty::Owed, run::RunContext};
 const AT: &str = "/backup-orchestrator-volume";
 pub(super) const CONTENTS: &str = "/backup-orchestrator-volume/.";
 
-/// Marks the container, so that nobody wonders whose it is.
-pub(crate) const LABEL: &str = "io.backup-orchestrator.helper";
-
 /// It is there until [`Helper::remove`], or until the run's duties are done.
 pub(super) struct Helper {
     pub(super) docker: Docker,
@@ -47,7 +44,7 @@ impl Helper {
             entrypoint: Some(Vec::new()),
             cmd: Some(vec!["never-started".to_owned()]),
             network_disabled: Some(true),
-            labels: Some(HashMap::from([(LABEL.to_owned(), context.run.id.to_string())])),
+            labels: Some(HashMap::from([(docker::HELPER.to_owned(), context.run.id.to_string())])),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
                 mounts: Some(mounts(volume, declared)),

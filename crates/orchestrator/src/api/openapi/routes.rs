@@ -1,13 +1,13 @@
 //! What each route takes and answers.
 
-use engine::{AppDraft, DestinationDraft, Report, RetentionPreview, RunRequest};
+use engine::{AppDraft, Covered, DestinationDraft, Report, RetentionPreview, RunRequest};
 use model::{AuditEntry, Event, LogLine, Run, Snapshot};
 
 use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, clock, session,
+        apps, clock, host, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
@@ -25,6 +25,7 @@ pub(super) fn groups() -> Vec<Group> {
         ("apps", "What is protected.", of_apps()),
         ("schedules", "When apps run.", of_schedules()),
         ("destinations", "Where copies go.", of_destinations()),
+        ("host", "The machine that the server runs on.", of_host()),
         ("runs", "Attempts at something: under way, ended, to come.", of_runs()),
         ("snapshots", "Restorable points.", of_snapshots()),
         ("events", "What happened, and who did what.", of_events()),
@@ -85,6 +86,19 @@ fn of_schedules() -> Vec<Operation> {
             .gives::<clock::Clock>(200, "The time, and whether retention waits because it jumped."),
         Operation::post("/api/v1/clock/accept", "Say that the time is right after it jumped")
             .done("Retention goes on."),
+    ]
+}
+
+fn of_host() -> Vec<Operation> {
+    vec![
+        Operation::post("/api/v1/doctor", "Look at Docker, the clock and the room on the host")
+            .gives::<Report>(200, "What was found."),
+        Operation::get("/api/v1/coverage", "What the host has, and what of it is in an app")
+            .lists::<Covered>(200, "Volumes, databases and containers, uncovered ones first.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/coverage/ignore", "Say why no app need read something")
+            .takes::<host::Ignore>()
+            .done("It is noted."),
     ]
 }
 

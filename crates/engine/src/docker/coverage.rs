@@ -1,0 +1,317 @@
+//! What this host has, and what of it is in an app.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bollard::{
+    Docker,
+    models::{ContainerSummary, ContainerSummaryStateEnum},
+    query_parameters::ListVolumesOptions,
+};
+use model::{App, DirectKind, EventKind, Failure, SourceKind};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::told;
+use crate::{Engine, EngineError};
+
+/// Where what is ignored is kept in the catalog.
+const IGNORED: &str = "coverage.ignored";
+/// Where what was told of once is kept.
+const TOLD: &str = "coverage.told";
+const MAX_REASON: usize = 500;
+/// How often the host is looked at by itself.
+const EVERY: Duration = Duration::from_secs(300);
+/// How many names one event holds.
+const MAX_TOLD: usize = 20;
+
+/// Tells of what is newly uncovered until `shutdown`, where there is a Docker.
+pub(crate) async fn follow_coverage(engine: &Engine, shutdown: CancellationToken) {
+    if engine.0.config.docker_host.is_none() {
+        return;
+    }
+    loop {
+        if let Err(error) = tell_of_new(engine).await {
+            tracing::debug!(%error, "coverage cannot be looked at; trying again");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// One event for all that was covered, or was not there, at the last look.
+async fn tell_of_new(engine: &Engine) -> Result<(), EngineError> {
+    let covered = engine.coverage().await?;
+    let uncovered = covered.into_iter().filter(|one| one.state == CoverageState::Uncovered);
+    let uncovered: BTreeSet<String> = uncovered.map(|one| one.id).collect();
+    let told = engine.0.catalog.setting(TOLD).await?;
+    let told: Option<BTreeSet<String>> = told.and_then(|text| serde_json::from_str(&text).ok());
+    if told.as_ref() == Some(&uncovered) {
+        return Ok(());
+    }
+    let told = told.unwrap_or_default();
+    let new: Vec<_> = uncovered.difference(&told).map(String::as_str).collect();
+    if !new.is_empty() {
+        let mut message = format!("not in any app: {}", new[..new.len().min(MAX_TOLD)].join(", "));
+        if new.len() > MAX_TOLD {
+            let more = new.len() - MAX_TOLD;
+            message = format!("{message} and {more} more");
+        }
+        super::tell(engine, EventKind::Uncovered, message).await?;
+    }
+    let text = serde_json::to_string(&uncovered)
+        .map_err(|error| EngineError::Refused(error.to_string()))?;
+    Ok(engine.0.catalog.set_setting(TOLD, &text).await?)
+}
+
+/// A container, volume or database of this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Covered {
+    /// `volume:NAME`, `database:CONTAINER` or `container:NAME`.
+    pub id: String,
+    /// What it is.
+    pub kind: CoveredKind,
+    /// Its name in Docker.
+    pub name: String,
+    /// What else is known of it: who uses a volume, what a database is.
+    pub detail: String,
+    /// Whether an app reads it.
+    pub state: CoverageState,
+    /// The apps that do.
+    pub apps: Vec<String>,
+    /// Why it is ignored.
+    pub reason: Option<String>,
+}
+
+/// What can be covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum CoveredKind {
+    /// A container with no volume and no database: nothing of it outlives it.
+    Container,
+    /// A volume.
+    Volume,
+    /// A database server in a container.
+    Database,
+}
+
+/// Whether it is covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum CoverageState {
+    /// No app reads it, and nobody said why.
+    Uncovered,
+    /// Somebody said why no app reads it.
+    Ignored,
+    /// An app reads it.
+    Protected,
+    /// It keeps nothing that would be lost with it.
+    Stateless,
+}
+
+/// What `ignored` holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Ignored(BTreeMap<String, String>);
+
+impl Engine {
+    /// What this host has, what is not covered first.
+    pub async fn coverage(&self) -> Result<Vec<Covered>, EngineError> {
+        let apps = self.0.catalog.all_apps().await?;
+        let ignored = self.ignored().await?;
+        let docker = super::connect(&self.0.config).await;
+        let docker = docker.map_err(|failure| EngineError::Refused(failure.message))?;
+        let found = found(&docker).await;
+        let mut found = found.map_err(|failure| EngineError::Refused(failure.message))?;
+        for one in &mut found {
+            one.judge(&apps, &ignored);
+        }
+        found.sort_by(|a, b| (a.state, &a.id).cmp(&(b.state, &b.id)));
+        Ok(found)
+    }
+
+    /// Says why no app need read it; an empty reason takes that back.
+    pub async fn ignore_coverage(&self, id: &str, reason: &str) -> Result<(), EngineError> {
+        let known = id
+            .split_once(':')
+            .is_some_and(|(kind, name)| matches!(kind, "volume" | "database") && !name.is_empty());
+        if !known || id.len() > 300 {
+            let message = "`volume:NAME` or `database:CONTAINER`, as coverage shows it";
+            return Err(EngineError::invalid("id", message));
+        }
+        let reason = reason.trim();
+        if reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
+            let message = format!("one line of at most {MAX_REASON} characters");
+            return Err(EngineError::invalid("reason", message));
+        }
+        let mut ignored = self.ignored().await?;
+        if reason.is_empty() {
+            ignored.0.remove(id);
+        } else {
+            ignored.0.insert(id.to_owned(), reason.to_owned());
+        }
+        let text = serde_json::to_string(&ignored)
+            .map_err(|error| EngineError::Refused(error.to_string()))?;
+        Ok(self.0.catalog.set_setting(IGNORED, &text).await?)
+    }
+
+    async fn ignored(&self) -> Result<Ignored, EngineError> {
+        let text = self.0.catalog.setting(IGNORED).await?;
+        // Unreadable is as if nothing were ignored: more is told, never less.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+}
+
+impl Covered {
+    fn new(kind: CoveredKind, name: &str, detail: String) -> Self {
+        let word = match kind {
+            CoveredKind::Container => "container",
+            CoveredKind::Volume => "volume",
+            CoveredKind::Database => "database",
+        };
+        Self {
+            id: format!("{word}:{name}"),
+            kind,
+            name: name.to_owned(),
+            detail,
+            state: CoverageState::Uncovered,
+            apps: Vec::new(),
+            reason: None,
+        }
+    }
+
+    fn judge(&mut self, apps: &[App], ignored: &Ignored) {
+        if self.kind == CoveredKind::Container {
+            self.state = CoverageState::Stateless;
+            return;
+        }
+        let reads = |app: &&App| app.sources.iter().any(|source| self.is_read_by(&source.kind));
+        let apps = apps.iter().filter(|app| app.enabled).filter(reads);
+        self.apps = apps.map(|app| app.name.to_string()).collect();
+        self.reason = ignored.0.get(&self.id).cloned();
+        self.state = match (&self.reason, self.apps.is_empty()) {
+            (_, false) => CoverageState::Protected,
+            (Some(_), true) => CoverageState::Ignored,
+            (None, true) => CoverageState::Uncovered,
+        };
+    }
+
+    fn is_read_by(&self, source: &SourceKind) -> bool {
+        let SourceKind::Direct(direct) = source else { return false };
+        let names = |key: &str| direct.setting(key) == Some(self.name.as_str());
+        match self.kind {
+            CoveredKind::Volume => direct.what == DirectKind::Volume && names("volume"),
+            // By its container's name, which on a network of containers is its host name, too.
+            CoveredKind::Database => {
+                let is_database = matches!(
+                    direct.what,
+                    DirectKind::Postgres | DirectKind::Mysql | DirectKind::Redis
+                );
+                is_database && (names("container") || names("host"))
+            }
+            CoveredKind::Container => false,
+        }
+    }
+}
+
+/// Everything the host has.
+async fn found(docker: &Docker) -> Result<Vec<Covered>, Failure> {
+    let volumes = docker.list_volumes(None::<ListVolumesOptions>).await;
+    let volumes = volumes.map_err(|error| told(&error))?;
+    let containers = super::others(docker).await?;
+    let mut users: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for container in &containers {
+        for mount in container.mounts.iter().flatten() {
+            if let Some(volume) = mount.name.as_deref() {
+                users.entry(volume).or_default().insert(super::name_of(container));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for volume in volumes.volumes.iter().flatten() {
+        let users = users.get(volume.name.as_str());
+        if super::is_anonymous(&volume.name) && users.is_none() {
+            // Left behind by a container that nobody named it for.
+            continue;
+        }
+        let detail = match users {
+            Some(users) => users.iter().cloned().collect::<Vec<_>>().join(", "),
+            None => "used by no container".to_owned(),
+        };
+        found.push(Covered::new(CoveredKind::Volume, &volume.name, detail));
+    }
+    for container in &containers {
+        let name = super::name_of(container);
+        let has_volumes = container.mounts.iter().flatten().any(|mount| mount.name.is_some());
+        match database(container) {
+            Some(what) => {
+                found.push(Covered::new(CoveredKind::Database, &name, what.to_owned()));
+            }
+            None if !has_volumes => {
+                let image = container.image.clone().unwrap_or_default();
+                found.push(Covered::new(CoveredKind::Container, &name, image));
+            }
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Which database server a running container is, by its image's name or its port.
+fn database(container: &ContainerSummary) -> Option<&'static str> {
+    if container.state != Some(ContainerSummaryStateEnum::RUNNING) {
+        return None;
+    }
+    let image = container.image.as_deref().unwrap_or_default();
+    let image = image.rsplit('/').next().unwrap_or_default();
+    let image = image.split([':', '@']).next().unwrap_or_default();
+    let by_image = match image {
+        "postgres" | "postgresql" | "postgis" | "timescaledb" | "pgvector" => Some("PostgreSQL"),
+        "mysql" | "mariadb" | "percona" => Some("MySQL or MariaDB"),
+        "redis" | "valkey" => Some("Redis or Valkey"),
+        _ => None,
+    };
+    by_image.or_else(|| {
+        container.ports.iter().flatten().find_map(|port| match port.private_port {
+            5432 => Some("PostgreSQL"),
+            3306 => Some("MySQL or MariaDB"),
+            6379 => Some("Redis or Valkey"),
+            _ => None,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_are_known_by_image_or_port() {
+        let running = |image: &str, port: Option<u16>| ContainerSummary {
+            image: Some(image.to_owned()),
+            state: Some(ContainerSummaryStateEnum::RUNNING),
+            ports: port.map(|port| {
+                vec![bollard::models::PortSummary { private_port: port, ..Default::default() }]
+            }),
+            ..Default::default()
+        };
+        for (image, port, wanted) in [
+            ("postgres:16", None, Some("PostgreSQL")),
+            ("registry:5000/team/mariadb@sha256:00", None, Some("MySQL or MariaDB")),
+            ("own/cache", Some(6379), Some("Redis or Valkey")),
+            ("postgres-exporter", None, None),
+            ("nginx", Some(80), None),
+        ] {
+            assert_eq!(database(&running(image, port)), wanted, "{image}");
+        }
+        let stopped = ContainerSummary { image: Some("postgres".into()), ..Default::default() };
+        assert_eq!(database(&stopped), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! Labels on containers: what each asks for, out of a short list of what may be asked for.
+//!
+//! Who may label a container need not be who owns the machine: labels choose among the volumes
+//! that their own container has, a schedule, a known destination and how long to keep. Any other
+//! `backup.…` label refuses the container as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::retention::RetentionPolicy;
+
+use crate::{AppDraft, BindingDraft, ScheduleDraft, SourceDraft};
+
+const PREFIX: &str = "backup.";
+
+/// A container as far as labels are about it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Labelled {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The named volumes that it mounts.
+    pub(crate) volumes: BTreeSet<String>,
+}
+
+impl Labelled {
+    /// Whether it asks for anything.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.labels.get("backup.enable").is_some_and(|value| value.trim() == "true")
+    }
+
+    /// The app it asks for; `destinations` are those that there are.
+    pub(crate) fn draft(&self, destinations: &[String]) -> Result<AppDraft, String> {
+        let mut asked = Asked::default();
+        for (key, value) in &self.labels {
+            if let Some(word) = key.strip_prefix(PREFIX) {
+                asked.take(word, value.trim()).map_err(|why| format!("`{key}`: {why}"))?;
+            }
+        }
+        let destination = match (asked.destination, destinations) {
+            (Some(named), _) => named,
+            (None, [only]) => only.clone(),
+            (None, _) => {
+                return Err("`backup.destination` is needed where there is not one only".into());
+            }
+        };
+        let volumes = asked.volumes.unwrap_or_else(|| self.volumes.iter().cloned().collect());
+        if volumes.is_empty() {
+            return Err("it mounts no named volume".to_owned());
+        }
+        if let Some(foreign) = volumes.iter().find(|volume| !self.volumes.contains(*volume)) {
+            return Err(format!("`backup.volumes`: `{foreign}` is no named volume of its own"));
+        }
+        Ok(AppDraft {
+            name: self.name.clone(),
+            sources: volumes.iter().map(|volume| source(volume, asked.containers)).collect(),
+            destinations: vec![BindingDraft {
+                destination,
+                folder: self.name.clone(),
+                ..BindingDraft::default()
+            }],
+            schedule: (!asked.schedule.spec.is_empty()).then_some(asked.schedule),
+            retention: asked.retention,
+            ..AppDraft::default()
+        })
+    }
+}
+
+fn source(volume: &str, containers: &str) -> SourceDraft {
+    SourceDraft {
+        name: volume.to_owned(),
+        kind: "volume".to_owned(),
+        settings: [("volume", volume), ("containers", containers)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..SourceDraft::default()
+    }
+}
+
+struct Asked {
+    schedule: ScheduleDraft,
+    volumes: Option<Vec<String>>,
+    containers: &'static str,
+    destination: Option<String>,
+    retention: RetentionPolicy,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            schedule: ScheduleDraft::default(),
+            volumes: None,
+            containers: "none",
+            destination: None,
+            retention: RetentionPolicy::default(),
+        }
+    }
+}
+
+impl Asked {
+    fn take(&mut self, word: &str, value: &str) -> Result<(), String> {
+        let count = || value.parse::<u32>().map_err(|_| format!("`{value}` is not a number"));
+        match word {
+            "enable" => {}
+            "schedule" => value.clone_into(&mut self.schedule.spec),
+            "time-zone" => value.clone_into(&mut self.schedule.time_zone),
+            "destination" => self.destination = Some(value.to_owned()),
+            "volumes" => {
+                let volumes = value.split(',').map(str::trim).filter(|volume| !volume.is_empty());
+                self.volumes = Some(volumes.map(str::to_owned).collect());
+            }
+            "stop" => {
+                self.containers = match value {
+                    "true" => "stop",
+                    "pause" => "pause",
+                    "false" => "none",
+                    _ => return Err("`true`, `pause` or `false`".to_owned()),
+                }
+            }
+            "keep-last" => self.retention.keep_last = Some(count()?),
+            "keep-hourly" => self.retention.keep_hourly = Some(count()?),
+            "keep-daily" => self.retention.keep_daily = Some(count()?),
+            "keep-weekly" => self.retention.keep_weekly = Some(count()?),
+            "keep-monthly" => self.retention.keep_monthly = Some(count()?),
+            "keep-yearly" => self.retention.keep_yearly = Some(count()?),
+            _ => return Err("labels cannot ask for that".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(labels: &[(&str, &str)]) -> Labelled {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Labelled {
+            name: "shop-db-1".to_owned(),
+            labels: labels.iter().map(own).collect(),
+            volumes: ["shop_data", "shop_files"].map(str::to_owned).into(),
+        }
+    }
+
+    fn draft(labels: &[(&str, &str)]) -> Result<AppDraft, String> {
+        container(labels).draft(&["disk".to_owned()])
+    }
+
+    #[test]
+    fn a_container_asks_for_its_volumes() {
+        let asked = draft(&[
+            ("backup.enable", "true"),
+            ("backup.schedule", "0 3 * * *"),
+            ("backup.stop", "pause"),
+            ("backup.keep-daily", "7"),
+            ("com.docker.compose.project", "shop"),
+        ])
+        .unwrap();
+        assert_eq!(asked.name, "shop-db-1");
+        assert_eq!(asked.sources.len(), 2);
+        assert_eq!(asked.sources[0].settings["volume"], "shop_data");
+        assert_eq!(asked.sources[0].settings["containers"], "pause");
+        assert_eq!(asked.destinations[0].destination, "disk");
+        assert_eq!(asked.schedule.unwrap().spec, "0 3 * * *");
+        assert_eq!(asked.retention.keep_daily, Some(7));
+        let asked = draft(&[("backup.volumes", "shop_files")]).unwrap();
+        assert_eq!(asked.sources.len(), 1);
+        assert!(asked.schedule.is_none());
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for (key, value) in [
+            ("backup.mount", "/:/host"),
+            ("backup.privileged", "true"),
+            ("backup.image", "evil"),
+            ("backup.path", "/etc"),
+            ("backup.exec-pre", "sh -c id"),
+            ("backup.volumes", "shop_data,somebody_elses"),
+            ("backup.volumes", "/etc"),
+            ("backup.volumes", ""),
+            ("backup.stop", "kill"),
+            ("backup.keep-daily", "-1"),
+            ("backup.Enable", "true"),
+        ] {
+            let told = draft(&[("backup.enable", "true"), (key, value)]);
+            assert!(told.is_err(), "{key}={value}: {told:?}");
+        }
+        // Which of several is not guessed.
+        assert!(container(&[]).draft(&["a".to_owned(), "b".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn it_is_opt_in() {
+        assert!(container(&[("backup.enable", "true")]).is_enabled());
+        assert!(!container(&[("backup.enable", "false")]).is_enabled());
+        assert!(!container(&[("backup.schedule", "daily")]).is_enabled());
+    }
+}

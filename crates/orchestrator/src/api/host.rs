@@ -1,0 +1,35 @@
+//! The machine that the server runs on.
+
+use axum::{Extension, extract::State, http::StatusCode};
+use engine::{Covered, Report};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Api, Problem, extract::Json};
+use crate::accounts::AuditTarget;
+
+pub(super) async fn doctor(State(api): Api) -> Result<Json<Report>, Problem> {
+    Ok(Json(api.engine.doctor_host().await?))
+}
+
+pub(super) async fn coverage(State(api): Api) -> Result<Json<Vec<Covered>>, Problem> {
+    Ok(Json(api.engine.coverage().await?))
+}
+
+/// Why no app need read something.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ignore {
+    /// As coverage shows it: `volume:NAME` or `database:CONTAINER`.
+    id: String,
+    /// One line; empty takes it back.
+    reason: String,
+}
+
+pub(super) async fn ignore(
+    State(api): Api,
+    Json(Ignore { id, reason }): Json<Ignore>,
+) -> Result<(StatusCode, Extension<AuditTarget>), Problem> {
+    api.engine.ignore_coverage(&id, &reason).await?;
+    Ok((StatusCode::NO_CONTENT, Extension(AuditTarget(id))))
+}
