@@ -447,7 +447,8 @@ async fn lvm_is_asked_for_a_snapshot_that_is_mounted_and_removed() {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let line = mounts.lines().find(|line| line.contains(top.to_str().unwrap())).unwrap();
     let device = line.split(' ').next().unwrap();
-    let name = "backup-orchestrator-RUN-files-0";
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"files");
+    let name = format!("backup-orchestrator-RUN-{}-0", hex::encode(&digest.as_ref()[..4]));
     for (pool, more, room, is_gone) in [
         ("  \n", None, "-l 10%ORIGIN", false),
         ("  \n", Some(("snapshot_percent", "35")), "-l 35%ORIGIN", false),

@@ -17,6 +17,12 @@ use crate::{Engine, duty::Owed, run::RunContext, source::direct::Asked};
 /// Room of an ordinary snapshot, as a share of its volume.
 const PERCENT: &str = "10";
 
+/// Stands for a source in the names of logical volumes, which are short and have forbidden words.
+pub(super) fn short(source: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, source.as_bytes());
+    hex::encode(&digest.as_ref()[..4])
+}
+
 async fn lvm(engine: &Engine, program: &str, args: &[&str]) -> Result<String, Failure> {
     let args: Vec<_> = args.iter().map(OsStr::new).collect();
     told(engine, program, &args).await

@@ -137,8 +137,12 @@ impl Basis {
             volumes.entry(volume.top.clone()).or_insert(volume);
         }
         let mut taken = Vec::new();
+        let whose = match kind {
+            Kind::Lvm => lvm::short(part.name.as_str()),
+            Kind::Btrfs | Kind::Zfs => part.name.to_string(),
+        };
         for (index, volume) in volumes.values().enumerate() {
-            let name = format!("{PREFIX}{}-{}-{index}", context.run.id, part.name);
+            let name = format!("{PREFIX}{}-{whose}-{index}", context.run.id);
             let done = match kind {
                 Kind::Btrfs => btrfs::take(context, volume, &name).await,
                 Kind::Zfs => zfs::take(context, volume, &name).await,
