@@ -227,7 +227,7 @@ pub(super) fn place(lang: Lang, source: &Source) -> String {
     let of = |key: &str| all.get(key).map(String::as_str).unwrap_or_default();
     for key in ["url", "volume", "path"] {
         if !of(key).is_empty() {
-            return of(key).replace(['\r', '\n'], " ");
+            return words(of(key));
         }
     }
     let mut place = match (of("container"), of("host"), of("socket")) {
@@ -239,16 +239,19 @@ pub(super) fn place(lang: Lang, source: &Source) -> String {
     };
     let databases = match of("database") {
         "*" => lang.t("source-all-databases"),
-        some => {
-            let words = some.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty());
-            words.collect::<Vec<_>>().join(", ")
-        }
+        some => words(some),
     };
     if !databases.is_empty() && !place.is_empty() {
         place.insert_str(0, " · ");
     }
     place.insert_str(0, &databases);
     place
+}
+
+/// The lines of a list, or what stands between its commas, in one line.
+fn words(list: &str) -> String {
+    let words = list.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What is wrong with sources, each with the name of its field, for where no field is at hand.

@@ -106,7 +106,7 @@ async fn an_app_is_added_run_and_looked_at() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     browser.picture("run-live").await;
-    browser.find("#run-panel .mark.good").await;
+    browser.find("#run-panel .run-mark .mark.good").await;
     assert!(browser.ask(bytes).await.as_u64().unwrap() > before, "the page did not follow");
     let lines = browser.ask("return document.querySelectorAll('#log li').length").await;
     let log = server.done_get(&format!("runs/{run}/log")).await;
