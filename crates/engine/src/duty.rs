@@ -4,7 +4,7 @@ use model::{Duty, Failure, OwedDuty};
 
 use crate::{
     Engine, EngineError,
-    docker::exec,
+    docker::{self, containers, exec},
     run::{RunContext, failure},
 };
 
@@ -68,6 +68,11 @@ async fn settle(engine: &Engine, owed: &OwedDuty) -> Result<(), EngineError> {
 /// Done twice it does no harm: what is not there any more is done.
 async fn perform(engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
     match duty {
+        Duty::StartContainer { .. }
+        | Duty::UnpauseContainer { .. }
+        | Duty::RemoveContainer { .. } => for_container(engine, duty)
+            .await
+            .map_err(|failure| EngineError::Refused(failure.message)),
         Duty::RemoveFolder { path } => match tokio::fs::remove_dir_all(path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(EngineError::Refused(format!("{} cannot be removed: {error}", path.display())))
@@ -83,5 +88,15 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
             .await
             .map_err(|failure| EngineError::Refused(failure.message)),
         other => Err(EngineError::Refused(format!("{other:?} is not known here"))),
+    }
+}
+
+async fn for_container(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
+    let docker = docker::connect(&engine.0.config).await?;
+    match duty {
+        Duty::StartContainer { container } => containers::start(&docker, container).await,
+        Duty::UnpauseContainer { container } => containers::unpause(&docker, container).await,
+        Duty::RemoveContainer { container } => containers::remove(&docker, container).await,
+        _ => Ok(()),
     }
 }

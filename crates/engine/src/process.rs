@@ -34,7 +34,6 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     secret_env: Vec<(OsString, SecretString)>,
-    folder: Option<PathBuf>,
 }
 
 impl Program {
@@ -48,13 +47,7 @@ impl Program {
             args: Vec::new(),
             env: config.child_env.clone(),
             secret_env: Vec::new(),
-            folder: None,
         }
-    }
-
-    pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
-        self.args.push(arg.into());
-        self
     }
 
     pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
@@ -70,12 +63,6 @@ impl Program {
     /// A variable for this child alone; what it says of its troubles does not show the value.
     pub(crate) fn secret_env(mut self, name: impl Into<OsString>, value: &SecretString) -> Self {
         self.secret_env.push((name.into(), value.clone()));
-        self
-    }
-
-    /// Runs in `folder`.
-    pub(crate) fn within(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folder = Some(folder.into());
         self
     }
 
@@ -105,9 +92,6 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        if let Some(folder) = &self.folder {
-            command.current_dir(folder);
-        }
         let mut child = command.spawn().map_err(|error| {
             let name = self.name();
             Failure::new(FailureCode::SourceConfig, format!("{name} cannot be started: {error}"))

@@ -111,5 +111,23 @@ impl FormatChecker {
 /// would cost time and save nothing.
 pub fn is_compressed(head: &[u8]) -> bool {
     use Kind as K;
-    matches!(kind::sniff(head), Some(K::PgCustom | K::Gzip | K::Zstd | K::Xz | K::Bzip2 | K::Zip))
+    match kind::sniff(head) {
+        Some(K::PgCustom) => !is_plain_pg_custom(head),
+        Some(K::Gzip | K::Zstd | K::Xz | K::Bzip2 | K::Zip) => true,
+        _ => false,
+    }
+}
+
+/// Whether a `pg_dump -Fc` says that it was made with `-Z0`. After its magic stand three bytes of
+/// version, the sizes of its integers and offsets, and its format.
+fn is_plain_pg_custom(head: &[u8]) -> bool {
+    let (Some(&[major, minor, _, size]), Some(rest)) = (head.get(5..9), head.get(11..)) else {
+        return false;
+    };
+    if (major, minor) >= (1, 15) {
+        // Since PostgreSQL 16: the method.
+        return rest.first() == Some(&0);
+    }
+    // Before: the level, as a sign and an integer.
+    rest.get(1..=usize::from(size)).is_some_and(|level| level.iter().all(|byte| *byte == 0))
 }

@@ -283,3 +283,18 @@ fn stock_gzip_of_a_stream_passes() {
     writer.join().unwrap();
     assert!(check_in(1 << 16, &declared("gzip"), &output).is_ok());
 }
+
+#[test]
+fn a_dump_made_without_compression_is_worth_compressing() {
+    use artifact::format::is_compressed;
+    // What PostgreSQL 15 and 17 write: `-Z0`, and what they do by themselves.
+    let plain: [&[u8]; 2] =
+        [b"PGDMP\x01\x0e\0\x04\x08\x01\0\0\0\0\0rest", b"PGDMP\x01\x10\0\x04\x08\x01\0rest"];
+    let packed: [&[u8]; 3] = [
+        b"PGDMP\x01\x0e\0\x04\x08\x01\x01\x01\0\0\0rest",
+        b"PGDMP\x01\x10\0\x04\x08\x01\x01rest",
+        b"PGDMP",
+    ];
+    assert!(plain.iter().all(|head| !is_compressed(head)));
+    assert!(packed.iter().all(|head| is_compressed(head)));
+}

@@ -10,10 +10,10 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 
 /// A PostgreSQL that is stopped when the test process ends.
-struct Server {
+pub(crate) struct Server {
     folder: TempDir,
-    bin: PathBuf,
-    port: u16,
+    pub(crate) bin: PathBuf,
+    pub(crate) port: u16,
 }
 
 static SERVER: OnceLock<Option<Server>> = OnceLock::new();
@@ -33,7 +33,8 @@ fn program(bin: &Path, name: &str, arguments: &[&str]) -> bool {
     command.args(arguments).stdout(std::process::Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
-fn start() -> Option<Server> {
+/// A server that knows its users by `auth` (`initdb`'s arguments).
+pub(crate) fn start(auth: &[&str]) -> Option<Server> {
     let homes = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let bin = homes
         .flatten()
@@ -43,8 +44,11 @@ fn start() -> Option<Server> {
     Command::new("chmod").arg("777").arg(folder.path()).status().unwrap();
     let data = folder.path().join("data").display().to_string();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let made =
-        program(&bin, "initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "--no-sync"]);
+    let made = program(
+        &bin,
+        "initdb",
+        &[&["-D", &data, "-U", "postgres", "--no-sync", "-E", "UTF8"], auth].concat(),
+    );
     let options = format!(
         "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200"
     );
@@ -76,7 +80,7 @@ fn start() -> Option<Server> {
 pub(crate) async fn database(name: &str) -> Option<SecretString> {
     let wanted = name.to_owned();
     let made = tokio::task::spawn_blocking(move || {
-        let server = SERVER.get_or_init(start).as_ref()?;
+        let server = SERVER.get_or_init(|| start(&["-A", "trust"])).as_ref()?;
         assert!(server.folder.path().exists());
         let port = server.port.to_string();
         let to = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", &wanted];

@@ -116,7 +116,7 @@ impl Exec<'_> {
         }
         lines.push('\n');
         let lines = SecretString::from(lines);
-        let docker = super::connect(config)?;
+        let docker = super::connect(config).await?;
         let argv = ["sh", "-c", BEGIN, "backup-orchestrator"].map(str::to_owned);
         let asked = ExecConfig {
             attach_stdin: Some(true),
@@ -228,7 +228,7 @@ pub(crate) async fn end(
     container: &str,
     marker: &str,
 ) -> Result<(), Failure> {
-    let docker = super::connect(config)?;
+    let docker = super::connect(config).await?;
     let asked = ExecConfig {
         attach_stdout: Some(true),
         attach_stderr: Some(true),

@@ -12,8 +12,9 @@ use self::client::Client;
 use super::{
     OpenedSource, Part, SourceMeta, SourceOutcome, SourceStream,
     direct::{Asked, Driver, SettingField, SettingValue},
+    tool::{Reading, within},
 };
-use crate::{Report, process::Running, run::RunContext};
+use crate::{Report, run::RunContext};
 
 /// Kept of the stream's end, to look for the closing line.
 const TAIL_BYTES: usize = 256;
@@ -35,6 +36,7 @@ impl Driver for Mysql {
             SettingField::optional("users", SettingValue::Flag),
             SettingField::optional("tls", SettingValue::Choice(&["default", "off", "verified"])),
             SettingField::optional("tls_ca", SettingValue::Text),
+            SettingField::optional("container", SettingValue::Text),
         ];
         FIELDS
     }
@@ -46,7 +48,9 @@ impl Driver for Mysql {
     fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         match (settings.get("host"), settings.get("socket")) {
-            (None, None) => problems.push(("host", "name a host or a socket".to_owned())),
+            (None, None) if !settings.contains_key("container") => {
+                problems.push(("host", "name a host, a socket or a container".to_owned()));
+            }
             (Some(_), Some(_)) => {
                 problems.push(("socket", "name a host or a socket, not both".to_owned()));
             }
@@ -76,7 +80,7 @@ impl Driver for Mysql {
             return Ok(vec![Part::whole(asked.source)]);
         }
         let databases = match listed[..] {
-            ["*"] => Client::of(asked)?.databases().await?,
+            ["*"] => Client::of(asked).await?.databases().await?,
             _ => listed.into_iter().map(str::to_owned).collect(),
         };
         if databases.is_empty() {
@@ -92,20 +96,20 @@ impl Driver for Mysql {
 
     async fn open(
         &self,
-        _context: &RunContext,
+        context: &RunContext,
         asked: &Asked<'_>,
         part: &Part,
     ) -> Result<OpenedSource, Failure> {
-        let client = Client::of(asked)?;
-        let (what, warnings, running) = if names::is_users(asked, part) {
-            ("users".to_owned(), Vec::new(), client.dump_users().await?)
+        let client = Client::of(asked).await?;
+        let (what, warnings, reading) = if names::is_users(asked, part) {
+            ("users".to_owned(), Vec::new(), client.dump_users(context).await?)
         } else {
             let only = asked.list("database");
             let only = only.first().copied().unwrap_or_default();
             let database = part.part.as_deref().unwrap_or(only);
             names::check(database)?;
             let warnings = client.warnings(database).await?;
-            (database.to_owned(), warnings, client.dump(database).await?)
+            (database.to_owned(), warnings, client.dump(context, database).await?)
         };
         Ok(Box::new(Opened {
             meta: SourceMeta {
@@ -114,7 +118,7 @@ impl Driver for Mysql {
                 content_type: Some("application/sql".to_owned()),
                 expected_size_bytes: None,
             },
-            running,
+            reading,
             what,
             read_bytes: 0,
             max_size_bytes: asked.max_size_bytes(),
@@ -125,19 +129,17 @@ impl Driver for Mysql {
     }
 
     async fn doctor(&self, asked: &Asked<'_>, report: &mut Report) {
-        let client = match Client::of(asked) {
+        let client = match Client::of(asked).await {
             Ok(client) => client,
-            Err(failure) => {
+            Err(failure) if failure.code == FailureCode::SecretUnreadable => {
                 return report.failed("secrets", failure.message, "enter the password again");
             }
-        };
-        match client.tool_version().await {
-            Ok(version) => report.ok("tool", version),
             Err(failure) => {
                 let advice = "install MariaDB's client programs (Debian: mariadb-client)";
                 return report.failed("tool", failure.message, advice);
             }
-        }
+        };
+        report.ok("tool", client.version());
         match client.server_version().await {
             Ok(version) => {
                 report.ok("reachable", format!("{} answers", client.place()));
@@ -172,7 +174,7 @@ impl Driver for Mysql {
                 report.failed("databases", failure.message, advice);
             }
         }
-        if asked.flag("users") && !client.dumps_users().await {
+        if asked.flag("users") && !client.dumps_users() {
             report.failed(
                 "users",
                 "the dump program here cannot write users and grants",
@@ -184,7 +186,7 @@ impl Driver for Mysql {
 
 struct Opened {
     meta: SourceMeta,
-    running: Running,
+    reading: Reading,
     what: String,
     read_bytes: u64,
     max_size_bytes: u64,
@@ -209,7 +211,7 @@ impl SourceStream for Opened {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let Some(chunk) = self.running.chunk().await.map_err(client::classified)? else {
+        let Some(chunk) = self.reading.chunk().await.map_err(client::classified)? else {
             // A program that ended well has written this line, too.
             if !self.tail.windows(CLOSING_LINE.len()).any(|window| window == CLOSING_LINE) {
                 let message = format!(
@@ -222,15 +224,7 @@ impl SourceStream for Opened {
             return Ok(None);
         };
         self.read_bytes += chunk.len() as u64;
-        if self.read_bytes > self.max_size_bytes {
-            let message = format!(
-                "the dump of `{}` has more than the {} bytes allowed: raise BACKUP_MAX_SIZE_MB \
-                 or the app's own limit",
-                self.what.escape_debug(),
-                self.max_size_bytes
-            );
-            return Err(Failure::new(FailureCode::SourceTooLarge, message));
-        }
+        within(self.read_bytes, self.max_size_bytes, &self.meta.file_name)?;
         self.keep_tail(&chunk);
         Ok(Some(chunk))
     }

@@ -17,6 +17,7 @@ mod retention;
 mod source_files;
 mod source_files_basis;
 mod source_mysql;
+mod source_postgres;
 mod source_redis;
 mod source_sqlite;
 #[path = "../../../sidecar/tests/it/tree.rs"]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use engine::EngineConfig;
+use engine::{EngineConfig, SourceDraft};
 use model::{FailureCode, RunState};
 use store::{Fault, Faulty, Local, Operation};
 
@@ -178,6 +178,17 @@ async fn a_snapshot_goes_with_its_run_however_that_ends() {
     assert_eq!(ours(&data).len(), 1);
     world.engine.cancel(run.id).await.unwrap();
     assert_eq!(world.ended(&run).await.state, RunState::Cancelled);
+    assert_eq!(ours(&data), Vec::<PathBuf>::new());
+
+    // Two sources on one subvolume: each has a snapshot of its own.
+    std::fs::create_dir(data.join("folder")).unwrap();
+    std::fs::write(data.join("folder/file"), "").unwrap();
+    let other = SourceDraft {
+        name: "other".to_owned(),
+        ..files(&data.join("folder"), &[("snapshot", "btrfs")])
+    };
+    let world = World::reading(vec![source(), other], allowing(&[&data])).await;
+    assert_eq!(world.good_snapshot().await.artifacts.len(), 2);
     assert_eq!(ours(&data), Vec::<PathBuf>::new());
 
     let small = EngineConfig { max_size_bytes: 1 << 20, ..allowing(&[&data]) };
@@ -437,32 +448,36 @@ async fn lvm_is_asked_for_a_snapshot_that_is_mounted_and_removed() {
     let line = mounts.lines().find(|line| line.contains(top.to_str().unwrap())).unwrap();
     let device = line.split(' ').next().unwrap();
     let name = "backup-orchestrator-RUN-files-0";
-    for (pool, more, room) in [
-        ("  \n", None, "-l 10%ORIGIN"),
-        ("  \n", Some(("snapshot_percent", "35")), "-l 35%ORIGIN"),
-        ("  pool0\n", None, "-kn"),
+    for (pool, more, room, is_gone) in [
+        ("  \n", None, "-l 10%ORIGIN", false),
+        ("  \n", Some(("snapshot_percent", "35")), "-l 35%ORIGIN", false),
+        ("  pool0\n", None, "-kn", false),
+        ("  pool0\n", None, "-kn", true),
     ] {
         std::fs::write(data.join("file"), "held").unwrap();
-        let transcript = Transcript::new(
-            &["lvs", "lvcreate", "lvremove", "mount"],
-            vec![
-                call(
-                    format!("lvs --noheadings --separator / -o vg_name,lv_name {device}"),
-                    "  group/data\n",
-                ),
-                call("lvs --noheadings -o pool_lv group/data", pool),
-                call(format!("lvcreate -s -n {name} {room} group/data"), "created\n"),
-                Call {
-                    does: format!("/bin/mount --bind '{}' \"$5\"", top.display()),
-                    ..call(String::new(), "")
-                },
-                call(
-                    format!("lvs --noheadings -o lv_name -S lv_name={name} group"),
-                    format!("  {name}\n"),
-                ),
-                call(format!("lvremove -f -y group/{name}"), "removed\n"),
-            ],
-        );
+        let mut calls = vec![
+            call(
+                format!("lvs --noheadings --separator / -o vg_name,lv_name {device}"),
+                "  group/data\n",
+            ),
+            call("lvs --noheadings -o pool_lv group/data", pool),
+            call(format!("lvcreate -s -n {name} {room} group/data"), "created\n"),
+            Call {
+                does: format!("/bin/mount --bind '{}' \"$5\"", top.display()),
+                ..call(String::new(), "")
+            },
+            call(
+                format!("lvs --noheadings -o lv_name -S lv_name={name} group"),
+                format!("  {name}\n"),
+            ),
+            call(format!("lvremove -f -y group/{name}"), "removed\n"),
+        ];
+        if is_gone {
+            calls.truncate(5);
+            let err = "  Volume group \"group\" not found\n  Cannot process volume group group\n";
+            (calls[4].err, calls[4].code) = (err, 5);
+        }
+        let transcript = Transcript::new(&["lvs", "lvcreate", "lvremove", "mount"], calls);
         let config = transcript.first(allowing(&[&data]));
         let more: Vec<_> = [("snapshot", "lvm")].into_iter().chain(more).collect();
         let world = World::reading(vec![files(&data, &more)], config).await;

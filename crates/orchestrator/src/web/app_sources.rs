@@ -237,10 +237,17 @@ pub(super) fn place(lang: Lang, source: &Source) -> String {
         ("", host, _) => format!("{host}:{}", of("port")),
         (container, ..) => lang.with("source-in-container", "name", container),
     };
-    if !of("database").is_empty() {
-        let database = of("database").replace(['\r', '\n'], ", ");
-        place = format!("{database} · {place}");
+    let databases = match of("database") {
+        "*" => lang.t("source-all-databases"),
+        some => {
+            let words = some.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty());
+            words.collect::<Vec<_>>().join(", ")
+        }
+    };
+    if !databases.is_empty() && !place.is_empty() {
+        place.insert_str(0, " · ");
     }
+    place.insert_str(0, &databases);
     place
 }
 

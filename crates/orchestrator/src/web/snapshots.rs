@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{Html, Response},
 };
-use model::{Artifact, CopyState, DestinationId, Snapshot, SnapshotId};
+use model::{Artifact, CopyState, DestinationId, Snapshot, SnapshotId, SourceKind};
 use serde::Deserialize;
 
 use super::{
@@ -163,7 +163,10 @@ struct SnapshotPage {
     commit: Option<String>,
     pinned: bool,
     anomalous: bool,
-    verified_by_source: bool,
+    /// An app sent neither size nor checksum.
+    unverified: bool,
+    /// Some of it was read by ourselves: nobody could have sent them.
+    direct: bool,
     warnings: Vec<String>,
     size: String,
     artifacts: Vec<ArtifactRow>,
@@ -231,6 +234,9 @@ pub(super) async fn page(
             c.destination_id == id && !matches!(c.state, CopyState::Expired | CopyState::Missing)
         })
     };
+    let direct = app.as_ref().is_some_and(|app| {
+        app.sources.iter().any(|source| matches!(source.kind, SourceKind::Direct(_)))
+    });
     let title = visitor.lang.with("snapshot-of", "when", visitor.when(one.taken_at).absolute);
     Ok(show(&SnapshotPage {
         page: visitor.page(title, Nav::Snapshots),
@@ -243,7 +249,8 @@ pub(super) async fn page(
         commit: one.git_commit.clone(),
         pinned: one.pinned,
         anomalous: one.anomalous,
-        verified_by_source: one.verified_by_source,
+        unverified: !one.verified_by_source && !direct,
+        direct: !one.verified_by_source && direct,
         warnings: one.warnings.clone(),
         size: lang.size(one.size_bytes()),
         artifacts: one
@@ -281,7 +288,7 @@ fn read(artifact: &Artifact, visitor: &Visitor) -> String {
     let clock = began.to_zoned(visitor.zone.clone()).strftime("%H:%M:%S").to_string();
     match artifact.ended_at {
         Some(ended) => {
-            format!("{clock} · {}", visitor.lang.span(ended.duration_since(began).as_secs()))
+            format!("{clock} · {}", visitor.lang.measured(ended.duration_since(began)))
         }
         None => clock,
     }

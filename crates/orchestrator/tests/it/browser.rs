@@ -14,6 +14,29 @@ use crate::{
 
 const ADMIN: &[(&str, &str)] =
     &[("APP_ADMIN_USER", "ana"), ("APP_ADMIN_PASS", PASSWORD), ("TZ", "America/Sao_Paulo")];
+/// An app and a destination that are declared elsewhere.
+const DECLARED: &str = "\
+destinations:
+  - name: declared-disk
+    kind: local
+    settings:
+      path: /tmp/declared-disk
+apps:
+  - name: declared
+    sources:
+      - name: db
+        kind: postgres
+        settings:
+          host: db
+          user: app
+          database: '*'
+      - name: lite
+        kind: sqlite
+        settings:
+          path: /srv/app.db
+    destinations: [declared-disk]
+    schedule: 30 2 * * *
+";
 const DESKTOP: Look = Look { lang: "en", dark: false, width: 1280 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,7 +177,9 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         return;
     }
     let app = App::serve(200_000).await;
-    let server = Place::new(ADMIN).serve().await;
+    let place = Place::new(ADMIN);
+    place.file("backups.yml", DECLARED);
+    let server = place.serve().await;
     let long = "an-app.with_quite_a-long-name.that-nobody.would-choose_but-some-64";
     let disk = server.place.folder.path().join("disk");
     let destination = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
@@ -168,6 +193,22 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         });
         server.done("POST", "apps", draft).await;
     }
+    while server.done_get("apps").await.as_array().unwrap().len() < 4 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mixed = json!({
+        "name": "mixed", "destinations": [{ "destination": "disk" }],
+        "sources": [
+            { "name": "app", "kind": "contract", "settings": { "url": app.url() },
+                "secrets": { "token": TOKEN } },
+            { "name": "db", "kind": "postgres", "secrets": { "password": "p" }, "settings": {
+                "host": "a-database.of-quite-a-long.name.example", "database": "shop, billing",
+                "user": "backup", "format": "directory", "jobs": "2" } },
+            { "name": "media", "kind": "files",
+                "settings": { "path": "/srv/media\n/srv/uploads", "exclude": "*.tmp" } },
+        ],
+    });
+    server.done("POST", "apps", mixed).await;
     let mut runs = Vec::new();
     for name in ["shop", "shop", &long[..64], "broken"] {
         let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
@@ -180,6 +221,11 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         ("app-long", format!("/apps/{}", &long[..64])),
         ("app-edit", "/apps/shop/edit".to_owned()),
         ("app-new", "/new/app".to_owned()),
+        ("app-new-files", "/new/app?kind=files&name=media&path=/srv/media".to_owned()),
+        ("app-mixed", "/apps/mixed".to_owned()),
+        ("app-mixed-edit", "/apps/mixed/edit".to_owned()),
+        ("app-declared", "/apps/declared".to_owned()),
+        ("destination-declared", "/destinations/declared-disk".to_owned()),
         ("retention", "/apps/shop/retention".to_owned()),
         ("runs", "/runs".to_owned()),
         ("run-good", format!("/runs/{}", id(0, "id"))),
@@ -222,6 +268,10 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
                 return ids.filter((id, at) => ids.indexOf(id) !== at)";
             assert_eq!(browser.ask(twice).await, json!([]), "{name}: ids twice");
         }
+        browser.go("/apps/declared").await;
+        let forms = "return document.querySelectorAll('a[href$=\"/edit\"], form[action$=\"/remove\"], form[action$=\"/enabled\"]').length";
+        assert_eq!(browser.ask(forms).await, 0, "what is declared elsewhere is changed here");
+        browser.sees("backups.yml").await;
         let told: Vec<_> = browser.complaints().await;
         let told: Vec<_> = told.iter().filter(|line| !line.contains("/nothing/here")).collect();
         assert!(told.is_empty(), "{lang} {width}: {told:?}");

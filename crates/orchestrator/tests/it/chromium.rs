@@ -131,6 +131,11 @@ impl Chromium {
         found.click().await.unwrap();
     }
 
+    /// Chooses in a select.
+    pub(crate) async fn choose(&self, selector: &str, value: &str) {
+        self.click(&format!("{selector} option[value='{value}']")).await;
+    }
+
     /// Waits until the page shows `text`.
     pub(crate) async fn sees(&self, text: &str) {
         let until = Instant::now() + Duration::from_secs(30);

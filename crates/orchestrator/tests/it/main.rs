@@ -25,3 +25,4 @@ mod road;
 mod roles;
 mod s3_server;
 mod server;
+mod sources;

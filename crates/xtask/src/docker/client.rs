@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// How much of what a failed program said is shown, in lines.
 const SHOWN_LINES: usize = 40;
@@ -49,6 +49,17 @@ impl Docker {
         }
         command.stdin(Stdio::null());
         command
+    }
+
+    /// Runs our own `cargo` with the engine in its environment.
+    pub(super) fn cargo(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = crate::cargo::cargo();
+        if let Some(host) = &self.host {
+            command.env("DOCKER_HOST", host);
+        }
+        let status = command.args(arguments).status()?;
+        ensure!(status.success(), "`cargo {}` ended with {status}", arguments.join(" "));
+        Ok(())
     }
 
     /// Whether an engine answers.

@@ -34,7 +34,10 @@ pub(crate) fn run() -> Result<()> {
         check_that_nothing_is_ours(docker)?;
     }
     base::import(docker, &cache)?;
-    let tried = try_out(docker);
+    // The engine's own tests first: volumes, labels, databases in containers.
+    let tried = docker
+        .cargo(&["test", "--package", "engine", "--test", "docker"])
+        .and_then(|()| try_out(docker));
     if matches!(engine, engine::Engine::Found(_)) {
         for image in IMAGES {
             let _ = docker.try_ask(&["image", "rm", "--force", image]);
@@ -44,8 +47,15 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Images that the test makes.
-const IMAGES: &[&str] =
-    &["backup-orchestrator", "backup-sidecar", stage::BUILDER, database::IMAGE, base::IMAGE];
+const IMAGES: &[&str] = &[
+    "backup-orchestrator",
+    "backup-sidecar",
+    stage::BUILDER,
+    base::IMAGE,
+    database::IMAGE,
+    "backup-test-postgres:15",
+    "backup-test-postgres:17",
+];
 
 /// A machine that runs the product is no place to test it: names are fixed by the compose file.
 fn check_that_nothing_is_ours(docker: &Docker) -> Result<()> {

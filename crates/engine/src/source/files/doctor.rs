@@ -70,6 +70,10 @@ async fn snapshots(asked: &Asked<'_>, kind: Kind, wanted: &Wanted, report: &mut 
             }
         }
     }
+    if !nix::unistd::geteuid().is_root() {
+        let found = "snapshots are for root, and the orchestrator is another user";
+        return report.push("snapshot", CheckState::Warning, found, Some(advice.into()));
+    }
     volumes.dedup();
     report.ok("snapshot", format!("snapshots are taken of {}", volumes.join(", ")));
 }

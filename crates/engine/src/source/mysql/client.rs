@@ -8,15 +8,13 @@ use std::time::Duration;
 use model::{Failure, FailureCode};
 use secrecy::SecretString;
 
+use super::super::tool::{Reading, Tool, Where};
 use super::names;
-use crate::{
-    process::{Program, Running, find},
-    source::direct::Asked,
-};
+use crate::{run::RunContext, source::direct::Asked};
 
-/// The newer name first: where both are there, they are the same program.
-const DUMP: &[&str] = &["mariadb-dump", "mysqldump"];
-const SHELL: &[&str] = &["mariadb", "mysql"];
+/// The dump program and the shell beside it. The newer names first: where both are there, they
+/// are the same programs.
+const PROGRAMS: &[(&str, &str)] = &[("mariadb-dump", "mariadb"), ("mysqldump", "mysql")];
 /// How long a question may take.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Longest answer: names of very many databases.
@@ -25,98 +23,106 @@ const MAX_ANSWER: usize = 16 << 20;
 /// What connects to one server.
 pub(super) struct Client<'a> {
     asked: &'a Asked<'a>,
+    place: Where,
     password: Option<SecretString>,
+    dump: &'static str,
+    shell: &'static str,
+    version: String,
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn of(asked: &'a Asked<'a>) -> Result<Self, Failure> {
-        Ok(Self { asked, password: asked.secret("password")? })
+    /// Finds the programs, here or in the source's container.
+    pub(super) async fn of(asked: &'a Asked<'a>) -> Result<Self, Failure> {
+        let password = asked.secret("password")?;
+        let place = Where::of(asked.setting("container"));
+        let mut reason = None;
+        for (dump, shell) in PROGRAMS {
+            let tool = Tool::new(asked.engine, &place, *dump).arg("--version");
+            match tool.output(MAX_ANSWER, ANSWER).await {
+                Ok(version) => {
+                    let version = String::from_utf8_lossy(&version).trim().to_owned();
+                    return Ok(Self { asked, place, password, dump, shell, version });
+                }
+                Err(failure) if failure.code == FailureCode::SourceConfig => {
+                    reason.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        let why = reason.map(|failure| failure.message).unwrap_or_default();
+        let message = format!(
+            "neither mariadb-dump nor mysqldump can be run: install MariaDB's client programs \
+             (Debian: mariadb-client), or name a container that has them; {why}"
+        );
+        Err(Failure::new(FailureCode::SourceConfig, message))
     }
 
     /// Where the server is, for people.
     pub(super) fn place(&self) -> String {
-        match (self.asked.setting("socket"), self.asked.setting("host")) {
+        let server = match (self.asked.setting("socket"), self.asked.setting("host")) {
             (Some(socket), _) => socket.to_owned(),
             (None, host) => format!(
                 "{}:{}",
-                host.unwrap_or("localhost"),
+                host.unwrap_or("127.0.0.1"),
                 self.asked.setting("port").unwrap_or("3306")
             ),
-        }
-    }
-
-    /// A program with nothing but where and who.
-    async fn program(&self, names: &[&str]) -> Result<Program, Failure> {
-        let is_mariadb = self.is_mariadb(names).await?;
-        let mut program = self.bare(names)?.arg("--no-defaults");
-        match self.asked.setting("socket") {
-            Some(socket) => {
-                program = program.arg("--protocol=socket").arg(format!("--socket={socket}"));
-            }
-            None => {
-                // `localhost` would mean a socket.
-                let host = self.asked.setting("host").unwrap_or("localhost");
-                program = program.arg("--protocol=tcp").arg(format!("--host={host}"));
-            }
-        }
-        for key in ["port", "user"] {
-            if let Some(value) = self.asked.setting(key) {
-                program = program.arg(format!("--{key}={value}"));
-            }
-        }
-        program = match (self.asked.setting("tls"), is_mariadb) {
-            (Some("off"), true) => program.arg("--skip-ssl"),
-            (Some("off"), false) => program.arg("--ssl-mode=DISABLED"),
-            (Some("verified"), true) => program.args(["--ssl", "--ssl-verify-server-cert"]),
-            (Some("verified"), false) => program.arg("--ssl-mode=VERIFY_IDENTITY"),
-            _ => program,
         };
-        if let Some(ca) = self.asked.setting("tls_ca") {
-            program = program.arg(format!("--ssl-ca={ca}"));
+        match &self.place {
+            Where::Here => server,
+            Where::Container(container) => format!("{server} in container {container}"),
         }
-        program = program.arg("--default-character-set=utf8mb4");
-        if let Some(password) = &self.password {
-            program = program.secret_env("MYSQL_PWD", password);
-        }
-        Ok(program)
-    }
-
-    fn bare(&self, names: &[&str]) -> Result<Program, Failure> {
-        let config = &self.asked.engine.0.config;
-        let Some(path) = names.iter().find_map(|name| find(config, name)) else {
-            let message = format!(
-                "neither {} is installed: install MariaDB's client programs (Debian: \
-                 mariadb-client)",
-                names.join(" nor ")
-            );
-            return Err(Failure::new(FailureCode::SourceConfig, message));
-        };
-        // Messages are looked at, and no folder of somebody's is.
-        Ok(Program::new(config, path).env("LC_ALL", "C"))
-    }
-
-    async fn version_of(&self, names: &[&str]) -> Result<String, Failure> {
-        let told = self.bare(names)?.arg("--version").output(MAX_ANSWER, ANSWER).await?;
-        Ok(String::from_utf8_lossy(&told).trim().to_owned())
-    }
-
-    async fn is_mariadb(&self, names: &[&str]) -> Result<bool, Failure> {
-        Ok(self.version_of(names).await?.contains("MariaDB"))
     }
 
     /// The dump program's version.
-    pub(super) async fn tool_version(&self) -> Result<String, Failure> {
-        self.version_of(DUMP).await
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn is_mariadb(&self) -> bool {
+        self.version.contains("MariaDB")
     }
 
     /// Whether the dump program can write users and grants.
-    pub(super) async fn dumps_users(&self) -> bool {
-        self.is_mariadb(DUMP).await.unwrap_or(false)
+    pub(super) fn dumps_users(&self) -> bool {
+        self.is_mariadb()
+    }
+
+    /// A program with nothing but where and who.
+    fn tool(&self, program: &str) -> Tool<'_> {
+        let mut tool = Tool::new(self.asked.engine, &self.place, program).arg("--no-defaults");
+        tool = match (self.asked.setting("socket"), self.asked.setting("host")) {
+            (Some(socket), _) => tool.arg("--protocol=socket").arg(format!("--socket={socket}")),
+            // `localhost` would mean a socket, and each program knows another.
+            (None, host) => {
+                let host = host.unwrap_or("127.0.0.1");
+                tool.arg("--protocol=tcp").arg(format!("--host={host}"))
+            }
+        };
+        for key in ["port", "user"] {
+            if let Some(value) = self.asked.setting(key) {
+                tool = tool.arg(format!("--{key}={value}"));
+            }
+        }
+        tool = match (self.asked.setting("tls"), self.is_mariadb()) {
+            (Some("off"), true) => tool.arg("--skip-ssl"),
+            (Some("off"), false) => tool.arg("--ssl-mode=DISABLED"),
+            (Some("verified"), true) => tool.args(["--ssl", "--ssl-verify-server-cert"]),
+            (Some("verified"), false) => tool.arg("--ssl-mode=VERIFY_IDENTITY"),
+            _ => tool,
+        };
+        if let Some(ca) = self.asked.setting("tls_ca") {
+            tool = tool.arg(format!("--ssl-ca={ca}"));
+        }
+        tool = tool.arg("--default-character-set=utf8mb4");
+        match &self.password {
+            Some(password) => tool.secret_env("MYSQL_PWD", password),
+            None => tool,
+        }
     }
 
     async fn ask(&self, sql: &str) -> Result<String, Failure> {
-        let program = self.program(SHELL).await?;
-        let answer = program
+        let answer = self
+            .tool(self.shell)
             .args(["--batch", "--skip-column-names", "--connect-timeout=15", "--execute"])
             .arg(sql)
             .output(MAX_ANSWER, ANSWER.min(self.asked.timeout()))
@@ -189,8 +195,12 @@ impl<'a> Client<'a> {
     }
 
     /// Begins the dump of one database: one moment of it, with all that belongs to it.
-    pub(super) async fn dump(&self, database: &str) -> Result<Running, Failure> {
-        let mut program = self.program(DUMP).await?.args([
+    pub(super) async fn dump(
+        &self,
+        context: &RunContext,
+        database: &str,
+    ) -> Result<Reading, Failure> {
+        let mut tool = self.tool(self.dump).args([
             "--single-transaction",
             "--quick",
             "--routines",
@@ -201,24 +211,24 @@ impl<'a> Client<'a> {
             // The largest there is: a single large value must not fail the dump.
             "--max-allowed-packet=1073741824",
         ]);
-        if !self.is_mariadb(DUMP).await? {
+        if !self.is_mariadb() {
             // Neither older servers nor other ones know what these ask for or write.
-            program = program.args(["--column-statistics=0", "--set-gtid-purged=OFF"]);
+            tool = tool.args(["--column-statistics=0", "--set-gtid-purged=OFF"]);
         }
         // Whatever follows is a name.
-        program.arg("--").arg(database).start(self.asked.timeout())
+        tool.arg("--").arg(database).start(context, self.asked.timeout()).await
     }
 
     /// Begins the dump of users, roles and grants, which can be read by a server that has some of
     /// them.
-    pub(super) async fn dump_users(&self) -> Result<Running, Failure> {
-        if !self.dumps_users().await {
+    pub(super) async fn dump_users(&self, context: &RunContext) -> Result<Reading, Failure> {
+        if !self.dumps_users() {
             let message = "users and grants can only be dumped by MariaDB's dump program: install \
                            it (Debian: mariadb-client), or leave `users` out";
             return Err(Failure::new(FailureCode::SourceConfig, message));
         }
-        let program = self.program(DUMP).await?.args(["--system=users", "--insert-ignore"]);
-        program.start(self.asked.timeout())
+        let tool = self.tool(self.dump).args(["--system=users", "--insert-ignore"]);
+        tool.start(context, self.asked.timeout()).await
     }
 }
 
@@ -255,14 +265,16 @@ pub(super) fn classified(failure: Failure) -> Failure {
     Failure::new(code, format!("{}; {advice}", failure.message))
 }
 
-/// The number in `error: 1045:`, `ERROR 1045 (28000)` or `Error 2013:`.
+/// The number in `error: 1045:`, `ERROR 1045 (28000)`, `Error 2013:` or, at the end, `(2013)`.
 fn error_number(message: &str) -> Option<u16> {
     let lower = message.to_ascii_lowercase();
-    lower.match_indices("error").find_map(|(at, word)| {
+    let after_word = lower.match_indices("error").find_map(|(at, word)| {
         let rest = lower[at + word.len()..].trim_start_matches([':', ' ']);
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         rest[..digits].parse().ok()
-    })
+    });
+    let at_end = || lower.strip_suffix(')')?.rsplit_once('(')?.1.parse().ok();
+    after_word.or_else(at_end)
 }
 
 #[cfg(test)]
@@ -284,6 +296,11 @@ mod tests {
             (
                 "mariadb-dump ended with exit code 3: mariadb-dump: Error 2013: Lost connection \
                  to server during query when dumping table `t` at row: 77",
+                FailureCode::SourceUnreachable,
+            ),
+            (
+                "mariadb-dump: Couldn't execute 'SELECT `id` FROM `t`': Lost connection to server \
+                 during query (2013)",
                 FailureCode::SourceUnreachable,
             ),
             ("mysqldump: Got error: 1049: Unknown database", FailureCode::SourceConfig),

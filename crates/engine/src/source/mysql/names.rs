@@ -34,7 +34,12 @@ pub(super) fn check(database: &str) -> Result<(), Failure> {
 pub(super) fn safe(database: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
     let kept: String = database.chars().take(SAFE_LEN).map(keep).collect();
-    if kept == database && kept.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+    let is_plain = kept == database
+        && kept.starts_with(|c: char| c.is_ascii_alphanumeric())
+        // Where capitals do not count, they tell no two files apart.
+        && !kept.contains(|c: char| c.is_ascii_uppercase())
+        && !has_mark(&kept);
+    if is_plain {
         return kept;
     }
     let mark = hex::encode(&digest(&SHA256, database.as_bytes()).as_ref()[..4]);
@@ -42,13 +47,18 @@ pub(super) fn safe(database: &str) -> String {
     if kept.is_empty() { format!("db-{mark}") } else { format!("{kept}-{mark}") }
 }
 
+/// Whether a name ends like one that was given a mark.
+fn has_mark(name: &str) -> bool {
+    name.rsplit_once('-')
+        .is_some_and(|(_, end)| end.len() == 8 && end.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 /// One part for each database.
 pub(super) fn parts(source: &Name, databases: &[String]) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::with_capacity(databases.len());
     for database in databases {
-        let part = part(source, &safe(database), database);
-        if parts.iter().all(|known| known.name != part.name) {
-            parts.push(part);
+        if parts.iter().all(|known| known.part.as_ref() != Some(database)) {
+            parts.push(part(source, &safe(database), database));
         }
     }
     parts
@@ -87,6 +97,8 @@ mod tests {
     fn every_database_has_a_name_of_its_own() {
         let odd = ["shop", "Shop", "a.b", "a_b", "a;b", "--x", "$(id)", "ñ☂", "☂", "..", "_x"];
         let long = ["x".repeat(64), "x".repeat(63), "x".repeat(33), "x".repeat(32)];
+        let marked = [safe("a;b"), safe("Shop")];
+        let long = long.into_iter().chain(marked);
         let all: Vec<String> = odd.iter().map(|s| (*s).to_owned()).chain(long).collect();
         for source in
             ["db".to_owned(), "s".repeat(64), format!("{}.{}", "s".repeat(30), "t".repeat(33))]
@@ -95,7 +107,8 @@ mod tests {
             let mut parts = parts(&source, &all);
             assert_eq!(parts.len(), all.len());
             parts.push(users(&source));
-            let mut names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
+            let mut names: Vec<_> =
+                parts.iter().map(|part| part.name.as_str().to_lowercase()).collect();
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), all.len() + 1, "{names:?}");

@@ -55,7 +55,7 @@ async fn look_in_turn(asked: &Asked<'_>, report: &mut Report) -> Result<(), Fail
                 "globals",
                 CheckState::Warning,
                 told(asked, "roles are dumped without their passwords"),
-                Some("only a superuser can read them: use one, or set them after a restore".into()),
+                Some("grant pg_read_all_data, or set them after a restore".into()),
             );
         }
     }

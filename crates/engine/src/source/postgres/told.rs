@@ -5,6 +5,7 @@
 
 use model::{Failure, FailureCode};
 
+const NO_HOST: &str = "could not translate host name";
 const UNAUTHORIZED: &[&str] = &[
     "password authentication failed",
     "no password supplied",
@@ -15,7 +16,7 @@ const UNAUTHORIZED: &[&str] = &[
     "permission denied for database",
 ];
 const UNREACHABLE: &[&str] = &[
-    "could not translate host name",
+    NO_HOST,
     "Connection refused",
     "No route to host",
     "Network is unreachable",
@@ -50,7 +51,7 @@ pub(super) fn explained(failure: Failure) -> Failure {
     }
     // Both need the connection to have failed: in the middle of a dump the same words would mean
     // something that has changed since.
-    if message.contains("connection to server") {
+    if message.contains("connection to server") || message.contains(NO_HOST) {
         if is(UNAUTHORIZED) && (!message.contains("role \"") || message.contains("does not exist"))
         {
             let advice = "check user and password, and the server's pg_hba.conf";

@@ -89,7 +89,12 @@ pub(super) async fn remove(engine: &Engine, name: &str, mount: &Path) -> Result<
     }
     let only = format!("lv_name={own}");
     let args = ["--noheadings", "-o", "lv_name", "-S", &only, group];
-    if !lvm(engine, "lvs", &args).await?.trim().is_empty() {
+    let is_there = match lvm(engine, "lvs", &args).await {
+        // Its group is gone, and it with that.
+        Err(error) if error.message.contains(&format!("group \"{group}\" not found")) => false,
+        listed => !listed?.trim().is_empty(),
+    };
+    if is_there {
         lvm(engine, "lvremove", &["-f", "-y", name]).await?;
     }
     match tokio::fs::remove_dir(mount).await {

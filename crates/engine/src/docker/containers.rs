@@ -1,0 +1,42 @@
+//! What is owed to containers. Done twice it does no harm, and what is gone needs nothing.
+
+use bollard::{
+    Docker,
+    errors::Error,
+    query_parameters::{InspectContainerOptions, RemoveContainerOptions, StartContainerOptions},
+};
+use model::Failure;
+
+use super::{is_gone, told};
+
+/// Starts it, if it is there and does not run.
+pub(crate) async fn start(docker: &Docker, container: &str) -> Result<(), Failure> {
+    gone_is_done(docker.start_container(container, None::<StartContainerOptions>).await)
+}
+
+/// Lets it go on, if it is there and paused.
+pub(crate) async fn unpause(docker: &Docker, container: &str) -> Result<(), Failure> {
+    let inspected = docker.inspect_container(container, None::<InspectContainerOptions>).await;
+    let state = match inspected {
+        Ok(inspected) => inspected.state,
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(error) => return Err(told(&error)),
+    };
+    if state.and_then(|state| state.paused) != Some(true) {
+        return Ok(());
+    }
+    gone_is_done(docker.unpause_container(container).await)
+}
+
+/// Removes it, never any volume with it.
+pub(crate) async fn remove(docker: &Docker, container: &str) -> Result<(), Failure> {
+    let options = RemoveContainerOptions { force: true, v: false, link: false };
+    gone_is_done(docker.remove_container(container, Some(options)).await)
+}
+
+fn gone_is_done(answer: Result<(), Error>) -> Result<(), Failure> {
+    match answer {
+        Err(error) if !is_gone(&error) => Err(told(&error)),
+        _ => Ok(()),
+    }
+}

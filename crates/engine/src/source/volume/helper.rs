@@ -1,0 +1,120 @@
+//! The container that is made for its mount and never started.
+
+use std::collections::HashMap;
+
+use bollard::{
+    Docker,
+    models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions},
+    query_parameters::{CreateContainerOptions, InspectContainerOptions, ListImagesOptions},
+};
+use model::{Duty, Failure, FailureCode};
+
+use super::super::Part;
+use crate::{docker, duty::Owed, run::RunContext};
+
+/// Where the volume is mounted. The closing dot makes `./` of its root, so that `tar x -C FOLDER`
+/// fills the folder itself.
+const AT: &str = "/backup-orchestrator-volume";
+pub(super) const CONTENTS: &str = "/backup-orchestrator-volume/.";
+
+/// Marks the container, so that nobody wonders whose it is.
+pub(crate) const LABEL: &str = "io.backup-orchestrator.helper";
+
+/// It is there until [`Helper::remove`], or until the run's duties are done.
+pub(super) struct Helper {
+    pub(super) docker: Docker,
+    pub(super) name: String,
+    owed: Owed,
+}
+
+impl Helper {
+    pub(super) async fn make(
+        context: &RunContext,
+        docker: &Docker,
+        volume: &str,
+        image: Option<&str>,
+        part: &Part,
+    ) -> Result<Self, Failure> {
+        let image = self::image(docker, image).await?;
+        let inspected = docker.inspect_image(&image).await.map_err(|error| no_image(&error))?;
+        let declared = inspected.config.and_then(|config| config.volumes).unwrap_or_default();
+        let name = format!("backup-volume-{}-{}", context.run.id, part.name).to_lowercase();
+        let owed = context.owe(Duty::RemoveContainer { container: name.clone() }).await?;
+        let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
+        let body = ContainerCreateBody {
+            image: Some(image),
+            // Never run; an image without a command needs one to make a container of it.
+            entrypoint: Some(Vec::new()),
+            cmd: Some(vec!["never-started".to_owned()]),
+            network_disabled: Some(true),
+            labels: Some(HashMap::from([(LABEL.to_owned(), context.run.id.to_string())])),
+            host_config: Some(HostConfig {
+                network_mode: Some("none".to_owned()),
+                mounts: Some(mounts(volume, declared)),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        if let Err(error) = docker.create_container(Some(options), body).await {
+            // Nothing was made; should that be wrong, the duty stays until it is done.
+            if let Err(failure) = context.settle(owed).await {
+                context.journal.warn(failure.message);
+            }
+            return Err(docker::told(&error));
+        }
+        Ok(Self { docker: docker.clone(), name, owed })
+    }
+
+    pub(super) async fn remove(self, context: &RunContext) {
+        if let Err(failure) = context.settle(self.owed).await {
+            context.journal.warn(format!("{} stays for now: {}", self.name, failure.message));
+        }
+    }
+}
+
+/// The volume, read-only; and what keeps the volumes that the image declares from being made.
+fn mounts(volume: &str, declared: Vec<String>) -> Vec<Mount> {
+    let empty =
+        |target| Mount { target: Some(target), typ: Some(MountType::TMPFS), ..Default::default() };
+    let mut mounts: Vec<_> = declared.into_iter().map(empty).collect();
+    mounts.push(Mount {
+        target: Some(AT.to_owned()),
+        source: Some(volume.to_owned()),
+        typ: Some(MountType::VOLUME),
+        read_only: Some(true),
+        // An empty volume stays empty.
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
+        ..Default::default()
+    });
+    mounts
+}
+
+/// The image asked for, else our own, else any that is here.
+pub(super) async fn image(docker: &Docker, asked: Option<&str>) -> Result<String, Failure> {
+    if let Some(asked) = asked {
+        docker.inspect_image(asked).await.map_err(|error| no_image(&error))?;
+        return Ok(asked.to_owned());
+    }
+    if let Some(own) = docker::own_container().await
+        && let Ok(own) = docker.inspect_container(&own, None::<InspectContainerOptions>).await
+        && let Some(image) = own.image
+    {
+        return Ok(image);
+    }
+    let images = docker.list_images(None::<ListImagesOptions>).await;
+    let images = images.map_err(|error| docker::told(&error))?;
+    let smallest = images.into_iter().min_by_key(|image| image.size);
+    smallest.map(|image| image.id).ok_or_else(|| {
+        let message = "this Docker has no image at all, and a container (never started) is needed \
+                       to read a volume: pull any";
+        Failure::new(FailureCode::SourceConfig, message)
+    })
+}
+
+fn no_image(error: &bollard::errors::Error) -> Failure {
+    let mut failure = docker::told(error);
+    if docker::is_gone(error) {
+        failure.message.push_str(": pull it, or leave `image` out to use any that is here");
+    }
+    failure
+}

@@ -1,0 +1,194 @@
+//! Direct source: Docker volumes, through the archive endpoint of Docker's Engine API.
+//!
+//! A container is made with the volume mounted read-only and never started: no shell, no program
+//! and no extra image is needed, and Docker itself writes the tar.
+
+mod helper;
+mod members;
+mod stream;
+mod users;
+
+use std::collections::BTreeMap;
+
+use bollard::Docker;
+use glob::Pattern;
+use model::{Failure, FailureCode};
+
+use super::{
+    OpenedSource, Part,
+    direct::{Asked, Driver, SettingField, SettingValue},
+};
+use crate::{CheckState, Report, docker, run::RunContext};
+
+use self::{helper::Helper, stream::VolumeStream, users::Meanwhile};
+
+pub(crate) struct Volume;
+
+const SETTINGS: &[SettingField] = &[
+    SettingField::required("volume", SettingValue::Text),
+    SettingField::optional("containers", SettingValue::Choice(&["none", "pause", "stop"])),
+    SettingField::optional("exclude", SettingValue::List),
+    SettingField::optional("image", SettingValue::Text),
+];
+
+#[async_trait::async_trait]
+impl Driver for Volume {
+    fn settings(&self) -> &'static [SettingField] {
+        SETTINGS
+    }
+
+    fn secrets(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if let Some(name) = settings.get("volume").filter(|name| !is_volume_name(name)) {
+            problems.push(("volume", not_a_name(name)));
+        }
+        if let Some(image) = settings.get("image").filter(|image| !is_image_name(image)) {
+            problems.push(("image", format!("`{image}` is not the name of an image")));
+        }
+        let excluded = settings.get("exclude").map(String::as_str).unwrap_or_default();
+        for word in excluded.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty()) {
+            if let Err(error) = Pattern::new(word) {
+                problems.push(("exclude", format!("`{word}`: {error}")));
+            }
+        }
+        problems
+    }
+
+    async fn open(
+        &self,
+        context: &RunContext,
+        asked: &Asked<'_>,
+        part: &Part,
+    ) -> Result<OpenedSource, Failure> {
+        let volume = volume_of(asked)?;
+        let excluded = patterns(&asked.list("exclude"))?;
+        let docker = docker::connect(&asked.engine.0.config).await?;
+        look_for(&docker, volume).await?;
+        // All that can fail before somebody's container has to wait is done before.
+        let helper = Helper::make(context, &docker, volume, asked.setting("image"), part).await?;
+        let meanwhile = Meanwhile::of(asked.setting("containers"));
+        let held = match users::hold(context, &docker, volume, meanwhile).await {
+            Ok(held) => held,
+            Err(failure) => {
+                helper.remove(context).await;
+                return Err(failure);
+            }
+        };
+        Ok(Box::new(VolumeStream::begin(context.clone(), asked, volume, helper, held, excluded)))
+    }
+
+    async fn doctor(&self, asked: &Asked<'_>, report: &mut Report) {
+        if let Err(failure) = examine(asked, report).await {
+            let advice = "correct the source's settings, or what DOCKER_HOST may do";
+            report.failed("volume", failure.message, advice);
+        }
+    }
+}
+
+async fn examine(asked: &Asked<'_>, report: &mut Report) -> Result<(), Failure> {
+    let volume = volume_of(asked)?;
+    let docker = docker::connect(&asked.engine.0.config).await?;
+    look_for(&docker, volume).await?;
+    let image = helper::image(&docker, asked.setting("image")).await?;
+    report.ok("volume", format!("`{volume}` is there; read by way of the image {image}"));
+    let users: Vec<_> = users::running(&docker, volume).await?;
+    let names = users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ");
+    match Meanwhile::of(asked.setting("containers")) {
+        _ if users.is_empty() => report.ok("containers", "no running container uses it"),
+        Meanwhile::Run => report.push(
+            "containers",
+            CheckState::Warning,
+            format!("it is read while these write to it: {names}"),
+            Some(
+                "set `containers` to `pause` or `stop`, unless what writes there stays whole \
+                 through a loss of power"
+                    .into(),
+            ),
+        ),
+        Meanwhile::Pause => report.ok("containers", format!("paused while it is read: {names}")),
+        Meanwhile::Stop => match users.iter().find_map(users::Running::why_not_stopped) {
+            Some(why) => report.failed("containers", why, "set `containers` to `pause`"),
+            None => report.ok("containers", format!("stopped while it is read: {names}")),
+        },
+    }
+    Ok(())
+}
+
+fn volume_of<'a>(asked: &Asked<'a>) -> Result<&'a str, Failure> {
+    let name = asked.direct.setting("volume").unwrap_or_default();
+    if is_volume_name(name) {
+        return Ok(name);
+    }
+    Err(Failure::new(FailureCode::SourceConfig, not_a_name(name)))
+}
+
+/// A volume that is named and not there would be made anew by whoever mounts it.
+async fn look_for(docker: &Docker, volume: &str) -> Result<(), Failure> {
+    match docker.inspect_volume(volume).await {
+        Ok(_) => Ok(()),
+        Err(error) if docker::is_gone(&error) => Err(Failure::new(
+            FailureCode::SourceConfig,
+            format!("Docker has no volume `{volume}` here: `docker volume ls` shows its names"),
+        )),
+        Err(error) => Err(docker::told(&error)),
+    }
+}
+
+fn patterns(words: &[&str]) -> Result<Vec<Pattern>, Failure> {
+    let read = |word: &&str| {
+        Pattern::new(word.trim_start_matches("./").trim_matches('/')).map_err(|error| {
+            Failure::new(FailureCode::SourceConfig, format!("exclude `{word}`: {error}"))
+        })
+    };
+    words.iter().map(read).collect()
+}
+
+fn not_a_name(name: &str) -> String {
+    format!(
+        "`{name}` is not the name of a volume: letters, digits, `_`, `.` and `-`; a folder of \
+         this machine is a source of kind `files`"
+    )
+}
+
+/// What Docker takes as a volume's name. The name becomes a part of addresses.
+fn is_volume_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && name.len() >= 2
+        && name.len() <= 255
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+/// `NAME[:TAG][@sha256:…]`, and nothing that would lead elsewhere in an address.
+fn is_image_name(name: &str) -> bool {
+    name.len() <= 512
+        && !name.contains("..")
+        && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/:@".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_volumes_are_taken() {
+        let problems = |key: &str, value: &str| {
+            Volume.check(&BTreeMap::from([(key.to_owned(), value.to_owned())])).len()
+        };
+        for good in ["data", "odoo_db-data.1", &"a".repeat(64)] {
+            assert_eq!(problems("volume", good), 0, "{good}");
+        }
+        for wrong in ["/etc", "../containers", "a/../../b", "$(id)", "--help", "x y", "a?force=1"] {
+            assert_eq!(problems("volume", wrong), 1, "{wrong}");
+        }
+        assert_eq!(problems("image", "registry:5000/team/app:1.2@sha256:00ff"), 0);
+        assert_eq!(problems("image", "../volumes/x"), 1);
+        assert_eq!(problems("exclude", "cache/**, *.tmp"), 0);
+        assert_eq!(problems("exclude", "a***b"), 1);
+    }
+}

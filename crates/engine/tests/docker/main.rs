@@ -1,0 +1,94 @@
+//! What needs a Docker engine: the one that answers, or one of our own that leaves nothing behind.
+//!
+//! `cargo test -p engine --test docker`; a run of the whole workspace leaves it to `cargo xtask
+//! docker`, which has an engine up.
+
+#[path = "../it/app_server.rs"]
+#[allow(dead_code, reason = "shared with the tests that need no Docker")]
+mod app_server;
+mod dockerd;
+mod host;
+mod images;
+mod postgres;
+mod volume;
+#[path = "../it/world.rs"]
+#[allow(dead_code, reason = "shared with the tests that need no Docker")]
+mod world;
+
+use std::{future::Future, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+use host::Host;
+
+/// The tests: each is told the host it runs on.
+#[derive(Clone)]
+struct Suite {
+    runtime: Arc<Runtime>,
+    host: Option<Arc<Host>>,
+}
+
+impl Suite {
+    fn all(&self) -> Vec<Trial> {
+        macro_rules! trials {
+            ($($module:ident::$test:ident),+ $(,)?) => {
+                vec![$(self.trial(
+                    concat!(stringify!($module), "::", stringify!($test)),
+                    $module::$test,
+                )),+]
+            };
+        }
+        trials![
+            host::the_engine_answers_and_has_an_image,
+            postgres::a_dump_is_ended_after_a_kill,
+            postgres::a_password_goes_in_unseen_and_what_stops_is_ended,
+            postgres::each_version_is_dumped_by_its_own_tools,
+            postgres::tools_older_than_the_server_say_what_to_install,
+            postgres::what_cannot_be_run_is_told,
+            volume::comes_back_with_owners_modes_links_and_capabilities,
+            volume::leaves_out_what_is_excluded,
+            volume::postgres_starts_on_a_restored_volume,
+            volume::what_is_no_volume_is_refused_and_not_made,
+            volume::what_runs_is_paused_or_stopped_and_goes_on,
+            volume::what_was_stopped_goes_on_after_a_kill,
+            volume::what_was_stopped_goes_on_although_the_run_fails,
+        ]
+    }
+
+    /// A test by its name; they run side by side, each on names of its own.
+    fn trial<T, F>(&self, name: &str, test: T) -> Trial
+    where
+        T: FnOnce(Arc<Host>) -> F + Send + 'static,
+        F: Future<Output = ()>,
+    {
+        let suite = self.clone();
+        Trial::test(name, move || {
+            let host = suite.host.ok_or_else(|| Failed::from("no Docker engine"))?;
+            suite.runtime.block_on(test(host));
+            Ok(())
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    if arguments.list {
+        let suite = Suite { runtime, host: None };
+        return libtest_mimic::run(&arguments, suite.all()).exit_code();
+    }
+    if let Some(why) = dockerd::what_is_missing() {
+        // Under CI a missing engine is a failure.
+        assert!(std::env::var_os("CI").is_none(), "the Docker tests cannot run: {why}");
+        println!("left out: {why}");
+        return ExitCode::SUCCESS;
+    }
+    let found = dockerd::find_or_start();
+    let host = Arc::new(Host::new(found.url()));
+    let suite = Suite { runtime, host: Some(host) };
+    let told = libtest_mimic::run(&arguments, suite.all());
+    drop(suite);
+    drop(found);
+    told.exit_code()
+}

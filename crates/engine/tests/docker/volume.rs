@@ -1,0 +1,296 @@
+//! Volumes: read whole, with everything that a tar can say of a file, while what uses them runs,
+//! is paused or is stopped.
+
+use std::{sync::Arc, time::Duration};
+
+use bollard::{
+    API_DEFAULT_VERSION, ClientVersion, Docker, query_parameters::UploadToContainerOptionsBuilder,
+};
+use engine::{AppDraft, BindingDraft, EngineConfig, RunRequest, SourceDraft, SystemClock};
+use model::{FailureCode, RunState, Snapshot};
+use store::{Fault, Faulty, Local, Operation};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    host::{Host, Made},
+    images::Image,
+    world::{self, World, quick, source},
+};
+
+/// Everything of a file that must come back.
+const LIST: &str = "cd /v && find . -printf '%y %m %U %G %n %s %p -> %l %T@\\n' | sort && \
+                    getcap -r . && find . -type f -exec sha256sum {} + | sort";
+
+/// A tree of what is easily lost.
+const TREE: &str = r#"
+set -e; cd /v
+chown 999:998 .; chmod 1770 .
+mkdir -p d/empty; chmod 2750 d; chown 5:6 d
+echo one > a; ln a d/hard; ln -s a soft; ln -s /nowhere dangling; chown -h 7:8 soft
+echo run > suid; chown 1:2 suid; chmod 4755 suid
+mkfifo pipe; chmod 600 pipe
+touch -d '2001-02-03 04:05:06.789' old
+echo long > "$(printf 'n%.0s' $(seq 200))"; echo odd > "$(printf 'sp ace\nline ünï')"
+echo cap > cap; setcap cap_net_raw+ep cap
+head -c 3000000 /dev/urandom > big
+"#;
+
+fn config(host: &Host) -> EngineConfig {
+    let mut config = quick("one");
+    config.docker_host = Some(host.url().to_owned());
+    config.idle_timeout = Duration::from_secs(20);
+    config.max_size_bytes = 1 << 30;
+    config
+}
+
+fn volume_source(volume: &Made<'_>, more: &[(&str, &str)]) -> SourceDraft {
+    let settings = [&[("volume", volume.name.as_str())], more].concat();
+    source("files", "volume", &settings, &[])
+}
+
+async fn world_of(host: &Host, volume: &Made<'_>, more: &[(&str, &str)]) -> World {
+    host.image(Image::Base);
+    World::reading(vec![volume_source(volume, more)], config(host)).await
+}
+
+/// Fills a volume from the snapshot's archive.
+async fn restore(host: &Host, world: &World, snapshot: &Snapshot, into: &Made<'_>) {
+    let tar = world.restored(snapshot).await;
+    let name = Host::name("filler");
+    let mount = format!("{}:/v", into.name);
+    host.docker(&["create", "--name", &name, "-v", &mount, host.image(Image::Base), "x"]);
+    let filler = host.made("container", name);
+    let version = ClientVersion { major_version: 1, minor_version: 41 };
+    assert!(version < *API_DEFAULT_VERSION);
+    let docker = Docker::connect_with_unix(host.url(), 120, &version).unwrap();
+    let options = UploadToContainerOptionsBuilder::default().path("/v").copy_uidgid("true").build();
+    let body = bollard::body_full(tar.into());
+    docker.upload_to_container(&filler.name, Some(options), body).await.unwrap();
+}
+
+fn is_running(host: &Host, container: &str) -> bool {
+    let state = ["container", "inspect", "--format", "{{.State.Running}} {{.State.Paused}}"];
+    host.docker(&[&state[..], &[container]].concat()) == "true false"
+}
+
+fn started_at(host: &Host, container: &str) -> String {
+    let words = ["container", "inspect", "--format", "{{.State.StartedAt}}", container];
+    host.docker(&words)
+}
+
+/// Containers of ours that were made for their mounts.
+fn helpers(host: &Host, volume: &Made<'_>) -> String {
+    let filter = format!("volume={}", volume.name);
+    let label = "label=io.backup-orchestrator.helper";
+    host.docker(&["ps", "-aq", "--filter", &filter, "--filter", label])
+}
+
+pub(crate) async fn comes_back_with_owners_modes_links_and_capabilities(host: Arc<Host>) {
+    let (volume, restored) = (host.volume("tree"), host.volume("restored"));
+    let mount = |volume: &Made<'_>| format!("{}:/v", volume.name);
+    host.run(&["-v", &mount(&volume)], Image::Postgres15, &["bash", "-c", TREE]);
+    let world = world_of(&host, &volume, &[]).await;
+    let snapshot = world.good_snapshot().await;
+    assert!(!snapshot.verified_by_source);
+    assert_eq!(helpers(&host, &volume), "");
+
+    restore(&host, &world, &snapshot, &restored).await;
+    let list = |volume| host.run(&["-v", &mount(volume)], Image::Postgres15, &["sh", "-c", LIST]);
+    let (before, after) = (list(&volume), list(&restored));
+    assert!(before.contains("cap_net_raw") && before.lines().count() > 15, "{before}");
+    assert_eq!(before, after);
+}
+
+pub(crate) async fn leaves_out_what_is_excluded(host: Arc<Host>) {
+    let (volume, restored) = (host.volume("full"), host.volume("less"));
+    let mount = |volume: &Made<'_>| format!("{}:/v", volume.name);
+    let fill = "cd /v; mkdir -p cache/x keep; echo 1 | tee cache/x/f keep/f keep/t.tmp";
+    host.run(&["-v", &mount(&volume)], Image::Base, &["sh", "-c", fill]);
+    let world = world_of(&host, &volume, &[("exclude", "cache, *.tmp")]).await;
+    let snapshot = world.good_snapshot().await;
+    restore(&host, &world, &snapshot, &restored).await;
+    let list =
+        host.run(&["-v", &mount(&restored)], Image::Base, &["sh", "-c", "cd /v; find . | sort"]);
+    assert_eq!(list, ".\n./keep\n./keep/f");
+}
+
+pub(crate) async fn what_is_no_volume_is_refused_and_not_made(host: Arc<Host>) {
+    host.image(Image::Base);
+    let missing = Host::name("missing");
+    let draft = source("files", "volume", &[("volume", &missing)], &[]);
+    let world = World::reading(vec![draft], config(&host)).await;
+    let failure = world.back_up().await.failure.unwrap();
+    assert_eq!(failure.code, FailureCode::SourceConfig, "{failure:?}");
+    assert!(failure.message.contains(&missing), "{failure:?}");
+    assert!(!host.try_docker(&["volume", "inspect", &missing]).status.success());
+}
+
+pub(crate) async fn what_runs_is_paused_or_stopped_and_goes_on(host: Arc<Host>) {
+    let volume = host.volume("used");
+    let mount = format!("{}:/v", volume.name);
+    let writes = ["sh", "-c", "trap 'echo end >> /v/ends; exit' TERM; while :; do sleep 0.1; done"];
+    let used = ["-v", mount.as_str()];
+    let running = host.container("running", &used, Image::Base, &writes);
+    let second = host.container("second", &used, Image::Base, &writes);
+    let idle = host.container("idle", &used, Image::Base, &["true"]);
+    let paused = host.container("paused", &used, Image::Base, &writes);
+    host.docker(&["pause", &paused.name]);
+    let other = host.container("other", &[], Image::Base, &["sleep", "600"]);
+    let untouched = [&idle, &paused, &other].map(|made| started_at(&host, &made.name));
+    let began = started_at(&host, &running.name);
+
+    let world = world_of(&host, &volume, &[("containers", "pause")]).await;
+    world.good_snapshot().await;
+    assert_eq!(started_at(&host, &running.name), began, "paused, not stopped");
+    assert!(is_running(&host, &running.name) && is_running(&host, &second.name));
+    let told = world.everything_told().await;
+    assert!(told.contains(&format!("`{}` is paused", running.name)), "{told}");
+
+    let world = world_of(&host, &volume, &[("containers", "stop")]).await;
+    let snapshot = world.good_snapshot().await;
+    assert!(snapshot.warnings.is_empty(), "{:?}", snapshot.warnings);
+    assert_ne!(started_at(&host, &running.name), began);
+    assert!(is_running(&host, &running.name) && is_running(&host, &second.name));
+    let tar = world.restored(&snapshot).await;
+    let ends = String::from_utf8_lossy(&tar).matches("end\nend\n").count();
+    assert_eq!(ends, 1, "both had ended by themselves before the volume was read");
+    // What did not run before does not run now.
+    let after = [&idle, &paused, &other].map(|made| started_at(&host, &made.name));
+    assert_eq!(untouched, after);
+    assert!(!is_running(&host, &idle.name) && !is_running(&host, &paused.name));
+}
+
+pub(crate) async fn what_was_stopped_goes_on_although_the_run_fails(host: Arc<Host>) {
+    let volume = host.volume("large");
+    let mount = format!("{}:/v", volume.name);
+    let fill = ["sh", "-c", "head -c 3000000 /dev/urandom > /v/f; exec sleep 600"];
+    let options = ["--stop-signal", "KILL", "-v", &mount];
+    let user = host.container("user", &options, Image::Base, &fill);
+    let began = started_at(&host, &user.name);
+    let mut config = config(&host);
+    config.max_size_bytes = 1 << 20;
+    let draft = volume_source(&volume, &[("containers", "stop")]);
+    let world = World::reading(vec![draft], config).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let run = world.back_up().await;
+    assert_eq!(run.state, RunState::Failed);
+    assert_eq!(run.failure.unwrap().code, FailureCode::SourceTooLarge);
+    assert!(is_running(&host, &user.name));
+    assert_ne!(started_at(&host, &user.name), began);
+    assert_eq!(helpers(&host, &volume), "");
+
+    // One that would vanish is not stopped at all.
+    let vanishing = host.container("rm", &["--rm", "-v", &mount], Image::Base, &["sleep", "600"]);
+    let failure = world.back_up().await.failure.unwrap();
+    assert_eq!(failure.code, FailureCode::SourceConfig, "{failure:?}");
+    assert!(failure.message.contains(&vanishing.name), "{failure:?}");
+    assert!(is_running(&host, &vanishing.name) && is_running(&host, &user.name));
+}
+
+/// Seed 004's way and ours end the same: a real PostgreSQL on the volume, stopped, read, started;
+/// and another one on a new volume filled from the snapshot.
+pub(crate) async fn postgres_starts_on_a_restored_volume(host: Arc<Host>) {
+    let (volume, restored) = (host.volume("pgdata"), host.volume("pgdata-restored"));
+    let serve = "set -e; if [ ! -s /v/main/PG_VERSION ]; then mkdir -p /v/main /run/postgresql; \
+                 chown postgres: /v/main; \
+                 runuser -u postgres -- initdb -A trust -D /v/main > /dev/null; fi; \
+                 mkdir -p /run/postgresql; chown postgres: /run/postgresql; \
+                 exec setpriv --reuid postgres --regid postgres --clear-groups \
+                 postgres -D /v/main -c listen_addresses= -c unix_socket_directories=/run/postgresql";
+    let start = |word: &str, volume: &Made<'_>| {
+        let mount = format!("{}:/v", volume.name);
+        let options = ["--stop-signal", "INT", "-v", mount.as_str()];
+        host.container(word, &options, Image::Postgres15, &["bash", "-c", serve])
+    };
+    let sql = |container: &Made<'_>, sql: &str| {
+        let psql = ["exec", &container.name, "psql", "-h", "/run/postgresql", "-U", "postgres"];
+        for _ in 0..300 {
+            let told = host.try_docker(&[&psql[..], &["-Atc", sql]].concat());
+            if told.status.success() {
+                return String::from_utf8(told.stdout).unwrap().trim().to_owned();
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        panic!("{}", host.docker(&["logs", &container.name]));
+    };
+    let server = start("pg", &volume);
+    sql(&server, "create table rows as select n, md5(n::text) from generate_series(1, 20000) n");
+    let sum = "select count(*) || ' ' || md5(string_agg(md5, ',' order by n)) from rows";
+    let wanted = sql(&server, sum);
+
+    let world = world_of(&host, &volume, &[("containers", "stop")]).await;
+    let snapshot = world.good_snapshot().await;
+    // It goes on where it was.
+    assert_eq!(sql(&server, sum), wanted);
+
+    restore(&host, &world, &snapshot, &restored).await;
+    let second = start("pg-restored", &restored);
+    assert_eq!(sql(&second, sum), wanted);
+    let log = host.try_docker(&["logs", &second.name]).stderr;
+    let log = String::from_utf8_lossy(&log).into_owned();
+    assert!(!log.contains("was not properly shut down"), "{log}");
+}
+
+/// An orchestrator that is gone from one moment to the next while containers wait for it; and one
+/// that starts on what it left.
+pub(crate) async fn what_was_stopped_goes_on_after_a_kill(host: Arc<Host>) {
+    let volume = host.volume("killed");
+    let mount = format!("{}:/v", volume.name);
+    let options = ["--stop-signal", "KILL", "-v", &mount];
+    let user = host.container("killed", &options, Image::Base, &["sleep", "600"]);
+    host.docker(&["exec", &user.name, "sh", "-c", "head -c 9000000 /dev/urandom > /v/f"]);
+    for meanwhile in ["stop", "pause"] {
+        let world = World::asleep(&["disk"], config(&host), Arc::new(SystemClock)).await;
+        let draft = AppDraft {
+            name: "direct".to_owned(),
+            sources: vec![volume_source(&volume, &[("containers", meanwhile)])],
+            destinations: vec![BindingDraft {
+                destination: "disk".to_owned(),
+                folder: "apps/direct".to_owned(),
+                ..BindingDraft::default()
+            }],
+            ..AppDraft::default()
+        };
+        let app = world.engine.register_app(draft).await.unwrap();
+        let run = world.engine.run_now(&app, &RunRequest::default()).await.unwrap();
+
+        // A process of its own in a runtime of its own, whose destination stops answering.
+        let doomed = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let root = world.folder.path().join("disk");
+        let disk = Faulty::new(Arc::new(Local::open(&root).await.unwrap()));
+        disk.inject(Operation::Write, Fault::Stall);
+        let (folder, store, config) = (world.folder.path().to_owned(), disk.clone(), config(&host));
+        doomed.spawn(async move {
+            let engine = world::open(&folder, config, Arc::new(SystemClock)).await;
+            let disk = engine.catalog().destination_by_name("disk").await.unwrap();
+            engine.use_store(&disk, Arc::new(store));
+            engine.serve(CancellationToken::new()).await;
+        });
+        for _ in 0..2_000 {
+            if disk.waiting() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(disk.waiting(), 0, "the run did not get that far");
+        assert!(!is_running(&host, &user.name), "{meanwhile}");
+        assert_ne!(helpers(&host, &volume), "");
+        doomed.shutdown_background();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!is_running(&host, &user.name), "{meanwhile}: nobody is left to let it go on");
+
+        world.engine.take_over_at_start().await.unwrap();
+        world.start();
+        for _ in 0..1_000 {
+            if is_running(&host, &user.name) && helpers(&host, &volume).is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(is_running(&host, &user.name), "{meanwhile}: it waits still");
+        assert_eq!(world.ended(&run).await.state, RunState::Interrupted);
+        world.quiet().await;
+        assert!(is_running(&host, &user.name), "{meanwhile}");
+        assert_eq!(helpers(&host, &volume), "");
+    }
+}
