@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::{CreateOptions, Key, Store, StoreError};
 
 use super::{RunContext, StopReason, backup, failure, place::in_folder};
+use crate::timekeeping;
 
 /// Longest time for the log at one destination.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,11 +154,14 @@ async fn remember(
     let before: Vec<Loose> =
         stored.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let now = context.engine.now();
-    let is_old = |one: &Loose| now.duration_since(one.at) > KEPT;
+    let clock = timekeeping::look(&context.engine).await;
+    let clock = clock.map_err(|error| failure::of_engine(&error))?;
+    let may_remove = !destination.append_only && !clock.is_distrusted(now);
+    let is_old = |one: &Loose| clock.lived(one.at, now) > KEPT;
     let mut after = Vec::with_capacity(before.len() + 1);
     let mut swept = 0;
     for one in &before {
-        let goes = swept < SWEPT_AT_ONCE && is_old(one) && !destination.append_only;
+        let goes = may_remove && swept < SWEPT_AT_ONCE && is_old(one);
         if goes && removed(store, one).await.is_ok() {
             swept += 1;
         } else {

@@ -36,7 +36,7 @@ async fn history(world: &World, clock: &ManualClock, count: usize) -> Vec<Snapsh
 }
 
 /// Waits until the scheduler has seen where the clock has gone.
-async fn seen(world: &World) {
+pub(crate) async fn seen(world: &World) {
     for _ in 0..1_000 {
         let told = world.engine.catalog().setting("clock").await.unwrap();
         if told

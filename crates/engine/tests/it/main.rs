@@ -8,6 +8,8 @@ mod encryption;
 mod faults;
 mod flow;
 mod kills;
+mod logs;
+mod managed;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod replicas;

@@ -46,7 +46,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn finish(self) -> (Vec<Finding>, Vec<PathBuf>) {
-        (self.findings, self.files)
+        // What holds for all is judged with each; it is told once.
+        let mut told: Vec<Finding> = Vec::new();
+        for finding in self.findings {
+            if !told.contains(&finding) {
+                told.push(finding);
+            }
+        }
+        (told, self.files)
     }
 
     pub(super) fn declare(&mut self, sections: Sections) -> (Declared, Places) {

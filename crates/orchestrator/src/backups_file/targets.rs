@@ -35,22 +35,24 @@ const KINDS: &[(&str, DirectKind)] = &[
     ("sqlite", DirectKind::Sqlite),
 ];
 
-/// Words for the same setting; a kind knows one of each.
-const SYNONYMS: &[&[&str]] = &[
-    &["user", "username"],
-    &["database", "databases", "dbname"],
-    &["volume", "volume_name"],
-    &["host", "hostname"],
-    &["path", "file", "database"],
+/// Other words for a setting, where a kind does not know the first and does know the second.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("user", "username"),
+    ("username", "user"),
+    ("databases", "database"),
+    ("database", "databases"),
+    ("dbname", "database"),
+    ("database", "path"),
+    ("file", "path"),
+    ("hostname", "host"),
+    ("volume_name", "volume"),
 ];
 
 /// The key by which `kind` knows the setting `key`.
 fn known_as(kind: DirectKind, key: &str) -> Option<&'static str> {
-    let settings = || settings_of(kind).iter().map(|one| one.key);
-    settings().find(|known| *known == key).or_else(|| {
-        let same = SYNONYMS.iter().filter(|words| words.contains(&key));
-        same.flat_map(|words| words.iter()).find_map(|word| settings().find(|one| one == word))
-    })
+    let known = |word: &str| settings_of(kind).iter().map(|one| one.key).find(|own| *own == word);
+    let others = SYNONYMS.iter().filter(|(word, _)| *word == key);
+    known(key).or_else(|| others.clone().find_map(|(_, other)| known(other)))
 }
 
 /// What an entry says of its own, where there is something common.

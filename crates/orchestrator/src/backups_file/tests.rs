@@ -184,6 +184,69 @@ fn a_secret_in_the_file_is_warned_about_and_one_in_another_is_read() {
 }
 
 #[test]
+fn targets_and_volumes_say_what_differs() {
+    let text = "\
+backup_targets:
+  - name: one
+    type: database
+    config: { host: db, port: 5432, user: '${DB_USER}', password: '${DB_PASSWORD}', database: one }
+  - name: two
+    type: mariadb
+    config: { host: db, username: root, password: '${DB_PASSWORD}', databases: [a, b] }
+    schedule: '@every 4h'
+    retention: { keep_daily: 7 }
+    compression: zstd:3
+    container: its-container
+  - name: three
+    type: sqlite
+    config: { path: /data/x.db }
+    destinations: [{ destination: backup_dir, folder: three }]
+volume_backups:
+  - name: files
+    volume_name: shop_files
+    containers: stop
+    retention_count: 2
+backup_config:
+  backup_dir: /backups
+  compression_level: 9
+";
+    let apps = parsed(text).declared.apps;
+    let [one, two, three, files] = apps.as_slice() else { panic!("four apps") };
+    let source = |app: &engine::AppDraft| app.sources[0].clone();
+    assert_eq!(source(one).settings["user"], "admin");
+    assert_eq!(source(one).settings["format"], "plain");
+    assert_eq!(source(one).secrets["password"].expose_secret(), "very-secret");
+    assert_eq!(one.compression.as_deref(), Some("gzip:9"));
+    assert_eq!(one.retention.keep_last, Some(5));
+    assert_eq!(one.schedule.as_ref().unwrap().spec, "0 3 * * *");
+    assert_eq!(source(two).kind, "mysql");
+    assert_eq!(source(two).settings["container"], "its-container");
+    assert_eq!((two.retention.keep_last, two.retention.keep_daily), (None, Some(7)));
+    assert_eq!(two.compression.as_deref(), Some("zstd:3"));
+    assert_eq!(two.schedule.as_ref().unwrap().spec, "@every 4h");
+    assert_eq!(source(three).settings["path"], "/data/x.db");
+    assert_eq!(three.destinations[0].folder, "three");
+    assert!(three.destinations[0].template.is_some() && three.destinations[0].logs);
+    assert_eq!(source(files).settings["volume"], "shop_files");
+    assert_eq!(source(files).settings["containers"], "stop");
+    assert_eq!(files.retention.keep_last, Some(2));
+    let template = files.destinations[0].template.as_deref();
+    assert_eq!(template, Some("{YYYYMMDD_HHMMSS}/{app}_volume_{YYYYMMDD_HHMMSS}"));
+    for (from, to, line, words) in [
+        ("port: 5432", "prot: 5432", 4, "did you mean `port`?"),
+        ("type: mariadb", "type: mariadbb", 6, "did you mean `mariadb`?"),
+        ("compression_level: 9", "compression_level: 12", 23, "1 to 9"),
+        ("retention_count: 2", "retention_count: ten", 20, "a whole number"),
+        ("volume_name: shop_files", "volume: shop_files", 18, "volume_name"),
+    ] {
+        let told = wrong(&text.replace(from, to));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with(&format!("backups.yml:{line}: ")), "{told:?}");
+        assert!(told[0].contains(words), "{told:?}");
+    }
+}
+
+#[test]
 fn a_bomb_is_no_file() {
     let levels = (1..12).map(|level| {
         let inside = vec![format!("*a{}", level - 1); 10].join(", ");

@@ -15,7 +15,7 @@ use crate::{
     server::{Place, Server},
 };
 
-/// Two databases, S3 and a folder, five of each, at three, level six.
+/// Two databases, a volume, S3 and a folder, five of each, at three, level six.
 const EXAMPLE: &str = r#"
 backup_targets:
   - name: "mordor"
@@ -37,6 +37,12 @@ backup_targets:
       user: "${TRANSACTIONS_USER}"
       password: "${TRANSACTIONS_PASSWORD}"
       database: "transactions"
+
+volume_backups:
+  - name: "postgres-data"
+    enabled: true
+    volume_name: "financer-services_postgres_data"
+    description: "PostgreSQL data directory"
 
 backup_config:
   retention_count: 5
@@ -91,6 +97,8 @@ async fn the_example_works_as_written() {
     let text = EXAMPLE
         .replace("host: \"postgres\"", "host: 127.0.0.1")
         .replace("host: \"transactions\"", "host: 127.0.0.1")
+        // There is no Docker engine here.
+        .replace("enabled: true\n    volume_name", "enabled: false\n    volume_name")
         .replace("5432", &databases.port.to_string())
         .replace("5433", &databases.port.to_string())
         .replace("/backups", &disk.display().to_string());
@@ -115,6 +123,13 @@ async fn the_example_works_as_written() {
         assert_eq!(app["compression"], "gzip:6");
         assert_eq!(app["sources"][0]["settings"]["format"], "plain");
     }
+
+    let volume = server.done_get("apps/postgres-data").await["app"].clone();
+    assert_eq!(volume["enabled"], false);
+    let settings = json!({ "volume": "financer-services_postgres_data" });
+    assert_eq!(volume["sources"][0]["settings"], settings);
+    let template = "{YYYYMMDD_HHMMSS}/{app}_volume_{YYYYMMDD_HHMMSS}";
+    assert_eq!(volume["destinations"][0]["template"], template);
 
     for round in 1..=6 {
         let done = server.place.run(&["--json", "run", "--all", "--wait"]);
