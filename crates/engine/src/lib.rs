@@ -34,12 +34,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use clock::SystemClock;
-pub use config::EngineConfig;
+pub use config::{EngineConfig, GoogleUrls};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     destinations::{DestinationDraft, DestinationFields, fields_of},
+    google::GoogleQuestion,
     overview::{AppCard, Health, Overview},
     projection::Projection,
     retention::{PreviewedSnapshot, RetentionPreview},

@@ -131,6 +131,14 @@ impl Settings {
             environment.get("RCLONE_REMOTE").filter(|remote| !remote.is_empty()).cloned();
         engine.rclone_config =
             environment.get("RCLONE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        for (name, url) in [
+            ("BACKUP_GOOGLE_AUTH_URL", &mut engine.google.auth),
+            ("BACKUP_GOOGLE_TOKEN_URL", &mut engine.google.token),
+        ] {
+            if let Some(other) = environment.get(name).filter(|other| !other.is_empty()) {
+                url.clone_from(other);
+            }
+        }
         engine.net_policy.allow_loopback = switch(environment, "BACKUP_ALLOW_LOOPBACK")?;
         engine.net_policy.allowed = networks(environment)?;
         Ok(Self {
