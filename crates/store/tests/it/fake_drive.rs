@@ -237,10 +237,10 @@ async fn change(
     }
     let Some(item) = kept.items.get_mut(&id) else { return refused(404, "notFound") };
     if let Some(name) = told["name"].as_str() {
-        item.name = name.to_owned();
+        name.clone_into(&mut item.name);
     }
     if let Some(modified) = told["modifiedTime"].as_str() {
-        item.modified = modified.to_owned();
+        modified.clone_into(&mut item.modified);
     }
     if let Some(parent) = asked.get("addParents") {
         item.parent.clone_from(parent);

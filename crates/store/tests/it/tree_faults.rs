@@ -121,7 +121,7 @@ async fn a_full_disk_at_an_sftp_server_is_told_and_leaves_nothing() {
     let server = Server::sshd(&sshd).await;
     let Some(_disk) = SmallDisk::at(server.folder().join("objects")) else { return };
     let store = Sftp::open(&server.sshd_config("objects")).unwrap();
-    put(&store, "app/fits.dump", &[1; 100_000]).await.unwrap();
+    put(&store, "app/fits.dump", &vec![1; 100_000]).await.unwrap();
     let key = Key::new("app/x.dump").unwrap();
     let mut upload = store.create(&key, &CreateOptions::default()).await.unwrap();
     let mut failed = None;
@@ -143,5 +143,5 @@ async fn a_full_disk_at_an_sftp_server_is_told_and_leaves_nothing() {
     let left = std::fs::read_dir(server.folder().join("objects/app")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["fits.dump"]);
-    put(&store, "app/y.dump", &[1; 500_000]).await.unwrap();
+    put(&store, "app/y.dump", &vec![1; 500_000]).await.unwrap();
 }
