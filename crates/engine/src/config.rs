@@ -56,6 +56,8 @@ pub struct EngineConfig {
     pub rclone_program: PathBuf,
     /// Remote used by rclone destinations that name none (`RCLONE_REMOTE`).
     pub rclone_remote: Option<String>,
+    /// Where people allow access to their Google Drive.
+    pub google: GoogleUrls,
     /// Folders that local destinations may lie in; empty allows any.
     pub local_roots: Vec<PathBuf>,
     /// Folders that sources of files may lie in; empty allows none: whoever may describe an app
@@ -63,6 +65,31 @@ pub struct EngineConfig {
     pub file_roots: Vec<PathBuf>,
     /// Written into manifests as their maker.
     pub producer: String,
+}
+
+/// Google's addresses for OAuth, or of what stands in for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoogleUrls {
+    /// Where a person is asked.
+    pub auth: String,
+    /// Where codes become tokens.
+    pub token: String,
+}
+
+impl Default for GoogleUrls {
+    fn default() -> Self {
+        Self {
+            auth: "https://accounts.google.com/o/oauth2/v2/auth".to_owned(),
+            token: "https://oauth2.googleapis.com/token".to_owned(),
+        }
+    }
+}
+
+impl GoogleUrls {
+    /// The token's address, where it is not Google's.
+    pub(crate) fn token_elsewhere(&self) -> Option<String> {
+        (*self != Self::default()).then(|| self.token.clone())
+    }
 }
 
 impl EngineConfig {
@@ -93,6 +120,7 @@ impl EngineConfig {
             rclone_config: None,
             rclone_program: PathBuf::from("rclone"),
             rclone_remote: None,
+            google: GoogleUrls::default(),
             local_roots: Vec::new(),
             file_roots: Vec::new(),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),

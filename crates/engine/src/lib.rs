@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use clock::SystemClock;
-pub use config::EngineConfig;
+pub use config::{EngineConfig, GoogleUrls};
 pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
@@ -43,6 +43,7 @@ pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     destinations::{DestinationDraft, DestinationFields, fields_of},
     managed::{DeclareError, Declared, Entry, Reconciled},
+    google::GoogleQuestion,
     overview::{AppCard, Health, Overview},
     projection::Projection,
     retention::{PreviewedSnapshot, RetentionPreview},

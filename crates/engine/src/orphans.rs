@@ -79,8 +79,8 @@ impl Engine {
     ) -> Result<Vec<Swept>, EngineError> {
         let (age, now) = (self.0.config.orphan_age, self.now().into());
         let mut swept = store.sweep(&Prefix::root(), age, now).await?;
-        use DestinationKind as K;
-        if matches!(destination.kind, K::S3 | K::B2 | K::Gcs) {
+        let in_buckets = [DestinationKind::S3, DestinationKind::B2, DestinationKind::Gcs];
+        if in_buckets.contains(&destination.kind) {
             let apps = self.0.catalog.all_apps().await?;
             let bindings = apps.iter().flat_map(|app| &app.destinations);
             let folders: BTreeSet<&str> = bindings

@@ -91,12 +91,16 @@ pub enum DestinationKind {
     /// Google Cloud Storage. Settings: `bucket`, `prefix`, `storage_class`; secrets: `hmac_key_id`,
     /// `hmac_secret`.
     Gcs,
+    /// Google Drive, through the `rclone` program. Settings: `path`, `folder_id`, `team_drive`,
+    /// `client_id`, `folder_is_drive_id`; secrets: `client_secret`, `token`, or
+    /// `service_account`.
+    Gdrive,
 }
 
 /// A word that is not a kind of destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav, b2, azblob or gcs"
+    "`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav, b2, azblob, gcs or gdrive"
 )]
 pub struct UnknownKind(pub String);
 

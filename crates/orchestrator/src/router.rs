@@ -31,7 +31,13 @@ pub(crate) fn router(
     closing: CancellationToken,
 ) -> Router {
     let api = api::router(engine.clone(), accounts.clone(), backups_file, closing.clone());
-    let shared = web::Shared { engine, accounts: accounts.clone(), zone, closing };
+    let shared = web::Shared {
+        engine,
+        accounts: accounts.clone(),
+        google: web::Questions::default(),
+        zone,
+        closing,
+    };
     web::router(Arc::new(shared))
         .merge(api)
         .layer(from_fn_with_state(accounts, caller::identify))

@@ -134,6 +134,14 @@ impl Settings {
         engine.rclone_config =
             environment.get("RCLONE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         engine.file_roots = folders(environment, "BACKUP_FILE_ROOTS")?;
+        for (name, url) in [
+            ("BACKUP_GOOGLE_AUTH_URL", &mut engine.google.auth),
+            ("BACKUP_GOOGLE_TOKEN_URL", &mut engine.google.token),
+        ] {
+            if let Some(other) = environment.get(name).filter(|other| !other.is_empty()) {
+                url.clone_from(other);
+            }
+        }
         engine.net_policy.allow_loopback = switch(environment, "BACKUP_ALLOW_LOOPBACK")?;
         engine.net_policy.allowed = networks(environment)?;
         Ok(Self {

@@ -74,6 +74,8 @@ pub struct RcloneConfig {
     pub path: String,
     /// Google Drive folder id to be rooted at.
     pub root_folder_id: Option<String>,
+    /// Variables for the program: a remote that no file describes (`RCLONE_CONFIG_NAME_…`).
+    pub env: Vec<(String, SecretString)>,
 }
 
 /// Opens a store with deadlines around it.

@@ -40,7 +40,7 @@ pub use limits::Limits;
 pub use local::Local;
 pub use memory::Memory;
 pub use parts::PartSizes;
-pub use rclone::Rclone;
+pub use rclone::{DriveConfig, Rclone};
 pub use s3::S3;
 pub use sftp::{Sftp, SftpConfig};
 pub use webdav::{Webdav, WebdavConfig};

@@ -6,6 +6,7 @@
 //! whole. A source that fails has rclone killed before the end of its input, so that it cannot
 //! take a short stream for a whole one.
 
+mod drive;
 mod process;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     StoreError, StoreErrorKind, Swept, Upload,
     key::{finished_name, is_partial},
 };
+pub use drive::DriveConfig;
 use process::{Stderr, failed};
 
 /// How much of an object is read at once, in bytes.

@@ -4,6 +4,7 @@ pub(crate) mod apps;
 pub(crate) mod destinations;
 mod encryption;
 pub(crate) mod managed;
+pub mod google;
 pub(crate) mod overview;
 pub(crate) mod projection;
 pub(crate) mod retention;

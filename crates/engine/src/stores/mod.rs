@@ -71,6 +71,16 @@ impl Inner {
                 account_key: self.secret(destination, "account_key")?,
                 sas_token: self.secret(destination, "sas_token")?,
             }),
+            DestinationKind::Gdrive => {
+                let base = self.drive(destination)?;
+                if folder_is_drive_id(destination) {
+                    let opened = by_folder::open(move |id| {
+                        StoreConfig::Rclone(RcloneConfig { root_folder_id: id, ..base.clone() })
+                    });
+                    return Ok(opened.await?);
+                }
+                StoreConfig::Rclone(base)
+            }
             DestinationKind::Rclone => {
                 let remote = setting("remote").or_else(|| self.config.rclone_remote.clone());
                 let remote = remote.ok_or_else(|| {
@@ -103,6 +113,7 @@ fn rclone(config: &EngineConfig, remote: String, path: String) -> RcloneConfig {
         remote,
         path,
         root_folder_id: None,
+        env: Vec::new(),
     }
 }
 
@@ -165,7 +176,22 @@ impl Inner {
         }))
     }
 
-    fn secret(
+    fn drive(&self, destination: &Destination) -> Result<RcloneConfig, EngineError> {
+        let setting = |key: &str| destination.settings.get(key).cloned();
+        let config = store::DriveConfig {
+            path: setting("path").unwrap_or_default(),
+            folder_id: setting("folder_id"),
+            team_drive: setting("team_drive"),
+            client_id: setting("client_id"),
+            client_secret: self.secret(destination, "client_secret")?,
+            token: self.secret(destination, "token")?,
+            service_account: self.secret(destination, "service_account")?,
+            token_url: self.config.google.token_elsewhere(),
+        };
+        Ok(config.rclone(self.config.rclone_program.clone())?)
+    }
+
+    pub(crate) fn secret(
         &self,
         destination: &Destination,
         key: &str,

@@ -17,7 +17,7 @@ pub(crate) enum DestinationCommand {
     Add {
         /// Its name.
         name: String,
-        /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob` or `gcs`.
+        /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob`, `gcs` or `gdrive`.
         #[arg(long)]
         kind: String,
         /// A setting; may be repeated.

@@ -75,6 +75,11 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
                 .trim_end_matches('/')
                 .to_owned()
         }
+        DestinationKind::Gdrive => {
+            let root = [setting("folder_id"), setting("team_drive")];
+            let root = root.into_iter().find(|id| !id.is_empty()).unwrap_or_default();
+            format!("{root}/{}", setting("path")).trim_matches('/').to_owned()
+        }
         DestinationKind::Rclone => format!("{}:{}", setting("remote"), setting("path")),
         DestinationKind::Sftp => format!("{}:{}", setting("host"), setting("path")),
         DestinationKind::Webdav => {
@@ -173,7 +178,11 @@ fn form(
         .iter()
         .map(|name| (*name, true, false))
         .chain(known.optional.iter().map(|name| (*name, false, false)))
-        .chain(known.secrets.iter().map(|name| (*name, false, true)));
+        .chain(known.secrets.iter().map(|name| (*name, false, true)))
+        // Nobody types what Google gives; one that is stored can be forgotten.
+        .filter(|(name, ..)| {
+            *name != "token" || current.is_some_and(|one| one.secrets.contains_key(*name))
+        });
     let fields = all
         .map(|(name, needed, secret)| {
             let key = name.replace('_', "-");
@@ -360,6 +369,24 @@ struct DestinationPage {
     confirm: bool,
     wrong_name: bool,
     identity: Option<String>,
+    /// Whether Google can be asked, and how it stands; `None` where there is nothing to ask.
+    google: Option<Google>,
+}
+
+struct Google {
+    /// The OAuth client is known.
+    ready: bool,
+    connected: bool,
+}
+
+impl Google {
+    fn of(one: &Destination) -> Option<Self> {
+        let has = |name| one.secrets.contains_key(name);
+        (one.kind == DestinationKind::Gdrive && !has("service_account")).then(|| Self {
+            ready: one.settings.contains_key("client_id") && has("client_secret"),
+            connected: has("token"),
+        })
+    }
 }
 
 async fn page_of(
@@ -380,6 +407,7 @@ async fn page_of(
         confirm: typed.is_some(),
         wrong_name: typed.is_some_and(|typed| !typed.is_empty()),
         identity: identity.map(str::to_owned),
+        google: Google::of(one),
     }))
 }
 

@@ -48,6 +48,8 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/destinations/{destination}/edit", Configure),
     act("POST", "/destinations/{destination}/edit", Configure, "destination.edit"),
     act("POST", "/destinations/{destination}/test", Operate, "destination.test"),
+    look("/destinations/{destination}/google", Configure),
+    act("GET", "/destinations/gdrive/finish", Configure, "destination.connect"),
     act("POST", "/destinations/{destination}/remove", Configure, "destination.remove"),
     look("/settings", See),
     // Everybody's own: what is changed here is checked again by the present password.

@@ -9,6 +9,7 @@ mod destinations;
 mod fault;
 mod form;
 mod format;
+mod google;
 mod guard;
 mod lang;
 mod login;
@@ -40,12 +41,15 @@ use tower_http::compression::{
 };
 
 use crate::accounts::Accounts;
+pub(crate) use google::Questions;
 pub(crate) use lang::Lang;
 
 /// What every page reaches.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
+    /// What people were sent to Google for.
+    pub(crate) google: Questions,
     /// Whose clock the pages show.
     pub(crate) zone: TimeZone,
     /// Ends what would go on for ever.
@@ -88,6 +92,8 @@ pub(crate) fn router(shared: Web) -> Router {
             get(destinations::stored).post(destinations::edit),
         )
         .route("/destinations/{destination}/test", post(destinations::test))
+        .route("/destinations/{destination}/google", get(google::ask))
+        .route("/destinations/gdrive/finish", get(google::finish))
         .route("/destinations/{destination}/remove", post(destinations::remove))
         .route("/settings", get(settings::server))
         .route("/account", get(settings::account).post(settings::change_password))
@@ -104,6 +110,7 @@ pub(crate) fn router(shared: Web) -> Router {
     pages
         .route("/login", get(login::ask).post(login::log_in))
         .route("/preferences", post(login::prefer))
+        .route("/destinations/gdrive/callback", get(google::back))
         .fallback(|| async { fault::Fault::not_found() })
         .layer(from_fn_with_state(Arc::clone(&shared), fault::dress))
         .layer(from_fn(guard::harden))

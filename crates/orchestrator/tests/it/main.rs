@@ -11,6 +11,7 @@ mod commands;
 mod extraction;
 mod first_start;
 mod fuzz;
+mod google;
 mod help;
 mod kill;
 mod logins;

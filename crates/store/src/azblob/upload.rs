@@ -117,10 +117,13 @@ impl Whole {
 
     /// Makes the object visible. A lost reply may hide that it is: what is there decides.
     async fn put(&self) -> Result<ObjectMeta, StoreError> {
-        let blocks: String = (0..self.count)
-            .map(|at| format!("<Uncommitted>{}</Uncommitted>", AzblobUpload::block(&self.id, at)))
-            .collect();
-        let list = format!("<?xml version=\"1.0\"?><BlockList>{blocks}</BlockList>");
+        let mut list = "<?xml version=\"1.0\"?><BlockList>".to_owned();
+        for at in 0..self.count {
+            list.push_str("<Uncommitted>");
+            list.push_str(&AzblobUpload::block(&self.id, at));
+            list.push_str("</Uncommitted>");
+        }
+        list.push_str("</BlockList>");
         let mut ask = Ask::of(Method::PUT, &self.store.name(&self.key))
             .header("if-none-match", "*")
             .header("x-ms-blob-content-type", "application/octet-stream")

@@ -2,6 +2,7 @@
 
 use std::process::{ExitStatus, Stdio};
 
+use secrecy::ExposeSecret as _;
 use tokio::{
     io::AsyncReadExt as _,
     process::{Child, ChildStderr, Command},
@@ -71,6 +72,7 @@ pub(super) fn command(config: &RcloneConfig, arguments: &[&str]) -> Command {
         .args(arguments.iter().skip(1))
         .env_clear()
         .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(config.env.iter().map(|(name, value)| (name, value.expose_secret())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -105,8 +105,8 @@ async fn passing_faults_leave_one_whole_object() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lasting_faults_are_told_and_leave_nothing() {
-    let Some(azurite) = Azurite::start().await else { return };
     use StoreErrorKind as K;
+    let Some(azurite) = Azurite::start().await else { return };
     let wrongs = [
         (Ask::Part, Wrong::Status(503, "ServerBusy"), K::Throttled),
         (Ask::Part, Wrong::Closed, K::Unavailable),
@@ -178,15 +178,12 @@ async fn what_passes_the_most_blocks_is_refused() {
 }
 
 fn page(names: &[&str], marker: &str) -> Wrong {
-    let blobs: String = names
-        .iter()
-        .map(|name| {
-            format!(
-                "<Blob><Name>{name}</Name><Properties><Content-Length>1</Content-Length>\
-                 </Properties></Blob>"
-            )
-        })
-        .collect();
+    let mut blobs = String::new();
+    for name in names {
+        blobs.push_str("<Blob><Name>");
+        blobs.push_str(name);
+        blobs.push_str("</Name><Properties><Content-Length>1</Content-Length></Properties></Blob>");
+    }
     Wrong::Answer(format!(
         "<?xml version=\"1.0\"?><EnumerationResults><Blobs>{blobs}</Blobs>\
          <NextMarker>{marker}</NextMarker></EnumerationResults>"

@@ -3,6 +3,8 @@
 mod azblob;
 mod azurite;
 mod conformance;
+mod drive;
+mod fake_drive;
 mod faults;
 mod rclone_faults;
 mod s3_faults;
@@ -55,6 +57,7 @@ async fn rclone_to_a_folder() {
         remote: "here".to_owned(),
         path: folder.path().join("objects").display().to_string(),
         root_folder_id: None,
+        env: Vec::new(),
     };
     conformance::all(open(StoreConfig::Rclone(config)).await.unwrap()).await;
 }
@@ -114,6 +117,7 @@ async fn settings_that_cannot_work_are_refused() {
             remote: remote.to_owned(),
             path: String::new(),
             root_folder_id: None,
+            env: Vec::new(),
         };
         assert!(open(StoreConfig::Rclone(config)).await.is_err(), "{remote:?} was accepted");
     }

@@ -87,6 +87,7 @@ fn broken(folder: &Path, program: &Path, how: &str) -> RcloneConfig {
         remote: "here".to_owned(),
         path: folder.join("objects").display().to_string(),
         root_folder_id: None,
+        env: Vec::new(),
     }
 }
 

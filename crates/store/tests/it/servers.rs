@@ -229,6 +229,7 @@ impl Server {
             remote: "remote".to_owned(),
             path: path.to_owned(),
             root_folder_id: None,
+            env: Vec::new(),
         }
     }
 

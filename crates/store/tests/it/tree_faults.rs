@@ -90,3 +90,58 @@ async fn what_a_killed_upload_left_is_swept_by_age_and_only_ours() {
     assert!(store.list(&Prefix::root()).await.is_err());
     assert!(store.delete(&key).await.is_err());
 }
+
+/// A disk of 2 MiB at the server, unmounted when dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn at(folder: std::path::PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&folder).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(&folder)
+            .status()
+            .is_ok_and(|status| status.success());
+        if !mounted {
+            eprintln!("skipped: no disk can be mounted here");
+        }
+        mounted.then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_at_an_sftp_server_is_told_and_leaves_nothing() {
+    let Some(sshd) = sshd() else { return };
+    let server = Server::sshd(&sshd).await;
+    let Some(_disk) = SmallDisk::at(server.folder().join("objects")) else { return };
+    let store = Sftp::open(&server.sshd_config("objects")).unwrap();
+    put(&store, "app/fits.dump", &vec![1; 100_000]).await.unwrap();
+    let key = Key::new("app/x.dump").unwrap();
+    let mut upload = store.create(&key, &CreateOptions::default()).await.unwrap();
+    let mut failed = None;
+    for _ in 0..6 {
+        if let Err(error) = upload.write(Bytes::from(vec![7; 1 << 20])).await {
+            failed = Some(error);
+            break;
+        }
+    }
+    let error = match failed {
+        Some(error) => {
+            upload.abort().await.unwrap();
+            error
+        }
+        None => upload.finish().await.unwrap_err(),
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Full, "{error}");
+    // Only what was whole before is there, and there is room again.
+    let left = std::fs::read_dir(server.folder().join("objects/app")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["fits.dump"]);
+    put(&store, "app/y.dump", &vec![1; 500_000]).await.unwrap();
+}
