@@ -87,7 +87,6 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
         | Duty::RemoveLogicalVolume { .. } => crate::source::files::basis::remove(engine, duty)
             .await
             .map_err(|failure| EngineError::Refused(failure.message)),
-        other => Err(EngineError::Refused(format!("{other:?} is not known here"))),
     }
 }
 

@@ -33,13 +33,6 @@ pub enum Duty {
         /// A word in the command's environment that no other command has.
         marker: String,
     },
-    /// Run a command inside a container that undoes an earlier one there.
-    Exec {
-        /// The container's id.
-        container: String,
-        /// Its arguments.
-        command: Vec<String>,
-    },
     /// Delete a Btrfs snapshot.
     DeleteSubvolume {
         /// Where it is.

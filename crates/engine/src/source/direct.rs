@@ -193,7 +193,7 @@ pub(crate) fn checked(
         }
     }
     for known in driver.settings().iter().filter(|known| known.required) {
-        if !given.get(known.key).is_some_and(|text| !text.trim().is_empty()) {
+        if given.get(known.key).is_none_or(|text| text.trim().is_empty()) {
             let field = format!("{at}.settings.{}", known.key);
             errors.push(FieldError::new(field, format!("`{kind}` needs it")));
         }

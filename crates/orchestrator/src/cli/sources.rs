@@ -17,7 +17,7 @@ const SECRETS: &[&str] = &["password", "token", "passphrase"];
 
 /// `[NAME:]key=value,…`, as it was written.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct GivenSource {
+pub(crate) struct GivenSource {
     name: Option<String>,
     pairs: Vec<(String, String)>,
 }
