@@ -1,7 +1,8 @@
 //! The host that tests run on, and what they put there.
 
 use std::{
-    process::{Command, Output},
+    io::Write as _,
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -90,9 +91,19 @@ impl Host {
         self.docker(&[&run[..], options, &[self.image(image)], command].concat())
     }
 
-    /// Has it removed when dropped.
-    pub(crate) fn made(&self, kind: &'static str, name: String) -> Made<'_> {
-        Made { host: self, kind, name }
+    /// Runs `docker` with bytes on its standard input.
+    pub(crate) fn feed(&self, arguments: &[&str], input: &[u8]) {
+        let mut child = Command::new("docker")
+            .args(["--host", &self.url])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let told = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert!(told.status.success(), "docker {arguments:?}: {said}");
     }
 }
 

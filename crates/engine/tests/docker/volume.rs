@@ -3,9 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bollard::{
-    API_DEFAULT_VERSION, ClientVersion, Docker, query_parameters::UploadToContainerOptionsBuilder,
-};
 use engine::{AppDraft, BindingDraft, EngineConfig, RunRequest, SourceDraft, SystemClock};
 use model::{FailureCode, RunState, Snapshot};
 use store::{Fault, Faulty, Local, Operation};
@@ -17,8 +14,8 @@ use crate::{
     world::{self, World, quick, source},
 };
 
-/// Everything of a file that must come back.
-const LIST: &str = "cd /v && find . -printf '%y %m %U %G %n %s %p -> %l %T@\\n' | sort && \
+/// Everything of a file that must come back; Docker's tar has whole seconds.
+const LIST: &str = "cd /v && find . -exec stat -c '%N %F %a %u %g %h %s %Y' {} + | sort && \
                     getcap -r . && find . -type f -exec sha256sum {} + | sort";
 
 /// A tree of what is easily lost.
@@ -53,19 +50,13 @@ async fn world_of(host: &Host, volume: &Made<'_>, more: &[(&str, &str)]) -> Worl
     World::reading(vec![volume_source(volume, more)], config(host)).await
 }
 
-/// Fills a volume from the snapshot's archive.
+/// Fills a volume from the snapshot's archive, as the guide says.
 async fn restore(host: &Host, world: &World, snapshot: &Snapshot, into: &Made<'_>) {
     let tar = world.restored(snapshot).await;
-    let name = Host::name("filler");
     let mount = format!("{}:/v", into.name);
-    host.docker(&["create", "--name", &name, "-v", &mount, host.image(Image::Base), "x"]);
-    let filler = host.made("container", name);
-    let version = ClientVersion { major_version: 1, minor_version: 41 };
-    assert!(version < *API_DEFAULT_VERSION);
-    let docker = Docker::connect_with_unix(host.url(), 120, &version).unwrap();
-    let options = UploadToContainerOptionsBuilder::default().path("/v").copy_uidgid("true").build();
-    let body = bollard::body_full(tar.into());
-    docker.upload_to_container(&filler.name, Some(options), body).await.unwrap();
+    let run = ["run", "--rm", "-i", "--network", "none", "-v", &mount, host.image(Image::Base)];
+    let unpack = ["tar", "-x", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", "/v"];
+    host.feed(&[&run[..], &unpack].concat(), &tar);
 }
 
 fn is_running(host: &Host, container: &str) -> bool {

@@ -48,7 +48,7 @@ async fn list(client: &Client, out: &Out) -> Result<u8, CliError> {
         out.table(
             ["what", "state", "used by, or is", "apps, or why not"],
             rows.collect::<Vec<_>>(),
-            "this machine's Docker has no volume and no container",
+            "there is no volume and no container, or DOCKER_HOST is not set at the server",
         );
     });
     Ok(0)
