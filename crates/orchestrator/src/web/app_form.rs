@@ -76,7 +76,6 @@ struct PreviewPart {
 #[derive(Template)]
 #[template(path = "app_form_checks.html")]
 struct ChecksPart {
-    page: Page,
     checks: Option<Vec<CheckRow>>,
     problems: Vec<String>,
 }
@@ -275,9 +274,8 @@ async fn sent(
                 Err(error) => return Err(error.into()),
             }
             if part {
-                let page = visitor.page("", Nav::Overview);
                 let problems = app_sources::problems(&fields, &errors, visitor.lang);
-                let part = ChecksPart { page, checks, problems };
+                let part = ChecksPart { checks, problems };
                 return Ok(show(&part).into_response());
             }
         }
