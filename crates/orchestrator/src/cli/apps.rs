@@ -18,8 +18,8 @@ use crate::settings::Environment;
 pub(crate) enum AppCommand {
     /// Registers an app.
     ///
-    /// Its data comes from an app or sidecar that serves the backup contract (--url and
-    /// --token-file), or from sources of any kind:
+    /// Its data comes from an app or sidecar that serves the backup contract (`--url` and
+    /// `--token-file`), or from sources of any kind:
     ///
     ///   --source kind=postgres,host=db,user=app,database=shop,password-file=db.pw
     ///   --source media:kind=volume,volume=shop_media

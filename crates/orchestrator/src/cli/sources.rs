@@ -192,10 +192,10 @@ pub(super) fn told(source: &Value) -> String {
     let settings = source["settings"].as_object().into_iter().flat_map(Map::iter);
     let mut line = format!("{} ({})", text(&source["name"]), text(&source["kind"]));
     for (key, value) in settings {
-        line.push_str(&format!(" {key}={}", text(value).replace(['\r', '\n'], " ")));
+        line.extend([" ", key, "=", &text(value).replace(['\r', '\n'], " ")]);
     }
     for secret in items(&source["secrets"]) {
-        line.push_str(&format!(", {} is stored", text(secret)));
+        line.extend([", ", text(secret), " is stored"]);
     }
     line
 }

@@ -225,10 +225,11 @@ pub(super) fn kind_word(lang: Lang, kind: &str) -> String {
 pub(super) fn place(lang: Lang, source: &Source) -> String {
     let all = engine::shown_settings(source);
     let of = |key: &str| all.get(key).map(String::as_str).unwrap_or_default();
-    for key in ["url", "volume", "path"] {
-        if !of(key).is_empty() {
-            return words(of(key));
-        }
+    match (of("url"), of("volume"), of("path")) {
+        ("", "", "") => {}
+        ("", "", paths) => return words(paths),
+        ("", volume, _) => return volume.to_owned(),
+        (url, ..) => return url.to_owned(),
     }
     let mut place = match (of("container"), of("host"), of("socket")) {
         ("", "", "") => String::new(),

@@ -171,6 +171,22 @@ async fn everything_works_without_a_script() {
     browser.close().await;
 }
 
+/// An app with sources of three kinds.
+fn mixed(app: &App) -> serde_json::Value {
+    json!({
+        "name": "mixed", "destinations": [{ "destination": "disk" }],
+        "sources": [
+            { "name": "app", "kind": "contract", "settings": { "url": app.url() },
+                "secrets": { "token": TOKEN } },
+            { "name": "db", "kind": "postgres", "secrets": { "password": "p" }, "settings": {
+                "host": "a-database.of-quite-a-long.name.example", "database": "shop, billing",
+                "user": "backup", "format": "directory", "jobs": "2" } },
+            { "name": "media", "kind": "files",
+                "settings": { "path": "/srv/media\n/srv/uploads", "exclude": "*.tmp" } },
+        ],
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_fits_in_both_languages_themes_and_widths() {
     if !is_there() {
@@ -196,19 +212,7 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
     while server.done_get("apps").await.as_array().unwrap().len() < 4 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let mixed = json!({
-        "name": "mixed", "destinations": [{ "destination": "disk" }],
-        "sources": [
-            { "name": "app", "kind": "contract", "settings": { "url": app.url() },
-                "secrets": { "token": TOKEN } },
-            { "name": "db", "kind": "postgres", "secrets": { "password": "p" }, "settings": {
-                "host": "a-database.of-quite-a-long.name.example", "database": "shop, billing",
-                "user": "backup", "format": "directory", "jobs": "2" } },
-            { "name": "media", "kind": "files",
-                "settings": { "path": "/srv/media\n/srv/uploads", "exclude": "*.tmp" } },
-        ],
-    });
-    server.done("POST", "apps", mixed).await;
+    server.done("POST", "apps", mixed(&app)).await;
     let mut runs = Vec::new();
     for name in ["shop", "shop", &long[..64], "broken"] {
         let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
