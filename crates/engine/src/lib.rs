@@ -42,8 +42,8 @@ pub use error::{EngineError, FieldError};
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     destinations::{DestinationDraft, DestinationFields, fields_of},
-    managed::{DeclareError, Declared, Entry, Reconciled},
     google::GoogleQuestion,
+    managed::{DeclareError, Declared, Entry, Reconciled},
     overview::{AppCard, Health, Overview},
     projection::Projection,
     retention::{PreviewedSnapshot, RetentionPreview},

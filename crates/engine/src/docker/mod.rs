@@ -1,8 +1,8 @@
 //! Docker's Engine API.
 
 pub(crate) mod containers;
-pub(crate) mod exec;
 pub(crate) mod coverage;
+pub(crate) mod exec;
 mod labels;
 mod own;
 mod reconcile;

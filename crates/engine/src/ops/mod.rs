@@ -3,8 +3,8 @@
 pub(crate) mod apps;
 pub(crate) mod destinations;
 mod encryption;
-pub(crate) mod managed;
 pub mod google;
+pub(crate) mod managed;
 pub(crate) mod overview;
 pub(crate) mod projection;
 pub(crate) mod retention;

@@ -10,8 +10,8 @@ mod coverage;
 mod dockerd;
 mod host;
 mod images;
-mod postgres;
 mod labels;
+mod postgres;
 mod volume;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
