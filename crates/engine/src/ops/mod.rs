@@ -3,7 +3,7 @@
 pub(crate) mod apps;
 pub(crate) mod destinations;
 mod encryption;
-pub mod google;
+pub(crate) mod google;
 pub(crate) mod overview;
 pub(crate) mod projection;
 pub(crate) mod retention;
