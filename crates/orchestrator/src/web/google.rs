@@ -142,21 +142,21 @@ pub(super) async fn finish(
     State(web): State<Web>,
     Query(answer): Query<Answer>,
 ) -> Result<Response, Fault> {
-    let failed = |word: &str, detail: String| {
+    let failed = |what: String, detail: String| {
         let page = visitor.page(visitor.t("google-connect"), Nav::Destinations);
-        let page = FailedPage { page, what: visitor.t(word), detail };
+        let page = FailedPage { page, what, detail };
         (StatusCode::UNPROCESSABLE_ENTITY, show(&page)).into_response()
     };
     let session = caller.csrf.as_deref().unwrap_or_default();
     let Some(question) = web.google.take(&answer.state, session, web.engine.now()) else {
-        return Ok(failed("google-stale", String::new()));
+        return Ok(failed(visitor.t("google-stale"), String::new()));
     };
     if answer.error == "access_denied" {
-        return Ok(failed("google-denied", String::new()));
+        return Ok(failed(visitor.t("google-denied"), String::new()));
     }
     if !answer.error.is_empty() || answer.code.is_empty() {
         let said = answer.error.chars().filter(|c| !c.is_control()).take(100).collect();
-        return Ok(failed("google-failed", said));
+        return Ok(failed(visitor.t("google-failed"), said));
     }
     let Question { destination, verifier, back, .. } = question;
     match web.engine.google_answered(destination, &answer.code, &verifier, &back).await {
@@ -165,7 +165,7 @@ pub(super) async fn finish(
             done.extensions_mut().insert(AuditTarget(one.name.to_string()));
             Ok(done)
         }
-        Err(engine::EngineError::Refused(said)) => Ok(failed("google-failed", said)),
+        Err(engine::EngineError::Refused(said)) => Ok(failed(visitor.t("google-failed"), said)),
         Err(error) => Err(error.into()),
     }
 }
