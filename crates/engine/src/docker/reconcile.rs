@@ -90,8 +90,9 @@ async fn look(engine: &Engine, refused: &mut BTreeSet<String>) -> Result<(), Fai
             containers.iter().any(|one| one.is_enabled() && is_named(app, &one.name));
         if app.managed_by == Some(ManagedBy::Labels) && app.enabled && !is_asked_for {
             tracing::info!(app = %app.name, "no container asks for it any more: disabled");
-            let disabled = engine.set_app_enabled(app, false).await;
-            disabled.map_err(|error| failure::of_engine(&error))?;
+            let disabled = App { enabled: false, ..app.clone() };
+            catalog.update_app(&disabled, engine.now()).await.map_err(of_catalog)?;
+            engine.0.schedule_bell.notify_one();
         }
     }
     Ok(())

@@ -4,10 +4,7 @@ pub(crate) mod apps;
 pub(crate) mod destinations;
 mod encryption;
 pub(crate) mod google;
-<<<<<<< HEAD
 pub(crate) mod managed;
-=======
->>>>>>> refs/heads/stores
 pub(crate) mod overview;
 pub(crate) mod projection;
 pub(crate) mod retention;

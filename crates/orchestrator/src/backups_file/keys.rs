@@ -243,6 +243,7 @@ pub(crate) struct ScheduleEntry {
 /// Which snapshots are kept.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "they are the keys of the file")]
 pub(crate) struct RetentionEntry {
     /// The newest this many.
     #[serde(skip_serializing_if = "Option::is_none")]

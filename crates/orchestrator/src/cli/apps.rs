@@ -24,6 +24,7 @@ pub(crate) enum AppCommand {
     ///   --source kind=postgres,host=db,user=app,database=shop,password-file=db.pw
     ///   --source media:kind=volume,volume=shop_media
     #[command(verbatim_doc_comment)]
+    #[expect(clippy::doc_markdown, reason = "the help shows the words as they are typed")]
     Add {
         /// Its name.
         name: String,

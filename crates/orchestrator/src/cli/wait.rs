@@ -123,10 +123,13 @@ pub(super) async fn finish_all(
         return Ok(0);
     }
     let codes: Vec<_> = ends.iter().map(|run| code(text(&run["state"]))).collect();
-    Ok(match codes.iter().filter(|code| **code == 0).count() {
-        good if good == codes.len() => 0,
-        0 if codes.iter().all(|code| *code == 1) => 1,
-        _ => 3,
+    let all_are = |code: u8| codes.iter().all(|one| *one == code);
+    Ok(if all_are(0) {
+        0
+    } else if all_are(1) {
+        1
+    } else {
+        3
     })
 }
 

@@ -81,6 +81,16 @@ async fn quiet(server: &Server) {
     until(server, "runs?limit=200", |runs| runs.as_array().unwrap().iter().all(is_ended)).await;
 }
 
+/// Both dumps in `folder` come back as the example says: `gunzip -c FILE | psql`.
+fn restores(databases: &Postgres, folder: &Path, moment: &str, at: usize) {
+    for (name, count) in [("mordor", "2000"), ("transactions", "100")] {
+        let again = format!("{name}_again_{at}");
+        databases.sql("postgres", &format!("CREATE DATABASE {again}"));
+        databases.restore(&again, &folder.join(format!("{name}_{moment}.sql.gz")));
+        assert_eq!(databases.sql(&again, "SELECT count(*) FROM orders"), count);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_works_as_written() {
     let Some(databases) = Postgres::start() else { return };
@@ -174,13 +184,8 @@ async fn the_example_works_as_written() {
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("committed") && log.trim_end().ends_with("done"), "{log}");
     assert!(!log.contains(password) && !log.contains(SECRET), "{log}");
-    for (name, count) in [("mordor", "2000"), ("transactions", "100")] {
-        for (at, root) in [disk.clone(), s3.bucket("financer-backup")].iter().enumerate() {
-            let again = format!("{name}_again_{at}");
-            databases.sql("postgres", &format!("CREATE DATABASE {again}"));
-            databases.restore(&again, &root.join(&newest).join(format!("{name}_{newest}.sql.gz")));
-            assert_eq!(databases.sql(&again, "SELECT count(*) FROM orders"), count);
-        }
+    for (at, root) in [disk.clone(), s3.bucket("financer-backup")].iter().enumerate() {
+        restores(&databases, &root.join(&newest), &newest, at);
     }
     assert!(!server.place.log().contains(password), "the password is in the log");
 

@@ -206,7 +206,7 @@ async fn stored_secrets_are_forgotten_by_page_and_command_line() {
     let ana = server.login("ana", PASSWORD).await;
     let secrets = async || {
         let one = server.done_get("destinations/gdrive").await;
-        one["secrets"].as_array().unwrap().iter().map(|name| name.to_string()).collect::<String>()
+        one["secrets"].as_array().unwrap().iter().map(ToString::to_string).collect::<String>()
     };
     assert!(secrets().await.contains("client_secret"));
     let (_, _, shown) = page(&server, "/destinations/gdrive/edit", &ana).await;
