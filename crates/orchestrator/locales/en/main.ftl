@@ -739,3 +739,23 @@ api-needs = Permission
 api-body = Body
 api-parameters = Parameters
 api-answers = Answers
+
+# Coverage
+coverage = Coverage
+coverage-text = What Docker on this machine keeps: every volume and database is in an app, left out for a reason, or not protected.
+coverage-off = Docker is not reachable from here. Set DOCKER_HOST, best with a filtering proxy in between, to see what is not protected.
+coverage-trouble = Docker cannot be asked.
+coverage-all = All volumes and databases are protected, or left out for a reason.
+coverage-open = Not protected: { $count }
+coverage-detail = Details
+coverage-protect = Protect it
+coverage-ignore = Leave out
+coverage-why = Why
+coverage-ignored = Left out
+coverage-again = Look at it again
+coverage-again-name = Look at { $name } again
+coverage-protected = Protected
+coverage-stateless = Containers that keep nothing
+covered-container = Container
+covered-volume = Volume
+covered-database = Database

@@ -739,3 +739,23 @@ api-needs = Permiso
 api-body = Cuerpo
 api-parameters = Parámetros
 api-answers = Respuestas
+
+# Cobertura
+coverage = Cobertura
+coverage-text = Lo que guarda Docker en este equipo: cada volumen y cada base está en una app, queda fuera por un motivo o no está protegido.
+coverage-off = Desde aquí no se llega a Docker. Definí DOCKER_HOST, mejor con un proxy que filtre, para ver qué no está protegido.
+coverage-trouble = No se puede consultar a Docker.
+coverage-all = Todos los volúmenes y bases están protegidos o quedan fuera por un motivo.
+coverage-open = Sin proteger: { $count }
+coverage-detail = Detalles
+coverage-protect = Protegerlo
+coverage-ignore = Dejar fuera
+coverage-why = Motivo
+coverage-ignored = Fuera
+coverage-again = Volver a mirar
+coverage-again-name = Volver a mirar { $name }
+coverage-protected = Protegidos
+coverage-stateless = Contenedores que no guardan nada
+covered-container = Contenedor
+covered-volume = Volumen
+covered-database = Base de datos

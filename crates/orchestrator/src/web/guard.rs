@@ -18,6 +18,8 @@ use crate::accounts::{
 pub(crate) const ROUTES: &[Route] = &[
     look("/", See),
     act("POST", "/clock", Configure, "clock.accept"),
+    look("/coverage", See),
+    act("POST", "/coverage/ignore", Configure, "coverage.ignore"),
     look("/new/app", Configure),
     act("POST", "/new/app", Configure, "app.add"),
     look("/apps/{app}", See),

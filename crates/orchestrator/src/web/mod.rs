@@ -5,6 +5,7 @@ mod app_fields;
 mod app_form;
 mod app_sources;
 mod assets;
+mod coverage;
 mod destinations;
 mod fault;
 mod form;
@@ -63,6 +64,8 @@ pub(crate) fn router(shared: Web) -> Router {
     let pages = Router::new()
         .route("/", get(overview::show_overview))
         .route("/clock", post(overview::accept_clock))
+        .route("/coverage", get(coverage::list))
+        .route("/coverage/ignore", post(coverage::ignore))
         .route("/new/app", get(app_form::blank).post(app_form::add))
         .route("/apps/{app}", get(app::page))
         .route("/apps/{app}/edit", get(app_form::stored).post(app_form::edit))

@@ -239,6 +239,7 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         ("destinations", "/destinations".to_owned()),
         ("destination", "/destinations/disk".to_owned()),
         ("destination-new", "/new/destination?kind=s3".to_owned()),
+        ("coverage", "/coverage".to_owned()),
         ("settings", "/settings".to_owned()),
         ("account", "/account".to_owned()),
         ("users", "/settings/users".to_owned()),

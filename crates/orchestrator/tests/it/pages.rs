@@ -16,6 +16,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("/snapshots", "viewer"),
     ("/destinations", "viewer"),
     ("/settings", "viewer"),
+    ("/coverage", "viewer"),
     ("/account", "viewer"),
     ("/api", "viewer"),
     ("/apps/shop", "viewer"),
@@ -44,6 +45,7 @@ const FORMS: &[(&str, &str, &str)] = &[
     ("/destinations/disk/edit", "admin", ""),
     ("/destinations/disk/remove", "admin", "confirm=disk"),
     ("/settings/users", "admin", "name=eve&password=long enough words&role=admin"),
+    ("/coverage/ignore", "admin", "id=volume:x&reason=scratch"),
     ("/settings/tokens", "admin", "name=eve&scope=admin"),
 ];
 
