@@ -4,6 +4,7 @@
 //! it to others, an [`Opener`] turns it back and proves it, a [`FormatChecker`] looks whether it is what it claims to be, and a [`Manifest`]
 //! says what a snapshot consists of. Nothing here does I/O; `FORMAT.md` describes the files.
 
+pub mod contents;
 pub mod format;
 pub mod manifest;
 

@@ -126,6 +126,9 @@ pub struct ManifestArtifact {
     /// Fingerprints of those who can decrypt it, see [`crate::Recipients::fingerprints`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
+    /// What was counted in it while it was stored. Opaque here.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub contents: serde_json::Value,
     /// The objects whose concatenation is the stored stream; at least one.
     pub objects: Vec<Object>,
 }

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod objects;
 mod plans;
+mod reports;
 mod runs;
 mod schedules;
 mod schema;

@@ -4,7 +4,7 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES];
+pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -54,3 +54,6 @@ const DUTIES: &[&str] = &[
     "CREATE TABLE run_duty (run_id TEXT NOT NULL, seq BIGINT NOT NULL, host TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (run_id, seq))",
     "CREATE INDEX run_duty_host ON run_duty (host)",
 ];
+
+/// What restores and drills tell of themselves.
+const REPORTS: &[&str] = &["CREATE TABLE run_report (run_id TEXT PRIMARY KEY, doc TEXT NOT NULL)"];

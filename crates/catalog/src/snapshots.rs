@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use model::{AppId, CopyState, DestinationId, RunId, Snapshot, SnapshotId, StoredCopy};
+use model::{AppId, CopyState, DestinationId, Proof, RunId, Snapshot, SnapshotId, StoredCopy};
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
 use crate::{
@@ -110,12 +110,7 @@ impl Catalog {
     /// Says whether a snapshot looks unlike the ones before it.
     pub async fn set_anomalous(&self, id: SnapshotId, anomalous: bool) -> Result<(), CatalogError> {
         let write = self.write().await?;
-        let select = "SELECT doc FROM snapshot WHERE id = $1";
-        let found = row(&write.tx, select, vec![id.to_string().into()]).await?;
-        let found: Snapshot = doc(&found.ok_or_else(|| CatalogError::not_found("snapshot", id))?)?;
-        let next = Snapshot { anomalous, ..found };
-        let update = "UPDATE snapshot SET doc = $1 WHERE id = $2";
-        execute(&write.tx, update, vec![json(&next)?.into(), id.to_string().into()]).await?;
+        change(&write.tx, id, |found| found.anomalous = anomalous).await?;
         write.commit().await
     }
 
@@ -255,6 +250,30 @@ impl Catalog {
             })
             .collect()
     }
+}
+
+/// Writes what the last drill of a snapshot found.
+pub(crate) async fn prove<C: ConnectionTrait>(
+    on: &C,
+    id: SnapshotId,
+    proof: &Proof,
+) -> Result<(), CatalogError> {
+    change(on, id, |found| found.proof = Some(proof.clone())).await
+}
+
+async fn change<C: ConnectionTrait>(
+    on: &C,
+    id: SnapshotId,
+    change: impl FnOnce(&mut Snapshot) + Send,
+) -> Result<(), CatalogError> {
+    let select = "SELECT doc FROM snapshot WHERE id = $1";
+    let found = row(on, select, vec![id.to_string().into()]).await?;
+    let mut snapshot: Snapshot =
+        doc(&found.ok_or_else(|| CatalogError::not_found("snapshot", id))?)?;
+    change(&mut snapshot);
+    let update = "UPDATE snapshot SET doc = $1 WHERE id = $2";
+    execute(on, update, vec![json(&snapshot)?.into(), id.to_string().into()]).await?;
+    Ok(())
 }
 
 pub(crate) async fn insert<C: ConnectionTrait>(

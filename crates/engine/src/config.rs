@@ -63,6 +63,8 @@ pub struct EngineConfig {
     /// Folders that sources of files may lie in; empty allows none: whoever may describe an app
     /// must not read what only this process can.
     pub file_roots: Vec<PathBuf>,
+    /// Folders that restores may write into; empty allows none.
+    pub restore_roots: Vec<PathBuf>,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -123,6 +125,7 @@ impl EngineConfig {
             google: GoogleUrls::default(),
             local_roots: Vec::new(),
             file_roots: Vec::new(),
+            restore_roots: Vec::new(),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

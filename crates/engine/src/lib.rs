@@ -21,6 +21,7 @@ mod scheduler;
 mod source;
 mod stores;
 mod takeover;
+mod target;
 mod timekeeping;
 pub mod vault;
 mod worker;
@@ -46,6 +47,7 @@ pub use ops::{
     managed::{DeclareError, Declared, Entry, Reconciled},
     overview::{AppCard, Health, Overview},
     projection::Projection,
+    restore::{PartRequest, RestoreRequest},
     retention::{PreviewedSnapshot, RetentionPreview},
     runs::RunRequest,
     snapshots::PlainStream,

@@ -13,8 +13,8 @@ use bytes::{Bytes, BytesMut};
 use model::{Failure, FailureCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
     time::Instant,
 };
@@ -34,6 +34,8 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     secret_env: Vec<(OsString, SecretString)>,
+    is_fed: bool,
+    run_by: Option<(u32, u32)>,
 }
 
 impl Program {
@@ -47,7 +49,21 @@ impl Program {
             args: Vec::new(),
             env: config.child_env.clone(),
             secret_env: Vec::new(),
+            is_fed: false,
+            run_by: None,
         }
+    }
+
+    /// Run by this user and group instead of by ours, with no other groups.
+    pub(crate) fn run_by(mut self, uid: u32, gid: u32) -> Self {
+        self.run_by = Some((uid, gid));
+        self
+    }
+
+    /// It gets a standard input, through [`Running::feed`].
+    pub(crate) fn fed(mut self) -> Self {
+        self.is_fed = true;
+        self
     }
 
     pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
@@ -77,6 +93,10 @@ impl Program {
             // A child dies with the thread that made it: with us, however we end.
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
+                if let Some((uid, gid)) = self.run_by {
+                    command.args(["--clear-groups", "--reuid", &uid.to_string()]);
+                    command.args(["--regid", &gid.to_string()]);
+                }
                 command.args(["--pdeathsig", "KILL", "--"]).arg(&self.path);
                 command
             }
@@ -87,7 +107,7 @@ impl Program {
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .envs(self.secret_env.iter().map(|(name, value)| (name, value.expose_secret())))
-            .stdin(Stdio::null())
+            .stdin(if self.is_fed { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -97,9 +117,13 @@ impl Program {
             Failure::new(FailureCode::SourceConfig, format!("{name} cannot be started: {error}"))
         })?;
         let group = child.id().and_then(|id| i32::try_from(id).ok());
-        let out = child.stdout.take();
+        let (input, out) = (child.stdin.take(), child.stdout.take());
+        let widen = || nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES);
         if let Some(out) = &out {
-            let _ = nix::fcntl::fcntl(out, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+            let _ = nix::fcntl::fcntl(out, widen());
+        }
+        if let Some(input) = &input {
+            let _ = nix::fcntl::fcntl(input, widen());
         }
         let said = child.stderr.take().map(|err| tokio::spawn(tail(err)));
         let secrets = self.secret_env.iter().map(|(_, value)| value.clone()).collect();
@@ -107,6 +131,7 @@ impl Program {
             name: self.name(),
             child,
             group,
+            input,
             out,
             said,
             secrets,
@@ -139,6 +164,7 @@ pub(crate) struct Running {
     name: String,
     child: Child,
     group: Option<i32>,
+    input: Option<ChildStdin>,
     out: Option<ChildStdout>,
     said: Option<JoinHandle<String>>,
     secrets: Vec<SecretString>,
@@ -168,6 +194,34 @@ impl Running {
             }
             Ok(Ok(_)) => Ok(Some(self.buffer.split().freeze())),
         }
+    }
+
+    /// Gives it `bytes` to read; `false` when it reads no more, and [`Self::chunk`] tells why.
+    pub(crate) async fn feed(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        let Some(input) = &mut self.input else { return Ok(false) };
+        match tokio::time::timeout_at(self.ends_by, input.write_all(bytes)).await {
+            Err(_) => Err(self.too_late()),
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(_)) => {
+                self.input = None;
+                Ok(false)
+            }
+        }
+    }
+
+    /// How it ended, where it has, with what it said.
+    pub(crate) async fn has_ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        let said = match self.said.take() {
+            Some(said) => said.await.unwrap_or_default(),
+            None => String::new(),
+        };
+        Some(format!("it {}: {}", told(status), redacted(&said, &self.secrets)))
+    }
+
+    /// Says that it has been given everything.
+    pub(crate) fn end_of_input(&mut self) {
+        self.input = None;
     }
 
     /// What it has said of its troubles up to its end.

@@ -71,6 +71,7 @@ async fn end_one(engine: &Engine, run: &Run) -> Result<(), CatalogError> {
         failure: Some(failure),
         snapshot: None,
         copies: Vec::new(),
+        proof: None,
         follow_ups,
         bytes_read: run.bytes_read,
     };

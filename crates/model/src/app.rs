@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr};
 
 use crate::{
-    AppId, DestinationId, Name, Source, layout::Template, retention::RetentionPolicy,
+    AppId, DestinationId, DrillPlan, Name, Source, layout::Template, retention::RetentionPolicy,
     schedule::Schedule,
 };
 
@@ -32,6 +32,9 @@ pub struct App {
     /// stream's first bytes.
     #[serde(default)]
     pub compression: Option<String>,
+    /// What its drills do.
+    #[serde(default)]
+    pub drill: DrillPlan,
     /// Who keeps it as it is, where that is not people.
     #[serde(default)]
     pub managed_by: Option<ManagedBy>,
@@ -88,4 +91,6 @@ pub struct Limits {
     /// Age at which the app counts as overdue, in seconds; `None` is 24 h or twice the schedule's
     /// interval, whichever is longer.
     pub objective_secs: Option<u64>,
+    /// Longest time that a restore may take, in seconds; `None` is none.
+    pub restore_objective_secs: Option<u64>,
 }

@@ -24,6 +24,9 @@ pub struct Destination {
     pub secrets: BTreeMap<String, SealedSecret>,
     /// Its keys cannot delete: snapshots are kept, never expired, by us.
     pub append_only: bool,
+    /// How often every copy is re-read, in days; `None` is only when asked.
+    #[serde(default)]
+    pub verify_every_days: Option<u32>,
     /// Who keeps it as it is, where that is not people.
     #[serde(default)]
     pub managed_by: Option<ManagedBy>,

@@ -83,6 +83,12 @@ pub enum EventKind {
     LabelsRefused,
     /// Something on this host is in no app.
     Uncovered,
+    /// A restore ended well.
+    Restored,
+    /// A drill proved that a snapshot can come back.
+    DrillPassed,
+    /// A drill did not.
+    DrillFailed,
 }
 
 /// How much an event matters.

@@ -92,6 +92,10 @@ pub enum FailureCode {
     Interrupted,
     /// Somebody cancelled it.
     Cancelled,
+    /// A restore cannot begin or go on as asked: something is in its way.
+    RestoreRefused,
+    /// A drill found that what came back is not what it should be.
+    DrillFailed,
     /// A rule of retention safety refused.
     RetentionRefused,
     /// A fault of our own.

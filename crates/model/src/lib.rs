@@ -6,7 +6,9 @@
 pub mod account;
 pub mod app;
 pub mod clock;
+pub mod contents;
 pub mod destination;
+pub mod drill;
 pub mod duration;
 pub mod duty;
 pub mod event;
@@ -14,6 +16,7 @@ pub mod failure;
 pub mod id;
 pub mod layout;
 pub mod name;
+pub mod restore;
 pub mod retention;
 pub mod run;
 pub mod schedule;
@@ -26,7 +29,11 @@ pub use account::{
 };
 pub use app::{App, Binding, Limits, ManagedBy};
 pub use clock::{Clock, ManualClock};
+pub use contents::{Contents, TableRows};
 pub use destination::{Destination, DestinationKind};
+pub use drill::{
+    DrillCheck, DrillCommand, DrillItem, DrillPlan, DrillQuestion, DrillReport, DrillState, Proof,
+};
 pub use duty::{Duty, OwedDuty};
 pub use event::{Event, EventKind, Severity};
 pub use failure::{Failure, FailureCode};
@@ -34,6 +41,10 @@ pub use id::{
     AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
 };
 pub use name::{Name, NameError};
+pub use restore::{
+    Condition, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,
+    RestoreReport, RestoreStep, RestoreTarget, Selection, StepState,
+};
 pub use run::{
     DestinationOutcome, Lease, LogLevel, LogLine, Run, RunKind, RunState, Stage, StageTime, Trigger,
 };

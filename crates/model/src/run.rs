@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{AppId, DestinationId, Failure, RunId, SnapshotId, SnapshotKind};
+use crate::{AppId, DestinationId, Failure, RestoreOrder, RunId, SnapshotId, SnapshotKind};
 
 /// One attempt: queued, leased by a worker, and ended in exactly one terminal state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,12 @@ pub struct Run {
     pub bytes_read: u64,
     /// Bytes that the sources expect to send, where they said.
     pub bytes_expected: Option<u64>,
+    /// What a restore is to do.
+    #[serde(default)]
+    pub restore: Option<RestoreOrder>,
+    /// A run that has to end well before this one begins.
+    #[serde(default)]
+    pub after: Option<RunId>,
     /// Somebody asked to cancel it.
     pub cancel_requested: bool,
     /// Who works on it.
@@ -91,6 +97,10 @@ pub enum RunKind {
     Expire,
     /// Brings a snapshot's copy from one destination to another.
     Copy,
+    /// Brings back what a snapshot holds.
+    Restore,
+    /// Restores a snapshot to scratch and checks what came.
+    Drill,
 }
 
 /// What asked for a run.
@@ -214,6 +224,14 @@ pub enum Stage {
     Expire,
     /// Telling people.
     Notify,
+    /// Looking at where a restore would go.
+    Prepare,
+    /// Bringing bytes back, beside what is there.
+    Load,
+    /// Putting what was brought back in its place.
+    Switch,
+    /// Removing what was made for the run only.
+    Clean,
 }
 
 /// A worker's right to a run. The token grows with every taking: who holds an old one can

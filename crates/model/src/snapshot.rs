@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{AppId, DestinationId, Name, RunId, SnapshotId};
+use crate::{AppId, Contents, DestinationId, Name, Proof, RunId, SnapshotId};
 
 /// A restorable point. It exists in the catalog only when at least one copy was proven.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Snapshot {
     pub anomalous: bool,
     /// Things to know that are not failures (files that vanished while being read).
     pub warnings: Vec<String>,
+    /// Its last drill.
+    #[serde(default)]
+    pub proof: Option<Proof>,
     /// One for each source.
     pub artifacts: Vec<Artifact>,
     /// One for each destination that holds it.
@@ -114,6 +117,9 @@ pub struct Artifact {
     pub size_bytes: u64,
     /// SHA-256 of those bytes, 64 hex digits.
     pub sha256: String,
+    /// What was counted in it while it was stored, where its format can be read.
+    #[serde(default)]
+    pub contents: Option<Contents>,
 }
 
 /// A snapshot's copy at one destination.

@@ -32,6 +32,7 @@ pub(crate) fn example() -> Manifest {
             compression: Method::Zstd,
             encryption: Encryption::None,
             recipients: Vec::new(),
+            contents: serde_json::Value::Null,
             objects: vec![Object {
                 key: "shop_20261121_0300.dump.zst".into(),
                 stored: Digest::of(b"stored"),

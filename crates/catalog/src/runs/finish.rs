@@ -116,6 +116,9 @@ async fn end<C: ConnectionTrait>(
     for update in &ending.copies {
         snapshots::update(on, update).await?;
     }
+    if let Some((snapshot, proof)) = &ending.proof {
+        snapshots::prove(on, *snapshot, proof).await?;
+    }
     for next in &ending.follow_ups {
         insert_run(on, next).await?;
     }

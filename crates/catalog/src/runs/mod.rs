@@ -6,7 +6,9 @@ mod log;
 mod query;
 mod queue;
 
-use model::{DestinationId, Event, Failure, LogLevel, Run, RunState, Snapshot, Stage};
+use model::{
+    DestinationId, Event, Failure, LogLevel, Proof, Run, RunState, Snapshot, SnapshotId, Stage,
+};
 use sea_orm::QueryResult;
 
 use crate::{
@@ -74,6 +76,8 @@ pub struct Ending {
     pub snapshot: Option<Snapshot>,
     /// Copies whose state it found out.
     pub copies: Vec<CopyUpdate>,
+    /// What a drill found of its snapshot.
+    pub proof: Option<(SnapshotId, Proof)>,
     /// Runs that follow from it.
     pub follow_ups: Vec<Run>,
     /// What is told.

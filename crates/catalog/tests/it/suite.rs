@@ -34,6 +34,7 @@ fn destination(name: &str) -> Destination {
         settings: BTreeMap::new(),
         secrets: BTreeMap::new(),
         append_only: false,
+        verify_every_days: None,
         managed_by: None,
         created_at: now(),
         updated_at: now(),
@@ -70,6 +71,7 @@ fn app(name: &str, to: DestinationId) -> App {
         retention: RetentionPolicy::default(),
         limits: Limits::default(),
         compression: None,
+        drill: model::DrillPlan::default(),
         managed_by: None,
         created_at: now(),
         updated_at: now(),
@@ -101,6 +103,8 @@ fn run(app_id: Option<AppId>) -> Run {
         finished_at: None,
         bytes_read: 0,
         bytes_expected: None,
+        restore: None,
+        after: None,
         cancel_requested: false,
         lease: None,
         failure: None,
@@ -114,6 +118,7 @@ fn ending(state: RunState) -> Ending {
         failure: None,
         snapshot: None,
         copies: Vec::new(),
+        proof: None,
         follow_ups: Vec::new(),
         events: Vec::new(),
         bytes_read: 7,
@@ -133,6 +138,7 @@ fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
         verified_by_source: true,
         anomalous: false,
         warnings: Vec::new(),
+        proof: None,
         artifacts: vec![Artifact {
             source: "db".parse().unwrap(),
             part: None,
@@ -143,6 +149,7 @@ fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
             content_type: None,
             size_bytes: 7,
             sha256: "00".repeat(32),
+            contents: None,
         }],
         copies: vec![StoredCopy {
             destination_id: at,
@@ -293,7 +300,11 @@ pub(crate) async fn a_stale_token_can_do_nothing(url: &SecretString) {
     let found = catalog.interrupted(later(41)).await.unwrap();
     assert_eq!(found.len(), 1);
     let follow_up = Run { attempt: 2, retry_of: Some(one.id), ..run(one.app_id) };
-    let end = Ending { follow_ups: vec![follow_up.clone()], ..ending(RunState::Interrupted) };
+    let end = Ending {
+        proof: None,
+        follow_ups: vec![follow_up.clone()],
+        ..ending(RunState::Interrupted)
+    };
     catalog.end_interrupted(one.id, token, &end).await.unwrap();
     assert!(catalog.end_interrupted(one.id, token, &end).await.is_err(), "once");
 
@@ -380,6 +391,7 @@ pub(crate) async fn the_end_is_one_transaction(url: &SecretString) {
     let end = Ending {
         snapshot: Some(made.clone()),
         copies: vec![wrong],
+        proof: None,
         follow_ups: vec![run(Some(id))],
         ..ending(RunState::Succeeded)
     };

@@ -40,6 +40,11 @@ const BEGIN: &str = "while IFS= read -r line; do \
                      [ -n \"$line\" ] || exec \"$@\" </dev/null; \
                      export \"$line\"; done; exit 1";
 
+/// The same for a command that is given `$1` bytes to read: no fewer are an end to it.
+const BEGIN_FED: &str = "count=$1; shift; while IFS= read -r line; do \
+                         [ -n \"$line\" ] || { head -c \"$count\" | \"$@\"; exit; }; \
+                         export \"$line\"; done; exit 1";
+
 /// Kills what has the variable `$1`, until nothing has it.
 const KILL: &str = r#"for n in 1 2 3 4 5; do
   found=
@@ -66,6 +71,8 @@ pub(crate) struct Exec<'a> {
     pub(crate) secret_env: &'a [(String, SecretString)],
     /// A word by which [`end`] finds it.
     pub(crate) marker: &'a str,
+    /// How many bytes it is given to read, through [`Running::feed`].
+    pub(crate) input_bytes: Option<u64>,
 }
 
 /// A command under way. Dropped, it goes on: [`end`] ends it.
@@ -75,7 +82,7 @@ pub(crate) struct Running {
     told_as: String,
     out: Option<Output>,
     /// Kept open: closed, it would tell some versions of Docker to detach.
-    _input: Input,
+    input: Input,
     said: Vec<u8>,
     secrets: Vec<SecretString>,
     ends_by: Instant,
@@ -98,7 +105,7 @@ impl Exec<'_> {
             id,
             told_as,
             out: Some(out),
-            _input: input,
+            input,
             said: Vec::new(),
             secrets: self.secret_env.iter().map(|(_, value)| value.clone()).collect(),
             ends_by,
@@ -122,12 +129,14 @@ impl Exec<'_> {
         lines.push('\n');
         let lines = SecretString::from(lines);
         let docker = super::connect(config).await?;
-        let argv = ["sh", "-c", BEGIN, "backup-orchestrator"].map(str::to_owned);
+        let begin = if self.input_bytes.is_some() { BEGIN_FED } else { BEGIN };
+        let argv = ["sh", "-c", begin, "backup-orchestrator"].map(str::to_owned);
+        let count = self.input_bytes.map(|count| count.to_string());
         let asked = ExecConfig {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            cmd: Some(argv.into_iter().chain(self.argv.iter().cloned()).collect()),
+            cmd: Some(argv.into_iter().chain(count).chain(self.argv.iter().cloned()).collect()),
             ..ExecConfig::default()
         };
         let told = |error| told(self.container, &error);
@@ -149,6 +158,18 @@ impl Exec<'_> {
 }
 
 impl Running {
+    /// Gives it `bytes` to read; `false` when it reads no more, and [`Self::chunk`] tells why.
+    pub(crate) async fn feed(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        let given = async {
+            self.input.write_all(bytes).await?;
+            self.input.flush().await
+        };
+        match tokio::time::timeout_at(self.ends_by, given).await {
+            Err(_) => Err(too_late(&self.told_as)),
+            Ok(given) => Ok(given.is_ok()),
+        }
+    }
+
     /// What it writes next; `None` when it has ended with exit code 0. Any other end is a failure
     /// that tells what it said.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {

@@ -133,6 +133,7 @@ impl Engine {
             settings: BTreeMap::new(),
             secrets: BTreeMap::new(),
             append_only: false,
+            verify_every_days: None,
             managed_by: None,
             created_at: now,
             updated_at: now,

@@ -2,11 +2,13 @@
 
 pub(crate) mod apps;
 pub(crate) mod destinations;
+pub(crate) mod drill;
 mod encryption;
 pub(crate) mod google;
 pub(crate) mod managed;
 pub(crate) mod overview;
 pub(crate) mod projection;
+pub(crate) mod restore;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod snapshots;

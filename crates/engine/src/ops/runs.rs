@@ -1,6 +1,6 @@
 //! Asking for runs, and stopping them.
 
-use catalog::{CancelOutcome, Enqueued};
+use catalog::CancelOutcome;
 use jiff::Timestamp;
 use model::{App, AppId, DestinationId, Run, RunId, RunKind, SnapshotId, SnapshotKind, Trigger};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ impl Engine {
             named_at,
             ..self.queued(Some(app.id), RunKind::Backup)
         };
-        self.enqueue(run).await
+        self.queue(run).await
     }
 
     /// Queues a verification of a snapshot, at one destination or at all that hold it.
@@ -82,7 +82,7 @@ impl Engine {
             destination_id: destination,
             ..self.queued(Some(snapshot.app_id), RunKind::Verify)
         };
-        self.enqueue(run).await
+        self.queue(run).await
     }
 
     /// Queues a verification of every snapshot that has a copy at `destination`.
@@ -110,12 +110,12 @@ impl Engine {
             destination_id: Some(destination.id),
             ..self.queued(Some(snapshot.app_id), RunKind::Copy)
         };
-        self.enqueue(run).await
+        self.queue(run).await
     }
 
     /// Queues retention of an app.
     pub async fn expire_now(&self, app: AppId) -> Result<Run, EngineError> {
-        self.enqueue(self.queued(Some(app), RunKind::Expire)).await
+        self.queue(self.queued(Some(app), RunKind::Expire)).await
     }
 
     /// Asks a run to stop. One that waits ends at once, one under way soon after.
@@ -126,16 +126,5 @@ impl Engine {
 
     fn queued(&self, app: Option<AppId>, kind: RunKind) -> Run {
         backup::queued(self.new_id(RunId::generate), app, kind, Trigger::Manual, self.now())
-    }
-
-    async fn enqueue(&self, run: Run) -> Result<Run, EngineError> {
-        match self.0.catalog.enqueue(&run).await? {
-            Enqueued::New => {
-                self.0.queue_bell.notify_one();
-                Ok(run)
-            }
-            // Only fires of a schedule can be there twice, and this is none.
-            Enqueued::Duplicate => Err(EngineError::Conflict("the run is queued already".into())),
-        }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{Stream, stream::BoxStream};
 use model::{Artifact, DestinationId, FailureCode, Snapshot, SnapshotId};
 
-use crate::{Engine, EngineError, run::restore::Plain};
+use crate::{Engine, EngineError, run::plain::Plain};
 
 /// The plain bytes of an artifact. They count only when the stream has ended without an error:
 /// until then they are not proven.
@@ -67,7 +67,7 @@ impl Engine {
     ) -> Result<PlainStream, EngineError> {
         let destination = self.0.catalog.destination(copy.destination_id).await?;
         let store = self.0.store_for(&destination).await?;
-        let told = |error: &crate::run::restore::ReadError| {
+        let told = |error: &crate::run::plain::ReadError| {
             let failure = error.failure();
             let message = format!("`{}`: {}", destination.name, failure.message);
             if failure.code == FailureCode::SecretUnreadable {

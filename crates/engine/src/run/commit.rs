@@ -133,6 +133,7 @@ fn manifest_of(
             compression: first.compression.parse().map_err(|e| internal(&e))?,
             encryption: first.encryption.parse().map_err(|e| internal(&e))?,
             recipients: place.recipients.as_ref().map(Recipients::fingerprints).unwrap_or_default(),
+            contents: serde_json::to_value(&artifact.contents).unwrap_or_default(),
             objects: objects
                 .iter()
                 .map(|object| {

@@ -20,8 +20,8 @@ use super::{
     commit::{digest, put, read_small},
     failure,
     place::encryption_for,
+    plain::Plain,
     reseal::{Target, named, reseal},
-    restore::Plain,
     upload::Sending,
 };
 

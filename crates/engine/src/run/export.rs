@@ -10,9 +10,13 @@ use std::sync::{Arc, atomic::Ordering};
 use artifact::{
     Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
     SealError, Sealed, Sealer,
+    contents::{Counted, Counter},
 };
 use bytes::Bytes;
-use model::{App, Artifact, Failure, FailureCode, Source, Stage, StoredObject};
+use model::{
+    App, Artifact, Contents, Failure, FailureCode, Source, Stage, StoredObject, TableRows,
+    contents::MAX_TABLES,
+};
 use tokio::sync::mpsc;
 
 use super::{RunContext, failure, outlet::Outlet, place::Place, upload::Sending};
@@ -61,7 +65,7 @@ pub(crate) async fn export(
     enter(context, Stage::Store).await?;
     let mut sending = begin_all(context, app, part, &meta, recipe, places).await?;
     let sent = send(context, part, &mut opened, head, recipe, &mut sending, places).await;
-    let (Done { sealed, stored, report }, verified_by_source) = match sent {
+    let (Done { sealed, stored, report, counted }, verified_by_source) = match sent {
         Ok(sent) => sent,
         Err(failure) => {
             for one in sending.into_iter().flatten() {
@@ -94,10 +98,21 @@ pub(crate) async fn export(
             content_type: meta.content_type,
             size_bytes: sealed.plain.size_bytes,
             sha256: sealed.plain.sha256.to_string(),
+            contents: counted.map(contents),
         },
         verified_by_source,
         warnings,
     })
+}
+
+/// What was counted, in the catalog's words.
+fn contents(counted: Counted) -> Contents {
+    let total = counted.tables.len() as u64 + counted.uncounted;
+    let tables = counted.tables.into_iter().take(MAX_TABLES);
+    Contents::Tables {
+        tables: tables.map(|(table, rows)| TableRows { table, rows }).collect(),
+        total,
+    }
 }
 
 async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {
@@ -242,7 +257,9 @@ async fn pump(
         content_type: meta.content_type.as_deref(),
         file_name: Some(&meta.file_name),
     });
-    let mut sealing = tokio::task::spawn_blocking(move || seal(recipe, checker, chunks, feeds));
+    let counter = Counter::new(meta.format.as_deref());
+    let looking = (checker, counter);
+    let mut sealing = tokio::task::spawn_blocking(move || seal(recipe, looking, chunks, feeds));
 
     let fed = tokio::select! {
         biased;
@@ -321,6 +338,7 @@ struct Done {
     /// What each destination stores, in their order.
     stored: Vec<Digest>,
     report: FormatReport,
+    counted: Option<Counted>,
 }
 
 /// Where one destination takes chunks, and for whom it wants them encrypted.
@@ -329,7 +347,7 @@ type Feed = (mpsc::Sender<Bytes>, Option<Recipients>);
 /// The sealing thread: checks, hashes, compresses, tees and encrypts.
 fn seal(
     recipe: Recipe,
-    mut checker: FormatChecker,
+    (mut checker, mut counter): (FormatChecker, Counter),
     mut chunks: mpsc::Receiver<Bytes>,
     feeds: Vec<Option<Feed>>,
 ) -> Result<Done, SealFailure> {
@@ -354,6 +372,7 @@ fn seal(
     let mut sealer = Sealer::new(recipe).map_err(SealFailure::Seal)?;
     while let Some(chunk) = chunks.blocking_recv() {
         checker.push(&chunk).map_err(SealFailure::Format)?;
+        counter.push(&chunk);
         sealer.push(chunk, &mut tee).map_err(SealFailure::Seal)?;
     }
     let report = checker.finish().map_err(SealFailure::Format)?;
@@ -372,7 +391,7 @@ fn seal(
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(SealFailure::Seal)?;
-    Ok(Done { sealed, stored, report })
+    Ok(Done { sealed, stored, report, counted: counter.finish() })
 }
 
 /// Whether what was sealed is what the source declared; gives whether it declared anything.

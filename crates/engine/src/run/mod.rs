@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod commit;
 mod copy;
+pub(crate) mod drill;
 mod expire;
 mod export;
 pub(crate) mod failure;
@@ -10,6 +11,7 @@ pub(crate) mod journal;
 pub(crate) mod log_file;
 mod outlet;
 mod place;
+pub(crate) mod plain;
 mod reseal;
 pub(crate) mod restore;
 mod upload;
@@ -19,8 +21,8 @@ use std::sync::{Arc, OnceLock};
 
 use catalog::{CopyUpdate, Ending};
 use model::{
-    App, DestinationId, Event, EventId, EventKind, Failure, FailureCode, Run, RunId, RunKind,
-    RunState, Severity, Snapshot, Trigger,
+    App, DestinationId, Event, EventId, EventKind, Failure, FailureCode, Proof, Run, RunId,
+    RunKind, RunState, Severity, Snapshot, SnapshotId, Trigger,
 };
 use store::Key;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +52,9 @@ pub(crate) struct RunContext {
     stop_reason: Arc<OnceLock<StopReason>>,
 }
 
+/// How many times a restore that was cut off goes on where it was.
+const RESUMES: u32 = 5;
+
 /// What came of a run, before it is written.
 #[derive(Default)]
 pub(crate) struct Outcome {
@@ -57,6 +62,7 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<Failure>,
     pub(crate) snapshot: Option<Snapshot>,
     pub(crate) copies: Vec<CopyUpdate>,
+    pub(crate) proof: Option<(SnapshotId, Proof)>,
     pub(crate) follow_ups: Vec<Run>,
     pub(crate) events: Vec<Event>,
 }
@@ -189,6 +195,8 @@ pub(crate) async fn perform(context: &RunContext) -> Outcome {
         RunKind::Verify => verify::verify(context).await,
         RunKind::Expire => expire::expire(context).await,
         RunKind::Copy => copy::copy(context).await,
+        RunKind::Restore => restore::restore(context).await,
+        RunKind::Drill => drill::drill(context).await,
     }
 }
 
@@ -222,6 +230,7 @@ pub(crate) async fn ending(context: &RunContext, mut outcome: Outcome) -> Ending
         failure: outcome.failure,
         snapshot: outcome.snapshot,
         copies: outcome.copies,
+        proof: outcome.proof,
         follow_ups: outcome.follow_ups,
         events: outcome.events,
         bytes_read: context.journal.bytes_read(),
@@ -239,8 +248,11 @@ pub(crate) async fn retry_of(
     if !(state == RunState::Failed && failure.retryable || interrupted) {
         return None;
     }
-    // Retention is planned anew after the next snapshot; only a crash needs it sooner.
-    if run.kind == RunKind::Expire && !interrupted || run.attempt > retries(engine, run).await {
+    // Retention is planned anew after the next snapshot, and restores and drills that failed are
+    // for people to look at; only a crash needs another try of them.
+    let once = matches!(run.kind, RunKind::Expire | RunKind::Restore | RunKind::Drill);
+    let most = if run.kind == RunKind::Restore { RESUMES } else { retries(engine, run).await };
+    if once && !interrupted || run.attempt > most {
         return None;
     }
     let now = engine.now();

@@ -8,7 +8,7 @@ use model::{Artifact, DestinationId, Failure, FailureCode, StoredObject};
 use store::{Key, Store};
 use tokio::sync::mpsc;
 
-use super::{RunContext, copy, failure, outlet::Outlet, place::encryption_for, restore::Plain};
+use super::{RunContext, copy, failure, outlet::Outlet, place::encryption_for, plain::Plain};
 
 /// Chunks that may wait for the sealing thread.
 const WAITING_CHUNKS: usize = 4;

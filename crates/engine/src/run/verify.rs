@@ -15,7 +15,7 @@ use super::{
     Outcome, RunContext,
     commit::read_small,
     failure,
-    restore::{Plain, ReadError},
+    plain::{Plain, ReadError},
 };
 use crate::keyring;
 

@@ -4,10 +4,10 @@ mod contract;
 pub(crate) mod direct;
 pub(crate) mod files;
 mod mysql;
-mod postgres;
+pub(crate) mod postgres;
 mod redis;
 mod sqlite;
-mod tool;
+pub(crate) mod tool;
 mod volume;
 
 use bytes::Bytes;

@@ -40,13 +40,14 @@ pub(crate) struct Tool<'a> {
     args: Vec<String>,
     env: Vec<(String, String)>,
     secret_env: Vec<(String, SecretString)>,
+    input_bytes: Option<u64>,
 }
 
 impl<'a> Tool<'a> {
     /// The tool `program`, found by name at `place` or at its path there. It speaks English.
     pub(crate) fn new(engine: &'a Engine, place: &'a Where, program: impl Into<PathBuf>) -> Self {
         let (program, args, env, secret_env) = (program.into(), vec![], vec![], vec![]);
-        Self { engine, place, program, args, env, secret_env }.env("LC_ALL", "C")
+        Self { engine, place, program, args, env, secret_env, input_bytes: None }.env("LC_ALL", "C")
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -68,6 +69,12 @@ impl<'a> Tool<'a> {
     /// A variable for this tool alone; what it says of its troubles does not show the value.
     pub(crate) fn secret_env(mut self, name: &str, value: &SecretString) -> Self {
         self.secret_env.push((name.to_owned(), value.clone()));
+        self
+    }
+
+    /// It is given `count` bytes to read, through [`Reading::feed`].
+    pub(crate) fn fed(mut self, count: u64) -> Self {
+        self.input_bytes = Some(count);
         self
     }
 
@@ -129,7 +136,7 @@ impl<'a> Tool<'a> {
         for (name, value) in &self.secret_env {
             program = program.secret_env(name, value);
         }
-        program
+        if self.input_bytes.is_some() { program.fed() } else { program }
     }
 
     async fn exec(
@@ -141,7 +148,8 @@ impl<'a> Tool<'a> {
         let mut argv = vec![self.program.display().to_string()];
         argv.extend(self.args.iter().cloned());
         let (env, secret_env) = (&self.env, &self.secret_env);
-        let exec = Exec { container, argv: &argv, env, secret_env, marker };
+        let input_bytes = self.input_bytes;
+        let exec = Exec { container, argv: &argv, env, secret_env, marker, input_bytes };
         exec.start(&self.engine.0.config, deadline).await
     }
 }
@@ -159,6 +167,22 @@ enum By {
 }
 
 impl Reading {
+    /// Gives it `bytes` to read; `false` when it reads no more, and [`Self::chunk`] tells why.
+    pub(crate) async fn feed(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        match &mut self.0 {
+            By::Program(running) => running.feed(bytes).await,
+            By::Exec(running, _) => running.feed(bytes).await,
+        }
+    }
+
+    /// Says that it has been given everything.
+    pub(crate) fn end_of_input(&mut self) {
+        // One in a container counts by itself.
+        if let By::Program(running) = &mut self.0 {
+            running.end_of_input();
+        }
+    }
+
     /// What it writes next; `None` when it has ended with exit code 0.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         match &mut self.0 {

@@ -3,6 +3,7 @@
 mod app_server;
 mod clock;
 mod daemon;
+mod drill_postgres;
 mod edits;
 mod encryption;
 mod faults;
@@ -13,6 +14,7 @@ mod managed;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod replicas;
+mod restore_postgres;
 mod retention;
 mod source_files;
 mod source_files_basis;

@@ -17,7 +17,7 @@ use crate::{
     world::{self, World, quick, source},
 };
 
-const PASSWORD: &str = "canary-pg-password of 'the' \\server";
+pub(crate) const PASSWORD: &str = "canary-pg-password of 'the' \\server";
 
 /// A server that wants passwords; `None` where there is none, which CI does not allow.
 fn start() -> Option<Server> {
@@ -33,7 +33,7 @@ fn start() -> Option<Server> {
     started
 }
 
-fn shared() -> Option<&'static Server> {
+pub(crate) fn shared() -> Option<&'static Server> {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
     SHARED.get_or_init(start).as_ref()
 }
@@ -58,18 +58,18 @@ fn named(database: &str) -> String {
     format!("dbname='{}'", database.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-fn sql(server: &Server, database: &str, text: &str) -> String {
+pub(crate) fn sql(server: &Server, database: &str, text: &str) -> String {
     let mut psql = tool(server, "psql");
     psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &named(database)]);
     well(&psql.args(["-c", text]).output().unwrap())
 }
 
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A database with something in it that tells it from the others.
-fn fill(server: &Server, database: &str, rows: u32) {
+pub(crate) fn fill(server: &Server, database: &str, rows: u32) {
     sql(server, "postgres", &format!("CREATE DATABASE {}", quoted(database)));
     let text = format!(
         "CREATE TABLE orders (id serial PRIMARY KEY, what text);
@@ -79,7 +79,7 @@ fn fill(server: &Server, database: &str, rows: u32) {
     sql(server, database, &text);
 }
 
-const SUM: &str =
+pub(crate) const SUM: &str =
     "SELECT count(*) || ' ' || md5(string_agg(id || what, ',' ORDER BY id)) FROM orders";
 
 /// Restores `dump` into a new database `into`, as people would.
@@ -113,7 +113,11 @@ fn feed(mut command: Command, bytes: &[u8]) {
     well(&child.wait_with_output().unwrap());
 }
 
-async fn world(server: &Server, settings: &[(&str, &str)], config: EngineConfig) -> World {
+pub(crate) async fn world(
+    server: &Server,
+    settings: &[(&str, &str)],
+    config: EngineConfig,
+) -> World {
     world_with(server, settings, PASSWORD, config).await
 }
 

@@ -4,20 +4,20 @@ use std::fmt::Write as _;
 
 /// How a server is reached, without its password.
 #[derive(Debug, Clone)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// A host's name, an address, or a socket's folder; `None` is the tools' own socket.
-    pub(super) host: Option<String>,
-    pub(super) port: u16,
-    pub(super) user: String,
-    pub(super) sslmode: Option<String>,
-    pub(super) sslrootcert: Option<String>,
-    pub(super) connect_timeout_secs: u64,
+    pub(crate) host: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) sslmode: Option<String>,
+    pub(crate) sslrootcert: Option<String>,
+    pub(crate) connect_timeout_secs: u64,
 }
 
 impl Server {
     /// For `--dbname=`. The tools take an argument with `=` in it for a whole connection string,
     /// and what stands inside quotes for a value.
-    pub(super) fn conninfo(&self, database: &str) -> String {
+    pub(crate) fn conninfo(&self, database: &str) -> String {
         let mut text = String::new();
         let mut add = |key: &str, value: &str| {
             let value = value.replace('\\', r"\\").replace('\'', r"\'");
@@ -42,7 +42,7 @@ impl Server {
     }
 
     /// For people.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         match &self.host {
             Some(host) => format!("{host}:{}", self.port),
             None => format!("the local socket, port {}", self.port),

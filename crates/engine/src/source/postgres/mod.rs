@@ -5,10 +5,10 @@
 mod conninfo;
 mod directory;
 mod doctor;
-mod parts;
-mod session;
-mod told;
-mod tools;
+pub(crate) mod parts;
+pub(crate) mod session;
+pub(crate) mod told;
+pub(crate) mod tools;
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -11,17 +11,17 @@ const GLOBALS: &str = "globals";
 const MAX_LEN: usize = model::name::MAX_LEN;
 
 /// The part for one database among several.
-pub(super) fn of_database(source: &Name, database: &str) -> Part {
+pub(crate) fn of_database(source: &Name, database: &str) -> Part {
     Part { name: name(source, database), part: Some(database.to_owned()) }
 }
 
 /// The part for roles and tablespaces.
-pub(super) fn of_globals(source: &Name) -> Part {
+pub(crate) fn of_globals(source: &Name) -> Part {
     Part { name: plain(source, GLOBALS), part: Some(GLOBALS.to_owned()) }
 }
 
 /// Whether `part` is that of roles and tablespaces. No database's part has its name.
-pub(super) fn is_globals(source: &Name, part: &Part) -> bool {
+pub(crate) fn is_globals(source: &Name, part: &Part) -> bool {
     part.name == of_globals(source).name
 }
 

@@ -21,15 +21,15 @@ const ANSWER: Duration = Duration::from_secs(60);
 const MAX_ANSWER: usize = 4 << 20;
 
 /// How a source's server is reached.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     engine: &'a Engine,
-    pub(super) place: Where,
-    pub(super) server: Server,
+    pub(crate) place: Where,
+    pub(crate) server: Server,
     password: Option<SecretString>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn of(asked: &Asked<'a>) -> Result<Self, Failure> {
+    pub(crate) fn of(asked: &Asked<'a>) -> Result<Self, Failure> {
         let owned = |key| asked.setting(key).map(str::to_owned);
         let port = asked.setting("port").and_then(|text| text.parse().ok()).unwrap_or(5432);
         Ok(Self {
@@ -48,7 +48,7 @@ impl<'a> Session<'a> {
     }
 
     /// One of the tools, with the password in its environment.
-    pub(super) fn tool<'s>(&'s self, tools: &Tools, name: &str) -> Tool<'s> {
+    pub(crate) fn tool<'s>(&'s self, tools: &Tools, name: &str) -> Tool<'s> {
         let tool = Tool::new(self.engine, &self.place, tools.path(name))
             // Nobody's own files of passwords and services count.
             .env("PGPASSFILE", "/nonexistent")
@@ -61,7 +61,7 @@ impl<'a> Session<'a> {
 
     /// The rows that `query` gives in `database`, each in columns. The names that people gave to
     /// things in there mean nothing to it.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         tools: &Tools,
         database: &str,
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
     }
 
     /// The one value that `query` gives.
-    pub(super) async fn value(
+    pub(crate) async fn value(
         &self,
         tools: &Tools,
         database: &str,
@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
     }
 
     /// The tools that can dump the server, and its version.
-    pub(super) async fn fit(&self, database: &str) -> Result<(Tools, u32), Failure> {
+    pub(crate) async fn fit(&self, database: &str) -> Result<(Tools, u32), Failure> {
         let all = tools::all(self.engine, &self.place).await?;
         let Some(newest) = all.last() else {
             return Err(Failure::new(FailureCode::SourceConfig, "there is no pg_dump"));
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
     }
 
     /// A database to ask about the whole server: the usual ones, in turn.
-    pub(super) async fn maintenance(&self) -> Result<(&'static str, Tools, u32), Failure> {
+    pub(crate) async fn maintenance(&self) -> Result<(&'static str, Tools, u32), Failure> {
         match self.fit("postgres").await {
             Ok((tools, major)) => Ok(("postgres", tools, major)),
             Err(failure) if told::is_no_such_database(&failure) => {
@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
     }
 
     /// All databases that can be connected to and are no templates.
-    pub(super) async fn databases(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn databases(&self) -> Result<Vec<String>, Failure> {
         let (maintenance, tools, _) = self.maintenance().await?;
         // A database whose removal was cut off has the limit -2.
         let rows = self
@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
     }
 
     /// Whether passwords of roles can be read.
-    pub(super) async fn sees_passwords(
+    pub(crate) async fn sees_passwords(
         &self,
         tools: &Tools,
         maintenance: &str,
@@ -155,7 +155,7 @@ impl<'a> Session<'a> {
     }
 
     /// What the user may read in `database`.
-    pub(super) async fn rights(&self, tools: &Tools, database: &str) -> Result<Rights, Failure> {
+    pub(crate) async fn rights(&self, tools: &Tools, database: &str) -> Result<Rights, Failure> {
         let query = "SELECT pg_database_size(current_database()), \
                      EXISTS (SELECT 1 FROM pg_roles \
                        WHERE rolname = current_user AND rolsuper) \
@@ -184,10 +184,10 @@ impl<'a> Session<'a> {
 }
 
 /// What a user may read in a database.
-pub(super) struct Rights {
-    pub(super) size_bytes: u64,
+pub(crate) struct Rights {
+    pub(crate) size_bytes: u64,
     /// Also what will be made yet.
-    pub(super) reads_all: bool,
+    pub(crate) reads_all: bool,
     /// Tables and sequences that it may not.
-    pub(super) unreadable: u64,
+    pub(crate) unreadable: u64,
 }

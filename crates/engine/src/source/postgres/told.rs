@@ -40,7 +40,7 @@ const CONFIG: &[&str] = &[
 ];
 
 /// The same failure, by the code that says what to do about it.
-pub(super) fn explained(failure: Failure) -> Failure {
+pub(crate) fn explained(failure: Failure) -> Failure {
     if failure.code != FailureCode::SourceFailed {
         return failure;
     }
@@ -78,7 +78,7 @@ pub(super) fn explained(failure: Failure) -> Failure {
 }
 
 /// Whether a database is not there.
-pub(super) fn is_no_such_database(failure: &Failure) -> bool {
+pub(crate) fn is_no_such_database(failure: &Failure) -> bool {
     let message = &failure.message;
     message.contains("FATAL:  database \"") && message.contains("does not exist")
 }

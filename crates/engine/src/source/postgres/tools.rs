@@ -17,20 +17,20 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// The tools of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tools {
-    pub(super) major: u32,
+pub(crate) struct Tools {
+    pub(crate) major: u32,
     folder: Option<PathBuf>,
 }
 
 impl Tools {
     /// One of them, by its name.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.as_deref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
     }
 }
 
 /// All tools at `place`, oldest first.
-pub(super) async fn all(engine: &Engine, place: &Where) -> Result<Vec<Tools>, Failure> {
+pub(crate) async fn all(engine: &Engine, place: &Where) -> Result<Vec<Tools>, Failure> {
     let Where::Container(container) = place else {
         let config = &engine.0.config;
         let mut folders = homes(&config.postgres_home).await;
@@ -63,7 +63,7 @@ pub(super) async fn all(engine: &Engine, place: &Where) -> Result<Vec<Tools>, Fa
 
 /// The tools for a server of this version: its own, else the next newer ones, whose dumps the
 /// server's own tools may not read. Older ones cannot dump it.
-pub(super) fn fit(all: Vec<Tools>, server: u32, place: &Where) -> Result<Tools, Failure> {
+pub(crate) fn fit(all: Vec<Tools>, server: u32, place: &Where) -> Result<Tools, Failure> {
     let newest = all.last().map_or(0, |tools| tools.major);
     all.into_iter().find(|tools| tools.major >= server).ok_or_else(|| {
         let advice = match place {

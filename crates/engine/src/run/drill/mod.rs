@@ -1,0 +1,310 @@
+//! A drill, top to bottom: restore each artifact to scratch → look whether it is what it was →
+//! remove the scratch. What nothing was checked of is not proven.
+
+mod postgres;
+mod scratch;
+
+use std::{path::PathBuf, time::Instant};
+
+use catalog::CopyUpdate;
+use model::{
+    App, Artifact, CopyState, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty,
+    Event, EventId, EventKind, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Severity,
+    Snapshot, SourceKind, Stage,
+};
+
+use super::{Outcome, RunContext, failure, restore};
+use crate::target::{Aim, Supply};
+
+/// Drills the run's snapshot.
+pub(crate) async fn drill(context: &RunContext) -> Outcome {
+    let mut copies = Vec::new();
+    let outcome = match all(context, &mut copies).await {
+        Ok((snapshot, report)) => conclude(context, &snapshot, &report),
+        Err(failure) => {
+            context.journal.error(&failure.message);
+            Outcome::failed(failure)
+        }
+    };
+    Outcome { copies, ..outcome }
+}
+
+async fn all(
+    context: &RunContext,
+    copies: &mut Vec<CopyUpdate>,
+) -> Result<(Snapshot, DrillReport), Failure> {
+    let catalog = &context.engine.0.catalog;
+    let id = context
+        .run
+        .snapshot_id
+        .ok_or_else(|| Failure::new(FailureCode::Internal, "a drill must name its snapshot"))?;
+    let snapshot = catalog.snapshot(id).await.map_err(|error| failure::of_catalog(&error))?;
+    let app = context.app().await?;
+    context.journal.expect_bytes(snapshot.size_bytes());
+    let began = Instant::now();
+    let mut report = DrillReport::default();
+    for artifact in &snapshot.artifacts {
+        context.check_lease().await?;
+        let item = one(context, &app, &snapshot, artifact, copies).await?;
+        for check in &item.checks {
+            let told = format!("`{}`: {}: {}", artifact.source, check.name, check.message);
+            match check.state {
+                DrillState::Passed => context.journal.info(told),
+                DrillState::Skipped => context.journal.warn(told),
+                DrillState::Failed => context.journal.error(told),
+            }
+        }
+        report.items.push(item);
+        report.took_secs = began.elapsed().as_secs_f64();
+        let written = catalog.put_report(context.run.id, context.lease_token, &report).await;
+        written.map_err(|error| failure::of_catalog(&error))?;
+    }
+    Ok((snapshot, report))
+}
+
+/// What a drill of one artifact works with.
+pub(crate) struct Trial<'a> {
+    pub(crate) context: &'a RunContext,
+    pub(crate) aim: &'a Aim<'a>,
+    pub(crate) supply: &'a Supply<'a>,
+    /// A folder of its own, empty at first and removed afterwards.
+    pub(crate) folder: PathBuf,
+}
+
+/// How one kind of artifact is tried.
+#[async_trait::async_trait]
+pub(crate) trait Way: Send + Sync {
+    /// Restores to scratch. Errs where the artifact did not come back.
+    async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure>;
+}
+
+/// An artifact restored to scratch. Dropped, what serves it ends.
+#[async_trait::async_trait]
+pub(crate) trait Restored: Send + Sync {
+    /// Where it is, for people.
+    fn place(&self) -> String;
+    /// Looks whether it is what it was.
+    async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure>;
+}
+
+async fn one(
+    context: &RunContext,
+    app: &App,
+    snapshot: &Snapshot,
+    artifact: &Artifact,
+    copies: &mut Vec<CopyUpdate>,
+) -> Result<DrillItem, Failure> {
+    let tag = format!("{}-{}", context.run.id.to_string().to_ascii_lowercase(), artifact.source);
+    let folder = context.engine.0.config.spool.join(format!("drill-{tag}"));
+    let owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
+    let order = RestoreOrder {
+        target: RestoreTarget::Folder { path: folder.clone() },
+        only: Vec::new(),
+        from: context.run.destination_id,
+        overwrite: false,
+    };
+    let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);
+    let mut item = DrillItem {
+        artifact: artifact.source.clone(),
+        scratch: String::new(),
+        restore_secs: 0.0,
+        check_secs: 0.0,
+        checks: Vec::new(),
+    };
+    let Some(way) = way(&aim) else {
+        item.checks.push(check(
+            "kind",
+            DrillState::Skipped,
+            "nothing here can check this kind of artifact: give the drill a command",
+        ));
+        context.settle(owed).await?;
+        return Ok(item);
+    };
+    let mut last = None;
+    for copy in restore::candidates(snapshot, &order) {
+        prepare(&folder).await?;
+        enter(context, Stage::Load).await?;
+        let began = Instant::now();
+        let tried = async {
+            let supply = Supply::from(context, artifact, &copy).await?;
+            context.journal.info(format!(
+                "`{}`: restoring from `{}` to scratch",
+                artifact.source,
+                supply.destination().name
+            ));
+            let trial = Trial { context, aim: &aim, supply: &supply, folder: folder.clone() };
+            let restored = way.restore(&trial).await?;
+            item.restore_secs = began.elapsed().as_secs_f64();
+            item.scratch = restored.place();
+            enter(context, Stage::Check).await?;
+            restored.check(&trial).await
+        };
+        match tried.await {
+            Ok(checks) => {
+                item.check_secs = began.elapsed().as_secs_f64() - item.restore_secs;
+                item.checks = checks;
+                last = None;
+                break;
+            }
+            Err(failure) if is_of_the_copy(&failure, snapshot, &copy, copies) => {
+                context.journal.warn(format!("{}; trying another copy", failure.message));
+                last = Some(failure);
+            }
+            Err(failure) if is_of_the_run(&failure) => return Err(failure),
+            Err(failure) => {
+                last = Some(failure);
+                break;
+            }
+        }
+    }
+    if let Some(failure) = last {
+        item.checks.push(check("restore", DrillState::Failed, failure.message));
+    } else if item.scratch.is_empty() {
+        let message = "this snapshot has no good copy to read from";
+        item.checks.push(check("restore", DrillState::Failed, message));
+    }
+    enter(context, Stage::Clean).await?;
+    context.settle(owed).await?;
+    Ok(item)
+}
+
+/// The way to try an artifact: by its source's kind, else by its format.
+fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
+    let kind = aim.source.and_then(|source| match &source.kind {
+        SourceKind::Direct(direct) => Some(direct.what),
+        SourceKind::Contract(_) => None,
+    });
+    match (kind, aim.artifact.format.as_deref()) {
+        (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
+            Some(&postgres::Postgres)
+        }
+        _ => None,
+    }
+}
+
+/// One check, as it is told.
+pub(crate) fn check(
+    name: impl Into<String>,
+    state: DrillState,
+    message: impl Into<String>,
+) -> DrillCheck {
+    DrillCheck { name: name.into(), state, message: message.into() }
+}
+
+/// Whether the drill as a whole cannot go on; what else goes wrong is what a drill is there to
+/// find out.
+fn is_of_the_run(failure: &Failure) -> bool {
+    matches!(failure.code, FailureCode::Cancelled | FailureCode::Interrupted | FailureCode::Catalog)
+}
+
+fn is_of_the_copy(
+    failure: &Failure,
+    snapshot: &Snapshot,
+    copy: &model::StoredCopy,
+    copies: &mut Vec<CopyUpdate>,
+) -> bool {
+    let state = match failure.code {
+        FailureCode::Damaged => CopyState::Damaged,
+        FailureCode::Missing => CopyState::Missing,
+        FailureCode::DestinationUnavailable | FailureCode::SecretUnreadable => return true,
+        _ => return false,
+    };
+    copies.push(CopyUpdate {
+        snapshot_id: snapshot.id,
+        destination_id: copy.destination_id,
+        state,
+        verified_at: copy.verified_at,
+        expiring_since: None,
+    });
+    true
+}
+
+/// An empty folder that only we can look into.
+async fn prepare(folder: &std::path::Path) -> Result<(), Failure> {
+    let told = |error: std::io::Error| {
+        let message = format!("the scratch folder {} cannot be made: {error}", folder.display());
+        Failure::new(FailureCode::RestoreRefused, message)
+    };
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(told(error)),
+        _ => {}
+    }
+    tokio::fs::create_dir_all(folder).await.map_err(told)
+}
+
+fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> Outcome {
+    let passed = report.is_proof();
+    let (kind, severity) = if passed {
+        (EventKind::DrillPassed, Severity::Info)
+    } else {
+        (EventKind::DrillFailed, Severity::Error)
+    };
+    let message = told(snapshot, report);
+    let event = Event {
+        id: context.engine.new_id(EventId::generate),
+        at: context.engine.now(),
+        kind,
+        severity,
+        app_id: Some(snapshot.app_id),
+        run_id: Some(context.run.id),
+        snapshot_id: Some(snapshot.id),
+        destination_id: None,
+        message: message.clone(),
+    };
+    let proof = Proof {
+        run_id: context.run.id,
+        at: context.engine.now(),
+        passed,
+        took_secs: report.took_secs,
+    };
+    let outcome = if passed {
+        Outcome::succeeded()
+    } else {
+        Outcome::failed(Failure::new(FailureCode::DrillFailed, message))
+    };
+    Outcome { events: vec![event], proof: Some((snapshot.id, proof)), ..outcome }
+}
+
+/// The result in a sentence.
+fn told(snapshot: &Snapshot, report: &DrillReport) -> String {
+    let at = snapshot.taken_at;
+    let wrong: Vec<_> = report
+        .items
+        .iter()
+        .filter(|item| !item.is_proof())
+        .map(|item| {
+            let bad = item.checks.iter().find(|check| check.state == DrillState::Failed);
+            let bad = bad.or(item.checks.first());
+            let why = bad.map_or("nothing was checked", |check| check.message.as_str());
+            format!("`{}`: {why}", item.artifact)
+        })
+        .collect();
+    if wrong.is_empty() {
+        return format!(
+            "the snapshot of {at} came back whole in {:.1} s, checks included",
+            report.took_secs
+        );
+    }
+    format!("the snapshot of {at} is not proven: {}", wrong.join("; "))
+}
+
+async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {
+    context.keep_going()?;
+    context.journal.enter(stage).await.map_err(|error| failure::of_catalog(&error))
+}
+
+/// A source of the drilled app that stands for its restored self.
+pub(crate) fn stand_in(
+    aim: &Aim<'_>,
+    kind: DirectKind,
+    settings: &[(&str, &str)],
+) -> model::Source {
+    let name = aim.source.map_or_else(|| aim.artifact.source.clone(), |one| one.name.clone());
+    let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let direct = model::DirectSource {
+        what: kind,
+        settings: settings.collect(),
+        secrets: std::collections::BTreeMap::new(),
+    };
+    model::Source { name, kind: SourceKind::Direct(direct) }
+}

@@ -1,0 +1,282 @@
+//! PostgreSQL dumps: into a server of this machine's own that nobody else can reach.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use model::{
+    App, Contents, DirectKind, DrillCheck, DrillState, Failure, FailureCode, RestoreTarget,
+};
+
+use super::{
+    Restored, Trial, Way, check,
+    scratch::{self, LIFE},
+    stand_in,
+};
+use crate::{
+    process::Running,
+    source::{
+        direct::Asked,
+        postgres::{session::Session, tools::Tools},
+    },
+    target::{
+        Aim,
+        postgres::{Owners, database, fill},
+    },
+};
+
+const DATABASE: &str = "drill";
+const SUPERUSER: &str = "postgres";
+const ANSWER: Duration = Duration::from_secs(60);
+/// More tables than this are not named one by one.
+const MAX_NAMED: usize = 5;
+
+pub(super) struct Postgres;
+
+#[async_trait::async_trait]
+impl Way for Postgres {
+    async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
+        let server = Server::start(trial).await?;
+        server.fill(trial).await?;
+        Ok(Box::new(server))
+    }
+}
+
+struct Server {
+    _running: tokio::sync::Mutex<Running>,
+    app: App,
+    source: model::Source,
+    socket: PathBuf,
+}
+
+impl Server {
+    async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
+        let config = trial.context.engine.config();
+        let missing = |what: &str| {
+            let message = format!(
+                "there is no {what} on this machine to restore into: install the server \
+                 (apt-get install postgresql)"
+            );
+            Failure::new(FailureCode::SourceConfig, message)
+        };
+        let initdb = scratch::newest(config, "initdb").ok_or_else(|| missing("initdb"))?;
+        let postgres = initdb.with_file_name("postgres");
+        let user = scratch::user(&["postgres"]);
+        scratch::give(&trial.folder, user)?;
+        // A socket's path has room for little more than a hundred bytes.
+        let socket = trial.folder.clone();
+        let data = trial.folder.join("data");
+        scratch::program(config, &initdb, user)
+            .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"])
+            .args([format!("--username={SUPERUSER}"), format!("--pgdata={}", data.display())])
+            .output(1 << 20, ANSWER)
+            .await?;
+        let mut running = scratch::program(config, &postgres, user)
+            .args([format!("-D{}", data.display()), format!("-k{}", socket.display())])
+            // Nothing of it is to last, and nobody but us is to reach it.
+            .args(["-clisten_addresses=", "-cfsync=off", "-cfull_page_writes=off"])
+            .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"])
+            .start(LIFE)?;
+        let socket_text = socket.display().to_string();
+        let source = stand_in(
+            trial.aim,
+            DirectKind::Postgres,
+            &[("host", &socket_text), ("user", SUPERUSER), ("database", DATABASE)],
+        );
+        let app = trial.aim.app.clone();
+        let (engine, context) = (&trial.context.engine, trial.context);
+        let ask = || async {
+            context.keep_going()?;
+            let session = session(engine, &app, &source)?;
+            session.maintenance().await.map(|_| ())
+        };
+        scratch::until_ready(&mut running, "PostgreSQL", ask).await?;
+        Ok(Self { _running: tokio::sync::Mutex::new(running), app, source, socket })
+    }
+
+    async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
+        let session = session(&trial.context.engine, &self.app, &self.source)?;
+        let (maintenance, tools, _) = session.maintenance().await?;
+        let aim = self.aim(trial);
+        if aim.artifact.format.as_deref() == Some("pg_dumpall") {
+            return self.roles(trial, &session, &tools).await;
+        }
+        for role in roles_in(trial).await? {
+            let make = format!("CREATE ROLE {}", database::ident(&role));
+            if role != SUPERUSER {
+                session.ask(&tools, maintenance, &make).await?;
+            }
+        }
+        database::create(&session, &tools, maintenance, DATABASE, None).await?;
+        fill(trial.context, &aim, &session, &tools, DATABASE, Owners::Ours, trial.supply).await
+    }
+
+    /// Roles and tablespaces: the roles are made.
+    async fn roles(
+        &self,
+        trial: &Trial<'_>,
+        session: &Session<'_>,
+        tools: &Tools,
+    ) -> Result<(), Failure> {
+        crate::target::postgres::globals::load(session, tools, "postgres", trial.supply)
+            .await
+            .map(|_| ())
+    }
+
+    fn aim<'a>(&'a self, trial: &'a Trial<'a>) -> Aim<'a> {
+        Aim {
+            engine: trial.aim.engine,
+            app: &self.app,
+            source: Some(&self.source),
+            artifact: trial.aim.artifact,
+            selection: None,
+            target: &RestoreTarget::App,
+            is_one_of_many: false,
+            tag: trial.aim.tag,
+        }
+    }
+}
+
+fn session<'a>(
+    engine: &'a crate::Engine,
+    app: &'a App,
+    source: &'a model::Source,
+) -> Result<Session<'a>, Failure> {
+    let model::SourceKind::Direct(direct) = &source.kind else {
+        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
+    };
+    Session::of(&Asked { engine, app, source, direct })
+}
+
+#[async_trait::async_trait]
+impl Restored for Server {
+    fn place(&self) -> String {
+        format!("a scratch PostgreSQL in {}", self.socket.display())
+    }
+
+    async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
+        let session = session(&trial.context.engine, &self.app, &self.source)?;
+        let (_, tools, _) = session.maintenance().await?;
+        if trial.aim.artifact.format.as_deref() == Some("pg_dumpall") {
+            let query = "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'";
+            let roles = session.value(&tools, "postgres", query).await?;
+            let message = format!("{roles} roles are there");
+            return Ok(vec![check("roles", DrillState::Passed, message)]);
+        }
+        let mut checks = vec![rows(trial, &session, &tools).await?];
+        checks.push(amcheck(trial, &session, &tools).await);
+        for question in &trial.aim.app.drill.questions {
+            if question.artifact == trial.aim.artifact.source {
+                checks.push(ask(&session, &tools, question).await);
+            }
+        }
+        Ok(checks)
+    }
+}
+
+/// Counts the rows of every table and compares them with what passed when the dump was stored.
+async fn rows(
+    trial: &Trial<'_>,
+    session: &Session<'_>,
+    tools: &Tools,
+) -> Result<DrillCheck, Failure> {
+    let query = "SELECT n.nspname || '.' || c.relname, \
+                   pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) \
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace \
+                 WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' \
+                   AND n.nspname <> 'information_schema' ORDER BY 1";
+    let found = session.ask(tools, DATABASE, query).await?;
+    let mut counts = std::collections::BTreeMap::new();
+    for row in &found {
+        let [table, quoted] = row.as_slice() else { continue };
+        trial.context.keep_going()?;
+        let count = format!("SELECT count(*) FROM ONLY {quoted}");
+        let count = session.value(tools, DATABASE, &count).await?;
+        counts.insert(table.clone(), count.parse::<u64>().unwrap_or(0));
+    }
+    let total: u64 = counts.values().sum();
+    let Some(Contents::Tables { tables, total: expected }) = &trial.aim.artifact.contents else {
+        let message = format!("{} tables with {total} rows could all be read", counts.len());
+        // Nothing is known of what there should be: some of it at least.
+        let state = if total > 0 { DrillState::Passed } else { DrillState::Failed };
+        return Ok(check("rows", state, message));
+    };
+    let wrong: Vec<_> = tables
+        .iter()
+        .filter(|one| counts.get(&one.table) != Some(&one.rows))
+        .map(|one| {
+            let now = counts.get(&one.table).map_or("none".to_owned(), u64::to_string);
+            format!("{} has {now} rows of {}", one.table, one.rows)
+        })
+        .collect();
+    if !wrong.is_empty() {
+        let shown = wrong[..wrong.len().min(MAX_NAMED)].join(", ");
+        let message = format!("{} tables differ from when they were stored: {shown}", wrong.len());
+        return Ok(check("rows", DrillState::Failed, message));
+    }
+    if counts.is_empty() && *expected == 0 {
+        let message = "the dump has no table: there is nothing to prove";
+        return Ok(check("rows", DrillState::Skipped, message));
+    }
+    let message = format!(
+        "{} tables with {total} rows came back; {} of them were counted when they were stored, \
+         and all of these agree",
+        counts.len(),
+        tables.len()
+    );
+    Ok(check("rows", DrillState::Passed, message))
+}
+
+/// Every table and index, page by page.
+async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> DrillCheck {
+    let tool = session.tool(tools, "pg_amcheck").args([
+        "--install-missing",
+        "--heapallindexed",
+        "--no-password",
+        &format!("--host={}", session.server.host.as_deref().unwrap_or_default()),
+        &format!("--port={}", session.server.port),
+        &format!("--username={SUPERUSER}"),
+        DATABASE,
+    ]);
+    match tool.output(1 << 20, trial.aim.timeout()).await {
+        Ok(_) => check("pg_amcheck", DrillState::Passed, "every table and every index is sound"),
+        // The tool or its extension is not on this machine.
+        Err(failure)
+            if failure.code == FailureCode::SourceConfig
+                || failure.message.contains("extension control file")
+                || failure.message.contains("is not available") =>
+        {
+            check("pg_amcheck", DrillState::Skipped, failure.message)
+        }
+        Err(failure) => check("pg_amcheck", DrillState::Failed, failure.message),
+    }
+}
+
+async fn ask(session: &Session<'_>, tools: &Tools, question: &model::DrillQuestion) -> DrillCheck {
+    let name = format!("question: {}", question.sql);
+    let answer = match session.value(tools, DATABASE, &question.sql).await {
+        Ok(answer) => answer,
+        Err(failure) => return check(name, DrillState::Failed, failure.message),
+    };
+    let good = match &question.expect {
+        Some(expected) => answer == *expected,
+        None => !matches!(answer.as_str(), "" | "f" | "0"),
+    };
+    let state = if good { DrillState::Passed } else { DrillState::Failed };
+    let wanted = question.expect.as_deref().map(|w| format!(", expected `{w}`"));
+    check(name, state, format!("the answer is `{answer}`{}", wanted.unwrap_or_default()))
+}
+
+/// Roles that a script gives things to: they have to be there before it is run.
+async fn roles_in(trial: &Trial<'_>) -> Result<BTreeSet<String>, Failure> {
+    let mut roles = BTreeSet::new();
+    if trial.aim.artifact.format.as_deref() != Some("pg_dump_Fp") {
+        return Ok(roles);
+    }
+    let mut finder = crate::target::postgres::roles::Finder::default();
+    let mut bytes = trial.supply.open()?;
+    while let Some(chunk) = bytes.chunk().await? {
+        let chunk: Bytes = chunk;
+        finder.push(&chunk, &mut roles);
+    }
+    Ok(roles)
+}

@@ -1,0 +1,91 @@
+//! Servers that live as long as a drill: on this machine, reachable through a socket in the
+//! drill's own folder and through nothing else.
+
+use std::{path::Path, time::Duration};
+
+use model::{Failure, FailureCode};
+
+use crate::{
+    EngineConfig,
+    process::{self, Program, Running},
+};
+
+/// How long a server may take to answer.
+pub(crate) const READY: Duration = Duration::from_secs(60);
+/// Longest life of a scratch server.
+pub(crate) const LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// A program for a drill, run by nobody in particular: database servers refuse to be run by root.
+pub(crate) fn program(config: &EngineConfig, path: &Path, user: Option<(u32, u32)>) -> Program {
+    let program = Program::new(config, path);
+    match user {
+        Some((uid, gid)) => program.run_by(uid, gid),
+        None => program,
+    }
+}
+
+/// Whom to run servers as, where we are root: the first of `names` that this machine knows.
+pub(crate) fn user(names: &[&str]) -> Option<(u32, u32)> {
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let all = names.iter().chain(["nobody"].iter());
+    all.filter_map(|name| nix::unistd::User::from_name(name).ok().flatten())
+        .map(|user| (user.uid.as_raw(), user.gid.as_raw()))
+        .next()
+}
+
+/// Gives `folder` to `user`.
+pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failure> {
+    let Some((uid, gid)) = user else { return Ok(()) };
+    let given = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
+    given.map_err(|error| {
+        let message =
+            format!("{} cannot be given to the scratch server: {error}", folder.display());
+        Failure::new(FailureCode::RestoreRefused, message)
+    })
+}
+
+/// Waits until `ask` is answered, or the server has ended.
+pub(crate) async fn until_ready<F, Fut>(
+    server: &mut Running,
+    what: &str,
+    mut ask: F,
+) -> Result<(), Failure>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<(), Failure>>,
+{
+    let began = tokio::time::Instant::now();
+    loop {
+        let failure = match ask().await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if let Some(said) = server.has_ended().await {
+            let message = format!("the scratch {what} did not start: {said}");
+            return Err(Failure::new(FailureCode::SourceConfig, message));
+        }
+        if began.elapsed() > READY {
+            let message = format!("the scratch {what} does not answer: {}", failure.message);
+            return Err(Failure::new(FailureCode::Timeout, message));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The file `name` in the newest of the folders `ROOT/VERSION/bin`, or on the path.
+pub(crate) fn newest(config: &EngineConfig, name: &str) -> Option<std::path::PathBuf> {
+    let mut found: Vec<_> = std::fs::read_dir(&config.postgres_home)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|home| {
+            let version: u32 = home.file_name().to_str()?.parse().ok()?;
+            let file = home.path().join("bin").join(name);
+            process::is_program(&file).then_some((version, file))
+        })
+        .collect();
+    found.sort();
+    found.pop().map(|(_, file)| file).or_else(|| process::find(config, name))
+}

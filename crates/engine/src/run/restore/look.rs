@@ -1,0 +1,125 @@
+//! What a restore would meet.
+
+use model::{
+    App, Artifact, Failure, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,
+    Snapshot,
+};
+
+use super::{candidates, chosen};
+use crate::{
+    Engine,
+    target::{self, Aim},
+};
+
+/// Where `artifact` is to go.
+pub(crate) fn aim<'a>(
+    engine: &'a Engine,
+    app: &'a App,
+    snapshot: &'a Snapshot,
+    order: &'a RestoreOrder,
+    tag: &'a str,
+    artifact: &'a Artifact,
+) -> Aim<'a> {
+    Aim {
+        engine,
+        app,
+        source: target::source_of(app, artifact),
+        artifact,
+        selection: order.only.iter().find(|one| one.artifact == artifact.source),
+        target: &order.target,
+        is_one_of_many: chosen(snapshot, order).count() > 1,
+        tag,
+    }
+}
+
+/// Looks at every artifact and at the copies. Changes nothing; what stands against the restore is
+/// among the checks.
+pub(crate) async fn look(
+    engine: &Engine,
+    app: &App,
+    snapshot: &Snapshot,
+    order: &RestoreOrder,
+    tag: &str,
+) -> Result<Preflight, Failure> {
+    let mut seen = Preflight::default();
+    for one in &order.only {
+        if !snapshot.artifacts.iter().any(|artifact| artifact.source == one.artifact) {
+            let message = format!("the snapshot has no artifact `{}`", one.artifact);
+            seen.checks.push(check(None, PreflightLevel::Blocked, message));
+        }
+    }
+    let mut artifacts: Vec<_> = chosen(snapshot, order).collect();
+    // Roles own what comes after them.
+    artifacts.sort_by_key(|artifact| artifact.format.as_deref() != Some("pg_dumpall"));
+    for artifact in artifacts {
+        let name = Some(artifact.source.clone());
+        let aim = aim(engine, app, snapshot, order, tag, artifact);
+        let looked = match target::target(&aim) {
+            Ok(target) => target.look(&aim).await,
+            Err(failure) => Err(failure),
+        };
+        seen.size_bytes += artifact.size_bytes;
+        match looked {
+            Ok(looked) => {
+                for (level, message) in looked.checks {
+                    seen.checks.push(check(name.clone(), level, message));
+                }
+                seen.items.push(PreflightItem {
+                    artifact: artifact.source.clone(),
+                    target: looked.target,
+                    replaces: looked.replaces,
+                    size_bytes: artifact.size_bytes,
+                });
+            }
+            Err(failure) => {
+                seen.checks.push(check(name, PreflightLevel::Blocked, failure.message));
+            }
+        }
+    }
+    copies(engine, snapshot, order, &mut seen).await?;
+    if seen.items.iter().any(|item| item.replaces.is_some()) {
+        seen.confirm = Some(app.name.to_string());
+    }
+    Ok(seen)
+}
+
+/// Whether there is a copy that can be read.
+async fn copies(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    order: &RestoreOrder,
+    seen: &mut Preflight,
+) -> Result<(), Failure> {
+    let mut readable = 0;
+    for copy in candidates(snapshot, order) {
+        let destination = engine
+            .0
+            .catalog
+            .destination(copy.destination_id)
+            .await
+            .map_err(|error| crate::run::failure::of_catalog(&error))?;
+        let name = &destination.name;
+        if copy.is_encrypted()
+            && let Err(failure) = engine.0.identities_of(&destination)
+        {
+            let message = format!("the copy at `{name}` cannot be opened: {}", failure.message);
+            seen.checks.push(check(None, PreflightLevel::Warning, message));
+            continue;
+        }
+        readable += 1;
+        let message = match copy.verified_at {
+            Some(at) => format!("there is a copy at `{name}`, last re-read {at}"),
+            None => format!("there is a copy at `{name}`, not re-read since it was stored"),
+        };
+        seen.checks.push(check(None, PreflightLevel::Good, message));
+    }
+    if readable == 0 {
+        let message = "this snapshot has no good copy to read from".to_owned();
+        seen.checks.push(check(None, PreflightLevel::Blocked, message));
+    }
+    Ok(())
+}
+
+fn check(artifact: Option<model::Name>, level: PreflightLevel, message: String) -> PreflightCheck {
+    PreflightCheck { artifact, level, message }
+}

@@ -1,0 +1,455 @@
+//! A restore, top to bottom: look → load everything beside what is there → put it in its place.
+//!
+//! What it does is written down before it is done, so that one that was cut off goes on where it
+//! was. Nothing that is there is touched before all of the snapshot has been brought in and proven.
+
+pub(crate) mod look;
+
+use model::{
+    App, Artifact, CopyState, Event, EventId, EventKind, Failure, FailureCode, RestoreOrder,
+    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Severity, Snapshot, Stage, StepState,
+    StoredCopy,
+};
+
+use super::{Outcome, RunContext, StopReason, failure};
+use crate::target::{self, Aim, Supply, refused};
+use catalog::CopyUpdate;
+
+/// Restores the run's snapshot as its order says.
+pub(crate) async fn restore(context: &RunContext) -> Outcome {
+    let mut copies = Vec::new();
+    let done = match Restore::begin(context).await {
+        Ok(mut restore) => {
+            let done = restore.bring_back(&mut copies).await;
+            restore.conclude(done).await
+        }
+        Err(Begin::Wait(run)) => return wait(context, run),
+        Err(Begin::Fail(failure)) => Err(failure),
+    };
+    let outcome = match done {
+        Ok(events) => Outcome { events, ..Outcome::succeeded() },
+        Err(failure) => {
+            context.journal.error(&failure.message);
+            Outcome::failed(failure)
+        }
+    };
+    Outcome { copies, ..outcome }
+}
+
+/// Why a restore did not begin.
+enum Begin {
+    Fail(Failure),
+    /// The undo snapshot is being tried again by another run.
+    Wait(Box<Run>),
+}
+
+impl From<Failure> for Begin {
+    fn from(failure: Failure) -> Self {
+        Self::Fail(failure)
+    }
+}
+
+/// Queues the restore again, behind the run that now makes its undo snapshot.
+fn wait(context: &RunContext, undo: Box<Run>) -> Outcome {
+    let run = &context.run;
+    let after = undo.not_before.max(context.engine.now());
+    let next = Run {
+        id: context.engine.new_id(model::RunId::generate),
+        state: RunState::Queued,
+        stage: Stage::Queued,
+        after: Some(undo.id),
+        not_before: after.saturating_add(BEHIND).unwrap_or(after),
+        started_at: None,
+        lease: None,
+        retry_of: Some(run.id),
+        ..Run::clone(run)
+    };
+    let message = format!("the undo snapshot is tried again; run {} restores after it", next.id);
+    context.journal.info(&message);
+    let failure = Failure::new(FailureCode::Cancelled, message);
+    Outcome { follow_ups: vec![next], ..Outcome::failed(failure) }
+}
+
+/// A restore waits this much longer than the run it comes after, so that it is not taken first.
+pub(crate) const BEHIND: jiff::SignedDuration = jiff::SignedDuration::from_millis(1);
+
+struct Restore<'a> {
+    context: &'a RunContext,
+    order: RestoreOrder,
+    app: App,
+    snapshot: Snapshot,
+    report: RestoreReport,
+}
+
+impl<'a> Restore<'a> {
+    async fn begin(context: &'a RunContext) -> Result<Self, Begin> {
+        let lost = |what: &str| Failure::new(FailureCode::Internal, format!("{what} is missing"));
+        let order = context.run.restore.clone().ok_or_else(|| lost("the order"))?;
+        let id = context.run.snapshot_id.ok_or_else(|| lost("the snapshot"))?;
+        let catalog = &context.engine.0.catalog;
+        let snapshot = catalog.snapshot(id).await.map_err(|error| failure::of_catalog(&error))?;
+        let app = context.app().await?;
+        context
+            .journal
+            .expect_bytes(chosen(&snapshot, &order).map(|artifact| artifact.size_bytes).sum());
+        let earlier = match context.run.retry_of {
+            Some(earlier) => {
+                catalog.report(earlier).await.map_err(|error| failure::of_catalog(&error))?
+            }
+            None => None,
+        };
+        let resumed = earlier.is_some();
+        let report = earlier
+            .unwrap_or_else(|| RestoreReport { tag: tag(context), ..RestoreReport::default() });
+        let mut restore = Self { context, order, app, snapshot, report };
+        if !resumed {
+            restore.report.undo_snapshot = undo_snapshot(context).await?;
+            restore.prepare().await?;
+        }
+        restore.record().await?;
+        Ok(restore)
+    }
+
+    /// Looks at everything before anything is done.
+    async fn prepare(&mut self) -> Result<(), Failure> {
+        self.enter(Stage::Prepare).await?;
+        let seen = look::look(
+            &self.context.engine,
+            &self.app,
+            &self.snapshot,
+            &self.order,
+            &self.report.tag,
+        )
+        .await?;
+        for check in &seen.checks {
+            self.context.journal.info(&check.message);
+        }
+        if let Some(blocked) =
+            seen.checks.iter().find(|check| check.level == model::PreflightLevel::Blocked)
+        {
+            return Err(refused(&blocked.message));
+        }
+        if let Some(item) = seen.items.iter().find(|item| item.replaces.is_some())
+            && !self.order.overwrite
+        {
+            let what = item.replaces.clone().unwrap_or_default();
+            return Err(refused(format!("{what} would be replaced, which was not allowed")));
+        }
+        self.report.steps = seen
+            .items
+            .into_iter()
+            .map(|item| RestoreStep {
+                artifact: item.artifact,
+                target: item.target,
+                state: StepState::Waiting,
+                made: None,
+                kept: None,
+                read_from: None,
+                notes: Vec::new(),
+            })
+            .collect();
+        Ok(())
+    }
+
+    async fn bring_back(&mut self, copies: &mut Vec<CopyUpdate>) -> Result<(), Failure> {
+        self.enter(Stage::Load).await?;
+        for at in 0..self.report.steps.len() {
+            if matches!(self.report.steps[at].state, StepState::Waiting | StepState::Loading) {
+                self.context.check_lease().await?;
+                self.load(at, copies).await?;
+            }
+        }
+        self.enter(Stage::Switch).await?;
+        for at in 0..self.report.steps.len() {
+            if self.report.steps[at].state != StepState::Done {
+                self.context.check_lease().await?;
+                self.switch(at, copies).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one artifact in, from the first copy that has it whole.
+    async fn load(&mut self, at: usize, copies: &mut Vec<CopyUpdate>) -> Result<(), Failure> {
+        let artifact = self.artifact(at)?;
+        let made = {
+            let aim = self.aim(&artifact);
+            let target = target::target(&aim)?;
+            match &self.report.steps[at].made {
+                Some(made) => {
+                    target.clear(&aim, made).await?;
+                    made.clone()
+                }
+                None => target.made(&aim)?,
+            }
+        };
+        let step = &mut self.report.steps[at];
+        step.made = Some(made.clone());
+        step.state = StepState::Loading;
+        self.record().await?;
+        let mut last = None;
+        for copy in candidates(&self.snapshot, &self.order) {
+            let aim = self.aim(&artifact);
+            let target = target::target(&aim)?;
+            if last.is_some() {
+                target.clear(&aim, &made).await?;
+            }
+            let supplied = Supply::from(self.context, &artifact, &copy).await;
+            let loaded = match &supplied {
+                Ok(supply) => {
+                    let name = &supply.destination().name;
+                    self.context.journal.info(format!(
+                        "`{}`: reading from `{name}` into {}",
+                        artifact.source, self.report.steps[at].target
+                    ));
+                    target.load(self.context, &aim, &made, supply).await
+                }
+                Err(failure) => Err(failure.clone()),
+            };
+            match loaded {
+                Ok(loaded) => {
+                    let step = &mut self.report.steps[at];
+                    step.state = StepState::Loaded;
+                    step.read_from = Some(copy.destination_id);
+                    step.notes.extend(loaded.notes);
+                    return self.record().await;
+                }
+                Err(failure) => {
+                    if !self.may_try_another(&copy, &failure, copies) {
+                        return Err(failure);
+                    }
+                    last = Some(failure);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            Failure::new(FailureCode::Missing, "this snapshot has no good copy to read from")
+        }))
+    }
+
+    /// Notes what is wrong with a copy; whether it is the copy, so that another may do better.
+    fn may_try_another(
+        &self,
+        copy: &StoredCopy,
+        failure: &Failure,
+        copies: &mut Vec<CopyUpdate>,
+    ) -> bool {
+        let verdict = match failure.code {
+            FailureCode::Damaged => Some(CopyState::Damaged),
+            FailureCode::Missing => Some(CopyState::Missing),
+            FailureCode::DestinationUnavailable
+            | FailureCode::DestinationDenied
+            | FailureCode::DestinationConfig
+            | FailureCode::SecretUnreadable => None,
+            _ => return false,
+        };
+        self.context.journal.warn(format!("{}; trying another copy", failure.message));
+        if let Some(state) = verdict {
+            copies.push(CopyUpdate {
+                snapshot_id: self.snapshot.id,
+                destination_id: copy.destination_id,
+                state,
+                verified_at: copy.verified_at,
+                expiring_since: None,
+            });
+        }
+        true
+    }
+
+    async fn switch(&mut self, at: usize, copies: &mut Vec<CopyUpdate>) -> Result<(), Failure> {
+        let artifact = self.artifact(at)?;
+        let made = self.report.steps[at].made.clone().unwrap_or_default();
+        self.report.steps[at].state = StepState::Switching;
+        self.record().await?;
+        let from = self.report.steps[at].read_from;
+        let copy = self.snapshot.copies.iter().find(|copy| Some(copy.destination_id) == from);
+        let copy = copy.cloned().ok_or_else(|| {
+            Failure::new(FailureCode::Missing, "the copy it was read from is gone")
+        })?;
+        let aim = self.aim(&artifact);
+        let supply = Supply::from(self.context, &artifact, &copy).await?;
+        let switched = target::target(&aim)?.switch(self.context, &aim, &made, &supply).await;
+        let switched = match switched {
+            Ok(switched) => switched,
+            Err(failure) => {
+                self.may_try_another(&copy, &failure, copies);
+                return Err(failure);
+            }
+        };
+        let step = &mut self.report.steps[at];
+        self.context.journal.info(format!("`{}` is restored: {}", artifact.source, step.target));
+        if let Some(kept) = &switched.kept {
+            self.context.journal.info(format!("what was there before is kept as {kept}"));
+        }
+        step.state = StepState::Done;
+        step.kept = switched.kept;
+        step.notes.extend(switched.notes);
+        self.record().await
+    }
+
+    /// Clears away after a failure, and says in what condition everything is.
+    async fn conclude(mut self, done: Result<(), Failure>) -> Result<Vec<Event>, Failure> {
+        let cut_off = matches!(
+            self.context.stop_reason(),
+            Some(StopReason::Shutdown | StopReason::LeaseLost)
+        );
+        if done.is_err() && !cut_off {
+            self.clear_away().await;
+        }
+        let began = self.context.run.started_at.unwrap_or(self.context.run.queued_at);
+        self.report.took_secs += self.context.engine.now().duration_since(began).as_secs_f64();
+        self.report.condition = self.report.judge();
+        let recorded = self.record().await;
+        let Err(failure) = done else {
+            recorded?;
+            return Ok(vec![self.event()]);
+        };
+        Err(Failure { message: format!("{}; {}", failure.message, self.told()), ..failure })
+    }
+
+    /// Removes what was made and did not get into its place.
+    async fn clear_away(&mut self) {
+        for at in 0..self.report.steps.len() {
+            let step = &self.report.steps[at];
+            if !matches!(step.state, StepState::Loading | StepState::Loaded) {
+                continue;
+            }
+            let (Some(made), Ok(artifact)) = (step.made.clone(), self.artifact(at)) else {
+                continue;
+            };
+            let aim = self.aim(&artifact);
+            let cleared = match target::target(&aim) {
+                Ok(target) => target.clear(&aim, &made).await,
+                Err(failure) => Err(failure),
+            };
+            let step = &mut self.report.steps[at];
+            match cleared {
+                Ok(()) => {
+                    step.state = StepState::Waiting;
+                    step.made = None;
+                }
+                Err(failure) => {
+                    let note = format!("{made} is left over: {}", failure.message);
+                    self.context.journal.warn(&note);
+                    step.notes.push(note);
+                }
+            }
+        }
+    }
+
+    /// The condition in words.
+    fn told(&self) -> String {
+        let named = |done: bool| {
+            let of = |step: &&RestoreStep| (step.state == StepState::Done) == done;
+            let names =
+                self.report.steps.iter().filter(of).map(|step| format!("`{}`", step.artifact));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        match self.report.condition {
+            model::Condition::Untouched => "nothing that was there was changed".to_owned(),
+            model::Condition::Restored => "everything is restored".to_owned(),
+            model::Condition::Mixed => {
+                format!("restored: {}; not restored: {}", named(true), named(false))
+            }
+        }
+    }
+
+    fn event(&self) -> Event {
+        let to = match &self.order.target {
+            RestoreTarget::App => "into the app".to_owned(),
+            RestoreTarget::Beside { name } => format!("beside it, as `{name}`"),
+            RestoreTarget::Folder { path } => format!("into {}", path.display()),
+        };
+        Event {
+            id: self.context.engine.new_id(EventId::generate),
+            at: self.context.engine.now(),
+            kind: EventKind::Restored,
+            severity: Severity::Info,
+            app_id: Some(self.app.id),
+            run_id: Some(self.context.run.id),
+            snapshot_id: Some(self.snapshot.id),
+            destination_id: None,
+            message: format!("`{}` of {} was restored {to}", self.app.name, self.snapshot.taken_at),
+        }
+    }
+
+    fn artifact(&self, at: usize) -> Result<Artifact, Failure> {
+        let name = &self.report.steps[at].artifact;
+        let found = self.snapshot.artifacts.iter().find(|artifact| artifact.source == *name);
+        found.cloned().ok_or_else(|| refused(format!("the snapshot has no artifact `{name}`")))
+    }
+
+    fn aim<'b>(&'b self, artifact: &'b Artifact) -> Aim<'b> {
+        look::aim(
+            &self.context.engine,
+            &self.app,
+            &self.snapshot,
+            &self.order,
+            &self.report.tag,
+            artifact,
+        )
+    }
+
+    async fn record(&self) -> Result<(), Failure> {
+        let (id, token) = (self.context.run.id, self.context.lease_token);
+        let written = self.context.engine.0.catalog.put_report(id, token, &self.report).await;
+        written.map_err(|error| failure::of_catalog(&error))
+    }
+
+    async fn enter(&self, stage: Stage) -> Result<(), Failure> {
+        self.context.keep_going()?;
+        self.context.journal.enter(stage).await.map_err(|error| failure::of_catalog(&error))
+    }
+}
+
+/// The artifacts that `order` asks for.
+pub(crate) fn chosen<'a>(
+    snapshot: &'a Snapshot,
+    order: &'a RestoreOrder,
+) -> impl Iterator<Item = &'a Artifact> {
+    snapshot.artifacts.iter().filter(|artifact| {
+        order.only.is_empty() || order.only.iter().any(|one| one.artifact == artifact.source)
+    })
+}
+
+/// Copies to read from, the likeliest first: those that nobody has marked, and of these the one
+/// that was proven last.
+pub(crate) fn candidates(snapshot: &Snapshot, order: &RestoreOrder) -> Vec<StoredCopy> {
+    let mut copies: Vec<_> = snapshot
+        .copies
+        .iter()
+        .filter(|copy| copy.state.is_restorable())
+        .filter(|copy| order.from.is_none_or(|only| only == copy.destination_id))
+        .cloned()
+        .collect();
+    copies.sort_by_key(|copy| (copy.state != CopyState::Good, std::cmp::Reverse(copy.verified_at)));
+    copies
+}
+
+/// A word for the names of what this restore makes: the random end of its run's id.
+fn tag(context: &RunContext) -> String {
+    let id = context.run.id.to_string().to_ascii_lowercase();
+    id[id.len().saturating_sub(8)..].to_owned()
+}
+
+/// The snapshot that was taken before, where one was asked for; it has to be there.
+async fn undo_snapshot(context: &RunContext) -> Result<Option<model::SnapshotId>, Begin> {
+    let Some(after) = context.run.after else { return Ok(None) };
+    let catalog = &context.engine.0.catalog;
+    let undo = catalog.run(after).await.map_err(|error| failure::of_catalog(&error))?;
+    if let (RunState::Succeeded | RunState::PartiallyFailed, Some(snapshot)) =
+        (undo.state, undo.snapshot_id)
+    {
+        return Ok(Some(snapshot));
+    }
+    let active = catalog.active_runs().await.map_err(|error| failure::of_catalog(&error))?;
+    let again = active.into_iter().find(|run| run.id == after || run.retry_of == Some(after));
+    if let Some(again) = again {
+        return Err(Begin::Wait(Box::new(again)));
+    }
+    let why = undo.failure.map(|failure| failure.message).unwrap_or_default();
+    Err(Begin::Fail(refused(format!(
+        "the undo snapshot could not be taken ({why}): nothing was changed; where there is nothing \
+         left to save, restore without one"
+    ))))
+}

@@ -1,0 +1,172 @@
+//! Into a folder of this machine: each artifact as its file, in a sub-folder of its own.
+
+use std::path::{Path, PathBuf};
+
+use model::{Failure, FailureCode, RestoreTarget};
+use tokio::io::AsyncWriteExt as _;
+
+use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use crate::run::RunContext;
+
+pub(crate) struct Folder;
+
+#[async_trait::async_trait]
+impl Target for Folder {
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
+        let place = place(aim)?;
+        let mut look = Look::at(format!("folder {}", place.display()));
+        if !aim.tables().is_empty() || !aim.paths().is_empty() {
+            look.block("parts of an artifact are chosen for downloads and for databases");
+        }
+        if let Err(failure) = allowed(aim, &place) {
+            look.block(failure.message);
+            return Ok(look);
+        }
+        if tokio::fs::try_exists(&place).await.unwrap_or(true) {
+            look.replaces = Some(format!("{} (kept beside it)", place.display()));
+        }
+        room(&mut look, &place, aim.artifact.size_bytes).await;
+        Ok(look)
+    }
+
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
+        let place = place(aim)?;
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let made = place.with_file_name(format!(".{name}.restoring-{}", aim.tag));
+        Ok(made.display().to_string())
+    }
+
+    async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
+        match tokio::fs::remove_dir_all(made).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(told("cannot be removed", Path::new(made), &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn load(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure> {
+        allowed(aim, &place(aim)?)?;
+        let folder = Path::new(made);
+        tokio::fs::create_dir_all(folder)
+            .await
+            .map_err(|error| told("cannot be made", folder, &error))?;
+        let path = folder.join(&aim.artifact.file_name);
+        let write = |error: std::io::Error| told("cannot be written", &path, &error);
+        let mut options = tokio::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&path).await;
+        let file = file.as_mut().map_err(|error| told("cannot be made", &path, error))?;
+        let mut bytes = supply.open()?;
+        while let Some(chunk) = bytes.chunk().await? {
+            file.write_all(&chunk).await.map_err(write)?;
+        }
+        file.flush().await.map_err(write)?;
+        file.sync_all().await.map_err(write)?;
+        Ok(Loaded::default())
+    }
+
+    async fn switch(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        _supply: &Supply<'_>,
+    ) -> Result<Switched, Failure> {
+        let place = place(aim)?;
+        let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
+        let switched = tokio::task::spawn_blocking(move || switch(&made, &place, &tag)).await;
+        let kept = switched.map_err(|error| refused(error.to_string()))??;
+        Ok(Switched { kept: kept.map(|path| path.display().to_string()), notes: Vec::new() })
+    }
+}
+
+/// `FOLDER/ARTIFACT`.
+fn place(aim: &Aim<'_>) -> Result<PathBuf, Failure> {
+    let RestoreTarget::Folder { path } = aim.target else {
+        return Err(refused("this is no folder"));
+    };
+    Ok(path.join(aim.artifact.source.as_str()))
+}
+
+/// Only below the folders that this process may give to apps.
+fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
+    let config = &aim.engine.0.config;
+    let is_plain = place.is_absolute() && place.components().all(|part| part.as_os_str() != "..");
+    // The nearest folder that is there decides: a link must not lead elsewhere.
+    let nearest = place.ancestors().skip(1).find_map(|folder| folder.canonicalize().ok());
+    let is_inside = nearest.is_some_and(|real| {
+        config
+            .restore_roots
+            .iter()
+            .filter_map(|root| root.canonicalize().ok())
+            .any(|root| real.starts_with(&root))
+    });
+    if is_plain && is_inside {
+        return Ok(());
+    }
+    let roots: Vec<_> =
+        config.restore_roots.iter().map(|root| root.display().to_string()).collect();
+    let allowed = if roots.is_empty() {
+        "none is: name one in BACKUP_RESTORE_ROOTS, or download the artifact".to_owned()
+    } else {
+        format!("only folders below {} are (BACKUP_RESTORE_ROOTS)", roots.join(", "))
+    };
+    Err(refused(format!("{} is not allowed for restores: {allowed}", place.display())))
+}
+
+/// Says whether there is room for `size_bytes` more.
+pub(super) async fn room(look: &mut Look, place: &Path, size_bytes: u64) {
+    let place = place.to_owned();
+    let free = tokio::task::spawn_blocking(move || {
+        let there = place.ancestors().find(|folder| folder.exists())?.to_owned();
+        let told = nix::sys::statvfs::statvfs(&there).ok()?;
+        Some((u64::from(told.blocks_available()) * told.fragment_size(), there))
+    });
+    let Ok(Some((free, there))) = free.await else { return };
+    let message = format!(
+        "{size_bytes} bytes are to be written, {free} are free where {} is",
+        there.display()
+    );
+    if free < size_bytes { look.block(message) } else { look.good(message) }
+}
+
+/// What is there goes aside, what was made takes its name. After a cut it goes on.
+pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<PathBuf>, Failure> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let before = place.with_file_name(format!("{name}.before-{tag}"));
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    if exists(made) {
+        if exists(place) {
+            if exists(&before) {
+                return Err(refused(format!(
+                    "{} is there already: move it away",
+                    before.display()
+                )));
+            }
+            std::fs::rename(place, &before)
+                .map_err(|error| told("cannot be moved aside", place, &error))?;
+        }
+        std::fs::rename(made, place).map_err(|error| {
+            let said = format!("{error}; what was there before is {}", before.display());
+            told("cannot take its place", place, &std::io::Error::other(said))
+        })?;
+        if let Some(folder) = place.parent() {
+            let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| told("cannot be made durable", folder, &error))?;
+        }
+    } else if !exists(place) {
+        return Err(refused(format!("{} is not there any more", made.display())));
+    }
+    Ok(exists(&before).then_some(before))
+}
+
+fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!("{} {what}: {error}", path.display());
+    Failure::new(FailureCode::RestoreRefused, message)
+}

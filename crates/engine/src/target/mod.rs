@@ -1,0 +1,189 @@
+//! Targets: where a restore goes. Each looks before it changes anything, brings everything in
+//! beside what is there, and only then puts it in its place.
+
+mod folder;
+pub(crate) mod postgres;
+pub(crate) mod supply;
+
+use model::{
+    App, Artifact, DirectKind, DirectSource, Failure, FailureCode, Name, PreflightLevel,
+    RestoreTarget, Selection, Source, SourceKind,
+};
+
+use crate::{Engine, run::RunContext, source::direct::Asked};
+pub(crate) use supply::Supply;
+
+/// One artifact, and where it is to go.
+pub(crate) struct Aim<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) app: &'a App,
+    /// The artifact's source as it is now; `None` where the app has none of that name any more.
+    pub(crate) source: Option<&'a Source>,
+    pub(crate) artifact: &'a Artifact,
+    pub(crate) selection: Option<&'a Selection>,
+    pub(crate) target: &'a RestoreTarget,
+    /// Whether several artifacts are restored together.
+    pub(crate) is_one_of_many: bool,
+    /// A short word of letters and digits that no other restore has.
+    pub(crate) tag: &'a str,
+}
+
+impl<'a> Aim<'a> {
+    /// Its source, asked directly.
+    pub(crate) fn asked(&self) -> Result<Asked<'a>, Failure> {
+        let Some(source) = self.source else { return Err(self.no_source()) };
+        let SourceKind::Direct(direct) = &source.kind else { return Err(self.no_source()) };
+        Ok(Asked { engine: self.engine, app: self.app, source, direct })
+    }
+
+    fn no_source(&self) -> Failure {
+        let message = format!(
+            "`{}` has no source of its own for `{}` any more: restore it into a folder, or add \
+             the source again",
+            self.app.name, self.artifact.source
+        );
+        Failure::new(FailureCode::RestoreRefused, message)
+    }
+
+    /// What the new one is to be called, where it goes beside; `None` elsewhere.
+    pub(crate) fn beside(&self) -> Option<String> {
+        let RestoreTarget::Beside { name } = self.target else { return None };
+        let own = self.artifact.source.as_str();
+        Some(if self.is_one_of_many { format!("{name}_{own}") } else { name.to_string() })
+    }
+
+    /// How long bringing it in may take.
+    pub(crate) fn timeout(&self) -> std::time::Duration {
+        let config = &self.engine.0.config;
+        let own = self.app.limits.timeout_secs.map(std::time::Duration::from_secs);
+        own.unwrap_or(config.source_timeout)
+    }
+
+    /// The tables asked for; empty is all.
+    pub(crate) fn tables(&self) -> &'a [String] {
+        self.selection.map_or(&[], |selection| &selection.tables)
+    }
+
+    /// The paths asked for; empty is all.
+    pub(crate) fn paths(&self) -> &'a [String] {
+        self.selection.map_or(&[], |selection| &selection.paths)
+    }
+}
+
+/// What a target found when it looked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Look {
+    /// Where the artifact would go, for people.
+    pub(crate) target: String,
+    /// What is there and would be replaced, for people.
+    pub(crate) replaces: Option<String>,
+    pub(crate) checks: Vec<(PreflightLevel, String)>,
+}
+
+impl Look {
+    pub(crate) fn at(target: impl Into<String>) -> Self {
+        Self { target: target.into(), ..Self::default() }
+    }
+
+    pub(crate) fn good(&mut self, message: impl Into<String>) {
+        self.checks.push((PreflightLevel::Good, message.into()));
+    }
+
+    pub(crate) fn warn(&mut self, message: impl Into<String>) {
+        self.checks.push((PreflightLevel::Warning, message.into()));
+    }
+
+    pub(crate) fn block(&mut self, message: impl Into<String>) {
+        self.checks.push((PreflightLevel::Blocked, message.into()));
+    }
+}
+
+/// What came of bringing an artifact in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loaded {
+    /// Things to know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What came of putting it in its place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Switched {
+    /// Where what was there before is kept.
+    pub(crate) kept: Option<String>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// A kind of place that artifacts can go to.
+#[async_trait::async_trait]
+pub(crate) trait Target: Send + Sync {
+    /// What a restore would meet. Changes nothing. Errs where it cannot even look.
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure>;
+
+    /// The exact name of what [`Self::load`] will make: written down before it is made.
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure>;
+
+    /// Removes what an earlier try left under that name. Done twice it does no harm.
+    async fn clear(&self, aim: &Aim<'_>, made: &str) -> Result<(), Failure>;
+
+    /// Brings the artifact into something new called `made`.
+    async fn load(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure>;
+
+    /// Puts `made` in the place of what is there. After it was cut off it is called again, and
+    /// goes on where it was. Where the new one is to stay beside, there is nothing to do.
+    async fn switch(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Switched, Failure>;
+}
+
+/// The target for an artifact.
+pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
+    if matches!(aim.target, RestoreTarget::Folder { .. }) {
+        return Ok(&folder::Folder);
+    }
+    let source = aim.source.ok_or_else(|| aim.no_source())?;
+    match &source.kind {
+        SourceKind::Direct(DirectSource { what: DirectKind::Postgres, .. }) => {
+            Ok(&postgres::Postgres)
+        }
+        SourceKind::Direct(direct) => Err(refused(format!(
+            "`{}` cannot be restored into its {} yet: restore it into a folder",
+            aim.artifact.source, direct.what
+        ))),
+        SourceKind::Contract(_) => Err(refused(format!(
+            "`{}` cannot be restored through its contract yet: restore it into a folder",
+            aim.artifact.source
+        ))),
+    }
+}
+
+/// A restore that cannot begin or go on as it was asked for.
+pub(crate) fn refused(message: impl Into<String>) -> Failure {
+    Failure::new(FailureCode::RestoreRefused, message)
+}
+
+/// The source of `app` that gave `artifact`: of that name, or of the name before its part's.
+pub(crate) fn source_of<'a>(app: &'a App, artifact: &Artifact) -> Option<&'a Source> {
+    let whole = |name: &Name| app.sources.iter().find(|source| source.name == *name);
+    match &artifact.part {
+        None => whole(&artifact.source),
+        // Names of parts may be cut: the longest source that begins it has given it.
+        Some(_) => app
+            .sources
+            .iter()
+            .filter(|source| {
+                let own = source.name.as_str();
+                artifact.source.as_str().strip_prefix(own).is_some_and(|rest| rest.starts_with('.'))
+            })
+            .max_by_key(|source| source.name.as_str().len()),
+    }
+}

@@ -1,0 +1,268 @@
+//! PostgreSQL: each database is restored into a new one, which then takes the old one's name.
+
+pub(crate) mod database;
+pub(crate) mod globals;
+pub(crate) mod roles;
+mod script;
+
+use bytes::Bytes;
+use model::{Failure, RestoreTarget};
+
+use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use crate::{
+    run::RunContext,
+    source::postgres::{session::Session, told, tools::Tools},
+};
+use script::Script;
+
+/// Longest name of a database (`NAMEDATALEN` less its end).
+const MAX_NAME: usize = 63;
+
+pub(crate) struct Postgres;
+
+#[async_trait::async_trait]
+impl Target for Postgres {
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
+        let session = Session::of(&aim.asked()?)?;
+        let (maintenance, tools, major) = session.maintenance().await?;
+        let at = session.server.address();
+        if is_globals(aim) {
+            let mut look = Look::at(format!("roles at {at}"));
+            look.warn("only roles that are missing are made; tablespaces are left as they are");
+            return Ok(look);
+        }
+        let database = final_name(aim)?;
+        let mut look = Look::at(format!("database {database} at {at}"));
+        look.good(format!("{at} is PostgreSQL {major}"));
+        parts_are_possible(aim, &mut look);
+        if !database::may_create(&session, &tools, maintenance).await? {
+            look.block(format!(
+                "the user {0} may not make databases: ALTER ROLE \"{0}\" CREATEDB",
+                session.server.user
+            ));
+        }
+        match database::describe(&session, &tools, maintenance, &database).await? {
+            Some(there) if aim.beside().is_some() => look.block(format!(
+                "the database {database} is there already ({} bytes): choose another name",
+                there.size_bytes
+            )),
+            Some(there) => {
+                if !there.is_ours {
+                    look.block(format!(
+                        "the database {database} belongs to {}: only its owner or a superuser may \
+                         rename it",
+                        there.owner
+                    ));
+                }
+                look.replaces = Some(format!(
+                    "database {database} ({} bytes, {} connections; it is kept under another name)",
+                    there.size_bytes, there.connections
+                ));
+            }
+            None => look.good(format!("the database {database} is not there and will be made")),
+        }
+        Ok(look)
+    }
+
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
+        if is_globals(aim) {
+            return Ok("roles".to_owned());
+        }
+        Ok(with_end(&final_name(aim)?, &format!("_restore_{}", aim.tag)))
+    }
+
+    async fn clear(&self, aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
+        if is_globals(aim) {
+            return Ok(());
+        }
+        let session = Session::of(&aim.asked()?)?;
+        let (maintenance, tools, _) = session.maintenance().await?;
+        database::drop(&session, &tools, maintenance, made).await
+    }
+
+    async fn load(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure> {
+        let session = Session::of(&aim.asked()?)?;
+        let (maintenance, tools, _) = session.maintenance().await?;
+        if is_globals(aim) {
+            return globals::load(&session, &tools, maintenance, supply).await;
+        }
+        let like = database::describe(&session, &tools, maintenance, &final_name(aim)?).await?;
+        database::create(&session, &tools, maintenance, made, like.as_ref()).await?;
+        fill(context, aim, &session, &tools, made, Owners::Theirs, supply).await?;
+        let mut notes = Vec::new();
+        if !aim.tables().is_empty() {
+            notes.push("tables alone come without their indexes and constraints".to_owned());
+        }
+        Ok(Loaded { notes })
+    }
+
+    async fn switch(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        _supply: &Supply<'_>,
+    ) -> Result<Switched, Failure> {
+        if is_globals(aim) {
+            return Ok(Switched::default());
+        }
+        let session = Session::of(&aim.asked()?)?;
+        let (maintenance, tools, _) = session.maintenance().await?;
+        let name = final_name(aim)?;
+        let before = with_end(&name, &format!("_before_{}", aim.tag));
+        let on = database::On { session: &session, tools: &tools, maintenance };
+        let kept = on.switch(made, &name, &before).await?;
+        Ok(Switched { kept, notes: Vec::new() })
+    }
+}
+
+/// Whose things are after a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// Of those who owned them.
+    Theirs,
+    /// Of the one who restores: nobody else is known there.
+    Ours,
+}
+
+/// Brings the dump into the database `made`, which is new and empty.
+pub(crate) async fn fill(
+    context: &RunContext,
+    aim: &Aim<'_>,
+    session: &Session<'_>,
+    tools: &Tools,
+    made: &str,
+    owners: Owners,
+    supply: &Supply<'_>,
+) -> Result<(), Failure> {
+    let (deadline, size) = (aim.timeout(), aim.artifact.size_bytes);
+    let conninfo = session.server.conninfo(made);
+    if is_script(aim) {
+        return script(context, aim, session, tools, made, supply).await;
+    }
+    if aim.artifact.format.as_deref() == Some("pg_dump_Fd") {
+        return Err(refused(
+            "a dump of the format `directory` is restored by hand: restore it into a folder and \
+             run pg_restore --format=directory on it",
+        ));
+    }
+    let mut restore = session.tool(tools, "pg_restore").args([
+        "--exit-on-error",
+        "--no-password",
+        &format!("--dbname={conninfo}"),
+    ]);
+    if owners == Owners::Ours {
+        restore = restore.args(["--no-owner", "--no-privileges"]);
+    }
+    for table in aim.tables() {
+        let (schema, name) = table.split_once('.').unwrap_or(("public", table));
+        restore = restore.arg(format!("--schema={schema}")).arg(format!("--table={name}"));
+    }
+    let reading = restore.fed(size).start(context, deadline).await.map_err(told::explained)?;
+    supply.feed(reading, Ok).await.map_err(told::explained)
+}
+
+/// The same for plain SQL, which psql is given through a filter.
+async fn script(
+    context: &RunContext,
+    aim: &Aim<'_>,
+    session: &Session<'_>,
+    tools: &Tools,
+    made: &str,
+    supply: &Supply<'_>,
+) -> Result<(), Failure> {
+    let key = context.engine.with_rng(rand::RngExt::random::<u64>);
+    // Where it can, psql forbids itself its own commands as well.
+    let mut opening = if database::knows_restrict(session, tools).await? {
+        format!("\\restrict {key:016x}\n")
+    } else {
+        String::new()
+    };
+    let reading = database::psql(session, tools, &session.server.conninfo(made))
+        .fed(aim.artifact.size_bytes + opening.len() as u64)
+        .start(context, aim.timeout())
+        .await
+        .map_err(told::explained)?;
+    let mut script = Script::new();
+    let through = |chunk: Bytes| {
+        let passed = script.pass(&chunk)?;
+        if opening.is_empty() {
+            return Ok(passed);
+        }
+        Ok([std::mem::take(&mut opening).as_bytes(), &passed].concat().into())
+    };
+    supply.feed(reading, through).await.map_err(told::explained)?;
+    script.end()
+}
+
+/// The database that the artifact was dumped from.
+fn own_name(aim: &Aim<'_>) -> Result<String, Failure> {
+    let part = aim.artifact.part.clone();
+    let named = || aim.asked().ok()?.setting("database").map(str::to_owned);
+    part.or_else(named).ok_or_else(|| refused("the source does not say which database it is"))
+}
+
+/// What the restored database is called in the end.
+fn final_name(aim: &Aim<'_>) -> Result<String, Failure> {
+    match aim.beside() {
+        Some(name) if name.len() <= MAX_NAME => Ok(name),
+        Some(name) => Ok(with_end(&name, "")),
+        None => own_name(aim),
+    }
+}
+
+/// `name`, cut so that it can end in `end`.
+fn with_end(name: &str, end: &str) -> String {
+    let mut room = (MAX_NAME - end.len()).min(name.len());
+    while !name.is_char_boundary(room) {
+        room -= 1;
+    }
+    format!("{}{end}", &name[..room])
+}
+
+fn is_globals(aim: &Aim<'_>) -> bool {
+    aim.artifact.format.as_deref() == Some("pg_dumpall")
+}
+
+fn is_script(aim: &Aim<'_>) -> bool {
+    aim.artifact.format.as_deref() == Some("pg_dump_Fp")
+}
+
+fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
+    if !aim.paths().is_empty() {
+        look.block("a database has tables, not paths");
+    }
+    let tables = aim.tables();
+    if tables.is_empty() {
+        return;
+    }
+    if matches!(aim.target, RestoreTarget::App) {
+        look.block("tables are restored beside the database, to be copied from there");
+    }
+    if is_script(aim) {
+        look.block("single tables need a dump of the format `custom`; this one is plain SQL");
+    }
+    let schema = |table: &String| table.split_once('.').map_or("public", |(s, _)| s).to_owned();
+    if tables.iter().any(|table| schema(table) != schema(&tables[0])) {
+        look.block("the tables of one restore are to be in one schema");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_end;
+
+    #[test]
+    fn names_stay_short_enough() {
+        assert_eq!(with_end("shop", "_restore_x"), "shop_restore_x");
+        let long = "ñ".repeat(31);
+        let made = with_end(&long, "_restore_12345678");
+        assert!(made.len() <= 63 && made.ends_with("_restore_12345678"), "{made}");
+    }
+}
