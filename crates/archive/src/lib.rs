@@ -1,5 +1,6 @@
 //! Files as one stream: the way through them, and a tar that keeps all they are.
 
+mod ahead;
 mod bounds;
 mod content;
 mod roots;

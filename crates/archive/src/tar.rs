@@ -12,9 +12,10 @@ use std::{
     path::PathBuf,
 };
 
+use nix::sys::stat::{major, minor};
 use tar::{Builder, EntryType, GnuExtSparseHeader, Header};
 
-use crate::{Format, Item, Warnings};
+use crate::{Format, Item, Warnings, content::Extended};
 
 const BLOCK: usize = 512;
 
@@ -23,12 +24,19 @@ pub struct Tar<W: Write> {
     builder: Builder<W>,
     /// Files with several names: the first, and how many are still to come.
     links: HashMap<(u64, u64), (PathBuf, u64)>,
+    keeps_devices: bool,
 }
 
 impl<W: Write> Tar<W> {
     /// Writes to `to`.
     pub fn new(to: W) -> Self {
-        Self { builder: Builder::new(to), links: HashMap::new() }
+        Self { builder: Builder::new(to), links: HashMap::new(), keeps_devices: false }
+    }
+
+    /// Keeps devices as well, which are left out otherwise.
+    pub fn keeping_devices(mut self) -> Self {
+        self.keeps_devices = true;
+        self
     }
 
     /// Where the archive goes.
@@ -52,7 +60,7 @@ impl<W: Write> Tar<W> {
             warnings.push(&item.path, "it is no longer a file; left out");
             return Ok(());
         };
-        let records = Self::records(item, warnings)?;
+        let records = records(item, content.extended()?, warnings);
         self.pax(&records)?;
         let length = content.meta.len();
         let mut header = header_of(item, EntryType::Regular);
@@ -134,37 +142,6 @@ impl<W: Write> Tar<W> {
         Ok(())
     }
 
-    /// What a header cannot hold: the whole time, and extended attributes.
-    fn records(item: &Item, warnings: &mut Warnings) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let mut records = Vec::new();
-        let (secs, nanos) = (item.meta.mtime(), item.meta.mtime_nsec());
-        if nanos != 0 || secs < 0 {
-            records.push(("mtime".to_owned(), decimal(secs, nanos).into_bytes()));
-        }
-        let path = &item.path;
-        let is_followed = item.follow && !item.meta.is_symlink();
-        let names = if is_followed { xattr::list_deref(path) } else { xattr::list(path) };
-        let names = match names {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(records),
-            names => names?,
-        };
-        for name in names {
-            let Some(key) = name.to_str() else {
-                warnings.push(path, "an extended attribute whose name is no text is left out");
-                continue;
-            };
-            let value =
-                if is_followed { xattr::get_deref(path, &name) } else { xattr::get(path, &name) };
-            // `None`: removed meanwhile.
-            if let Some(value) = value? {
-                // As GNU tar has it: a key ends at the first `=`.
-                let key = key.replace('%', "%25").replace('=', "%3D");
-                records.push((format!("SCHILY.xattr.{key}"), value));
-            }
-        }
-        Ok(records)
-    }
-
     fn pax(&mut self, records: &[(String, Vec<u8>)]) -> io::Result<()> {
         let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
         self.builder.append_pax_extensions(records)
@@ -215,6 +192,10 @@ impl<W: Write> Format for Tar<W> {
             EntryType::Symlink
         } else if kind.is_fifo() {
             EntryType::Fifo
+        } else if self.keeps_devices && kind.is_block_device() {
+            EntryType::Block
+        } else if self.keeps_devices && kind.is_char_device() {
+            EntryType::Char
         } else {
             let what = if kind.is_socket() { "a socket; left out" } else { "a device; left out" };
             warnings.push(&item.path, what);
@@ -224,14 +205,61 @@ impl<W: Write> Format for Tar<W> {
             EntryType::Symlink => Some(std::fs::read_link(&item.path)?),
             _ => None,
         };
-        let records = Self::records(item, warnings)?;
+        let records = records(item, extended(item)?, warnings);
         self.pax(&records)?;
         let mut header = header_of(item, kind);
         if let Some(target) = target {
             self.link_name(&mut header, target.as_os_str())?;
         }
+        if matches!(kind, EntryType::Block | EntryType::Char) {
+            let number = item.meta.rdev();
+            let part = |part: u64| u32::try_from(part).map_err(io::Error::other);
+            header.set_device_major(part(major(number))?)?;
+            header.set_device_minor(part(minor(number))?)?;
+        }
         self.head(&mut header, item)
     }
+}
+
+/// The extended attributes of what is no plain file.
+fn extended(item: &Item) -> io::Result<Extended> {
+    let path = &item.path;
+    let is_followed = item.follow && !item.meta.is_symlink();
+    let names = if is_followed { xattr::list_deref(path) } else { xattr::list(path) };
+    let names = match names {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut all = Vec::new();
+    for name in names {
+        let value =
+            if is_followed { xattr::get_deref(path, &name) } else { xattr::get(path, &name) };
+        // `None`: removed meanwhile.
+        if let Some(value) = value? {
+            all.push((name, value));
+        }
+    }
+    Ok(all)
+}
+
+/// What a header cannot hold: the whole time, and extended attributes.
+fn records(item: &Item, extended: Extended, warnings: &mut Warnings) -> Vec<(String, Vec<u8>)> {
+    let mut records = Vec::new();
+    let (secs, nanos) = (item.meta.mtime(), item.meta.mtime_nsec());
+    if nanos != 0 || secs < 0 {
+        records.push(("mtime".to_owned(), decimal(secs, nanos).into_bytes()));
+    }
+    for (name, value) in extended {
+        let Some(key) = name.to_str() else {
+            let what = "an extended attribute whose name is no text is left out";
+            warnings.push(&item.path, what);
+            continue;
+        };
+        // As GNU tar has it: a key ends at the first `=`.
+        let key = key.replace('%', "%25").replace('=', "%3D");
+        records.push((format!("SCHILY.xattr.{key}"), value));
+    }
+    records
 }
 
 /// Owners are numbers: the names of this machine are not those of the one that restores.

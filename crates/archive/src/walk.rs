@@ -1,6 +1,7 @@
 //! The way through the files that are asked for.
 
 use std::{
+    cell::RefCell,
     fs::Metadata,
     io,
     os::unix::fs::MetadataExt as _,
@@ -23,6 +24,17 @@ pub struct Item {
     pub meta: Metadata,
     pub(crate) follow: bool,
     bounds: Option<Arc<Bounds>>,
+    /// What is in it, where that was read before its turn.
+    ahead: RefCell<Option<io::Result<Option<Content>>>>,
+}
+
+/// What a walk comes to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Something to archive.
+    Found(Box<Item>),
+    /// A warning.
+    Told(PathBuf, &'static str),
 }
 
 /// A format of archives. What it cannot keep it adds to the warnings. A `NotFound` says that it
@@ -51,6 +63,11 @@ impl Root {
     pub fn at(path: PathBuf) -> Self {
         let name = name_of(&path);
         Self { path, name }
+    }
+
+    /// What is in `folder`, by names that begin with `./`; the folder itself is `.`.
+    pub fn contents_of(folder: PathBuf) -> Self {
+        Self { path: folder, name: PathBuf::from(".") }
     }
 
     /// `path`, read from `place`: there is a snapshot of it.
@@ -146,6 +163,15 @@ impl Walk {
         format: &mut impl Format,
         warnings: &mut Warnings,
     ) -> Result<(), ArchiveError> {
+        self.each(root, |step| step.take(format, warnings))
+    }
+
+    /// Comes to everything at `root`, in an order that is always the same.
+    pub(crate) fn each(
+        &self,
+        root: &Root,
+        mut take: impl FnMut(Step) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
         let mut walk = walkdir::WalkDir::new(&root.path)
             .follow_links(self.follow)
             .follow_root_links(self.follow)
@@ -153,27 +179,26 @@ impl Walk {
             .sort_by_file_name()
             .into_iter();
         while let Some(entry) = walk.next() {
-            if !format.is_wanted() {
-                return Err(ArchiveError::Gone);
-            }
             let (path, depth) = match entry {
                 Ok(entry) => {
                     let depth = entry.depth();
                     (entry.into_path(), depth)
                 }
-                Err(error) => match skipped(&error, warnings)? {
-                    Some(link) => (link, error.depth()),
-                    None => continue,
+                Err(error) => match skipped(&error)? {
+                    Skipped::Link(link) => (link, error.depth()),
+                    Skipped::Told(path, what) => {
+                        take(Step::Told(path, what))?;
+                        continue;
+                    }
                 },
             };
-            let failed = |error| ArchiveError::Failed(format!("{}: {error}", quoted(&path)));
             let (item, leads_out) = match self.item(root, &path) {
                 Ok(item) => item,
                 Err(error) if is_gone(&error) => {
-                    warnings.push(&path, GONE);
+                    take(Step::Told(path, GONE))?;
                     continue;
                 }
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed(&path, &error)),
             };
             if self.leaves_out(&item, depth) {
                 if item.meta.is_dir() {
@@ -185,25 +210,17 @@ impl Walk {
                 if path.is_dir() {
                     walk.skip_current_dir();
                 }
-                warnings.push(&path, "it leads out of the allowed folders; only the link is kept");
+                let what = "it leads out of the allowed folders; only the link is kept";
+                take(Step::Told(path.clone(), what))?;
             }
             if item.name.as_os_str().is_empty() {
                 continue;
             }
             if depth == 0 && item.meta.is_symlink() && !leads_out {
-                warnings.push(
-                    &path,
-                    "only the link itself is kept; `follow_symlinks` keeps its target",
-                );
+                let what = "only the link itself is kept; `follow_symlinks` keeps its target";
+                take(Step::Told(path, what))?;
             }
-            match format.add(&item, warnings) {
-                Ok(()) => {}
-                Err(error) if is_gone(&error) => warnings.push(&path, GONE),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Err(ArchiveError::Gone);
-                }
-                Err(error) => return Err(failed(error)),
-            }
+            take(Step::Found(Box::new(item)))?;
         }
         Ok(())
     }
@@ -224,7 +241,8 @@ impl Walk {
         // `join` of nothing would end the name with a slash.
         let name = if below.as_os_str().is_empty() { root.name.clone() } else { name };
         let (path, bounds) = (path.to_owned(), self.bounds.clone());
-        Ok((Item { path, name, meta, follow: self.follow, bounds }, leads_out))
+        let ahead = RefCell::new(None);
+        Ok((Item { path, name, meta, follow: self.follow, bounds, ahead }, leads_out))
     }
 
     fn leaves_out(&self, item: &Item, depth: usize) -> bool {
@@ -234,6 +252,9 @@ impl Walk {
         if is_own || self.names.contains(&item.name) {
             return true;
         }
+        if self.exclude.is_empty() || depth == 0 && item.name == Path::new(".") {
+            return false;
+        }
         let name = item.name.to_string_lossy();
         self.exclude.iter().any(|pattern| pattern.matches_with(&name, NAMES))
     }
@@ -242,31 +263,85 @@ impl Walk {
 impl Item {
     /// `None` where it is no longer a plain file.
     pub fn open(&self) -> io::Result<Option<Content>> {
+        self.ahead.take().unwrap_or_else(|| self.open_now())
+    }
+
+    fn open_now(&self) -> io::Result<Option<Content>> {
         Content::open(&self.path, self.follow, self.bounds.as_deref())
     }
+
+    /// Reads now what [`Item::open`] is asked for later.
+    pub(crate) fn read_ahead(&self) {
+        if !self.meta.is_file() {
+            return;
+        }
+        let mut opened = self.open_now();
+        if let Ok(Some(content)) = &mut opened
+            && let Err(error) = content.read_ahead()
+        {
+            opened = Err(error);
+        }
+        self.ahead.replace(Some(opened));
+    }
+}
+
+impl Step {
+    /// Adds it to what is written.
+    pub(crate) fn take(
+        self,
+        format: &mut impl Format,
+        warnings: &mut Warnings,
+    ) -> Result<(), ArchiveError> {
+        if !format.is_wanted() {
+            return Err(ArchiveError::Gone);
+        }
+        let item = match self {
+            Self::Found(item) => item,
+            Self::Told(path, what) => {
+                warnings.push(&path, what);
+                return Ok(());
+            }
+        };
+        match format.add(&item, warnings) {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => {
+                warnings.push(&item.path, GONE);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ArchiveError::Gone),
+            Err(error) => Err(failed(&item.path, &error)),
+        }
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> ArchiveError {
+    ArchiveError::Failed(format!("{}: {error}", quoted(path)))
 }
 
 fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Passes over what cannot be walked and need not be; gives a link to nowhere.
-fn skipped(
-    error: &walkdir::Error,
-    warnings: &mut Warnings,
-) -> Result<Option<PathBuf>, ArchiveError> {
+/// What cannot be walked, and need not be.
+enum Skipped {
+    /// A link to nowhere.
+    Link(PathBuf),
+    /// Something to warn of.
+    Told(PathBuf, &'static str),
+}
+
+fn skipped(error: &walkdir::Error) -> Result<Skipped, ArchiveError> {
     let failed = || Err(ArchiveError::Failed(error.to_string()));
     let Some(path) = error.path() else { return failed() };
     if error.loop_ancestor().is_some() {
-        warnings.push(path, "the link leads to a folder around it; left out");
-        return Ok(None);
+        let what = "the link leads to a folder around it; left out";
+        return Ok(Skipped::Told(path.to_owned(), what));
     }
     if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
-        return Ok(Some(path.to_owned()));
+        return Ok(Skipped::Link(path.to_owned()));
     }
     if error.depth() > 0 && error.io_error().is_some_and(is_gone) {
-        warnings.push(path, GONE);
-        return Ok(None);
+        return Ok(Skipped::Told(path.to_owned(), GONE));
     }
     failed()
 }

@@ -1,5 +1,6 @@
 //! Walks over real trees, and what a tar of them holds.
 
+mod ahead;
 mod changes;
 mod walks;
 
@@ -10,12 +11,40 @@ use archive::{ArchiveError, Format, Item, Root, Tar, Walk, Warnings};
 /// Names of a tar with their kind and content, and the warnings.
 type Held = (BTreeMap<String, (tar::EntryType, Vec<u8>)>, Vec<String>);
 
-/// Walks `root` into a tar and reads that.
+/// Walks `root` into a tar and reads that; several threads come to the same, byte for byte.
 fn held(walk: &Walk, root: &Root) -> Result<Held, ArchiveError> {
+    let one = made(walk, root, 0);
+    for readers in [1, 3] {
+        let several = made(walk, root, readers);
+        match (&one, &several) {
+            (Ok(one), Ok(several)) => assert!(one == several, "{readers}"),
+            (one, several) => assert_eq!(format!("{one:?}"), format!("{several:?}")),
+        }
+    }
+    let (bytes, warnings) = one?;
+    Ok((entries(&bytes), warnings))
+}
+
+/// A tar and its warnings.
+fn made(walk: &Walk, root: &Root, readers: usize) -> Result<(Vec<u8>, Vec<String>), ArchiveError> {
     let mut warnings = Warnings::default();
     let mut tar = Tar::new(Vec::new());
-    walk.add(root, &mut tar, &mut warnings)?;
-    Ok((entries(&tar.finish()?), warnings.told()))
+    add(walk, root, readers, &mut tar, &mut warnings)?;
+    Ok((tar.finish()?, warnings.told()))
+}
+
+/// By one thread where there are no readers.
+fn add(
+    walk: &Walk,
+    root: &Root,
+    readers: usize,
+    format: &mut impl Format,
+    warnings: &mut Warnings,
+) -> Result<(), ArchiveError> {
+    match readers {
+        0 => walk.add(root, format, warnings),
+        _ => walk.add_reading_ahead(root, readers, format, warnings),
+    }
 }
 
 fn entries(bytes: &[u8]) -> BTreeMap<String, (tar::EntryType, Vec<u8>)> {

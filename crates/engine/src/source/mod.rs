@@ -9,6 +9,7 @@ mod redis;
 mod sqlite;
 pub(crate) mod tool;
 mod volume;
+mod walked;
 
 use bytes::Bytes;
 use model::{App, Failure, Name, Source, SourceKind};

@@ -52,6 +52,8 @@ impl Suite {
             labels::apps_come_and_go_with_their_containers,
             volume::comes_back_with_owners_modes_links_and_capabilities,
             volume::leaves_out_what_is_excluded,
+            volume::read_directly_it_keeps_what_docker_leaves_out,
+            volume::what_is_not_surely_dockers_is_read_by_docker,
             volume::postgres_starts_on_a_restored_volume,
             volume::what_is_no_volume_is_refused_and_not_made,
             volume::what_runs_is_paused_or_stopped_and_goes_on,

@@ -76,33 +76,112 @@ fn helpers(host: &Host, volume: &Made<'_>) -> String {
     host.docker(&["ps", "-aq", "--filter", &filter, "--filter", label])
 }
 
+/// Who reads: we, or Docker.
+const WAYS: [&str; 2] = ["direct", "docker"];
+
 pub(crate) async fn comes_back_with_owners_modes_links_and_capabilities(host: Arc<Host>) {
-    let (volume, restored) = (host.volume("tree"), host.volume("restored"));
+    let volume = host.volume("tree");
     let mount = |volume: &Made<'_>| format!("{}:/v", volume.name);
     host.run(&["-v", &mount(&volume)], Image::Postgres15, &["bash", "-c", TREE]);
+    let list = |volume: &Made<'_>| {
+        host.run(&["-v", &mount(volume)], Image::Postgres15, &["sh", "-c", LIST])
+    };
+    let before = list(&volume);
+    assert!(before.contains("cap_net_raw") && before.lines().count() > 15, "{before}");
+    for way in WAYS {
+        let restored = host.volume("restored");
+        let world = world_of(&host, &volume, &[("read", way)]).await;
+        let snapshot = world.good_snapshot().await;
+        assert!(!snapshot.verified_by_source);
+        assert_eq!(helpers(&host, &volume), "");
+        restore(&host, &world, &snapshot, &restored).await;
+        assert_eq!(before, list(&restored), "{way}");
+    }
+}
+
+/// What Docker's own archive lacks: other extended attributes, holes, parts of seconds.
+pub(crate) async fn read_directly_it_keeps_what_docker_leaves_out(host: Arc<Host>) {
+    let (volume, restored) = (host.volume("more"), host.volume("more-restored"));
+    let mount = |volume: &Made<'_>| format!("{}:/v", volume.name);
+    let fill = "cd /v; echo 1 > a; truncate -s 40M holes; echo end >> holes; \
+                touch -d '2001-02-03 04:05:06.789' old; mknod null c 1 3";
+    let list = "cd /v; stat -c '%n %F %y %t %T %s' a holes old null; \
+                test $(du -k holes | cut -f1) -lt 1000";
+    host.run(&["-v", &mount(&volume)], Image::Postgres15, &["bash", "-ec", fill]);
+    let folder = |volume: &Made<'_>| {
+        let words = ["volume", "inspect", "--format", "{{.Mountpoint}}", &volume.name];
+        std::path::PathBuf::from(host.docker(&words))
+    };
+    for (name, colour) in [("a", "blue"), (".", "green")] {
+        xattr::set(folder(&volume).join(name), "user.colour", colour.as_bytes()).unwrap();
+    }
+    let listed = |volume: &Made<'_>| {
+        let colours = ["a", "."].map(|name| xattr::get(folder(volume).join(name), "user.colour"));
+        let rest = host.run(&["-v", &mount(volume)], Image::Postgres15, &["bash", "-ec", list]);
+        (colours.map(Result::unwrap), rest)
+    };
+    // Nothing is said: it is found out that the folder is Docker's.
     let world = world_of(&host, &volume, &[]).await;
     let snapshot = world.good_snapshot().await;
-    assert!(!snapshot.verified_by_source);
-    assert_eq!(helpers(&host, &volume), "");
-
+    assert!(snapshot.warnings.is_empty(), "{:?}", snapshot.warnings);
+    let told = world.everything_told().await;
+    assert!(told.contains("is read directly at"), "{told}");
     restore(&host, &world, &snapshot, &restored).await;
-    let list = |volume| host.run(&["-v", &mount(volume)], Image::Postgres15, &["sh", "-c", LIST]);
-    let (before, after) = (list(&volume), list(&restored));
-    assert!(before.contains("cap_net_raw") && before.lines().count() > 15, "{before}");
-    assert_eq!(before, after);
+    let before = listed(&volume);
+    assert!(before.1.contains(".789"), "{before:?}");
+    assert_eq!(before, listed(&restored));
+}
+
+/// A link that leads out of the volume stays a link, whatever is behind it; what is mounted for
+/// containers alone is Docker's to read.
+pub(crate) async fn what_is_not_surely_dockers_is_read_by_docker(host: Arc<Host>) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::write(elsewhere.path().join("kept"), "kept").unwrap();
+    let volume = Host::name("device");
+    let device = format!("device={}", elsewhere.path().display());
+    let bound = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, &volume];
+    host.docker(&bound);
+    let draft = |way| source("files", "volume", &[("volume", volume.as_str()), ("read", way)], &[]);
+    host.image(Image::Base);
+    let world = World::reading(vec![draft("auto")], config(&host)).await;
+    let snapshot = world.good_snapshot().await;
+    let tar = world.restored(&snapshot).await;
+    assert!(tar.windows(4).any(|some| some == b"kept"));
+    let told = world.everything_told().await;
+    assert!(told.contains("through Docker: it has options"), "{told}");
+    let world = World::reading(vec![draft("direct")], config(&host)).await;
+    let failure = world.back_up().await.failure.unwrap();
+    assert_eq!(failure.code, FailureCode::SourceConfig, "{failure:?}");
+    assert!(failure.message.contains("cannot be read directly"), "{failure:?}");
+    host.docker(&["volume", "rm", &volume]);
+
+    let volume = host.volume("links");
+    let mount = format!("{}:/v", volume.name);
+    let link = format!("ln -s {} /v/away", elsewhere.path().display());
+    host.run(&["-v", &mount], Image::Base, &["sh", "-c", &link]);
+    let world = world_of(&host, &volume, &[("read", "direct")]).await;
+    let snapshot = world.good_snapshot().await;
+    let tar = world.restored(&snapshot).await;
+    let told = String::from_utf8_lossy(&tar);
+    assert!(told.contains("./away") && !told.contains("kept"), "{told}");
 }
 
 pub(crate) async fn leaves_out_what_is_excluded(host: Arc<Host>) {
-    let (volume, restored) = (host.volume("full"), host.volume("less"));
+    let volume = host.volume("full");
     let mount = |volume: &Made<'_>| format!("{}:/v", volume.name);
-    let fill = "cd /v; mkdir -p cache/x keep; echo 1 | tee cache/x/f keep/f keep/t.tmp";
+    let fill = "cd /v; mkdir -p cache/x keep/log log; \
+                echo 1 | tee cache/x/f keep/f keep/t.tmp keep/log/f log/f";
     host.run(&["-v", &mount(&volume)], Image::Base, &["sh", "-c", fill]);
-    let world = world_of(&host, &volume, &[("exclude", "cache, *.tmp")]).await;
-    let snapshot = world.good_snapshot().await;
-    restore(&host, &world, &snapshot, &restored).await;
-    let list =
-        host.run(&["-v", &mount(&restored)], Image::Base, &["sh", "-c", "cd /v; find . | sort"]);
-    assert_eq!(list, ".\n./keep\n./keep/f");
+    for way in WAYS {
+        let restored = host.volume("less");
+        let more = [("exclude", "cache, *.tmp, log/*"), ("read", way)];
+        let world = world_of(&host, &volume, &more).await;
+        let snapshot = world.good_snapshot().await;
+        restore(&host, &world, &snapshot, &restored).await;
+        let list = ["sh", "-c", "cd /v; find . | sort"];
+        let list = host.run(&["-v", &mount(&restored)], Image::Base, &list);
+        assert_eq!(list, ".\n./keep\n./keep/f\n./keep/log\n./keep/log/f\n./log", "{way}");
+    }
 }
 
 pub(crate) async fn what_is_no_volume_is_refused_and_not_made(host: Arc<Host>) {

@@ -1,14 +1,9 @@
-//! The tar of a source, from a thread that walks to a stream with an outcome.
+//! What is walked for a source of files, and what ends with it.
 
-use std::{
-    io::{self, Write as _},
-    os::unix::fs::MetadataExt as _,
-};
+use std::os::unix::fs::MetadataExt as _;
 
-use archive::{ArchiveError, Format, Item, Sink, Tar, Walk, Warnings};
-use bytes::Bytes;
+use archive::{Item, Walk, Warnings};
 use model::{Failure, FailureCode};
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::{
     basis::Basis,
@@ -16,11 +11,13 @@ use super::{
 };
 use crate::{
     run::RunContext,
-    source::{OpenedSource, Part, SourceMeta, SourceOutcome, SourceStream, direct::Asked},
+    source::{
+        OpenedSource, Part,
+        direct::Asked,
+        walked::{Behind, Plan, Walked},
+    },
 };
 
-/// Chunks that may wait to be read.
-const WAITING_CHUNKS: usize = 4;
 /// Inode of the empty folder that a Btrfs snapshot has where another subvolume begins.
 const NO_SUBVOLUME: u64 = 2;
 
@@ -49,140 +46,30 @@ pub(super) fn open(
     for (path, what) in &basis.warnings {
         warnings.push(path, what);
     }
-    let roots = basis.roots.clone();
-    let on_btrfs = basis.is_btrfs();
-    let (to, chunks) = mpsc::channel(WAITING_CHUNKS);
-    let writer = tokio::task::spawn_blocking(move || {
-        let mut watched = Watched { tar: Tar::new(Sink::new(to.clone())), to, on_btrfs };
-        for root in &roots {
-            walk.add(root, &mut watched, &mut warnings)?;
-        }
-        let mut sink = watched.tar.finish()?;
-        sink.flush()?;
-        Ok(warnings)
-    });
-    Ok(Box::new(Opened {
-        meta: SourceMeta {
-            file_name: format!("{}.tar", part.name),
-            format: Some("tar".to_owned()),
-            content_type: Some("application/x-tar".to_owned()),
-            expected_size_bytes: None,
-        },
-        context: context.clone(),
-        name: part.name.to_string(),
-        chunks,
-        writer: Some(writer),
-        basis: Some(basis),
-        read: 0,
-        limit: asked.max_size_bytes(),
-        ends_by: Instant::now() + asked.timeout(),
-        warnings: Vec::new(),
-        outcome: None,
-    }))
+    let plan = Plan {
+        what: format!("`{}`", part.name),
+        file_name: format!("{}.tar", part.name),
+        walk,
+        roots: basis.roots.clone(),
+        warnings,
+        keeps_devices: false,
+        note: if basis.is_btrfs() { no_subvolume } else { |_| None },
+    };
+    Ok(Box::new(Walked::begin(context, asked, plan, Box::new(basis))))
 }
 
-/// A tar that knows whether it is still read, and what a snapshot cannot hold.
-struct Watched {
-    tar: Tar<Sink>,
-    to: mpsc::Sender<Bytes>,
-    on_btrfs: bool,
-}
-
-impl Format for Watched {
-    fn add(&mut self, item: &Item, warnings: &mut Warnings) -> io::Result<()> {
-        if self.on_btrfs && item.meta.is_dir() && item.meta.ino() == NO_SUBVOLUME {
-            warnings.push(&item.path, "a subvolume of its own is not in the snapshot; left out");
-        }
-        self.tar.add(item, warnings)
-    }
-
-    fn is_wanted(&self) -> bool {
-        !self.to.is_closed()
-    }
-}
-
-struct Opened {
-    meta: SourceMeta,
-    context: RunContext,
-    name: String,
-    chunks: mpsc::Receiver<Bytes>,
-    writer: Option<JoinHandle<Result<Warnings, ArchiveError>>>,
-    basis: Option<Basis>,
-    read: u64,
-    limit: u64,
-    ends_by: Instant,
-    warnings: Vec<String>,
-    outcome: Option<SourceOutcome>,
-}
-
-impl Opened {
-    /// All bytes are read: what the walk says of them, and then the snapshots' end.
-    async fn end(&mut self) -> Result<(), Failure> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
-        let written = writer.await.unwrap_or_else(|panic| {
-            Err(ArchiveError::Failed(format!("the walk ended by itself: {panic}")))
-        });
-        let warnings = written.map_err(|error| Failure {
-            retryable: error.is_retryable(),
-            ..Failure::new(FailureCode::SourceFailed, format!("`{}`: {error}", self.name))
-        })?;
-        self.warnings = warnings.told();
-        if let Some(basis) = self.basis.take() {
-            self.warnings = self.warnings.iter().map(|line| basis.as_named(line)).collect();
-            // A snapshot that stays is an embarrassment, no reason to throw the archive away: it
-            // stays owed and is tried again.
-            if let Err(failure) = basis.end(&self.context).await {
-                self.warnings.push(failure.message);
-            }
-        }
-        self.outcome =
-            Some(SourceOutcome { size_bytes: self.read, sha256: None, verified_by_source: false });
-        Ok(())
-    }
+fn no_subvolume(item: &Item) -> Option<&'static str> {
+    (item.meta.is_dir() && item.meta.ino() == NO_SUBVOLUME)
+        .then_some("a subvolume of its own is not in the snapshot; left out")
 }
 
 #[async_trait::async_trait]
-impl SourceStream for Opened {
-    fn meta(&self) -> &SourceMeta {
-        &self.meta
+impl Behind for Basis {
+    fn as_named(&self, line: &str) -> String {
+        self.as_named(line)
     }
 
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let chunk = tokio::time::timeout_at(self.ends_by, self.chunks.recv()).await;
-        // A chunk that is there already is never too late for a timer.
-        let (Ok(chunk), true) = (chunk, Instant::now() < self.ends_by) else {
-            return Err(Failure::new(
-                FailureCode::Timeout,
-                format!("`{}` was not read in time: raise the app's time limit", self.name),
-            ));
-        };
-        let Some(chunk) = chunk else {
-            self.end().await?;
-            return Ok(None);
-        };
-        self.read += chunk.len() as u64;
-        if self.read > self.limit {
-            return Err(Failure::new(
-                FailureCode::SourceTooLarge,
-                format!(
-                    "`{}` has more than {} bytes: raise BACKUP_MAX_SIZE_MB or the app's own limit, \
-                     or exclude what need not be kept",
-                    self.name, self.limit
-                ),
-            ));
-        }
-        Ok(Some(chunk))
-    }
-
-    fn outcome(&self) -> Option<SourceOutcome> {
-        self.outcome.clone()
-    }
-
-    fn allows_empty(&self) -> bool {
-        false
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.warnings.clone()
+    async fn undo(self: Box<Self>, context: &RunContext) -> Vec<String> {
+        self.end(context).await.err().map(|failure| failure.message).into_iter().collect()
     }
 }

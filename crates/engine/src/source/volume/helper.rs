@@ -21,6 +21,8 @@ pub(super) const CONTENTS: &str = "/backup-orchestrator-volume/.";
 pub(super) struct Helper {
     pub(super) docker: Docker,
     pub(super) name: String,
+    /// What Docker calls it.
+    pub(super) id: String,
     owed: Owed,
 }
 
@@ -52,14 +54,16 @@ impl Helper {
             }),
             ..Default::default()
         };
-        if let Err(error) = docker.create_container(Some(options), body).await {
-            // Nothing was made; should that be wrong, the duty stays until it is done.
-            if let Err(failure) = context.settle(owed).await {
-                context.journal.warn(failure.message);
+        match docker.create_container(Some(options), body).await {
+            Ok(made) => Ok(Self { docker: docker.clone(), name, id: made.id, owed }),
+            Err(error) => {
+                // Nothing was made; should that be wrong, the duty stays until it is done.
+                if let Err(failure) = context.settle(owed).await {
+                    context.journal.warn(failure.message);
+                }
+                Err(docker::told(&error))
             }
-            return Err(docker::told(&error));
         }
-        Ok(Self { docker: docker.clone(), name, owed })
     }
 
     pub(super) async fn remove(self, context: &RunContext) {

@@ -1,14 +1,16 @@
-//! Direct source: Docker volumes, through the archive endpoint of Docker's Engine API.
+//! Direct source: Docker volumes.
 //!
 //! A container is made with the volume mounted read-only and never started: no shell, no program
-//! and no extra image is needed, and Docker itself writes the tar.
+//! and no extra image is needed. Where Docker keeps the volume's files in a folder that we can read,
+//! and that proves to be the same, we read them there; else Docker's Engine API writes the tar.
 
+mod direct;
 mod helper;
 mod members;
 mod stream;
 mod users;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use bollard::Docker;
 use glob::Pattern;
@@ -17,10 +19,16 @@ use model::{Failure, FailureCode};
 use super::{
     OpenedSource, Part,
     direct::{Asked, Driver, SettingField, SettingValue},
+    walked::Walked,
 };
 use crate::{CheckState, Report, docker, run::RunContext};
 
-use self::{helper::Helper, stream::VolumeStream, users::Meanwhile};
+use self::{
+    direct::Read,
+    helper::Helper,
+    stream::{Reading, VolumeStream},
+    users::Meanwhile,
+};
 
 pub(crate) struct Volume;
 
@@ -29,6 +37,7 @@ const SETTINGS: &[SettingField] = &[
     SettingField::optional("containers", SettingValue::Choice(&["none", "pause", "stop"])),
     SettingField::optional("exclude", SettingValue::List),
     SettingField::optional("image", SettingValue::Text),
+    SettingField::optional("read", SettingValue::Choice(&["auto", "direct", "docker"])),
 ];
 
 #[async_trait::async_trait]
@@ -67,18 +76,28 @@ impl Driver for Volume {
         let volume = volume_of(asked)?;
         let excluded = patterns(&asked.list("exclude"))?;
         let docker = docker::connect(&asked.engine.0.config).await?;
-        look_for(&docker, volume).await?;
+        let found = look_for(&docker, volume).await?;
         // All that can fail before somebody's container has to wait is done before.
         let helper = Helper::make(context, &docker, volume, asked.setting("image"), part).await?;
-        let meanwhile = Meanwhile::of(asked.setting("containers"));
-        let held = match users::hold(context, &docker, volume, meanwhile).await {
-            Ok(held) => held,
+        let begun = async {
+            let folder = folder(context, asked, &found, &helper).await?;
+            let plan = folder.map(|folder| direct::plan(volume, folder, &asked.list("exclude")));
+            let plan = plan.transpose()?;
+            let meanwhile = Meanwhile::of(asked.setting("containers"));
+            Ok((plan, users::hold(context, &docker, volume, meanwhile).await?))
+        };
+        let (plan, held) = match begun.await {
+            Ok(begun) => begun,
             Err(failure) => {
                 helper.remove(context).await;
                 return Err(failure);
             }
         };
-        Ok(Box::new(VolumeStream::begin(context.clone(), asked, volume, helper, held, excluded)))
+        let behind = Reading { helper, held };
+        Ok(match plan {
+            Some(plan) => Box::new(Walked::begin(context, asked, plan, Box::new(behind))),
+            None => Box::new(VolumeStream::begin(context.clone(), asked, volume, behind, excluded)),
+        })
     }
 
     async fn doctor(&self, asked: &Asked<'_>, report: &mut Report) {
@@ -89,12 +108,63 @@ impl Driver for Volume {
     }
 }
 
+/// Where we read the volume ourselves; `None` where Docker does.
+async fn folder(
+    context: &RunContext,
+    asked: &Asked<'_>,
+    found: &bollard::models::Volume,
+    helper: &Helper,
+) -> Result<Option<PathBuf>, Failure> {
+    let read = Read::of(asked.setting("read"));
+    if read == Read::Docker {
+        return Ok(None);
+    }
+    let proven = async {
+        let folder = direct::candidate(asked, found).await?;
+        direct::prove(helper, &folder).await?;
+        Ok::<_, direct::Why>(folder)
+    };
+    let volume = &found.name;
+    match proven.await {
+        Ok(folder) => {
+            let at = folder.display();
+            context.journal.info(format!("volume `{volume}` is read directly at {at}"));
+            Ok(Some(folder))
+        }
+        Err(why) if read == Read::Auto => {
+            context.journal.info(format!("volume `{volume}` is read through Docker: {why}"));
+            Ok(None)
+        }
+        Err(why) => {
+            let message = format!(
+                "volume `{volume}` cannot be read directly: {why}; set `read` to `auto` to let \
+                 Docker read it then"
+            );
+            Err(Failure::new(FailureCode::SourceConfig, message))
+        }
+    }
+}
+
 async fn examine(asked: &Asked<'_>, report: &mut Report) -> Result<(), Failure> {
     let volume = volume_of(asked)?;
     let docker = docker::connect(&asked.engine.0.config).await?;
-    look_for(&docker, volume).await?;
+    let found = look_for(&docker, volume).await?;
     let image = helper::image(&docker, asked.setting("image")).await?;
-    report.ok("volume", format!("`{volume}` is there; read by way of the image {image}"));
+    report.ok("volume", format!("`{volume}` is there; held by way of the image {image}"));
+    let read = Read::of(asked.setting("read"));
+    match direct::candidate(asked, &found).await {
+        _ if read == Read::Docker => report.ok("read", "through Docker, as the source says"),
+        Ok(folder) => {
+            let at = folder.display();
+            let found = format!("directly, at {at}, which each run proves to be Docker's first");
+            report.ok("read", found);
+        }
+        Err(why) if read == Read::Auto => report.ok("read", format!("through Docker: {why}")),
+        Err(why) => {
+            let advice = "set `read` to `auto`, or end what is in the way";
+            report.failed("read", format!("not directly: {why}"), advice);
+        }
+    }
     let users: Vec<_> = users::running(&docker, volume).await?;
     let names = users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ");
     match Meanwhile::of(asked.setting("containers")) {
@@ -127,9 +197,9 @@ fn volume_of<'a>(asked: &Asked<'a>) -> Result<&'a str, Failure> {
 }
 
 /// A volume that is named and not there would be made anew by whoever mounts it.
-async fn look_for(docker: &Docker, volume: &str) -> Result<(), Failure> {
+async fn look_for(docker: &Docker, volume: &str) -> Result<bollard::models::Volume, Failure> {
     match docker.inspect_volume(volume).await {
-        Ok(_) => Ok(()),
+        Ok(found) => Ok(found),
         Err(error) if docker::is_gone(&error) => Err(Failure::new(
             FailureCode::SourceConfig,
             format!("Docker has no volume `{volume}` here: `docker volume ls` shows its names"),

@@ -10,7 +10,7 @@ use model::{Failure, FailureCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    super::{SourceMeta, SourceOutcome, SourceStream},
+    super::{SourceMeta, SourceOutcome, SourceStream, walked::Behind},
     Asked,
     helper::{CONTENTS, Helper},
     members::Members,
@@ -24,12 +24,26 @@ pub(super) struct VolumeStream {
     meta: SourceMeta,
     tar: Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>,
     members: Members,
-    /// What is left to be undone.
-    behind: Option<(Helper, Held)>,
+    behind: Option<Box<Reading>>,
     limits: Limits,
     size_bytes: u64,
     has_ended: bool,
     troubles: Vec<String>,
+}
+
+/// What is there, or waits, for as long as the volume is read.
+pub(super) struct Reading {
+    pub(super) helper: Helper,
+    pub(super) held: Held,
+}
+
+#[async_trait::async_trait]
+impl Behind for Reading {
+    async fn undo(mut self: Box<Self>, context: &RunContext) -> Vec<String> {
+        let troubles = self.held.release(context).await;
+        self.helper.remove(context).await;
+        troubles
+    }
 }
 
 struct Limits {
@@ -43,13 +57,12 @@ impl VolumeStream {
         context: RunContext,
         asked: &Asked<'_>,
         volume: &str,
-        helper: Helper,
-        held: Held,
+        behind: Reading,
         excluded: Vec<Pattern>,
     ) -> Self {
         let options = DownloadFromContainerOptions { path: CONTENTS.to_owned() };
         // A stream of its own client: it outlives the borrow of the helper.
-        let (client, name) = (helper.docker.clone(), helper.name.clone());
+        let (client, name) = (behind.helper.docker.clone(), behind.helper.name.clone());
         let tar = client.download_from_container(&name, Some(options)).boxed();
         Self {
             limits: Limits {
@@ -67,7 +80,7 @@ impl VolumeStream {
             },
             tar,
             members: Members::new(excluded),
-            behind: Some((helper, held)),
+            behind: Some(Box::new(behind)),
             size_bytes: 0,
             has_ended: false,
             troubles: Vec::new(),
@@ -114,10 +127,9 @@ impl VolumeStream {
 
     /// Lets others go on as soon as nothing more is read.
     async fn undo(&mut self) {
-        let Some((helper, mut held)) = self.behind.take() else { return };
+        let Some(behind) = self.behind.take() else { return };
         self.tar = futures::stream::empty().boxed();
-        self.troubles.extend(held.release(&self.context).await);
-        helper.remove(&self.context).await;
+        self.troubles.extend(behind.undo(&self.context).await);
     }
 }
 

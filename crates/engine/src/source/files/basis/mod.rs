@@ -3,7 +3,7 @@
 
 mod btrfs;
 mod lvm;
-pub(super) mod mounts;
+pub(crate) mod mounts;
 mod zfs;
 
 use std::{

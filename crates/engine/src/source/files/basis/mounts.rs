@@ -16,7 +16,7 @@ pub(crate) struct Mount {
     /// The folder of the file system that is mounted.
     pub(super) within: PathBuf,
     /// Where.
-    pub(super) at: PathBuf,
+    pub(crate) at: PathBuf,
     /// Kind of file system.
     pub(super) kind: String,
     /// What is mounted: a device, a dataset.
