@@ -22,6 +22,7 @@ mod source;
 mod stores;
 mod takeover;
 mod timekeeping;
+mod trees;
 pub mod vault;
 mod worker;
 

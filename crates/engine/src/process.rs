@@ -34,6 +34,8 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     secret_env: Vec<(OsString, SecretString)>,
+    stdin: Option<PathBuf>,
+    accepted: Option<i32>,
 }
 
 impl Program {
@@ -47,7 +49,21 @@ impl Program {
             args: Vec::new(),
             env: config.child_env.clone(),
             secret_env: Vec::new(),
+            stdin: None,
+            accepted: None,
         }
+    }
+
+    /// What it reads on its standard input.
+    pub(crate) fn reading(mut self, file: impl Into<PathBuf>) -> Self {
+        self.stdin = Some(file.into());
+        self
+    }
+
+    /// An exit code besides 0 that is success.
+    pub(crate) fn accepting(mut self, code: i32) -> Self {
+        self.accepted = Some(code);
+        self
     }
 
     pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
@@ -82,12 +98,19 @@ impl Program {
             }
             None => Command::new(&self.path),
         };
+        let stdin = match &self.stdin {
+            None => Stdio::null(),
+            Some(file) => std::fs::File::open(file).map(Stdio::from).map_err(|error| {
+                let message = format!("{} cannot read {}: {error}", self.name(), file.display());
+                Failure::new(FailureCode::SourceFailed, message)
+            })?,
+        };
         command
             .args(&self.args)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .envs(self.secret_env.iter().map(|(name, value)| (name, value.expose_secret())))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -110,6 +133,7 @@ impl Program {
             out,
             said,
             secrets,
+            accepted: self.accepted,
             buffer: BytesMut::new(),
             ends_by: Instant::now() + deadline,
         })
@@ -142,6 +166,7 @@ pub(crate) struct Running {
     out: Option<ChildStdout>,
     said: Option<JoinHandle<String>>,
     secrets: Vec<SecretString>,
+    accepted: Option<i32>,
     buffer: BytesMut,
     ends_by: Instant,
 }
@@ -177,7 +202,7 @@ impl Running {
             Ok(status) => status
                 .map_err(|error| Failure::new(FailureCode::SourceFailed, error.to_string()))?,
         };
-        if status.success() {
+        if status.success() || status.code().is_some_and(|code| self.accepted == Some(code)) {
             return Ok(());
         }
         let said = match self.said.take() {

@@ -9,7 +9,7 @@ pub(crate) mod failure;
 pub(crate) mod journal;
 pub(crate) mod log_file;
 mod outlet;
-mod place;
+pub(crate) mod place;
 mod reseal;
 pub(crate) mod restore;
 mod upload;

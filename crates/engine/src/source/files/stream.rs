@@ -22,16 +22,16 @@ use crate::{
 /// Chunks that may wait to be read.
 const WAITING_CHUNKS: usize = 4;
 /// Inode of the empty folder that a Btrfs snapshot has where another subvolume begins.
-const NO_SUBVOLUME: u64 = 2;
+pub(super) const NO_SUBVOLUME: u64 = 2;
+pub(super) const OTHER_SUBVOLUME: &str = "a subvolume of its own is not in the snapshot; left out";
 
-/// Starts the walk.
-pub(super) fn open(
-    context: &RunContext,
+/// How the files are walked through.
+pub(super) fn walk(
     asked: &Asked<'_>,
-    part: &Part,
-    wanted: Wanted,
-    basis: Basis,
-) -> Result<OpenedSource, Failure> {
+    wanted: &Wanted,
+    basis: &Basis,
+    warnings: &mut Warnings,
+) -> Result<Walk, Failure> {
     let config = &asked.engine.0.config;
     let excluded = asked.list("exclude").into_iter().chain([OWN_NAMES]);
     let mut walk = Walk::default()
@@ -41,7 +41,6 @@ pub(super) fn open(
         .without(&config.spool)
         .excluding(excluded)
         .map_err(|error| Failure::new(FailureCode::SourceConfig, error.to_string()))?;
-    let mut warnings = Warnings::default();
     for folder in &wanted.destinations {
         walk = walk.without_name(folder);
         warnings.push(folder, "copies of this app are kept there; left out");
@@ -49,6 +48,19 @@ pub(super) fn open(
     for (path, what) in &basis.warnings {
         warnings.push(path, what);
     }
+    Ok(walk)
+}
+
+/// Starts the walk.
+pub(super) fn open(
+    context: &RunContext,
+    asked: &Asked<'_>,
+    part: &Part,
+    wanted: &Wanted,
+    basis: Basis,
+) -> Result<OpenedSource, Failure> {
+    let mut warnings = Warnings::default();
+    let walk = walk(asked, wanted, &basis, &mut warnings)?;
     let roots = basis.roots.clone();
     let on_btrfs = basis.is_btrfs();
     let (to, chunks) = mpsc::channel(WAITING_CHUNKS);
@@ -91,7 +103,7 @@ struct Watched {
 impl Format for Watched {
     fn add(&mut self, item: &Item, warnings: &mut Warnings) -> io::Result<()> {
         if self.on_btrfs && item.meta.is_dir() && item.meta.ino() == NO_SUBVOLUME {
-            warnings.push(&item.path, "a subvolume of its own is not in the snapshot; left out");
+            warnings.push(&item.path, OTHER_SUBVOLUME);
         }
         self.tar.add(item, warnings)
     }
