@@ -6,7 +6,10 @@ use model::{Destination, DestinationKind, Failure, FailureCode};
 use store::Key;
 
 use super::ssh::{Ssh, quoted};
-use crate::{EngineConfig, EngineError, Inner, process::Program};
+use crate::{
+    EngineConfig, EngineError, Inner,
+    process::{self, Program},
+};
 
 /// Longest time for a command that only looks.
 const SOON: Duration = Duration::from_secs(120);
@@ -38,6 +41,13 @@ gone() { rm -rf -- "$1" 2>/dev/null && return
 if [ -L "$2" ] || [ -f "$2" ]; then rm -f -- "$2" || exit 1; fi
 if [ -e "$2" ]; then gone "$2.expiring" && mv -T -- "$2" "$2.expiring" || exit 1; fi
 gone "$2.expiring" && gone "$2.partial""#;
+
+/// What a tree takes, tried.
+const READY: &str = r#"
+for one in rsync find xargs sha256sum tar; do
+    command -v "$one" >/dev/null || { echo "$one is not installed" >&2; exit 1; }
+done
+find . -maxdepth 0 -printf "" && sha256sum -z /dev/null >/dev/null"#;
 
 /// A machine and a folder on it.
 #[derive(Clone)]
@@ -130,6 +140,19 @@ impl Host {
     /// A folder of this machine.
     pub(super) fn here(root: &Path) -> Self {
         Self { root: root.display().to_string(), ssh: None }
+    }
+
+    /// Whether trees can be made here.
+    pub(crate) async fn ready(&self, config: &EngineConfig) -> Result<(), Failure> {
+        let own: &[&str] = if self.ssh.is_some() { &["rsync", "ssh"] } else { &["rsync"] };
+        for program in own {
+            if process::find(config, program).is_none() {
+                let message = format!("{program} is not installed on this machine");
+                return Err(self.fault(Failure::new(FailureCode::SourceConfig, message)));
+            }
+        }
+        let program = self.script(config, READY, &[]);
+        program.output(MAX_TOLD, SOON).await.map_err(|failure| self.fault(failure)).map(drop)
     }
 
     /// Makes the folder in which `tree` is going to be made.

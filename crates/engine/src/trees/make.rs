@@ -127,7 +127,8 @@ impl Making<'_> {
         to.push("/");
         let mut program = program
             .args(["-lptgoDHAX", "--numeric-ids", "--sparse", "--from0", "--no-implied-dirs"])
-            .args(["--ignore-missing-args", "--secluded-args"])
+            // Nanoseconds count: a file may change twice in a second.
+            .args(["--ignore-missing-args", "--secluded-args", "--modify-window=-1"])
             .args([format!("--timeout={SILENCE_SECS}").into(), list]);
         if let Some(previous) = &self.previous {
             let mut shared = std::ffi::OsString::from("--link-dest=");

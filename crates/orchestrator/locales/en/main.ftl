@@ -178,6 +178,7 @@ check-name-contract = Contract
 check-name-size = Size
 check-name-secrets = Secrets
 check-name-settings = Settings
+check-name-trees = Folder trees
 check-name-write-read = Write and read
 check-name-list = List
 check-name-delete = Delete

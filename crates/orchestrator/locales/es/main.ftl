@@ -178,6 +178,7 @@ check-name-contract = Contrato
 check-name-size = Tamaño
 check-name-secrets = Secretos
 check-name-settings = Ajustes
+check-name-trees = Árboles de carpetas
 check-name-write-read = Escribir y leer
 check-name-list = Listar
 check-name-delete = Borrar
