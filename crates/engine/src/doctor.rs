@@ -8,7 +8,7 @@ use model::{App, ContractSource, Destination, Name, SourceKind, destination::Des
 use serde::Serialize;
 use store::{Key, Prefix, Store};
 
-use crate::{Engine, EngineError, run::commit::put, source};
+use crate::{Engine, EngineError, run::commit::put, source, trees::Host};
 
 /// What the doctor found.
 #[derive(Debug, Clone, Serialize)]
@@ -176,6 +176,7 @@ impl Engine {
                 report.ok("settings", format!("opens as {}", store.capability().location));
                 self.canary(destination, store.as_ref(), &mut report).await;
                 self.keys(destination, &mut report);
+                self.trees(destination, &mut report).await;
             }
             Err(error) => {
                 report.failed("settings", error.to_string(), "correct the destination's settings");
@@ -190,6 +191,18 @@ impl Engine {
         match self.0.catalog.set_destination_check(destination.id, &check).await {
             Ok(()) | Err(catalog::CatalogError::NotFound { .. }) => Ok(report),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether trees of files can be made there.
+    async fn trees(&self, destination: &Destination, report: &mut Report) {
+        let Ok(Some(host)) = Host::of(&self.0, destination) else { return };
+        match host.ready(&self.0.config).await {
+            Ok(()) => report.ok("trees", "rsync and what else trees need are there"),
+            Err(failure) => {
+                let advice = "install rsync, and on a server also GNU findutils, coreutils and tar";
+                report.failed("trees", failure.message, advice);
+            }
         }
     }
 

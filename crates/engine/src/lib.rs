@@ -23,6 +23,7 @@ mod stores;
 mod takeover;
 mod target;
 mod timekeeping;
+mod trees;
 pub mod vault;
 mod worker;
 

@@ -43,6 +43,8 @@ pub(crate) struct Program {
     secret_env: Vec<(OsString, SecretString)>,
     is_fed: bool,
     run_by: Option<(u32, u32)>,
+    stdin: Option<PathBuf>,
+    accepted: Option<i32>,
 }
 
 impl Program {
@@ -58,6 +60,8 @@ impl Program {
             secret_env: Vec::new(),
             is_fed: false,
             run_by: None,
+            stdin: None,
+            accepted: None,
         }
     }
 
@@ -70,6 +74,18 @@ impl Program {
     /// It gets a standard input, through [`Running::feed`].
     pub(crate) fn fed(mut self) -> Self {
         self.is_fed = true;
+        self
+    }
+
+    /// What it reads on its standard input.
+    pub(crate) fn reading(mut self, file: impl Into<PathBuf>) -> Self {
+        self.stdin = Some(file.into());
+        self
+    }
+
+    /// An exit code besides 0 that is success.
+    pub(crate) fn accepting(mut self, code: i32) -> Self {
+        self.accepted = Some(code);
         self
     }
 
@@ -109,12 +125,20 @@ impl Program {
             }
             None => Command::new(&self.path),
         };
+        let stdin = match &self.stdin {
+            None if self.is_fed => Stdio::piped(),
+            None => Stdio::null(),
+            Some(file) => std::fs::File::open(file).map(Stdio::from).map_err(|error| {
+                let message = format!("{} cannot read {}: {error}", self.name(), file.display());
+                Failure::new(FailureCode::SourceFailed, message)
+            })?,
+        };
         command
             .args(&self.args)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .envs(self.secret_env.iter().map(|(name, value)| (name, value.expose_secret())))
-            .stdin(if self.is_fed { Stdio::piped() } else { Stdio::null() })
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -140,6 +164,7 @@ impl Program {
             out,
             said,
             secrets,
+            accepted: self.accepted,
             buffer: BytesMut::new(),
             is_roomy,
             small_reads: 0,
@@ -176,6 +201,7 @@ pub(crate) struct Running {
     out: Option<ChildStdout>,
     said: Option<JoinHandle<String>>,
     secrets: Vec<SecretString>,
+    accepted: Option<i32>,
     buffer: BytesMut,
     /// Whether the pipe holds enough for pauses.
     is_roomy: bool,
@@ -251,7 +277,7 @@ impl Running {
             Ok(status) => status
                 .map_err(|error| Failure::new(FailureCode::SourceFailed, error.to_string()))?,
         };
-        if status.success() {
+        if status.success() || status.code().is_some_and(|code| self.accepted == Some(code)) {
             return Ok(());
         }
         let said = match self.said.take() {

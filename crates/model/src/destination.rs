@@ -98,12 +98,17 @@ pub enum DestinationKind {
     /// `client_id`, `folder_is_drive_id`; secrets: `client_secret`, `token`, or
     /// `service_account`.
     Gdrive,
+    /// A folder of this machine or of an SSH server where files are kept as trees of files that
+    /// share with each other what did not change. Settings: `path`, and for a server `host`,
+    /// `username`, `host_key`, `port`; secret: `private_key`.
+    Tree,
 }
 
 /// A word that is not a kind of destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav, b2, azblob, gcs or gdrive"
+    "`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav, b2, azblob, gcs, gdrive or \
+     tree"
 )]
 pub struct UnknownKind(pub String);
 

@@ -17,6 +17,9 @@ use crate::{Name, RunId, SnapshotKind};
 /// What manifests are called, after the base name they share with their objects.
 pub const MANIFEST_SUFFIX: &str = ".manifest.json";
 
+/// What folders are called that hold a tree of files; their listings begin with the same name.
+pub const TREE_SUFFIX: &str = ".tree";
+
 const DEFAULT: &str = "{app}_{YYYYMMDD_HHMM}";
 const TIMES: &[(&str, &str)] = &[
     ("YYYYMMDD_HHMMSS", "%Y%m%d_%H%M%S"),
@@ -175,6 +178,11 @@ impl Names {
     ) -> String {
         let extension = extension(file_name, format);
         format!("{}{}{extension}{compression}", self.base(source), number(attempt))
+    }
+
+    /// Name of the folder of a source's tree, and what its listing's name begins with.
+    pub fn tree(&self, source: Option<&str>, attempt: u32) -> String {
+        format!("{}{}{TREE_SUFFIX}", self.base(source), number(attempt))
     }
 
     /// Name of the manifest.

@@ -152,6 +152,11 @@ impl StoredCopy {
         self.objects.iter().any(|object| object.encryption != "none")
     }
 
+    /// The folders of its trees of files.
+    pub fn trees(&self) -> impl Iterator<Item = &String> {
+        self.objects.iter().filter_map(|object| object.tree.as_ref())
+    }
+
     /// Bytes it takes at the destination, manifests aside.
     pub fn stored_bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.stored_size_bytes).sum()
@@ -215,6 +220,9 @@ pub struct StoredObject {
     /// `none` or `age`.
     #[serde(default = "not_encrypted")]
     pub encryption: String,
+    /// Where it is the listing of a tree of files: the tree's folder within the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
 }
 
 /// What records from before encryption mean.

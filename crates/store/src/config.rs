@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 
 use crate::{
-    Azblob, AzblobConfig, Deadlines, Limits, Local, Rclone, S3, Sftp, SftpConfig, Store,
+    Azblob, AzblobConfig, Closed, Deadlines, Limits, Local, Rclone, S3, Sftp, SftpConfig, Store,
     StoreError, Webdav, WebdavConfig,
 };
 
@@ -36,6 +36,8 @@ pub enum StoreConfig {
 pub struct LocalConfig {
     /// The folder.
     pub root: PathBuf,
+    /// What folders are called that count as one object each.
+    pub closed: Option<Closed>,
 }
 
 /// S3 or compatible.
@@ -81,7 +83,9 @@ pub struct RcloneConfig {
 /// Opens a store with deadlines around it.
 pub async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     let (inner, step): (Arc<dyn Store>, _) = match config {
-        StoreConfig::Local(local) => (Arc::new(Local::open(&local.root).await?), STEP),
+        StoreConfig::Local(local) => {
+            (Arc::new(Local::open(&local.root).await?.closing(local.closed)), STEP)
+        }
         // It has time-outs and retries of its own; this is the last resort.
         StoreConfig::S3(s3) => {
             (Arc::new(S3::open(&s3)?), STEP.max(Limits::default().longest_call()))

@@ -5,6 +5,7 @@
 
 mod azblob;
 mod blocks;
+mod closed;
 mod config;
 mod deadline;
 mod error;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use azblob::{Azblob, AzblobConfig};
+pub use closed::Closed;
 pub use config::{LocalConfig, RcloneConfig, S3Config, StoreConfig, open};
 pub use deadline::Deadlines;
 pub use error::{StoreError, StoreErrorKind};
@@ -42,7 +44,7 @@ pub use memory::Memory;
 pub use parts::PartSizes;
 pub use rclone::{DriveConfig, Rclone};
 pub use s3::S3;
-pub use sftp::{Sftp, SftpConfig};
+pub use sftp::{Sftp, SftpConfig, key_in_lines};
 pub use webdav::{Webdav, WebdavConfig};
 
 /// The bytes of an object, in order. An error ends it; a short end is an error.

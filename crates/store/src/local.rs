@@ -25,6 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
     StoreErrorKind, Swept, Upload,
+    closed::{self, Closed, Folder},
     key::{finished_name, is_partial},
 };
 
@@ -45,6 +46,7 @@ const SYNC_EVERY: usize = 32 << 20;
 #[derive(Debug, Clone)]
 pub struct Local {
     root: PathBuf,
+    closed: Option<Closed>,
 }
 
 impl Local {
@@ -53,9 +55,15 @@ impl Local {
         let root = root.to_owned();
         blocking(move || {
             fs::create_dir_all(&root).map_err(|e| StoreError::io("creating", &show(&root), &e))?;
-            Ok(Self { root })
+            Ok(Self { root, closed: None })
         })
         .await
+    }
+
+    /// The same, with folders that count as one object each.
+    #[must_use]
+    pub fn closing(self, closed: Option<Closed>) -> Self {
+        Self { closed, ..self }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -262,12 +270,12 @@ impl Store for Local {
     }
 
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        let (root, prefix) = (self.root.clone(), prefix.clone());
+        let (root, prefix, closed) = (self.root.clone(), prefix.clone(), self.closed);
         let found = blocking(move || {
             // A root that went away is an unmounted disk, not an empty destination.
             fs::read_dir(&root).map_err(|e| StoreError::io("listing", &show(&root), &e))?;
             let mut found = Vec::new();
-            walk(&root, prefix.as_str(), &mut found)?;
+            walk(&root, prefix.as_str(), closed, &mut found)?;
             Ok(found)
         })
         .await?;
@@ -334,10 +342,10 @@ impl Store for Local {
         older_than: Duration,
         now: SystemTime,
     ) -> Result<Vec<Swept>, StoreError> {
-        let (root, prefix) = (self.root.clone(), prefix.clone());
+        let (root, prefix, closed) = (self.root.clone(), prefix.clone(), self.closed);
         blocking(move || {
             let mut swept = Vec::new();
-            sweep_folder(&root, prefix.as_str(), older_than, now, &mut swept)?;
+            sweep_folder(&root, prefix.as_str(), closed, (older_than, now), &mut swept)?;
             Ok(swept)
         })
         .await
@@ -407,14 +415,21 @@ fn entries(root: &Path, folder: &str) -> Result<Vec<(String, fs::Metadata)>, Sto
     Ok(found)
 }
 
-fn walk(root: &Path, folder: &str, found: &mut Vec<ObjectMeta>) -> Result<(), StoreError> {
+fn walk(
+    root: &Path,
+    folder: &str,
+    closed: Option<Closed>,
+    found: &mut Vec<ObjectMeta>,
+) -> Result<(), StoreError> {
     for (name, meta) in entries(root, folder)? {
-        if meta.is_dir() {
-            walk(root, &name, found)?;
-        } else if meta.is_file()
+        let kind = closed::kind(closed, &name);
+        if meta.is_dir() && kind == Folder::Open {
+            walk(root, &name, closed, found)?;
+        } else if (meta.is_file() || meta.is_dir() && kind == Folder::Object)
             && let Ok(key) = Key::new(&name)
         {
-            found.push(meta_of(&key, &meta));
+            let size_bytes = if meta.is_dir() { 0 } else { meta.len() };
+            found.push(ObjectMeta { size_bytes, ..meta_of(&key, &meta) });
         }
     }
     Ok(())
@@ -423,13 +438,15 @@ fn walk(root: &Path, folder: &str, found: &mut Vec<ObjectMeta>) -> Result<(), St
 fn sweep_folder(
     root: &Path,
     folder: &str,
-    older_than: Duration,
-    now: SystemTime,
+    closed: Option<Closed>,
+    (older_than, now): (Duration, SystemTime),
     swept: &mut Vec<Swept>,
 ) -> Result<(), StoreError> {
     for (name, meta) in entries(root, folder)? {
         if meta.is_dir() {
-            sweep_folder(root, &name, older_than, now, swept)?;
+            if closed::kind(closed, &name) == Folder::Open {
+                sweep_folder(root, &name, closed, (older_than, now), swept)?;
+            }
         } else if meta.is_file() && is_partial(&name) {
             let age = meta.modified().ok().and_then(|at| now.duration_since(at).ok());
             if age.is_some_and(|age| age >= older_than) {

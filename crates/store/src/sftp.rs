@@ -27,8 +27,8 @@ use tokio::{
 };
 
 use crate::{
-    ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
-    StoreErrorKind, Swept, Upload,
+    ByteStream, Capability, Closed, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store,
+    StoreError, StoreErrorKind, Swept, Upload,
     tree::{self, Entry, Tree},
 };
 use session::{Connection, Target};
@@ -55,6 +55,8 @@ pub struct SftpConfig {
     pub private_key: Option<SecretString>,
     /// Passphrase of the private key.
     pub passphrase: Option<SecretString>,
+    /// What folders are called that count as one object each.
+    pub closed: Option<Closed>,
 }
 
 /// Objects as files of an SSH server.
@@ -63,7 +65,13 @@ pub struct Sftp {
     target: Arc<Target>,
     /// What the path of every name begins with.
     base: String,
+    closed: Option<Closed>,
     connection: Arc<Mutex<Option<Arc<Connection>>>>,
+}
+
+/// The text of a private key with its line ends, which fields of forms lose.
+pub fn key_in_lines(key: &SecretString) -> SecretString {
+    session::in_lines(key)
 }
 
 impl Sftp {
@@ -110,6 +118,7 @@ impl Sftp {
                 location,
             }),
             base,
+            closed: config.closed,
             connection: Arc::default(),
         })
     }
@@ -165,6 +174,10 @@ fn entry(name: String, found: &FileAttributes) -> Entry {
 impl Tree for Sftp {
     fn location(&self) -> String {
         self.target.location.clone()
+    }
+
+    fn closed(&self) -> Option<Closed> {
+        self.closed
     }
 
     async fn entry(&self, name: &str) -> Result<Option<Entry>, StoreError> {

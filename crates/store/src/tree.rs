@@ -8,6 +8,7 @@ use futures::{StreamExt as _, stream};
 
 use crate::{
     Key, Listing, ObjectMeta, Prefix, StoreError, StoreErrorKind, Swept,
+    closed::{self, Closed, Folder},
     key::{finished_name, is_partial},
 };
 
@@ -32,6 +33,11 @@ impl Entry {
 pub(crate) trait Tree: Clone + Send + Sync + 'static {
     /// Where it is, for people.
     fn location(&self) -> String;
+
+    /// What folders are called that count as one object each.
+    fn closed(&self) -> Option<Closed> {
+        None
+    }
 
     /// What is called `name`, if anything is.
     async fn entry(&self, name: &str) -> Result<Option<Entry>, StoreError>;
@@ -156,9 +162,15 @@ pub(crate) async fn list<T: Tree>(tree: &T, prefix: &Prefix) -> Result<Listing, 
     let found = stream::try_unfold(state, |(tree, mut here, mut folders)| async move {
         loop {
             if let Some(entry) = here.pop() {
-                if entry.is_folder {
+                let kind = match closed::kind(tree.closed(), &entry.name) {
+                    kind if entry.is_folder => kind,
+                    _ => Folder::Object,
+                };
+                if kind == Folder::Open {
                     folders.push(entry.name);
-                } else if let Ok(key) = Key::new(&entry.name) {
+                } else if kind == Folder::Object
+                    && let Ok(key) = Key::new(&entry.name)
+                {
                     return Ok(Some((entry.meta(key), (tree, here, folders))));
                 }
             } else if let Some(next) = folders.pop() {
@@ -219,7 +231,9 @@ pub(crate) async fn sweep(
         for entry in tree.entries(&next).await?.unwrap_or_default() {
             let age = entry.modified_at.and_then(|at| now.duration_since(at).ok());
             if entry.is_folder {
-                folders.push(entry.name);
+                if closed::kind(tree.closed(), &entry.name) == Folder::Open {
+                    folders.push(entry.name);
+                }
             } else if is_partial(&entry.name) && age.is_some_and(|age| age >= older_than) {
                 tree.remove(&entry.name).await?;
                 swept.push(Swept { name: entry.name });

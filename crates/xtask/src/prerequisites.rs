@@ -22,6 +22,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("chromedriver", "chromium-driver"),
     ("sshd", "openssh-server"),
     ("ssh-keygen", "openssh-client"),
+    ("ssh", "openssh-client"),
+    ("rsync", "rsync"),
     ("python3", "python3"),
     ("bash", "bash"),
     ("bzip2", "bzip2"),

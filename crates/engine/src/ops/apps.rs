@@ -1,7 +1,7 @@
 //! Registering, editing and removing apps.
 
 use model::{
-    App, AppId, Binding, Destination, Limits, Name,
+    App, AppId, Binding, Destination, DestinationKind, DirectKind, Limits, Name, Source,
     layout::Template,
     retention::RetentionPolicy,
     schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
@@ -270,6 +270,7 @@ impl Engine {
         check_limits(&draft.limits, &mut errors);
         let compression = compression(&draft, current, &mut errors);
         let destinations = parse_bindings(&draft.destinations, known, &mut errors);
+        check_trees(&sources, &destinations, known, &mut errors);
         match name {
             Some(name) if errors.is_empty() => Ok(App {
                 id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),
@@ -341,6 +342,27 @@ fn parse_bindings(
         });
     }
     bindings
+}
+
+/// Why an app of files has no destination besides one of trees.
+pub(crate) const ONLY_TREE: &str = "a destination of trees is the only one of an app with files: \
+                                    let another app read the same files for the others";
+
+/// A tree and an archive of the same files are not the same artifact.
+fn check_trees(
+    sources: &[Source],
+    bindings: &[Binding],
+    known: &[Destination],
+    errors: &mut Vec<FieldError>,
+) {
+    let is_files = |source: &Source| source.word() == <&str>::from(DirectKind::Files);
+    let is_tree = |binding: &Binding| {
+        let is_it = |one: &&Destination| one.id == binding.destination_id;
+        known.iter().find(is_it).is_some_and(|one| one.kind == DestinationKind::Tree)
+    };
+    if bindings.len() > 1 && bindings.iter().any(is_tree) && sources.iter().any(is_files) {
+        errors.push(FieldError::new("destinations", ONLY_TREE));
+    }
 }
 
 fn compression(

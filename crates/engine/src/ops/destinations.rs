@@ -22,7 +22,7 @@ pub struct DestinationDraft {
     /// Unique name.
     pub name: String,
     /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob`,
-    /// `gcs` or `gdrive`; cannot be changed later.
+    /// `gcs`, `gdrive` or `tree`; cannot be changed later.
     pub kind: String,
     /// Settings that may be shown.
     pub settings: BTreeMap<String, String>,
@@ -69,6 +69,12 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
             required: &["host", "username", "host_key", "path"],
             optional: &["port", RULE, TO],
             secrets: &["private_key", "passphrase", "password", KEY, WORD],
+        },
+        // What can be browsed is not encrypted.
+        DestinationKind::Tree => DestinationFields {
+            required: &["path"],
+            optional: &["host", "username", "host_key", "port"],
+            secrets: &["private_key"],
         },
         DestinationKind::Webdav => DestinationFields {
             required: &["url"],

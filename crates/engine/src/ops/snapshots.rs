@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -9,12 +10,13 @@ use bytes::Bytes;
 use futures::{Stream, stream::BoxStream};
 use model::{Artifact, DestinationId, FailureCode, Snapshot, SnapshotId};
 
-use crate::{Engine, EngineError, run::plain::Plain};
+use crate::{Engine, EngineError, run::plain::Plain, trees};
 
 /// The plain bytes of an artifact. They count only when the stream has ended without an error:
 /// until then they are not proven.
 pub struct PlainStream {
-    /// What is read.
+    /// What is read. Size and SHA-256 are 0 and empty where they are not known before: the tar of
+    /// a tree is made as it is read.
     pub artifact: Artifact,
     /// Where it is read from.
     pub destination_id: DestinationId,
@@ -76,6 +78,10 @@ impl Engine {
                 EngineError::Damaged(message)
             }
         };
+        let mut objects = copy.objects.iter().filter(|one| one.source == artifact.source);
+        if let Some(tree) = objects.find_map(|object| object.tree.as_ref()) {
+            return self.open_tree(&destination, &store, copy, artifact, tree).await;
+        }
         let identities = if copy.is_encrypted() {
             let locked = |failure: model::Failure| EngineError::Locked(failure.message);
             self.0.identities_of(&destination).map_err(locked)?
@@ -108,6 +114,38 @@ impl Engine {
             None => Box::pin(futures::stream::empty()),
         };
         Ok(PlainStream { artifact: artifact.clone(), destination_id: copy.destination_id, chunks })
+    }
+
+    /// The tar of a tree, every file of which is compared with its listing first.
+    async fn open_tree(
+        &self,
+        destination: &model::Destination,
+        store: &Arc<dyn store::Store>,
+        copy: &model::StoredCopy,
+        artifact: &Artifact,
+        tree: &str,
+    ) -> Result<PlainStream, EngineError> {
+        use futures::StreamExt as _;
+        let name = destination.name.clone();
+        let told = move |failure: model::Failure| {
+            EngineError::Damaged(format!("`{name}`: {}", failure.message))
+        };
+        let work = trees::Work::of_reader(self).await.map_err(&told)?;
+        let (host, key, listing) =
+            trees::prove(self, destination, (store, copy, artifact), tree, &work, |_| {})
+                .await
+                .map_err(&told)?;
+        let chunks = trees::read(&host, &self.0.config, &key, &listing, work).await;
+        let chunks = chunks.map_err(&told)?.map(move |chunk| chunk.map_err(&told)).boxed();
+        let artifact = Artifact {
+            file_name: format!("{}.tar", artifact.source),
+            format: Some("tar".to_owned()),
+            content_type: Some("application/x-tar".to_owned()),
+            size_bytes: 0,
+            sha256: String::new(),
+            ..artifact.clone()
+        };
+        Ok(PlainStream { artifact, destination_id: copy.destination_id, chunks })
     }
 
     /// Pins a snapshot, or lets it go. A pinned one is never expired; one whose deletion has

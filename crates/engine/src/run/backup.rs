@@ -246,9 +246,18 @@ pub(super) fn named_at(context: &RunContext) -> Timestamp {
 
 /// The names of this run's objects at `place`.
 pub(crate) fn names(context: &RunContext, app: &App, place: &Place) -> model::layout::Names {
+    names_at(context, app, &place.binding)
+}
+
+/// The same, for a place that is not opened.
+pub(crate) fn names_at(
+    context: &RunContext,
+    app: &App,
+    binding: &model::Binding,
+) -> model::layout::Names {
     let time_zone =
         app.schedule.as_ref().map_or(TimeZone::UTC, |schedule| schedule.time_zone.zone());
-    place.template().names(NameFields {
+    binding.template.clone().unwrap_or_default().names(NameFields {
         app: app.name.clone(),
         taken_at: named_at(context).to_zoned(time_zone),
         run_id: context.run.id,

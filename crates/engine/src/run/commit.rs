@@ -9,6 +9,7 @@ use model::{App, Failure, FailureCode, Snapshot, SourceKind, Stage};
 use store::{CreateOptions, Key, Store};
 
 use super::{RunContext, backup, failure, place::Place};
+use crate::trees::Host;
 
 /// How many names are tried for a manifest.
 const MAX_SAME_NAMES: u32 = 50;
@@ -47,6 +48,7 @@ async fn write(
     place: &Place,
 ) -> Result<Key, Failure> {
     let store = place.store.clone()?;
+    publish_trees(context, place).await?;
     let names = backup::names(context, app, place);
     for attempt in 1..=MAX_SAME_NAMES {
         let key = place.key(&names.manifest(attempt))?;
@@ -64,6 +66,18 @@ async fn write(
         FailureCode::DestinationConfig,
         format!("{MAX_SAME_NAMES} snapshots of the same name are already there"),
     ))
+}
+
+/// Gives trees that were made at `place` their names.
+async fn publish_trees(context: &RunContext, place: &Place) -> Result<(), Failure> {
+    let inner = &context.engine.0;
+    for tree in place.objects.iter().filter_map(|object| object.tree.as_ref()) {
+        let host = Host::of(inner, &place.destination).map_err(|e| failure::of_engine(&e))?;
+        let internal = || Failure::new(FailureCode::Internal, format!("{tree} is no tree"));
+        let (host, key) = (host.ok_or_else(internal)?, Key::new(tree).map_err(|_| internal())?);
+        host.publish(&inner.config, &key).await?;
+    }
+    Ok(())
 }
 
 /// Puts a small object and reads it back.

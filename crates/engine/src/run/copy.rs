@@ -83,6 +83,15 @@ async fn bring(context: &RunContext) -> Result<Outcome, Failure> {
         .filter(|copy| copy.state.is_restorable() && copy.destination_id != to)
         .cloned()
         .collect();
+    let has_trees = |copy: &StoredCopy| copy.trees().next().is_some();
+    if !sources.is_empty() && sources.iter().all(has_trees) {
+        return Err(Failure::new(
+            FailureCode::DestinationConfig,
+            "a tree of files is not copied to another destination: let another app read the \
+             same files for that one",
+        ));
+    }
+    sources.retain(|copy| !has_trees(copy));
     sources.sort_by_key(StoredCopy::is_encrypted);
     let to = Place::open(context, &app, to).await?;
     context.journal.enter(Stage::Store).await.map_err(|error| failure::of_catalog(&error))?;

@@ -270,7 +270,9 @@ async fn delete_copy(
     copy: &StoredCopy,
 ) -> Result<(), Failure> {
     let objects = copy.objects.iter().map(|object| &object.key);
-    let names = std::iter::once(&copy.manifest_key).chain(objects).chain(&copy.log_key);
+    let trees = copy.trees();
+    let names =
+        std::iter::once(&copy.manifest_key).chain(trees).chain(objects).chain(&copy.log_key);
     for name in names {
         context.check_lease().await?;
         let key = Key::new(name).map_err(|error| {
@@ -344,6 +346,7 @@ fn agree(
         .flat_map(|copy| {
             std::iter::once(copy.manifest_key.as_str())
                 .chain(copy.objects.iter().map(|object| object.key.as_str()))
+                .chain(copy.trees().map(String::as_str))
         })
         .filter(|key| inside(key) && !listed.contains(*key))
         .collect();

@@ -63,7 +63,9 @@ pub(crate) async fn export(
     ));
 
     enter(context, Stage::Store).await?;
-    let mut sending = begin_all(context, app, part, &meta, recipe, places).await?;
+    let tree = opened.tree().map(str::to_owned);
+    let named = Named { part, meta: &meta, tree: tree.as_deref() };
+    let mut sending = begin_all(context, app, named, recipe, places).await?;
     let sent = send(context, part, &mut opened, head, recipe, &mut sending, places).await;
     let (Done { sealed, stored, report, counted }, verified_by_source) = match sent {
         Ok(sent) => sent,
@@ -76,7 +78,7 @@ pub(crate) async fn export(
     };
     for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
-            finish(context, one, place, part, recipe, stored).await?;
+            finish(context, one, place, named, recipe, stored).await?;
         }
     }
     if places.iter().all(|place| !place.is_well()) {
@@ -154,12 +156,44 @@ async fn send(
     Ok((done, verified))
 }
 
+/// What names an object.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    part: &'a Part,
+    meta: &'a source::SourceMeta,
+    /// The folder of the tree that it lists.
+    tree: Option<&'a str>,
+}
+
+impl Named<'_> {
+    /// The name at an `attempt` in an app's folder; a tree's listing lies beside the tree, whose
+    /// name is its own already.
+    fn key(
+        &self,
+        app: &App,
+        names: &model::layout::Names,
+        place: &Place,
+        suffix: &str,
+        attempt: u32,
+    ) -> Result<store::Key, Failure> {
+        if let Some(tree) = self.tree {
+            let text = format!("{tree}.jsonl{suffix}");
+            return store::Key::new(&text)
+                .map_err(|error| Failure::new(FailureCode::DestinationConfig, error.to_string()));
+        }
+        let Self { part, meta, .. } = self;
+        let source = app.sources.len() > 1 || part.part.is_some();
+        let source = source.then_some(part.name.as_str());
+        let name = names.object(source, &meta.file_name, meta.format.as_deref(), suffix, attempt);
+        place.key(&name)
+    }
+}
+
 /// Begins one object at every destination that is well.
 async fn begin_all(
     context: &RunContext,
     app: &App,
-    part: &Part,
-    meta: &source::SourceMeta,
+    named: Named<'_>,
     recipe: Recipe,
     places: &mut [Place],
 ) -> Result<Vec<Option<Sending>>, Failure> {
@@ -169,7 +203,7 @@ async fn begin_all(
             all.push(None);
             continue;
         };
-        match begin_one(context, app, part, meta, recipe, place, &store).await {
+        match begin_one(context, app, named, recipe, place, &store).await {
             Ok(sending) => {
                 context
                     .journal
@@ -195,8 +229,7 @@ async fn begin_all(
 async fn begin_one(
     context: &RunContext,
     app: &App,
-    part: &Part,
-    meta: &source::SourceMeta,
+    named: Named<'_>,
     recipe: Recipe,
     place: &Place,
     store: &Arc<dyn store::Store>,
@@ -205,15 +238,9 @@ async fn begin_one(
     let limit = app.limits.max_size_bytes.unwrap_or(context.engine.0.config.max_size_bytes);
     // What cannot be compressed grows by less than this when it is.
     let most = Some(limit.saturating_add(limit / 64));
+    let suffix = format!("{}{}", recipe.compression.method().suffix(), place.encryption().suffix());
     for attempt in 1..=MAX_SAME_NAMES {
-        let name = names.object(
-            (app.sources.len() > 1 || part.part.is_some()).then_some(part.name.as_str()),
-            &meta.file_name,
-            meta.format.as_deref(),
-            &format!("{}{}", recipe.compression.method().suffix(), place.encryption().suffix()),
-            attempt,
-        );
-        let key = place.key(&name)?;
+        let key = named.key(app, &names, place, &suffix, attempt)?;
         context.intend(place.destination.id, &key).await?;
         match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written), most).await {
             Ok(sending) => return Ok(sending),
@@ -438,7 +465,7 @@ async fn finish(
     context: &RunContext,
     sending: Sending,
     place: &mut Place,
-    part: &Part,
+    named: Named<'_>,
     recipe: Recipe,
     stored: &Digest,
 ) -> Result<(), Failure> {
@@ -460,12 +487,13 @@ async fn finish(
                 && meta.agrees_with_sha256(&stored.sha256.to_string()) =>
         {
             place.objects.push(StoredObject {
-                source: part.name.clone(),
+                source: named.part.name.clone(),
                 key: key.to_string(),
                 stored_size_bytes: stored.size_bytes,
                 stored_sha256: stored.sha256.to_string(),
                 compression: recipe.compression.method().to_string(),
                 encryption: place.encryption().as_str().to_owned(),
+                tree: named.tree.map(str::to_owned),
             });
         }
         Ok(meta) => {

@@ -10,7 +10,7 @@ pub(crate) mod failure;
 pub(crate) mod journal;
 pub(crate) mod log_file;
 mod outlet;
-mod place;
+pub(crate) mod place;
 pub(crate) mod plain;
 mod reseal;
 pub(crate) mod restore;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use artifact::{Recipients, manifest::Encryption};
 use model::{
     App, Binding, Destination, DestinationOutcome, Failure, FailureCode, RunState, Stage,
-    StoredObject, layout::Template,
+    StoredObject,
 };
 use store::{Key, Store};
 
@@ -85,11 +85,6 @@ impl Place {
     /// How its objects are encrypted.
     pub(crate) fn encryption(&self) -> Encryption {
         encryption_for(self.recipients.as_ref())
-    }
-
-    /// The name template that holds here.
-    pub(crate) fn template(&self) -> Template {
-        self.binding.template.clone().unwrap_or_default()
     }
 
     /// `name` inside the app's folder at this destination.

@@ -92,6 +92,7 @@ pub(crate) async fn reseal(
         stored_sha256: stored.sha256.to_string(),
         compression: compression.method().to_string(),
         encryption: encryption_for(target.recipients).as_str().to_owned(),
+        tree: None,
     })
 }
 

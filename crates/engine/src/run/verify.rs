@@ -1,5 +1,7 @@
 //! Re-reads every byte of a snapshot at its destinations and says which copies hold.
 
+use std::sync::Arc;
+
 use artifact::{
     Identities, OpenError,
     manifest::{MAX_SIZE_BYTES, Manifest},
@@ -17,7 +19,7 @@ use super::{
     failure,
     plain::{Plain, ReadError},
 };
-use crate::keyring;
+use crate::{keyring, trees};
 
 /// Verifies the run's snapshot, at one destination or at all that hold it.
 pub(crate) async fn verify(context: &RunContext) -> Outcome {
@@ -153,6 +155,7 @@ async fn check_copy(
             }
         }
     }
+    check_trees(context, snapshot, copy, destination, &store).await?;
     match locked {
         None => Ok(Checked::Contents),
         Some(_) if identities.is_empty() => Ok(Checked::StoredOnly),
@@ -161,6 +164,30 @@ async fn check_copy(
             &format!("the stored bytes are right, but the key here is another ({why})"),
         )),
     }
+}
+
+/// Compares the copy's trees with their listings.
+async fn check_trees(
+    context: &RunContext,
+    snapshot: &Snapshot,
+    copy: &StoredCopy,
+    destination: &model::Destination,
+    store: &Arc<dyn store::Store>,
+) -> Result<(), Failure> {
+    for artifact in &snapshot.artifacts {
+        let mut objects = copy.objects.iter().filter(|object| object.source == artifact.source);
+        let Some(tree) = objects.find_map(|object| object.tree.as_ref()) else { continue };
+        let work = trees::Work::of_run(context).await?;
+        let told = |bytes| context.journal.add_bytes(usize::try_from(bytes).unwrap_or(0));
+        let proving =
+            trees::prove(&context.engine, destination, (store, copy, artifact), tree, &work, told);
+        tokio::select! {
+            biased;
+            failure = context.stopped() => return Err(failure),
+            proven = proving => drop(proven?),
+        }
+    }
+    Ok(())
 }
 
 /// How far a copy could be checked.

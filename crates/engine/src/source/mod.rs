@@ -50,6 +50,10 @@ pub(crate) trait SourceStream: Send {
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
+    /// The folder at the destination of the tree that the stream lists, if it lists one.
+    fn tree(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A source of whatever kind, opened.

@@ -11,9 +11,16 @@ use std::{
 
 use model::{Destination, DestinationId, DestinationKind};
 use secrecy::SecretString;
-use store::{RcloneConfig, Store, StoreConfig};
+use store::{Closed, RcloneConfig, Store, StoreConfig};
 
-use crate::{Engine, EngineConfig, EngineError, Inner, vault::Purpose};
+use crate::{
+    Engine, EngineConfig, EngineError, Inner,
+    trees::{Host, TreeStore},
+    vault::Purpose,
+};
+
+/// In trees lie somebody's files, and no objects of ours.
+const CLOSED: Option<Closed> = Some(Closed(model::layout::TREE_SUFFIX));
 
 /// Opened stores by destination, with the version that was opened.
 #[derive(Default)]
@@ -44,9 +51,15 @@ impl Inner {
     ) -> Result<Arc<dyn Store>, EngineError> {
         let setting = |key: &str| destination.settings.get(key).cloned();
         let config = match destination.kind {
-            DestinationKind::Local => self.local(setting("path").unwrap_or_default().as_ref())?,
+            DestinationKind::Local => {
+                self.local(setting("path").unwrap_or_default().as_ref(), None)?
+            }
+            DestinationKind::Tree if setting("host").is_none() => {
+                self.local(setting("path").unwrap_or_default().as_ref(), CLOSED)?
+            }
+            DestinationKind::Tree => self.sftp(destination, CLOSED)?,
             DestinationKind::S3 => self.s3(destination)?,
-            DestinationKind::Sftp => self.sftp(destination)?,
+            DestinationKind::Sftp => self.sftp(destination, None)?,
             DestinationKind::Webdav => StoreConfig::Webdav(store::WebdavConfig {
                 url: setting("url").unwrap_or_default(),
                 path: setting("path"),
@@ -97,7 +110,11 @@ impl Inner {
                 StoreConfig::Rclone(rclone(&self.config, remote, path))
             }
         };
-        Ok(store::open(config).await?)
+        let opened = store::open(config).await?;
+        Ok(match Host::of(self, destination)? {
+            Some(host) => Arc::new(TreeStore::new(opened, host, self.config.clone())),
+            None => opened,
+        })
     }
 }
 
@@ -132,7 +149,7 @@ impl StoreCache {
 }
 
 impl Inner {
-    fn local(&self, path: &Path) -> Result<StoreConfig, EngineError> {
+    fn local(&self, path: &Path, closed: Option<Closed>) -> Result<StoreConfig, EngineError> {
         let refuse = |message: String| Err(EngineError::invalid("settings.path", message));
         if !path.is_absolute() || path.components().any(|part| part.as_os_str() == "..") {
             return refuse("give the folder's absolute path, without `..`".to_owned());
@@ -142,7 +159,7 @@ impl Inner {
             let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
             return refuse(format!("local destinations must lie in {}", roots.join(" or ")));
         }
-        Ok(StoreConfig::Local(store::LocalConfig { root: path.to_owned() }))
+        Ok(StoreConfig::Local(store::LocalConfig { root: path.to_owned(), closed }))
     }
 
     fn s3(&self, destination: &Destination) -> Result<StoreConfig, EngineError> {
@@ -160,7 +177,11 @@ impl Inner {
         }))
     }
 
-    fn sftp(&self, destination: &Destination) -> Result<StoreConfig, EngineError> {
+    fn sftp(
+        &self,
+        destination: &Destination,
+        closed: Option<Closed>,
+    ) -> Result<StoreConfig, EngineError> {
         let setting = |key: &str| destination.settings.get(key).cloned().unwrap_or_default();
         let port = destination.settings.get("port").map(|port| port.parse()).transpose();
         let port = port.map_err(|_| EngineError::invalid("settings.port", "give its number"))?;
@@ -173,6 +194,7 @@ impl Inner {
             password: self.secret(destination, "password")?,
             private_key: self.secret(destination, "private_key")?,
             passphrase: self.secret(destination, "passphrase")?,
+            closed,
         }))
     }
 

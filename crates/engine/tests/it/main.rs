@@ -22,6 +22,9 @@ mod source_mysql;
 mod source_postgres;
 mod source_redis;
 mod source_sqlite;
+mod source_tree;
+#[path = "../../../store/tests/it/sshd.rs"]
+mod sshd;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
 mod world;

@@ -13,7 +13,7 @@ use engine::{
     SystemClock, Vault,
 };
 use futures::TryStreamExt as _;
-use model::{App, Clock, CopyState, Run, RunState, Snapshot};
+use model::{App, Clock, CopyState, Run, RunState, Snapshot, retention::RetentionPolicy};
 use rand::SeedableRng as _;
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -193,6 +193,22 @@ impl World {
         let mut app = self.engine.catalog().app(self.app.id).await.unwrap();
         change(&mut app);
         self.engine.catalog().update_app(&app, self.engine.now()).await.unwrap();
+    }
+
+    /// Stops working; what is under way is left.
+    pub(crate) fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Keeps one snapshot of the app; gives how many were deleted.
+    pub(crate) async fn expired_to_one(&self) -> usize {
+        let one = RetentionPolicy { keep_last: Some(1), ..RetentionPolicy::default() };
+        self.change_app(|app| app.retention = one).await;
+        let before = self.engine.catalog().snapshots_of_app(self.app.id).await.unwrap();
+        let run = self.expire().await;
+        assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+        let states = self.states(&before).await;
+        states.iter().filter(|state| **state == CopyState::Expired).count()
     }
 
     /// Applies retention.

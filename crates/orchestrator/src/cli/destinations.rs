@@ -17,7 +17,8 @@ pub(crate) enum DestinationCommand {
     Add {
         /// Its name.
         name: String,
-        /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob`, `gcs` or `gdrive`.
+        /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob`, `gcs`, `gdrive` or
+        /// `tree`.
         #[arg(long)]
         kind: String,
         /// A setting; may be repeated.

@@ -66,6 +66,7 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
     let setting = |key: &str| one.settings.get(key).map_or("", String::as_str);
     let place = match one.kind {
         DestinationKind::Local => setting("path").to_owned(),
+        DestinationKind::Tree if setting("host").is_empty() => setting("path").to_owned(),
         DestinationKind::S3 | DestinationKind::B2 | DestinationKind::Gcs => {
             format!("{}/{}", setting("bucket"), setting("prefix")).trim_end_matches('/').to_owned()
         }
@@ -81,7 +82,9 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
             format!("{root}/{}", setting("path")).trim_matches('/').to_owned()
         }
         DestinationKind::Rclone => format!("{}:{}", setting("remote"), setting("path")),
-        DestinationKind::Sftp => format!("{}:{}", setting("host"), setting("path")),
+        DestinationKind::Sftp | DestinationKind::Tree => {
+            format!("{}:{}", setting("host"), setting("path"))
+        }
         DestinationKind::Webdav => {
             format!("{}/{}", setting("url").trim_end_matches('/'), setting("path"))
         }

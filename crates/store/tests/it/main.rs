@@ -10,6 +10,7 @@ mod rclone_faults;
 mod s3_faults;
 mod script;
 mod servers;
+mod sshd;
 mod tree_faults;
 
 use std::sync::Arc;
@@ -25,7 +26,8 @@ async fn memory() {
 async fn local() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("not yet there");
-    conformance::all(open(StoreConfig::Local(LocalConfig { root })).await.unwrap()).await;
+    conformance::all(open(StoreConfig::Local(LocalConfig { root, closed: None })).await.unwrap())
+        .await;
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::script::Script;
+pub(crate) use crate::sshd::program as sshd;
 
 pub(crate) struct S3Server {
     address: std::net::SocketAddr,
@@ -150,29 +151,7 @@ impl Server {
 
     /// OpenSSH's own server, for the user of this process.
     pub(crate) async fn sshd(sshd: &Path) -> Self {
-        let server = Self::start(|folder, port| {
-            for name in ["host", "user"] {
-                let made = Command::new("ssh-keygen")
-                    .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                    .arg(folder.join(name))
-                    .status();
-                assert!(made.unwrap().success());
-            }
-            let at = folder.display();
-            let config = format!(
-                "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nPidFile none\n\
-                 AuthorizedKeysFile {at}/user.pub\nStrictModes no\nUsePAM no\n\
-                 PermitRootLogin yes\nPasswordAuthentication no\n\
-                 Subsystem sftp internal-sftp\n"
-            );
-            std::fs::write(folder.join("sshd_config"), config).unwrap();
-            // Root's server wants it; where it cannot be made it is not needed.
-            let _ = std::fs::create_dir_all("/run/sshd");
-            let mut command = Command::new(sshd);
-            command.args(["-D", "-e", "-f"]).arg(folder.join("sshd_config"));
-            command
-        })
-        .await;
+        let server = Self::start(|folder, port| crate::sshd::command(sshd, folder, port)).await;
         let (port, at) = (server.port, server.folder.path().display().to_string());
         let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
         server.configure(&format!(
@@ -246,15 +225,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// OpenSSH's server; without it the tests that need it end early, except in CI.
-pub(crate) fn sshd() -> Option<PathBuf> {
-    let places = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
-    let found = places.map(PathBuf::from).into_iter().find(|place| place.exists());
-    assert!(found.is_some() || std::env::var_os("CI").is_none(), "sshd is needed in CI");
-    if found.is_none() {
-        eprintln!("skipped: sshd is not installed");
-    }
-    found
 }

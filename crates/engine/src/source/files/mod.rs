@@ -1,9 +1,10 @@
-//! Direct source: files and folders of this machine, as one tar.
+//! Direct source: files and folders of this machine, as one tar, or as a tree at the destination.
 
 pub(crate) mod basis;
 mod doctor;
 mod paths;
 mod stream;
+mod tree;
 
 use std::collections::BTreeMap;
 
@@ -49,9 +50,13 @@ impl Driver for Files {
         part: &Part,
     ) -> Result<OpenedSource, Failure> {
         let opening = async {
+            let place = tree::Place::of(asked).await?;
             let wanted = Wanted::find(asked).await?;
             let basis = Basis::take(context, asked, part, wanted.paths.clone()).await?;
-            stream::open(context, asked, part, wanted, basis)
+            match place {
+                Some(place) => tree::open(context, asked, part, place, wanted, basis).await,
+                None => stream::open(context, asked, part, &wanted, basis),
+            }
         };
         tokio::select! {
             biased;

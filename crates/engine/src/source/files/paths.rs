@@ -65,7 +65,12 @@ impl Wanted {
             let known = known.map_err(|error| failure::of_catalog(&error))?;
             let Some(folder) = known.settings.get("path").map(PathBuf::from) else { continue };
             let is_within = |path: &PathBuf| folder != *path && folder.starts_with(path);
-            if known.kind == DestinationKind::Local && paths.iter().any(is_within) {
+            let is_here = match known.kind {
+                DestinationKind::Local => true,
+                DestinationKind::Tree => !known.settings.contains_key("host"),
+                _ => false,
+            };
+            if is_here && paths.iter().any(is_within) {
                 destinations.push(folder);
             }
         }

@@ -19,16 +19,16 @@ use crate::{
 };
 
 /// Inode of the empty folder that a Btrfs snapshot has where another subvolume begins.
-const NO_SUBVOLUME: u64 = 2;
+pub(super) const NO_SUBVOLUME: u64 = 2;
+pub(super) const OTHER_SUBVOLUME: &str = "a subvolume of its own is not in the snapshot; left out";
 
-/// Starts the walk.
-pub(super) fn open(
-    context: &RunContext,
+/// How the files are walked through.
+pub(super) fn walk(
     asked: &Asked<'_>,
-    part: &Part,
-    wanted: Wanted,
-    basis: Basis,
-) -> Result<OpenedSource, Failure> {
+    wanted: &Wanted,
+    basis: &Basis,
+    warnings: &mut Warnings,
+) -> Result<Walk, Failure> {
     let config = &asked.engine.0.config;
     let excluded = asked.list("exclude").into_iter().chain([OWN_NAMES]);
     let mut walk = Walk::default()
@@ -38,7 +38,6 @@ pub(super) fn open(
         .without(&config.spool)
         .excluding(excluded)
         .map_err(|error| Failure::new(FailureCode::SourceConfig, error.to_string()))?;
-    let mut warnings = Warnings::default();
     for folder in &wanted.destinations {
         walk = walk.without_name(folder);
         warnings.push(folder, "copies of this app are kept there; left out");
@@ -46,10 +45,22 @@ pub(super) fn open(
     for (path, what) in &basis.warnings {
         warnings.push(path, what);
     }
+    Ok(walk)
+}
+
+/// Starts the walk.
+pub(super) fn open(
+    context: &RunContext,
+    asked: &Asked<'_>,
+    part: &Part,
+    wanted: &Wanted,
+    basis: Basis,
+) -> Result<OpenedSource, Failure> {
+    let mut warnings = Warnings::default();
     let plan = Plan {
         what: format!("`{}`", part.name),
         file_name: format!("{}.tar", part.name),
-        walk,
+        walk: walk(asked, wanted, &basis, &mut warnings)?,
         roots: basis.roots.clone(),
         warnings,
         keeps_devices: false,
@@ -59,8 +70,7 @@ pub(super) fn open(
 }
 
 fn no_subvolume(item: &Item) -> Option<&'static str> {
-    (item.meta.is_dir() && item.meta.ino() == NO_SUBVOLUME)
-        .then_some("a subvolume of its own is not in the snapshot; left out")
+    (item.meta.is_dir() && item.meta.ino() == NO_SUBVOLUME).then_some(OTHER_SUBVOLUME)
 }
 
 #[async_trait::async_trait]
