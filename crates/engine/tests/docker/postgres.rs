@@ -121,8 +121,8 @@ pub(crate) async fn each_version_is_dumped_by_its_own_tools(host: Arc<Host>) {
         let world = World::reading(vec![reading(&server.name, &more)], config(&host)).await;
         let snapshot = world.good_snapshot().await;
         let names: Vec<_> = snapshot.artifacts.iter().map(|one| one.source.as_str()).collect();
-        assert_eq!(names, ["pg.postgres", "pg.shop", "pg.globals"]);
-        let globals = world.restored_part(&snapshot, "pg.globals").await;
+        assert_eq!(names, ["pg.postgres", "pg.shop", "pg.server.globals"]);
+        let globals = world.restored_part(&snapshot, "pg.server.globals").await;
         assert!(String::from_utf8(globals).unwrap().contains("CREATE ROLE postgres"));
 
         let dump = world.restored_part(&snapshot, "pg.shop").await;

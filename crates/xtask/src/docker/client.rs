@@ -54,9 +54,11 @@ impl Docker {
     /// Runs our own `cargo` with the engine in its environment.
     pub(super) fn cargo(&self, arguments: &[&str]) -> Result<()> {
         let mut command = crate::cargo::cargo();
-        if let Some(host) = &self.host {
-            command.env("DOCKER_HOST", host);
-        }
+        match (&self.host, std::env::var_os("DOCKER_HOST")) {
+            (Some(host), _) => command.env("DOCKER_HOST", host),
+            (None, Some(host)) => command.env("DOCKER_HOST", host),
+            (None, None) => command.env("DOCKER_HOST", format!("unix://{}", self.socket())),
+        };
         let status = command.args(arguments).status()?;
         ensure!(status.success(), "`cargo {}` ended with {status}", arguments.join(" "));
         Ok(())
