@@ -83,6 +83,8 @@ pub enum EventKind {
     LabelsRefused,
     /// Something on this host is in no app.
     Uncovered,
+    /// What a run stopped, paused or made on this host could not be put back.
+    NotPutBack,
 }
 
 /// How much an event matters.

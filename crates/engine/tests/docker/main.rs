@@ -5,9 +5,11 @@
 #[path = "../it/app_server.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod app_server;
+mod commands;
 mod coverage;
 mod host;
 mod images;
+mod killed;
 mod labels;
 mod postgres;
 mod volume;
@@ -40,7 +42,13 @@ impl Suite {
             };
         }
         trials![
+            commands::before_and_after_without_a_shell,
+            commands::labels_ask_in_vain_without_the_servers_consent,
+            commands::the_end_comes_also_after_a_kill,
+            commands::what_fails_is_told_and_the_end_comes_always,
             host::the_engine_answers_and_has_an_image,
+            killed::a_command_in_a_container_is_ended,
+            killed::a_container_that_was_stopped_is_started_again,
             postgres::a_dump_is_ended_after_a_kill,
             postgres::a_password_goes_in_unseen_and_what_stops_is_ended,
             postgres::each_version_is_dumped_by_its_own_tools,
@@ -54,6 +62,7 @@ impl Suite {
             volume::what_is_no_volume_is_refused_and_not_made,
             volume::what_runs_is_paused_or_stopped_and_goes_on,
             volume::what_was_stopped_goes_on_after_a_kill,
+            volume::what_cannot_be_started_again_is_told_once,
             volume::what_was_stopped_goes_on_although_the_run_fails,
         ]
     }
