@@ -22,6 +22,8 @@ pub struct EngineConfig {
     pub docker_host: Option<String>,
     /// Whether labels on containers may ask for apps.
     pub labels: bool,
+    /// Whether those labels may ask for commands inside their own container.
+    pub label_exec: bool,
     /// Longest time for one source, where the app says nothing else.
     pub source_timeout: Duration,
     /// Largest export in bytes, where the app says nothing else.
@@ -105,6 +107,7 @@ impl EngineConfig {
             postgres_home: PathBuf::from("/usr/lib/postgresql"),
             docker_host: None,
             labels: false,
+            label_exec: false,
             source_timeout: Duration::from_secs(900),
             max_size_bytes: 20_480 << 20,
             workers: 4,

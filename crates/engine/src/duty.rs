@@ -1,10 +1,14 @@
 //! What runs owe, done: at their end, or after their worker was killed.
 
-use model::{Duty, Failure, OwedDuty};
+mod left;
+
+use model::{Duty, EventKind, Failure, FailureCode, OwedDuty, Severity};
+
+pub(crate) use left::settle_what_is_left;
 
 use crate::{
     Engine, EngineError,
-    docker::{self, containers, exec},
+    docker::{self, around, containers, exec},
     run::{RunContext, failure},
 };
 
@@ -28,6 +32,18 @@ impl RunContext {
     pub(crate) async fn settle(&self, owed: Owed) -> Result<(), Failure> {
         settle(&self.engine, &owed.0).await.map_err(|error| failure::of_engine(&error))
     }
+
+    /// Does now what this run owes. A failure is for the run to tell, and ends the duty where
+    /// trying again would be no better.
+    pub(crate) async fn settle_told(&self, owed: Owed) -> Result<(), Failure> {
+        let failure = match perform(&self.engine, &owed.0.duty).await {
+            Err(failure) if !is_final(&owed.0.duty, &failure) => return Err(failure),
+            done => done.err(),
+        };
+        let done = self.engine.0.catalog.duty_done(owed.0.run_id, owed.0.seq).await;
+        done.map_err(|error| failure::of_catalog(&error))?;
+        failure.map_or(Ok(()), Err)
+    }
 }
 
 /// Does what a run still owes; gives what could not be done, which is tried again later.
@@ -41,15 +57,6 @@ pub(crate) async fn settle_all(engine: &Engine, run: model::RunId) -> Vec<String
     }
 }
 
-/// Does what ended runs still owe on this machine.
-pub(crate) async fn settle_what_is_left(engine: &Engine) -> Result<(), EngineError> {
-    let owed = engine.0.catalog.duties_of_ended_runs(&engine.0.config.host).await?;
-    for trouble in settle_each(engine, owed).await {
-        tracing::warn!("{trouble}; trying again");
-    }
-    Ok(())
-}
-
 async fn settle_each(engine: &Engine, owed: Vec<OwedDuty>) -> Vec<String> {
     let mut troubles = Vec::new();
     for one in owed {
@@ -61,32 +68,67 @@ async fn settle_each(engine: &Engine, owed: Vec<OwedDuty>) -> Vec<String> {
 }
 
 async fn settle(engine: &Engine, owed: &OwedDuty) -> Result<(), EngineError> {
-    perform(engine, &owed.duty).await?;
+    match perform(engine, &owed.duty).await {
+        Ok(()) => {}
+        Err(failure) if is_final(&owed.duty, &failure) => {
+            let message = format!("after a run: {}", failure.message);
+            tell(engine, owed, Severity::Error, message).await?;
+        }
+        Err(failure) => return Err(EngineError::Refused(failure.message)),
+    }
     Ok(engine.0.catalog.duty_done(owed.run_id, owed.seq).await?)
 }
 
+/// Whether it was done and went wrong, so that doing it again is no remedy: a command that ran.
+fn is_final(duty: &Duty, failure: &Failure) -> bool {
+    matches!(duty, Duty::ExecPost { .. }) && failure.code != FailureCode::SourceUnreachable
+}
+
+/// Tells people what was not put back.
+async fn tell(
+    engine: &Engine,
+    owed: &OwedDuty,
+    severity: Severity,
+    message: String,
+) -> Result<(), EngineError> {
+    let run = engine.0.catalog.run(owed.run_id).await?;
+    let event = model::Event {
+        id: engine.new_id(model::EventId::generate),
+        at: engine.now(),
+        kind: EventKind::NotPutBack,
+        severity,
+        app_id: run.app_id,
+        run_id: Some(owed.run_id),
+        snapshot_id: None,
+        destination_id: None,
+        message,
+    };
+    Ok(engine.0.catalog.append_events(&[event]).await?)
+}
+
 /// Done twice it does no harm: what is not there any more is done.
-async fn perform(engine: &Engine, duty: &Duty) -> Result<(), EngineError> {
+async fn perform(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
+    let config = &engine.0.config;
     match duty {
         Duty::StartContainer { .. }
         | Duty::UnpauseContainer { .. }
-        | Duty::RemoveContainer { .. } => for_container(engine, duty)
-            .await
-            .map_err(|failure| EngineError::Refused(failure.message)),
+        | Duty::RemoveContainer { .. } => for_container(engine, duty).await,
         Duty::RemoveFolder { path } => match tokio::fs::remove_dir_all(path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(EngineError::Refused(format!("{} cannot be removed: {error}", path.display())))
+                let message = format!("{} cannot be removed: {error}", path.display());
+                Err(Failure::new(FailureCode::Internal, message))
             }
             _ => Ok(()),
         },
-        Duty::EndExec { container, marker } => exec::end(&engine.0.config, container, marker)
-            .await
-            .map_err(|failure| EngineError::Refused(failure.message)),
+        Duty::EndExec { container, marker } => exec::end(config, container, marker).await,
+        Duty::ExecPost { container, argv, marker, timeout_secs } => {
+            around::run_owed(config, container, argv, marker, *timeout_secs).await
+        }
         Duty::DeleteSubvolume { .. }
         | Duty::DestroyZfsSnapshot { .. }
-        | Duty::RemoveLogicalVolume { .. } => crate::source::files::basis::remove(engine, duty)
-            .await
-            .map_err(|failure| EngineError::Refused(failure.message)),
+        | Duty::RemoveLogicalVolume { .. } => {
+            crate::source::files::basis::remove(engine, duty).await
+        }
     }
 }
 

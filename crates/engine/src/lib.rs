@@ -116,6 +116,7 @@ impl Engine {
         tokio::join!(
             scheduler::fire_schedules(self, shutdown.clone()),
             takeover::end_abandoned_runs(self, shutdown.clone()),
+            duty::settle_what_is_left(self, shutdown.clone()),
             orphans::sweep_regularly(self, shutdown.clone()),
             worker::work_off_runs(self, shutdown.clone()),
             docker::follow_labels(self, shutdown.clone()),

@@ -18,9 +18,6 @@ pub(crate) async fn end_abandoned_runs(engine: &Engine, shutdown: CancellationTo
         if let Err(error) = end_all(engine).await {
             tracing::warn!(%error, "abandoned runs cannot be looked for; trying again");
         }
-        if let Err(error) = crate::duty::settle_what_is_left(engine).await {
-            tracing::warn!(%error, "what ended runs owe stays for now");
-        }
         if let Err(error) = remove_all_leftovers(engine).await {
             tracing::debug!(%error, "partial objects stay for now");
         }

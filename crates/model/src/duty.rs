@@ -33,6 +33,17 @@ pub enum Duty {
         /// A word in the command's environment that no other command has.
         marker: String,
     },
+    /// Run the command that a container's labels ask for after its backup.
+    ExecPost {
+        /// The container's id.
+        container: String,
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// A word in the command's environment that no other command has.
+        marker: String,
+        /// How long it may take.
+        timeout_secs: u64,
+    },
     /// Delete a Btrfs snapshot.
     DeleteSubvolume {
         /// Where it is.

@@ -89,6 +89,8 @@ pub enum EventKind {
     DrillPassed,
     /// A drill did not.
     DrillFailed,
+    /// What a run stopped, paused or made on this host could not be put back.
+    NotPutBack,
 }
 
 /// How much an event matters.

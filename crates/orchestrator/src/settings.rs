@@ -123,6 +123,7 @@ impl Settings {
             .filter_map(|name| Some((name.into(), environment.get(*name)?.into())))
             .collect();
         engine.labels = switch(environment, "BACKUP_DOCKER_LABELS")?;
+        engine.label_exec = switch(environment, "BACKUP_DOCKER_LABEL_EXEC")?;
         engine.docker_host = environment.get("DOCKER_HOST").filter(|to| !to.is_empty()).cloned();
         engine.source_timeout = Duration::from_secs(timeout);
         engine.max_size_bytes = megabytes << 20;

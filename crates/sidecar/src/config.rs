@@ -4,20 +4,18 @@ mod expand;
 mod finding;
 mod judge;
 mod keys;
-mod locate;
 mod preset;
 mod target;
 
 use std::{collections::HashMap, path::Path};
 
+use handwritten::Lines;
 use secrecy::ExposeSecret as _;
 
 pub(crate) use finding::{Finding, Level};
 pub(crate) use keys::{Config, StrategyConfig, StrategyType};
 pub(crate) use preset::Preset;
 pub(crate) use target::Target;
-
-use locate::Lines;
 
 /// The environment, as a parameter.
 pub(crate) type Environment = HashMap<String, String>;

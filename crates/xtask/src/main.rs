@@ -33,8 +33,13 @@ enum Task {
     },
     /// Judges licences, banned libraries and sources of every dependency.
     Deny,
-    /// Builds the images and runs both compose files on a Docker engine.
-    Docker,
+    /// Builds the images and runs both compose files on a Docker engine, after the engine's own
+    /// tests on it.
+    Docker {
+        /// Only the tests of the crate `engine`; a word chooses those that have it in their names.
+        #[arg(long, value_name = "WORD", num_args = 0..=1, default_missing_value = "")]
+        engine: Option<String>,
+    },
     /// Checks the rooms (who may know whom, how large files may be) and the links in the documents.
     Tidy,
     /// Measures speed and memory against public tools in the same run.
@@ -48,7 +53,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test { what: None } => test::run(),
         Task::Test { what: Some(rare) } => test::try_rare(rare),
         Task::Deny => deny::run(),
-        Task::Docker => docker::run(),
+        Task::Docker { engine } => docker::run(engine.as_deref()),
         Task::Tidy => tidy::run(),
         Task::Bench(bench) => bench::run(&bench),
     }

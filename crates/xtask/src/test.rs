@@ -52,7 +52,7 @@ pub(crate) fn run() -> Result<()> {
     step("tests", &mut || {
         cargo(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"])
     })?;
-    step("docker", &mut docker::run)?;
+    step("docker", &mut || docker::run(None))?;
     println!("── all passed");
     for (name, time) in times {
         println!("{name:>12}  {:>4} s", time.as_secs());

@@ -15,9 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("catalog", &["model"]),
     ("contract", &[]),
     ("engine", &["archive", "artifact", "catalog", "contract", "model", "store"]),
+    ("handwritten", &[]),
     ("model", &[]),
-    ("orchestrator", &["catalog", "contract", "engine", "model"]),
-    ("sidecar", &["archive", "contract"]),
+    ("orchestrator", &["catalog", "contract", "engine", "handwritten", "model"]),
+    ("sidecar", &["archive", "contract", "handwritten"]),
     ("store", &[]),
     ("xtask", &[]),
 ];

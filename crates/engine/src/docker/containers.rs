@@ -5,13 +5,21 @@ use bollard::{
     errors::Error,
     query_parameters::{InspectContainerOptions, RemoveContainerOptions, StartContainerOptions},
 };
-use model::Failure;
+use model::{Failure, FailureCode};
 
 use super::{is_gone, told};
 
 /// Starts it, if it is there and does not run.
 pub(crate) async fn start(docker: &Docker, container: &str) -> Result<(), Failure> {
-    gone_is_done(docker.start_container(container, None::<StartContainerOptions>).await)
+    match docker.start_container(container, None::<StartContainerOptions>).await {
+        // What else is not there (its network, for one) keeps it from being started.
+        Err(Error::DockerResponseServerError { status_code: 404, message })
+            if !message.to_lowercase().contains("no such container") =>
+        {
+            Err(Failure::new(FailureCode::SourceFailed, format!("Docker: {message}")))
+        }
+        answer => gone_is_done(answer),
+    }
 }
 
 /// Lets it go on, if it is there and paused.

@@ -1,8 +1,9 @@
 //! Labels on containers: what each asks for, out of a short list of what may be asked for.
 //!
 //! Who may label a container need not be who owns the machine: labels choose among the volumes
-//! that their own container has, a schedule, a known destination and how long to keep. Any other
-//! `backup.…` label refuses the container as a whole.
+//! that their own container has, a schedule, a known destination and how long to keep; and, where
+//! the server's settings allow it, commands to be run in that container. Any other `backup.…` label
+//! refuses the container as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,27 @@ use model::retention::RetentionPolicy;
 use crate::{AppDraft, BindingDraft, ScheduleDraft, SourceDraft};
 
 const PREFIX: &str = "backup.";
+const EXEC_PRE: &str = "exec-pre";
+const EXEC_POST: &str = "exec-post";
+
+/// Commands that a container wants to be run in it: program and arguments; empty is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Commands {
+    /// Before its volumes are read.
+    pub(crate) pre: Vec<String>,
+    /// After that, however it went.
+    pub(crate) post: Vec<String>,
+}
+
+/// Why commands are not run.
+pub(crate) const NO_EXEC: &str = "`backup.exec-pre` and `backup.exec-post` are allowed only where \
+                                  the orchestrator is started with BACKUP_DOCKER_LABEL_EXEC=1";
+
+impl Commands {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pre.is_empty() && self.post.is_empty()
+    }
+}
 
 /// A container as far as labels are about it.
 #[derive(Debug, Clone, Default)]
@@ -27,8 +49,30 @@ impl Labelled {
         self.labels.get("backup.enable").is_some_and(|value| value.trim() == "true")
     }
 
-    /// The app it asks for; `destinations` are those that there are.
-    pub(crate) fn draft(&self, destinations: &[String]) -> Result<AppDraft, String> {
+    /// The commands it asks for, as words: no shell reads them.
+    pub(crate) fn commands(&self) -> Result<Commands, String> {
+        let words = |word: &str| {
+            let key = format!("{PREFIX}{word}");
+            let Some(text) = self.labels.get(&key) else { return Ok(Vec::new()) };
+            let split = shlex::split(text).unwrap_or_default();
+            if split.first().is_none_or(String::is_empty) || text.contains('\0') {
+                return Err(format!("`{key}`: a program and its arguments, quotes in pairs"));
+            }
+            Ok(split)
+        };
+        Ok(Commands { pre: words(EXEC_PRE)?, post: words(EXEC_POST)? })
+    }
+
+    /// The app it asks for; `destinations` are those that there are, and commands are asked for
+    /// in vain where `may_exec` is not.
+    pub(crate) fn draft(
+        &self,
+        destinations: &[String],
+        may_exec: bool,
+    ) -> Result<AppDraft, String> {
+        if !self.commands()?.is_empty() && !may_exec {
+            return Err(NO_EXEC.to_owned());
+        }
         let mut asked = Asked::default();
         for (key, value) in &self.labels {
             if let Some(word) = key.strip_prefix(PREFIX) {
@@ -99,7 +143,7 @@ impl Asked {
     fn take(&mut self, word: &str, value: &str) -> Result<(), String> {
         let count = || value.parse::<u32>().map_err(|_| format!("`{value}` is not a number"));
         match word {
-            "enable" => {}
+            "enable" | EXEC_PRE | EXEC_POST => {}
             "schedule" => value.clone_into(&mut self.schedule.spec),
             "time-zone" => value.clone_into(&mut self.schedule.time_zone),
             "destination" => self.destination = Some(value.to_owned()),
@@ -141,7 +185,7 @@ mod tests {
     }
 
     fn draft(labels: &[(&str, &str)]) -> Result<AppDraft, String> {
-        container(labels).draft(&["disk".to_owned()])
+        container(labels).draft(&["disk".to_owned()], false)
     }
 
     #[test]
@@ -185,7 +229,24 @@ mod tests {
             assert!(told.is_err(), "{key}={value}: {told:?}");
         }
         // Which of several is not guessed.
-        assert!(container(&[]).draft(&["a".to_owned(), "b".to_owned()]).is_err());
+        assert!(container(&[]).draft(&["a".to_owned(), "b".to_owned()], true).is_err());
+    }
+
+    #[test]
+    fn commands_are_words_and_need_the_servers_consent() {
+        let asking = |text: &str| container(&[("backup.exec-pre", text)]);
+        let asked = asking(r#"psql -c "SELECT 'a  b'; $(id)" --file=/x"#);
+        assert!(asked.draft(&["disk".to_owned()], false).unwrap_err().contains("LABEL_EXEC=1"));
+        assert!(asked.draft(&["disk".to_owned()], true).is_ok());
+        let commands = asked.commands().unwrap();
+        assert_eq!(commands.pre, ["psql", "-c", "SELECT 'a  b'; $(id)", "--file=/x"]);
+        assert_eq!(commands.post, [""; 0]);
+        for wrong in ["", " ", "'' x", "a 'b", "a\0b"] {
+            assert!(asking(wrong).commands().is_err(), "{wrong:?}");
+        }
+        // Nothing else comes along with it.
+        let mount = container(&[("backup.exec-pre", "true"), ("backup.mount", "/:/host")]);
+        assert!(mount.draft(&["disk".to_owned()], true).is_err());
     }
 
     #[test]

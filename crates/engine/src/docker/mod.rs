@@ -1,5 +1,6 @@
 //! Docker's Engine API.
 
+pub(crate) mod around;
 pub(crate) mod containers;
 pub(crate) mod coverage;
 pub(crate) mod exec;

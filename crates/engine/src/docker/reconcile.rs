@@ -69,7 +69,7 @@ async fn look(engine: &Engine, refused: &mut BTreeSet<String>) -> Result<(), Fai
     let mut still = BTreeSet::new();
     for container in containers.iter().filter(|container| container.is_enabled()) {
         let current = apps.iter().find(|app| is_named(app, &container.name));
-        let kept = match container.draft(&destinations) {
+        let kept = match container.draft(&destinations, engine.0.config.label_exec) {
             Ok(draft) => keep(engine, current, draft).await,
             Err(why) => Err(why),
         };
@@ -98,7 +98,7 @@ async fn look(engine: &Engine, refused: &mut BTreeSet<String>) -> Result<(), Fai
     Ok(())
 }
 
-fn is_named(app: &App, container: &str) -> bool {
+pub(super) fn is_named(app: &App, container: &str) -> bool {
     app.name.as_str().eq_ignore_ascii_case(container)
 }
 
@@ -135,7 +135,7 @@ async fn keep(
     written.map_err(|error| error.to_string())
 }
 
-fn of_summary(container: ContainerSummary) -> Labelled {
+pub(super) fn of_summary(container: ContainerSummary) -> Labelled {
     Labelled {
         name: super::name_of(&container),
         volumes: super::volumes_of(&container),

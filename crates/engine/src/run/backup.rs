@@ -14,7 +14,7 @@ use super::{
     failure,
     place::Place,
 };
-use crate::{anomaly, source};
+use crate::{anomaly, docker::around::Around, source};
 
 /// Makes a snapshot of the run's app.
 pub(crate) async fn backup(context: &RunContext) -> Outcome {
@@ -38,13 +38,14 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
     }
     *places = Place::open_all(context, &app).await?;
 
-    let mut exports: Vec<Exported> = Vec::with_capacity(app.sources.len());
-    for source in &app.sources {
-        for part in source::parts(context, &app, source).await? {
-            exports.push(export(context, &app, source, &part, places).await?);
-            context.check_lease().await?;
+    let around = Around::begin(context, &app).await?;
+    let exports = export_all(context, &app, places).await;
+    let ended = around.end(context).await;
+    let exports = exports.inspect_err(|_| {
+        if let Err(failure) = &ended {
+            context.journal.warn(&failure.message);
         }
-    }
+    })?;
 
     let mut snapshot = describe(context, &app, exports);
     snapshot.anomalous = anomaly::is_anomalous(&context.engine, &snapshot).await?;
@@ -57,7 +58,31 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
     if snapshot.copies.is_empty() {
         return Err(first_failure(places));
     }
-    Ok(conclude(context, &app, snapshot, places))
+    let mut outcome = conclude(context, &app, snapshot, places);
+    if let Err(failure) = ended {
+        outcome.state = Some(RunState::PartiallyFailed);
+        let told = outcome.failure.take().map_or(String::new(), |other| other.message + "; ");
+        let message = format!("{told}the snapshot is whole, but {}", failure.message);
+        // A new snapshot would mend nothing.
+        outcome.failure = Some(Failure { message, retryable: false, ..failure });
+    }
+    Ok(outcome)
+}
+
+/// Every part of every source, one after the other.
+async fn export_all(
+    context: &RunContext,
+    app: &App,
+    places: &mut [Place],
+) -> Result<Vec<Exported>, Failure> {
+    let mut exports = Vec::with_capacity(app.sources.len());
+    for source in &app.sources {
+        for part in source::parts(context, app, source).await? {
+            exports.push(export(context, app, source, &part, places).await?);
+            context.check_lease().await?;
+        }
+    }
+    Ok(exports)
 }
 
 /// The snapshot as it stands before its manifests are written.

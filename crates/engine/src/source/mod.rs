@@ -4,6 +4,7 @@ mod contract;
 pub(crate) mod direct;
 pub(crate) mod files;
 mod mysql;
+mod parts;
 pub(crate) mod postgres;
 mod redis;
 mod sqlite;

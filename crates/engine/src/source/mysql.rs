@@ -6,12 +6,13 @@ mod names;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use model::{Failure, FailureCode};
+use model::{Failure, FailureCode, Name};
 
 use self::client::Client;
 use super::{
     OpenedSource, Part, SourceMeta, SourceOutcome, SourceStream,
     direct::{Asked, Driver, SettingField, SettingValue},
+    parts,
     tool::{Reading, within},
 };
 use crate::{Report, run::RunContext};
@@ -21,6 +22,11 @@ const TAIL_BYTES: usize = 256;
 const CLOSING_LINE: &[u8] = b"\n-- Dump completed";
 /// The word for the part that holds users and grants.
 const USERS: &str = "users and grants";
+
+/// The part of users and grants.
+fn users(source: &Name) -> Part {
+    parts::of_server(source, "users", USERS)
+}
 
 pub(crate) struct Mysql;
 
@@ -87,9 +93,9 @@ impl Driver for Mysql {
             let message = format!("`{}` has no database to dump", asked.source.name);
             return Err(Failure::new(FailureCode::SourceConfig, message));
         }
-        let mut parts = names::parts(&asked.source.name, &databases);
+        let mut parts = parts::of_databases(&asked.source.name, &databases);
         if wants_users {
-            parts.push(names::users(&asked.source.name));
+            parts.push(users(&asked.source.name));
         }
         Ok(parts)
     }
@@ -101,7 +107,8 @@ impl Driver for Mysql {
         part: &Part,
     ) -> Result<OpenedSource, Failure> {
         let client = Client::of(asked).await?;
-        let (what, warnings, reading) = if names::is_users(asked, part) {
+        let (what, warnings, reading) = if asked.flag("users") && *part == users(&asked.source.name)
+        {
             ("users".to_owned(), Vec::new(), client.dump_users(context).await?)
         } else {
             let only = asked.list("database");
@@ -113,7 +120,7 @@ impl Driver for Mysql {
         };
         Ok(Box::new(Opened {
             meta: SourceMeta {
-                file_name: format!("{}.sql", names::safe(&what)),
+                file_name: format!("{}.sql", parts::safe(&what)),
                 format: Some("mysqldump".to_owned()),
                 content_type: Some("application/sql".to_owned()),
                 expected_size_bytes: None,

@@ -1,15 +1,15 @@
-//! What needs a Docker engine: the one that answers, or one of our own that leaves nothing behind.
+//! What needs a Docker engine: that of `DOCKER_HOST`.
 //!
-//! `cargo test -p engine --test docker`; a run of the whole workspace leaves it to `cargo xtask
-//! docker`, which has an engine up.
+//! `cargo xtask docker --engine` has one up for it; a run of the whole workspace leaves it to that.
 
 #[path = "../it/app_server.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod app_server;
+mod commands;
 mod coverage;
-mod dockerd;
 mod host;
 mod images;
+mod killed;
 mod labels;
 mod postgres;
 mod volume;
@@ -42,7 +42,13 @@ impl Suite {
             };
         }
         trials![
+            commands::before_and_after_without_a_shell,
+            commands::labels_ask_in_vain_without_the_servers_consent,
+            commands::the_end_comes_also_after_a_kill,
+            commands::what_fails_is_told_and_the_end_comes_always,
             host::the_engine_answers_and_has_an_image,
+            killed::a_command_in_a_container_is_ended,
+            killed::a_container_that_was_stopped_is_started_again,
             postgres::a_dump_is_ended_after_a_kill,
             postgres::a_password_goes_in_unseen_and_what_stops_is_ended,
             postgres::each_version_is_dumped_by_its_own_tools,
@@ -58,6 +64,7 @@ impl Suite {
             volume::what_is_no_volume_is_refused_and_not_made,
             volume::what_runs_is_paused_or_stopped_and_goes_on,
             volume::what_was_stopped_goes_on_after_a_kill,
+            volume::what_cannot_be_started_again_is_told_once,
             volume::what_was_stopped_goes_on_although_the_run_fails,
         ]
     }
@@ -84,17 +91,13 @@ fn main() -> ExitCode {
         let suite = Suite { runtime, host: None };
         return libtest_mimic::run(&arguments, suite.all()).exit_code();
     }
-    if let Some(why) = dockerd::what_is_missing() {
-        // Under CI a missing engine is a failure.
-        assert!(std::env::var_os("CI").is_none(), "the Docker tests cannot run: {why}");
-        println!("left out: {why}");
-        return ExitCode::SUCCESS;
-    }
-    let found = dockerd::find_or_start();
-    let host = Arc::new(Host::new(found.url()));
+    let Some(url) = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty()) else {
+        eprintln!(
+            "DOCKER_HOST names no engine to test on: `cargo xtask docker --engine` starts one"
+        );
+        return ExitCode::FAILURE;
+    };
+    let host = Arc::new(Host::new(&url));
     let suite = Suite { runtime, host: Some(host) };
-    let told = libtest_mimic::run(&arguments, suite.all());
-    drop(suite);
-    drop(found);
-    told.exit_code()
+    libtest_mimic::run(&arguments, suite.all()).exit_code()
 }

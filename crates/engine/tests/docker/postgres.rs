@@ -35,7 +35,13 @@ fn config(host: &Host) -> EngineConfig {
     config
 }
 
-fn server<'a>(host: &'a Host, word: &str, image: Image, auth: &str, more: &[&str]) -> Made<'a> {
+pub(crate) fn server<'a>(
+    host: &'a Host,
+    word: &str,
+    image: Image,
+    auth: &str,
+    more: &[&str],
+) -> Made<'a> {
     let password = format!("PW={PASSWORD}");
     let options = [&["--stop-signal", "INT", "--env", password.as_str()], more].concat();
     let made = host.container(word, &options, image, &["bash", "-c", SERVE, "serve", auth]);
@@ -67,7 +73,7 @@ fn sql(host: &Host, container: &Made<'_>, database: &str, text: &str) -> String 
     String::from_utf8(told.stdout).unwrap().trim().to_owned()
 }
 
-fn fill(host: &Host, container: &Made<'_>) {
+pub(crate) fn fill(host: &Host, container: &Made<'_>) {
     sql(host, container, "postgres", "CREATE DATABASE shop");
     let text = "CREATE TABLE orders AS \
                 SELECT id, md5(id::text) AS what FROM generate_series(1, 3000) id";
@@ -80,25 +86,29 @@ fn reading(container: &str, more: &[(&str, &str)]) -> SourceDraft {
     source("pg", "postgres", &settings, &[("password", PASSWORD)])
 }
 
-/// Commands in the container that dump.
-fn dumps(host: &Host, container: &Made<'_>) -> usize {
-    let list = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done 2>/dev/null";
+/// Commands in the container that dump: their numbers.
+pub(crate) fn dumps(host: &Host, container: &Made<'_>) -> Vec<String> {
+    let list = "cd /proc; for p in [0-9]*; do printf '%s ' $p; tr '\\0' ' ' < $p/cmdline; echo; \
+                done 2>/dev/null";
     let told = inside(host, container, &["sh", "-c", list]).output().unwrap().stdout;
-    String::from_utf8_lossy(&told).lines().filter(|line| line.starts_with("pg_dump ")).count()
+    let told = String::from_utf8_lossy(&told);
+    let dumping = told.lines().filter_map(|line| line.split_once(' '));
+    let dumping = dumping.filter(|(_, command)| command.starts_with("pg_dump "));
+    dumping.map(|(number, _)| number.to_owned()).collect()
 }
 
 async fn until_dumps(host: &Host, container: &Made<'_>, wanted: usize) {
     for _ in 0..300 {
-        if dumps(host, container) == wanted {
+        if dumps(host, container).len() == wanted {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("not {wanted} dumps but {}", dumps(host, container));
+    panic!("not {wanted} dumps but {:?}", dumps(host, container));
 }
 
 /// Holds a lock that a dump of `shop` waits for.
-fn lock(host: &Host, container: &Made<'_>) -> Child {
+pub(crate) fn lock(host: &Host, container: &Made<'_>) -> Child {
     let mut psql = inside(host, container, &["psql", "-X", "-q", "-U", "postgres", "-d", "shop"]);
     let mut child = psql.stdin(Stdio::piped()).spawn().unwrap();
     let text = b"BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE;\n";
@@ -121,8 +131,8 @@ pub(crate) async fn each_version_is_dumped_by_its_own_tools(host: Arc<Host>) {
         let world = World::reading(vec![reading(&server.name, &more)], config(&host)).await;
         let snapshot = world.good_snapshot().await;
         let names: Vec<_> = snapshot.artifacts.iter().map(|one| one.source.as_str()).collect();
-        assert_eq!(names, ["pg.postgres", "pg.shop", "pg.globals"]);
-        let globals = world.restored_part(&snapshot, "pg.globals").await;
+        assert_eq!(names, ["pg.postgres", "pg.shop", "pg.server.globals"]);
+        let globals = world.restored_part(&snapshot, "pg.server.globals").await;
         assert!(String::from_utf8(globals).unwrap().contains("CREATE ROLE postgres"));
 
         let dump = world.restored_part(&snapshot, "pg.shop").await;
@@ -263,7 +273,7 @@ pub(crate) async fn a_dump_is_ended_after_a_kill(host: Arc<Host>) {
     until_dumps(&host, &server, 1).await;
     doomed.shutdown_background();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(dumps(&host, &server), 1, "nobody is left to end it");
+    assert_eq!(dumps(&host, &server).len(), 1, "nobody is left to end it");
 
     world.engine.cancel(run.id).await.unwrap();
     world.engine.take_over_at_start().await.unwrap();

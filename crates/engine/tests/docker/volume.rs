@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use engine::{AppDraft, BindingDraft, EngineConfig, RunRequest, SourceDraft, SystemClock};
-use model::{FailureCode, RunState, Snapshot};
+use model::{EventKind, FailureCode, RunState, Snapshot};
 use store::{Fault, Faulty, Local, Operation};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ async fn restore(host: &Host, world: &World, snapshot: &Snapshot, into: &Made<'_
     host.feed(&[&run[..], &unpack].concat(), &tar);
 }
 
-fn is_running(host: &Host, container: &str) -> bool {
+pub(crate) fn is_running(host: &Host, container: &str) -> bool {
     let state = ["container", "inspect", "--format", "{{.State.Running}} {{.State.Paused}}"];
     host.docker(&[&state[..], &[container]].concat()) == "true false"
 }
@@ -70,7 +70,7 @@ fn started_at(host: &Host, container: &str) -> String {
 }
 
 /// Containers of ours that were made for their mounts.
-fn helpers(host: &Host, volume: &Made<'_>) -> String {
+pub(crate) fn helpers(host: &Host, volume: &Made<'_>) -> String {
     let filter = format!("volume={}", volume.name);
     let label = "label=io.backup-orchestrator.helper";
     host.docker(&["ps", "-aq", "--filter", &filter, "--filter", label])
@@ -363,4 +363,66 @@ pub(crate) async fn what_was_stopped_goes_on_after_a_kill(host: Arc<Host>) {
         assert!(is_running(&host, &user.name), "{meanwhile}");
         assert_eq!(helpers(&host, &volume), "");
     }
+}
+
+/// A container whose network went away while it was stopped: it is tried again ever more patiently,
+/// people are told once what to do, and it goes on when that is done.
+pub(crate) async fn what_cannot_be_started_again_is_told_once(host: Arc<Host>) {
+    let volume = host.volume("stuck");
+    let mount = format!("{}:/v", volume.name);
+    let network = Host::name("network");
+    host.docker(&["network", "create", "--internal", &network]);
+    let name = Host::name("stuck");
+    let image = host.image(Image::Base);
+    let words =
+        ["run", "--detach", "--network", &network, "--stop-signal", "KILL", "--name", &name];
+    host.docker(&[&words[..], &["-v", &mount, image, "sleep", "600"]].concat());
+    host.docker(&["exec", &name, "sh", "-c", "head -c 9000000 /dev/urandom > /v/f"]);
+    let world = world_of(&host, &volume, &[("containers", "stop")]).await;
+    let root = world.folder.path().join("disk");
+    let disk = Faulty::new(Arc::new(Local::open(&root).await.unwrap()));
+    disk.inject(Operation::Write, Fault::Stall);
+    let destination = world.engine.catalog().destination_by_name("disk").await.unwrap();
+    world.engine.use_store(&destination, Arc::new(disk.clone()));
+    let run = world.engine.run_now(&world.app, &RunRequest::default()).await.unwrap();
+    for _ in 0..2_000 {
+        if disk.waiting() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!is_running(&host, &name));
+    host.docker(&["network", "rm", &network]);
+    world.engine.cancel(run.id).await.unwrap();
+    world.ended(&run).await;
+
+    let told = async || {
+        let query = catalog::EventQuery { limit: 500, ..Default::default() };
+        let events = world.engine.catalog().events(query).await.unwrap();
+        let told = events.into_iter().filter(|event| event.kind == EventKind::NotPutBack);
+        told.map(|event| event.message).collect::<Vec<_>>()
+    };
+    let begun = std::time::Instant::now();
+    while told().await.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(40), "nobody is told");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Not at the first try, which a passing trouble would fail too.
+    assert!(begun.elapsed() > Duration::from_secs(6), "{:?}", begun.elapsed());
+    let message = told().await.remove(0);
+    for word in ["cannot be started", "docker start", "network"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    host.docker(&["network", "create", "--internal", &network]);
+    // Docker knows the network by its id: the container is told of the new one.
+    host.docker(&["network", "disconnect", "--force", &network, &name]);
+    host.docker(&["network", "connect", &network, &name]);
+    let begun = std::time::Instant::now();
+    while !is_running(&host, &name) {
+        assert!(begun.elapsed() < Duration::from_secs(40), "it is not tried again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(told().await.len(), 1);
+    host.docker(&["rm", "--force", &name]);
+    host.docker(&["network", "rm", &network]);
 }

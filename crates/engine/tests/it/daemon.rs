@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// With all that a shell, an options file or a protocol could stumble over.
+/// With all that a shell, an options file, a connection string or a protocol could stumble over.
 pub(crate) const PASSWORD: &str = "ca'na\"ry\\s #;&%40 $HOME";
 
 /// A server process on the loopback interface, stopped with its owner.
@@ -57,7 +57,7 @@ impl Drop for Server {
 
 /// Where `program` is. `None` where it is not installed, which CI does not allow.
 pub(crate) fn installed(program: &str) -> Option<PathBuf> {
-    let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+    let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/bin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|f| f.is_file());
     assert!(found.is_some() || std::env::var_os("CI").is_none(), "{program} is needed in CI");
     if found.is_none() {

@@ -255,7 +255,11 @@ async fn several_databases_are_parts_of_one_snapshot() {
         .collect();
     assert_eq!(
         told,
-        [("pg.several_a", "several_a"), ("pg.several_b", "several_b"), ("pg.globals", "globals")]
+        [
+            ("pg.several_a", "several_a"),
+            ("pg.several_b", "several_b"),
+            ("pg.server.globals", "globals")
+        ]
     );
     restore(server, &world.restored_part(&snapshot, "pg.several_b").await, "plain", "several_back");
     assert_eq!(sql(server, "several_back", "SELECT count(*) FROM orders"), "20");
@@ -298,7 +302,7 @@ async fn all_databases_whatever_they_are_called() {
                 .artifacts
                 .iter()
                 .find(|one| {
-                    one.part.as_deref() == Some(name) && one.source.as_str() != "pg.globals"
+                    one.part.as_deref() == Some(name) && one.source.as_str() != "pg.server.globals"
                 })
                 .unwrap();
             let dump = world.restored_part(&snapshot, artifact.source.as_str()).await;
@@ -307,7 +311,7 @@ async fn all_databases_whatever_they_are_called() {
             assert_eq!(sql(server, &into, "SELECT name FROM here"), *name);
             sql(server, "postgres", &format!("DROP DATABASE {into}"));
         }
-        let globals = world.restored_part(&snapshot, "pg.globals").await;
+        let globals = world.restored_part(&snapshot, "pg.server.globals").await;
         let globals = String::from_utf8(globals).unwrap();
         assert!(globals.contains("CREATE ROLE clerk"), "{globals}");
         assert!(globals.contains("SCRAM-SHA-256"), "{globals}");

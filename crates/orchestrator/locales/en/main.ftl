@@ -625,6 +625,7 @@ event-clock_skew = clock moved
 event-config_applied = backups.yml applied
 event-config_rejected = backups.yml rejected
 event-labels_refused = labels refused
+event-not_put_back = not put back
 event-uncovered = not protected
 
 # Errors

@@ -625,6 +625,7 @@ event-clock_skew = el reloj se movió
 event-config_applied = backups.yml aplicado
 event-config_rejected = backups.yml rechazado
 event-labels_refused = etiquetas rechazadas
+event-not_put_back = no devuelto a su estado
 event-uncovered = sin proteger
 
 # Errors

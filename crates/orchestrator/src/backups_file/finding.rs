@@ -71,43 +71,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What the parser did not like. Values are never repeated: one may be a password.
+/// What the parser did not like.
 pub(super) fn from_yaml(error: &Error) -> Finding {
-    let error = error.without_snippet();
-    let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
-    let message = match error {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            format!("there is no key `{}` here{}", field.escape_debug(), nearest(field, expected))
-        }
-        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
-        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
-            format!("{expected} was expected here")
-        }
-        Error::InvalidScalar { ty, .. } => format!("a {ty} was expected here"),
-        Error::NullIntoString { .. } => "a value is missing here".to_owned(),
-        Error::DuplicateMappingKey { .. } => "this key is here twice".to_owned(),
-        other => {
-            let text = other.render();
-            // The line is told already.
-            text.split(" at line").next().unwrap_or_default().trim().to_owned()
-        }
-    };
-    Finding { level: Level::Error, line, key: String::new(), message }
-}
-
-/// The nearest of the words that are known, or all of them.
-pub(super) fn nearest<T: AsRef<str>>(word: &str, known: &[T]) -> String {
-    let near = known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate.as_ref()), candidate.as_ref()))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match near {
-        Some((_, candidate)) => format!(": did you mean `{candidate}`?"),
-        None if known.is_empty() => String::new(),
-        None => {
-            let all: Vec<_> = known.iter().map(AsRef::as_ref).collect();
-            format!(": known are {}", all.join(", "))
-        }
-    }
+    let (line, message) = handwritten::parser_says(error);
+    Finding { line, ..Finding::error("", message) }
 }

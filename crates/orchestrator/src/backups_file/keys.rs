@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::values::{Flag, Number, Settings, ShortOr};
 
@@ -29,38 +30,29 @@ pub(crate) struct Target {
     /// Unique name; the objects carry it.
     pub(crate) name: String,
     /// `database` (PostgreSQL), `postgres`, `mysql`, `mariadb`, `redis`, `valkey` or `sqlite`.
-    #[serde(default, rename = "type")]
+    #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     /// Whether it runs; left out it does.
-    #[serde(default)]
     pub(crate) enabled: Option<Flag>,
     /// `host`, `port`, `user`, `password` or `password_file`, `database`, and the kind's other
     /// settings.
     #[serde(default)]
     pub(crate) config: Settings,
     /// Dump inside this container instead of over the network.
-    #[serde(default)]
     pub(crate) container: Option<String>,
     /// When, instead of `backup_config.schedule`.
-    #[serde(default)]
     pub(crate) schedule: Option<ShortOr<ScheduleEntry>>,
     /// Whose clock, instead of `backup_config.time_zone`.
-    #[serde(default)]
     pub(crate) time_zone: Option<String>,
     /// How many are kept, instead of `backup_config.retention_count`.
-    #[serde(default)]
     pub(crate) retention_count: Option<Number>,
     /// Which are kept, where that is more than a count.
-    #[serde(default)]
     pub(crate) retention: Option<RetentionEntry>,
     /// Where to, instead of `backup_dir` and `s3_bucket`.
-    #[serde(default)]
     pub(crate) destinations: Option<Vec<ShortOr<BindingEntry>>>,
     /// `gzip:6`, `zstd:3`, `none` or `auto`, instead of gzip by `backup_config.compression_level`.
-    #[serde(default)]
     pub(crate) compression: Option<String>,
     /// Bounds of a run.
-    #[serde(default)]
     pub(crate) limits: Option<LimitsEntry>,
 }
 
@@ -71,40 +63,30 @@ pub(crate) struct VolumeBackup {
     /// Unique name; the objects carry it.
     pub(crate) name: String,
     /// Whether it runs; left out it does.
-    #[serde(default)]
     pub(crate) enabled: Option<Flag>,
     /// The volume, as Docker knows it.
     pub(crate) volume_name: String,
     /// What it holds, for who reads the file.
-    #[serde(default)]
     #[expect(dead_code, reason = "for people")]
     pub(crate) description: Option<String>,
     /// What becomes of the containers that use it meanwhile, for example `stop`.
-    #[serde(default)]
     pub(crate) containers: Option<String>,
     /// Other settings of a volume.
     #[serde(default)]
     pub(crate) config: Settings,
     /// When, instead of `backup_config.schedule`.
-    #[serde(default)]
     pub(crate) schedule: Option<ShortOr<ScheduleEntry>>,
     /// Whose clock, instead of `backup_config.time_zone`.
-    #[serde(default)]
     pub(crate) time_zone: Option<String>,
     /// How many are kept, instead of `backup_config.retention_count`.
-    #[serde(default)]
     pub(crate) retention_count: Option<Number>,
     /// Which are kept, where that is more than a count.
-    #[serde(default)]
     pub(crate) retention: Option<RetentionEntry>,
     /// Where to, instead of `backup_dir` and `s3_bucket`.
-    #[serde(default)]
     pub(crate) destinations: Option<Vec<ShortOr<BindingEntry>>>,
     /// `gzip:6`, `zstd:3`, `none` or `auto`, instead of gzip by `backup_config.compression_level`.
-    #[serde(default)]
     pub(crate) compression: Option<String>,
     /// Bounds of a run.
-    #[serde(default)]
     pub(crate) limits: Option<LimitsEntry>,
 }
 
@@ -136,6 +118,7 @@ pub(crate) struct BackupConfig {
 }
 
 /// A destination.
+#[skip_serializing_none]
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DestinationEntry {
@@ -150,48 +133,41 @@ pub(crate) struct DestinationEntry {
     #[serde(default, skip_serializing_if = "Settings::is_empty")]
     pub(crate) secrets: Settings,
     /// Its keys cannot delete.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) append_only: Option<Flag>,
 }
 
 /// An app.
+#[skip_serializing_none]
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppEntry {
     /// Unique name; the objects carry it.
     pub(crate) name: String,
     /// Whether it runs; left out it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) enabled: Option<Flag>,
     /// Where its data comes from; several make one snapshot.
     pub(crate) sources: Vec<SourceEntry>,
     /// Where to; `backup_dir` and `s3_bucket` where it is not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) destinations: Option<Vec<ShortOr<BindingEntry>>>,
     /// When; `backup_config.schedule` where it is not set, and `manual` without a `backup_config`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) schedule: Option<ShortOr<ScheduleEntry>>,
     /// Whose clock, instead of `backup_config.time_zone`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) time_zone: Option<String>,
     /// Which are kept; `backup_config.retention_count` where it is not set, and all without a
     /// `backup_config`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retention: Option<RetentionEntry>,
     /// `gzip:6`, `zstd:3`, `none`, or `auto`, which is what it is where it is not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) compression: Option<String>,
     /// Bounds of a run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<LimitsEntry>,
 }
 
 /// A source of an app.
+#[skip_serializing_none]
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceEntry {
     /// Unique within the app; the app's own name where it is not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
     /// `contract`, `postgres`, `mysql`, `redis`, `sqlite`, `volume` or `files`.
     pub(crate) kind: String,
@@ -204,85 +180,71 @@ pub(crate) struct SourceEntry {
 }
 
 /// A destination of an app.
+#[skip_serializing_none]
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BindingEntry {
     /// The destination's name.
     pub(crate) destination: String,
     /// Folder inside it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<String>,
     /// Which are kept here, where that differs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retention: Option<RetentionEntry>,
     /// How objects are named, for example `{app}_{YYYYMMDD_HHMM}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) template: Option<String>,
     /// Whether the log of each run is put into `logs/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) logs: Option<Flag>,
 }
 
 /// A schedule that says more than when.
+#[skip_serializing_none]
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScheduleEntry {
     /// Five cron fields, `daily`, `weekly` or `@every 4h`.
     pub(crate) spec: String,
     /// Whose clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) time_zone: Option<String>,
     /// Upper bound of the random delay, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) jitter_secs: Option<Number>,
     /// Run once after downtime if fires were missed; it does where it is not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) catch_up: Option<Flag>,
 }
 
 /// Which snapshots are kept.
+#[skip_serializing_none]
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_field_names, reason = "they are the keys of the file")]
 pub(crate) struct RetentionEntry {
     /// The newest this many.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_last: Option<Number>,
     /// One for each of this many hours.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_hourly: Option<Number>,
     /// One for each of this many days.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_daily: Option<Number>,
     /// One for each of this many weeks.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_weekly: Option<Number>,
     /// One for each of this many months.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_monthly: Option<Number>,
     /// One for each of this many years.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_yearly: Option<Number>,
     /// All that are younger than this before the newest one, for example `30d`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_within: Option<String>,
 }
 
 /// Bounds of a run.
+#[skip_serializing_none]
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsEntry {
     /// Longest time for one source, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_secs: Option<Number>,
     /// Largest accepted export, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_size_bytes: Option<Number>,
     /// How many times a failed run is tried again; 0 never.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retries: Option<Number>,
     /// Age at which the app counts as overdue, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) objective_secs: Option<Number>,
 }
 

@@ -4,7 +4,6 @@ mod apps;
 mod export;
 mod finding;
 mod keys;
-mod lines;
 mod places;
 mod reader;
 mod targets;
@@ -15,6 +14,7 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use engine::{Declared, Entry, FieldError};
+use handwritten::Lines;
 
 pub(crate) use export::export;
 pub(crate) use finding::Finding;
@@ -22,7 +22,6 @@ pub(crate) use keys::File;
 pub(crate) use variables::{Variables, read_small, stack_env_of};
 pub(crate) use watch::{BackupsFile, ConfigShown};
 
-use lines::Lines;
 use places::Place;
 use reader::Reader;
 

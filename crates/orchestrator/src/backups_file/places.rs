@@ -1,6 +1,6 @@
 //! Which key of the file a field of an entry comes from.
 
-use super::lines::Lines;
+use handwritten::Lines;
 
 /// Where an entry stands in the file.
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use engine::{
     AppDraft, BindingDraft, DestinationDraft, SettingValue, SourceDraft, secrets_of, settings_of,
 };
+use handwritten::nearest;
 use model::DirectKind;
 use secrecy::SecretString;
 
 use super::{
-    finding::nearest,
     keys::{BindingEntry, Target, VolumeBackup},
     reader::{OwnTime, Reader},
     values::{Number, Settings, ShortOr},

@@ -32,29 +32,7 @@ impl Variables {
 
     /// `${NAME}` and `${NAME:-default}`; `$$` is a dollar. The error is the name that is not set.
     pub(crate) fn expand(&self, text: &str) -> Result<String, String> {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            out.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('$') {
-                out.push('$');
-                rest = after;
-            } else if let Some((inside, after)) =
-                rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
-            {
-                let value = match inside.split_once(":-") {
-                    Some((name, default)) => Some(self.something(name).unwrap_or(default)),
-                    None => self.get(inside),
-                };
-                out.push_str(value.ok_or_else(|| inside.to_owned())?);
-                rest = after;
-            } else {
-                out.push('$');
-            }
-        }
-        out.push_str(rest);
-        Ok(out)
+        handwritten::expand(text, |name| self.get(name))
     }
 }
 

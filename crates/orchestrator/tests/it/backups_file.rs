@@ -16,42 +16,7 @@ use crate::{
 };
 
 /// Two databases, a volume, S3 and a folder, five of each, at three, level six.
-const EXAMPLE: &str = r#"
-backup_targets:
-  - name: "mordor"
-    type: "database"
-    enabled: true
-    config:
-      host: "postgres"
-      port: 5432
-      user: "${POSTGRES_USER}"
-      password: "${POSTGRES_PASSWORD}"
-      database: "mordor"
-
-  - name: "transactions"
-    type: "database"
-    enabled: true
-    config:
-      host: "transactions"
-      port: 5433
-      user: "${TRANSACTIONS_USER}"
-      password: "${TRANSACTIONS_PASSWORD}"
-      database: "transactions"
-
-volume_backups:
-  - name: "postgres-data"
-    enabled: true
-    volume_name: "financer-services_postgres_data"
-    description: "PostgreSQL data directory"
-
-backup_config:
-  retention_count: 5
-  backup_dir: "/backups"
-  s3_bucket: "${S3_BUCKET}"
-  s3_region: "${AWS_DEFAULT_REGION}"
-  schedule: "0 3 * * *"  # Daily at 3am
-  compression_level: 6
-"#;
+const EXAMPLE: &str = include_str!("backups.yml");
 
 /// Looks until `is_so`.
 async fn until(server: &Server, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {

@@ -1,4 +1,4 @@
-//! The real process, killed without warning while it works (F1).
+//! The real process, killed without warning while it works (F1, F15).
 
 use std::{path::Path, time::Duration};
 
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
+    postgres::{self, Postgres},
     road::{assert_stored, ended, objects},
     server::Place,
 };
@@ -138,4 +139,86 @@ async fn a_stopped_server_drains_in_time() {
     let server = place.serve().await;
     let ended_run = ended(&server, &run).await;
     assert_eq!(ended_run["state"], "interrupted", "{ended_run}");
+}
+
+/// Processes that dump the server on `port`.
+fn dumps(port: u16) -> Vec<String> {
+    let asked = format!("port='{port}'");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let dumping = processes.filter(|process| {
+        let arguments = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).into_owned();
+        let program = arguments.split('\0').next().unwrap_or_default();
+        program.ends_with("/pg_dump") && arguments.contains(&asked)
+    });
+    dumping.map(|process| process.display().to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_takes_its_dump_with_it() {
+    let Some(database) = Postgres::start() else { return };
+    database.sql("postgres", "CREATE DATABASE shop");
+    database.sql("shop", "CREATE TABLE orders AS SELECT generate_series(1, 1000) AS n");
+    let mut server = Place::new(&[]).serve().await;
+    let disk = server.place.folder.path().join("disk");
+    let destination = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
+    server.done("POST", "destinations", destination).await;
+    let draft = json!({
+        "name": "shop",
+        "sources": [{
+            "name": "db", "kind": "postgres", "secrets": { "password": postgres::PASSWORD },
+            "settings": {
+                "host": "127.0.0.1", "port": database.port.to_string(), "user": postgres::USER,
+                "database": "shop",
+            },
+        }],
+        "destinations": [{ "destination": "disk", "folder": "shop" }],
+    });
+    server.done("POST", "apps", draft).await;
+
+    std::thread::scope(|scope| {
+        // A dump waits for this lock; whoever holds it is ended below.
+        let lock = "BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)";
+        scope.spawn(|| database.try_sql("shop", lock));
+        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+        tokio::task::block_in_place(|| {
+            while database.sql("shop", held) == "0" {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            tokio::runtime::Handle::current().block_on(async {
+                let run = server.done("POST", "apps/shop/run", json!({})).await;
+                let run = run["id"].as_str().unwrap().to_owned();
+                for _ in 0..400 {
+                    if !dumps(database.port).is_empty() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(25)).await;
+                }
+                let orphan = dumps(database.port);
+                assert_eq!(orphan.len(), 1, "no dump was begun: {}", server.place.log());
+                let place = server.kill();
+                for _ in 0..200 {
+                    if dumps(database.port).is_empty() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                assert!(dumps(database.port).is_empty(), "the dump outlives its orchestrator");
+                database.sql(
+                    "shop",
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
+                );
+                server = place.serve().await;
+                let ended_run = ended(&server, &run).await;
+                assert_eq!(ended_run["state"], "interrupted", "{ended_run}");
+                let runs = server.done_get("runs?app=shop").await;
+                let retry = runs.as_array().unwrap().iter().find(|one| one["retry_of"] == run);
+                let retry = retry.expect("it is tried again")["id"].as_str().unwrap().to_owned();
+                let retried = ended(&server, &retry).await;
+                assert_eq!(retried["state"], "succeeded", "{retried}");
+            });
+        });
+    });
+    assert_eq!(objects(&disk.join("shop")).len(), 2, "a dump and its manifest");
 }

@@ -68,8 +68,13 @@ impl Postgres {
         command.status().is_ok_and(|status| status.success())
     }
 
+    /// Whatever becomes of it.
+    pub(crate) fn try_sql(&self, database: &str, sql: &str) -> Output {
+        self.psql(database, &["-At", "-c", sql], Stdio::null())
+    }
+
     pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
-        let done = self.psql(database, &["-At", "-c", sql], Stdio::null());
+        let done = self.try_sql(database, sql);
         assert!(done.status.success(), "{sql}: {done:?}");
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }

@@ -87,33 +87,10 @@ impl Expander<'_> {
     }
 }
 
-/// `${NAME}` and `${NAME:-default}`; `$$` is a dollar. An empty variable counts as not set. The
-/// error is the variable's name.
+/// `text` with its variables put in; an empty one counts as not set. The error is its name.
 fn expand(text: &str, environment: &Environment) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((inside, after)) =
-            rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
-        {
-            let (name, default) = match inside.split_once(":-") {
-                Some((name, default)) => (name, Some(default)),
-                None => (inside, None),
-            };
-            let value = environment.get(name).map(String::as_str).filter(|v| !v.is_empty());
-            out.push_str(value.or(default).ok_or_else(|| name.to_owned())?);
-            rest = after;
-        } else {
-            out.push('$');
-        }
-    }
-    out.push_str(rest);
-    Ok(out)
+    let known = |name: &str| environment.get(name).map(String::as_str).filter(|v| !v.is_empty());
+    handwritten::expand(text, known)
 }
 
 #[cfg(test)]

@@ -56,45 +56,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What the parser did not like. Values are never repeated: one may be a token.
+/// What the parser did not like.
 pub(crate) fn from_yaml(error: &Error) -> Finding {
-    let error = error.without_snippet();
-    let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
-    let message = match error {
-        Error::SerdeUnknownField { field, expected, .. } => {
-            format!("there is no key `{field}` here{}", suggestion(field, expected))
-        }
-        Error::SerdeUnknownVariant { variant, expected, .. } => {
-            format!("`{variant}` is none of the words known here{}", suggestion(variant, expected))
-        }
-        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
-        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
-            format!("{expected} was expected here")
-        }
-        Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
-            "a whole number was expected here".to_owned()
-        }
-        Error::InvalidScalar { ty, .. } => format!("a {ty} was expected here"),
-        Error::DuplicateMappingKey { .. } => "this key is here twice".to_owned(),
-        other => {
-            let text = other.render();
-            // The line is told already.
-            text.split(" at line").next().unwrap_or_default().trim().to_owned()
-        }
-    };
-    Finding { level: Level::Error, line, key: String::new(), message }
-}
-
-/// The nearest word, or all of them.
-fn suggestion(word: &str, known: &[&str]) -> String {
-    let near = known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match near {
-        Some((_, candidate)) => format!(": did you mean `{candidate}`?"),
-        None if known.is_empty() => String::new(),
-        None => format!(": {}", known.join(", ")),
-    }
+    let (line, message) = handwritten::parser_says(error);
+    Finding { line, ..Finding::error("", message) }
 }

@@ -169,7 +169,7 @@ fn a_pipeline_without_bash_is_warned_of() {
     std::fs::write(&file, place.text()).unwrap();
     let programs = tempfile::tempdir().unwrap();
     for program in ["gzip", "sh"] {
-        let real = crate::presets::installed(program).unwrap();
+        let real = crate::daemon::installed(program).unwrap();
         std::os::unix::fs::symlink(real, programs.path().join(program)).unwrap();
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));

@@ -5,6 +5,9 @@ mod changes;
 mod check;
 mod commands;
 mod contract;
+#[path = "../../../engine/tests/it/daemon.rs"]
+#[allow(dead_code, reason = "shared with the tests of the engine's own databases")]
+mod daemon;
 mod exports;
 mod jobs;
 mod life;

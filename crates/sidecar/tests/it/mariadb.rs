@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::presets::{PASSWORD, Server, dump, installed, output, url};
+use crate::{
+    daemon::{PASSWORD, Server, installed, output},
+    presets::{dump, url},
+};
 
 /// `None` where MariaDB is not installed.
 fn start() -> Option<Server> {

@@ -1,72 +1,16 @@
 //! What the presets have in common; PostgreSQL's.
 
-use std::{
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command},
-    time::Duration,
-};
+use std::process::Command;
 
 use contract::ExportRequest;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{postgres::Postgres, sidecar::Sidecar};
-
-/// With all that a shell, an options file or a connection string could stumble over.
-pub(crate) const PASSWORD: &str = "ca'na\"ry\\s #;&%40 $HOME";
-
-/// A server process on the loopback interface, stopped with its owner.
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) folder: tempfile::TempDir,
-    pub(crate) port: u16,
-}
-
-impl Server {
-    /// Starts what `command` builds from a folder of its own and a free port.
-    pub(crate) fn start(command: impl FnOnce(&Path, u16) -> Command) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Command::new("chmod").arg("777").arg(folder.path()).status().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let log = std::fs::File::create(folder.path().join("server.log")).unwrap();
-        let mut command = command(folder.path(), port);
-        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let server = Self { child, folder, port };
-        for _ in 0..600 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return server;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let log = std::fs::read_to_string(server.folder.path().join("server.log"));
-        panic!("the server did not start: {}", log.unwrap_or_default());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Where `program` is. `None` where it is not installed, which CI does not allow.
-pub(crate) fn installed(program: &str) -> Option<PathBuf> {
-    let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/bin"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|f| f.is_file());
-    assert!(found.is_some() || std::env::var_os("CI").is_none(), "{program} is needed in CI");
-    if found.is_none() {
-        println!("left out: {program} is not installed");
-    }
-    found
-}
-
-pub(crate) fn output(command: &mut Command) -> String {
-    let done = command.output().unwrap();
-    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
-}
+use crate::{
+    daemon::{PASSWORD, installed, output},
+    postgres::Postgres,
+    sidecar::Sidecar,
+};
 
 /// A folder that stands before the path: its `program` notes the arguments it is given, and then
 /// becomes the real one.

@@ -4,7 +4,10 @@ use std::{path::Path, process::Command};
 
 use serde_json::json;
 
-use crate::presets::{PASSWORD, Server, dump, installed, output, url};
+use crate::{
+    daemon::{PASSWORD, Server, installed, output},
+    presets::{dump, url},
+};
 
 /// Starts one on this snapshot. `None` where Redis is not installed.
 fn start(snapshot: Option<&[u8]>) -> Option<Server> {

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::presets::{dump, installed, output};
+use crate::{
+    daemon::{installed, output},
+    presets::dump,
+};
 
 fn sql(file: &Path, text: &str) -> String {
     output(Command::new("sqlite3").args(["-bail", "-cmd", ".timeout 20000"]).arg(file).arg(text))

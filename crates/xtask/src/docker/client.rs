@@ -51,13 +51,16 @@ impl Docker {
         command
     }
 
-    /// Runs our own `cargo` with the engine in its environment.
+    /// Runs our own `cargo` with the engine in its environment, and where the program is.
     pub(super) fn cargo(&self, arguments: &[&str]) -> Result<()> {
         let mut command = crate::cargo::cargo();
-        if let Some(host) = &self.host {
-            command.env("DOCKER_HOST", host);
-        }
-        let status = command.args(arguments).status()?;
+        match (&self.host, std::env::var_os("DOCKER_HOST")) {
+            (Some(host), _) => command.env("DOCKER_HOST", host),
+            (None, Some(host)) => command.env("DOCKER_HOST", host),
+            (None, None) => command.env("DOCKER_HOST", format!("unix://{}", self.socket())),
+        };
+        let program = std::env::current_exe()?.with_file_name("backup-orchestrator");
+        let status = command.env("BACKUP_ORCHESTRATOR", program).args(arguments).status()?;
         ensure!(status.success(), "`cargo {}` ended with {status}", arguments.join(" "));
         Ok(())
     }

@@ -22,42 +22,8 @@ const FILL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text NOT NULL)
      INSERT INTO orders SELECT n, 'order ' || n FROM generate_series(1, 20000) n;";
 const COUNT: &str = "SELECT count(*) || '/' || md5(string_agg(note, ',' ORDER BY id)) FROM orders";
 
-const BACKUPS: &str = r#"
-backup_targets:
-  - name: "mordor"
-    type: "database"
-    enabled: true
-    config:
-      host: "postgres"
-      port: 5432
-      user: "${POSTGRES_USER}"
-      password: "${POSTGRES_PASSWORD}"
-      database: "mordor"
-
-  - name: "transactions"
-    type: "database"
-    enabled: true
-    config:
-      host: "transactions"
-      port: 5433
-      user: "${TRANSACTIONS_USER}"
-      password: "${TRANSACTIONS_PASSWORD}"
-      database: "transactions"
-
-volume_backups:
-  - name: "postgres-data"
-    enabled: true
-    volume_name: "financer-services_postgres_data"
-    description: "PostgreSQL data directory"
-
-backup_config:
-  retention_count: 5
-  backup_dir: "/backups"
-  s3_bucket: "${S3_BUCKET}"
-  s3_region: "${AWS_DEFAULT_REGION}"
-  schedule: "0 3 * * *"  # Daily at 3am
-  compression_level: 6
-"#;
+/// Two databases and a volume, as the orchestrator's own test of the file has them.
+const BACKUPS: &str = include_str!("../../../orchestrator/tests/it/backups.yml");
 
 /// The two servers that the file names, filled.
 pub(super) struct Servers<'a> {

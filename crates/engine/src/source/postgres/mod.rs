@@ -5,18 +5,18 @@
 mod conninfo;
 mod directory;
 mod doctor;
-pub(crate) mod parts;
 pub(crate) mod session;
 pub(crate) mod told;
 pub(crate) mod tools;
 
 use std::{collections::BTreeMap, path::Path};
 
-use model::Failure;
+use model::{Failure, Name};
 
 use super::{
     OpenedSource, Part, SourceMeta,
     direct::{Asked, Driver, SettingField, SettingValue},
+    parts,
     tool::ToolStream,
 };
 use crate::{Report, run::RunContext};
@@ -24,6 +24,8 @@ use session::Session;
 
 /// What stands for all databases.
 const ALL: &str = "*";
+/// The word for the part that holds roles and tablespaces.
+const GLOBALS: &str = "globals";
 
 pub(crate) struct Postgres;
 
@@ -61,21 +63,16 @@ impl Driver for Postgres {
     async fn parts(&self, asked: &Asked<'_>) -> Result<Vec<Part>, Failure> {
         let source = &asked.source.name;
         let named = asked.list("database");
-        let mut parts = match named.as_slice() {
+        let databases = match named.as_slice() {
             [one] if *one != ALL && !wants_globals(asked) => {
                 return Ok(vec![Part::whole(asked.source)]);
             }
-            [one] if *one == ALL => {
-                let all = Session::of(asked)?.databases().await?;
-                all.iter().map(|database| parts::of_database(source, database)).collect()
-            }
-            several => several
-                .iter()
-                .map(|database| parts::of_database(source, database))
-                .collect::<Vec<_>>(),
+            [one] if *one == ALL => Session::of(asked)?.databases().await?,
+            several => several.iter().map(|database| (*database).to_owned()).collect(),
         };
+        let mut parts = parts::of_databases(source, &databases);
         if wants_globals(asked) {
-            parts.push(parts::of_globals(source));
+            parts.push(of_globals(source));
         }
         Ok(parts)
     }
@@ -88,7 +85,7 @@ impl Driver for Postgres {
     ) -> Result<OpenedSource, Failure> {
         let opened = async {
             let session = Session::of(asked)?;
-            if parts::is_globals(&asked.source.name, part) {
+            if *part == of_globals(&asked.source.name) {
                 return globals(context, asked, &session, part).await;
             }
             let database = part.part.as_deref().or(asked.setting("database")).unwrap_or_default();
@@ -169,6 +166,10 @@ fn meta(part: &Part, extension: &str, format: &str) -> SourceMeta {
 }
 
 /// Whether roles and tablespaces are wanted: with all databases unless told otherwise.
+fn of_globals(source: &Name) -> Part {
+    parts::of_server(source, GLOBALS, GLOBALS)
+}
+
 fn wants_globals(asked: &Asked<'_>) -> bool {
     match asked.setting("globals") {
         Some(told) => told == "true",

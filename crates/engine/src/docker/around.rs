@@ -1,0 +1,164 @@
+//! Commands that a container's labels ask for, before and after its volumes are read.
+//!
+//! They are read from the container when the run begins: an app has no commands of its own, so that
+//! nobody who may change apps can have commands run.
+
+use std::time::Duration;
+
+use model::{App, Duty, Failure, FailureCode, ManagedBy};
+use rand::RngExt as _;
+
+use super::{
+    exec::{self, Exec},
+    labels::{Commands, NO_EXEC},
+    reconcile::{is_named, of_summary},
+};
+use crate::{
+    EngineConfig,
+    duty::Owed,
+    run::{RunContext, StopReason},
+};
+
+/// Kept of what a command writes, for when it fails.
+const TAIL_BYTES: usize = 2 << 10;
+
+/// What is owed to a container since its command before the run was begun.
+#[derive(Default)]
+pub(crate) struct Around(Option<Owed>);
+
+/// A container, and what it asks for.
+struct Asking {
+    id: String,
+    name: String,
+    commands: Commands,
+}
+
+impl Around {
+    /// Writes down the command after, and runs the one before.
+    pub(crate) async fn begin(context: &RunContext, app: &App) -> Result<Self, Failure> {
+        let Some(asking) = asking(context, app).await? else { return Ok(Self::default()) };
+        let config = &context.engine.0.config;
+        let (container, timeout_secs) = (asking.id, config.source_timeout.as_secs());
+        let mut around = Self::default();
+        if !asking.commands.post.is_empty() {
+            let (argv, marker) = (asking.commands.post, marker(context));
+            let container = container.clone();
+            let duty = Duty::ExecPost { container, argv, marker, timeout_secs };
+            around.0 = Some(context.owe(duty).await?);
+        }
+        if asking.commands.pre.is_empty() {
+            return Ok(around);
+        }
+        let marker = marker(context);
+        let ending = Duty::EndExec { container: container.clone(), marker: marker.clone() };
+        let ending = context.owe(ending).await?;
+        let ran = tokio::select! {
+            biased;
+            failure = context.stopped() => Err(failure),
+            ran = run(config, &container, &asking.commands.pre, &marker, timeout_secs) => ran,
+        };
+        let settled = context.settle(ending).await;
+        let failure = match ran.map_err(|failure| named("backup.exec-pre", failure)).and(settled) {
+            Ok(()) => {
+                context.journal.info(format!("`backup.exec-pre` has run in `{}`", asking.name));
+                return Ok(around);
+            }
+            Err(failure) => failure,
+        };
+        if let Err(trouble) = around.end(context).await {
+            context.journal.warn(trouble.message);
+        }
+        Err(failure)
+    }
+
+    /// Runs the command after. What cannot be run now is left to whoever does what runs owe.
+    pub(crate) async fn end(self, context: &RunContext) -> Result<(), Failure> {
+        let Some(owed) = self.0 else { return Ok(()) };
+        if context.stop_reason() == Some(StopReason::LeaseLost) {
+            return Ok(());
+        }
+        context.settle_told(owed).await?;
+        context.journal.info("`backup.exec-post` has run");
+        Ok(())
+    }
+}
+
+/// The container whose labels asked for `app`, if they ask for commands.
+async fn asking(context: &RunContext, app: &App) -> Result<Option<Asking>, Failure> {
+    if app.managed_by != Some(ManagedBy::Labels) {
+        return Ok(None);
+    }
+    let config = &context.engine.0.config;
+    let docker = super::connect(config).await?;
+    for summary in super::others(&docker).await? {
+        let id = summary.id.clone().unwrap_or_default();
+        let container = of_summary(summary);
+        if !container.is_enabled() || !is_named(app, &container.name) {
+            continue;
+        }
+        let wrong = |why: String| {
+            let message = format!("labels of container `{}`: {why}", container.name);
+            Failure::new(FailureCode::SourceConfig, message)
+        };
+        let commands = container.commands().map_err(wrong)?;
+        if commands.is_empty() {
+            return Ok(None);
+        }
+        if !(config.labels && config.label_exec) {
+            // Without them the volume may not be what its owner means it to be.
+            return Err(wrong(NO_EXEC.to_owned()));
+        }
+        return Ok(Some(Asking { id, name: container.name, commands }));
+    }
+    Ok(None)
+}
+
+fn marker(context: &RunContext) -> String {
+    let number = context.engine.with_rng(rand::rngs::StdRng::random::<u32>);
+    format!("backup-orchestrator-label-{}-{number:08x}", context.run.id)
+}
+
+/// Runs a command that is owed, after whatever an earlier try of it left running.
+pub(crate) async fn run_owed(
+    config: &EngineConfig,
+    container: &str,
+    argv: &[String],
+    marker: &str,
+    timeout_secs: u64,
+) -> Result<(), Failure> {
+    exec::end(config, container, marker).await?;
+    let ran = run(config, container, argv, marker, timeout_secs).await;
+    ran.map_err(|failure| named("backup.exec-post", failure))
+}
+
+fn named(label: &str, failure: Failure) -> Failure {
+    Failure { message: format!("`{label}`: {}", failure.message), ..failure }
+}
+
+async fn run(
+    config: &EngineConfig,
+    container: &str,
+    argv: &[String],
+    marker: &str,
+    timeout_secs: u64,
+) -> Result<(), Failure> {
+    let exec = Exec { container, argv, env: &[], secret_env: &[], marker };
+    let mut tail = Vec::new();
+    let ran = async {
+        let mut running = exec.start(config, Duration::from_secs(timeout_secs)).await?;
+        while let Some(chunk) = running.chunk().await? {
+            tail.extend_from_slice(&chunk);
+            tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
+        }
+        Ok(())
+    };
+    let ran: Result<(), Failure> = ran.await;
+    let Err(mut failure) = ran else { return Ok(()) };
+    // One that is late or out of sight may go on.
+    let _ = exec::end(config, container, marker).await;
+    let said = String::from_utf8_lossy(&tail);
+    if !said.trim().is_empty() && !failure.message.contains(said.trim()) {
+        failure.message = format!("{}; it wrote: {}", failure.message, said.trim());
+    }
+    Err(failure)
+}
