@@ -1,0 +1,4 @@
+//! Repositories that restic reads.
+
+pub mod chunk;
+pub mod hash;
