@@ -1,0 +1,3 @@
+//! The crate `repository`, from outside.
+
+mod parsers;
