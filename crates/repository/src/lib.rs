@@ -1,4 +1,49 @@
-//! Repositories that restic reads.
+//! Deduplicated, encrypted snapshots in restic's repository format, over any [`store::Store`].
+//!
+//! Stock restic reads what is written here, and the other way round.
+//!
+//! - [`Repository`]: `init`, `open`; its files: `save`, `save_json`, `save_index`, `save_snapshot`,
+//!   `load`, `load_range`, `load_json`, `list`, `remove`; `load_index` for the whole [`Index`].
+//! - [`Id`], [`BlobKind`], [`FileKind`]: names of things.
+//! - [`MasterKey`]: `seal_into`, `open_in_place`; [`KeyFile`]: passwords.
+//! - [`compress`]: [`compress::Compressor`], [`compress::decompress`].
+//! - [`PackBuilder`]: sealed blobs to a pack; [`pack`]: reading its header.
+//! - [`Index`]: where blobs lie, in memory; [`IndexBuilder`] and [`IndexFile`]: as files.
+//! - [`TreeBuilder`], [`Tree`], [`Node`]: folders. [`Snapshot`]: what was kept when.
+//! - [`Surroundings`]: clock, randomness, the process at work.
+//!
+//! - [`write::Writer`]: streams and trees into snapshots; [`chunk`]: where they are cut.
+//!
+//! Whoever writes keeps the order packs, index, (the source is proven), snapshot.
 
 pub mod chunk;
+pub mod compress;
+mod config;
+pub mod crypto;
+mod error;
+pub mod guidance;
 pub mod hash;
+mod id;
+mod index;
+mod key;
+mod node;
+pub mod pack;
+pub mod quote;
+mod repository;
+mod snapshot;
+mod surroundings;
+pub mod tree;
+pub mod write;
+
+pub use config::{Config, Version};
+pub use crypto::MasterKey;
+pub use error::RepositoryError;
+pub use id::{BlobKind, FileKind, Id, InvalidId};
+pub use index::{Index, IndexBuilder, IndexFile, IndexedPack, Location};
+pub use key::{Kdf, KeyFile};
+pub use node::{ExtendedAttribute, Node, NodeKind, check_name};
+pub use pack::{PackBuilder, PackedBlob, SealedBlob};
+pub use repository::{FileEntry, InitOptions, LoadedIndex, Repository};
+pub use snapshot::{MANIFEST_TAG, Snapshot};
+pub use surroundings::Surroundings;
+pub use tree::{Tree, TreeBuilder};

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["archive", "artifact", "catalog", "contract", "model", "store"]),
     ("model", &[]),
     ("orchestrator", &["catalog", "contract", "engine", "model"]),
+    ("repository", &["store"]),
     ("sidecar", &["archive", "contract"]),
     ("store", &[]),
     ("xtask", &[]),

@@ -1,4 +1,5 @@
-//! Tests of the crate, in one binary.
+//! The crate `repository`, from outside.
 
 mod chunk;
 mod hash;
+mod parsers;
