@@ -7,7 +7,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use repository::{
-    FileKind, InitOptions, Repository, Snapshot, Surroundings, Version,
+    FileKind, InitOptions, Lock, LockKind, Repository, Snapshot, Surroundings, Version,
     chunk::Polynomial,
     write::{Folder, Stored, WriteOptions, Writer},
 };
@@ -40,6 +40,7 @@ async fn main() -> Any<()> {
     }
     let repository = Repository::open(store, &password, surroundings).await?;
     let begun = Instant::now();
+    let lock = repository.lock(LockKind::Shared).await?;
     let latest = latest(&repository, what).await?;
     let index = Arc::new(repository.load_index().await?.index);
     let mut options = WriteOptions::default();
@@ -60,9 +61,10 @@ async fn main() -> Any<()> {
         "tar" => writer.tar(tokio::io::stdin()).await?,
         other => return Err(format!("no command `{other}`").into()),
     };
-    let written = writer.finish().await?;
+    let written = writer.finish(&lock).await?;
     let statistics = written.statistics;
-    commit(&repository, written, &stored, what).await?;
+    commit(&repository, &lock, written, &stored, what).await?;
+    lock.release().await?;
     eprintln!("{:.2} s, {statistics:?}, {stored:?}", begun.elapsed().as_secs_f64());
     Ok(())
 }
@@ -80,6 +82,7 @@ async fn latest(repository: &Repository, path: &str) -> Any<Option<Snapshot>> {
 
 async fn commit(
     repository: &Repository,
+    lock: &Lock,
     written: repository::write::Written,
     stored: &Stored,
     path: &str,
@@ -87,7 +90,7 @@ async fn commit(
     let mut snapshot = Snapshot::new(repository.surroundings().now(), stored.tree);
     snapshot.paths = vec![if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }];
     snapshot.hostname.clone_from(&repository.surroundings().hostname);
-    let id = written.commit(&snapshot).await?;
+    let id = written.commit(lock, &snapshot).await?;
     println!("{id}");
     Ok(())
 }

@@ -10,6 +10,8 @@
 //! - [`PackBuilder`]: sealed blobs to a pack; [`pack`]: reading its header.
 //! - [`Index`]: where blobs lie, in memory; [`IndexBuilder`] and [`IndexFile`]: as files.
 //! - [`TreeBuilder`], [`Tree`], [`Node`]: folders. [`Snapshot`]: what was kept when.
+//! - [`Repository::lock`]: a [`Lock`] as restic's; `ensure` before whatever others rely on, `guard`
+//!   around work, `release` at the end.
 //! - [`Surroundings`]: clock, randomness, the process at work.
 //!
 //! - [`write::Writer`]: streams and trees into snapshots; [`chunk`]: where they are cut.
@@ -26,6 +28,7 @@ pub mod hash;
 mod id;
 mod index;
 mod key;
+mod lock;
 mod node;
 pub mod pack;
 pub mod quote;
@@ -41,6 +44,7 @@ pub use error::RepositoryError;
 pub use id::{BlobKind, FileKind, Id, InvalidId};
 pub use index::{Index, IndexBuilder, IndexFile, IndexedPack, Location};
 pub use key::{Kdf, KeyFile};
+pub use lock::{FoundLock, Lock, LockFile, LockKind, LockTimes, STALE_AFTER};
 pub use node::{ExtendedAttribute, Node, NodeKind, check_name};
 pub use pack::{PackBuilder, PackedBlob, SealedBlob};
 pub use repository::{FileEntry, InitOptions, LoadedIndex, Repository};

@@ -244,6 +244,15 @@ impl Repository {
         list(self.store.as_ref(), kind).await
     }
 
+    /// What is known of a file without reading it.
+    pub(crate) async fn stat(
+        &self,
+        kind: FileKind,
+        id: &Id,
+    ) -> Result<store::ObjectMeta, RepositoryError> {
+        Ok(self.store.stat(&path(kind, id)?).await?)
+    }
+
     /// Removes a file; one that is not there is removed already.
     pub async fn remove(&self, kind: FileKind, id: &Id) -> Result<(), RepositoryError> {
         Ok(self.store.delete(&path(kind, id)?).await?)

@@ -43,7 +43,7 @@ use self::{
     pipeline::{Pipeline, Shared},
 };
 use crate::{
-    Id, Index, Node, NodeKind, Repository, RepositoryError, Snapshot,
+    Id, Index, Lock, Node, NodeKind, Repository, RepositoryError, Snapshot,
     chunk::{Chunking, Polynomial},
     compress::DEFAULT_LEVEL,
     hash::Hashing,
@@ -89,8 +89,9 @@ pub struct Statistics {
     pub bytes_stored: u64,
 }
 
-/// Writes into a repository. The caller holds a lock on it for as long as the writer and what
-/// comes of it live. Dropping it stops everything; nothing is seen of what it wrote.
+/// Writes into a repository. The caller holds a [`Lock`] on it for as long as the writer and what
+/// comes of it live, and runs it under [`Lock::guard`]. Dropping the writer, or what it is doing,
+/// stops everything; nothing is seen of what it wrote.
 pub struct Writer {
     shared: Arc<Shared>,
     packs: Arc<Packs>,
@@ -224,9 +225,9 @@ impl Writer {
             .await?
     }
 
-    /// Waits until everything is durable and indexed. What comes of it is seen by nobody before
-    /// [`Written::commit`].
-    pub async fn finish(self) -> Result<Written, RepositoryError> {
+    /// Waits until everything is durable and indexed, under a lock that is still held. What comes
+    /// of it is seen by nobody before [`Written::commit`].
+    pub async fn finish(self, lock: &Lock) -> Result<Written, RepositoryError> {
         let Self { shared, packs, pipeline, _stop, .. } = self;
         let (inner, open) = (Arc::clone(&shared), Arc::clone(&packs));
         spawn_blocking(move || {
@@ -235,7 +236,7 @@ impl Writer {
             open.flush()
         })
         .await??;
-        packs.settle().await?;
+        packs.settle(lock).await?;
         let counters = &shared.counters;
         let statistics = Statistics {
             blobs_new: counters.blobs_new.load(Ordering::Relaxed),
@@ -257,9 +258,10 @@ pub struct Written {
 }
 
 impl Written {
-    /// Makes it a snapshot. Only for a source that is known to have ended well, and under a lock
-    /// that is known to be held.
-    pub async fn commit(self, snapshot: &Snapshot) -> Result<Id, RepositoryError> {
+    /// Makes it a snapshot, if the lock is still held. Only for a source that is known to have
+    /// ended well.
+    pub async fn commit(self, lock: &Lock, snapshot: &Snapshot) -> Result<Id, RepositoryError> {
+        lock.ensure().await?;
         upload::snapshot(&self.repository, snapshot).await
     }
 }

@@ -1,6 +1,6 @@
 //! Packs: filled by all threads, hashed, and on their way to the store.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -11,8 +11,8 @@ use super::{
     upload,
 };
 use crate::{
-    BlobKind, Id, IndexBuilder, IndexFile, IndexedPack, PackBuilder, PackedBlob, RepositoryError,
-    hash::Hashing,
+    BlobKind, Id, IndexBuilder, IndexFile, IndexedPack, Lock, PackBuilder, PackedBlob,
+    RepositoryError, hash::Hashing,
 };
 
 /// Packs that are hashed at once, in lanes: few of them, for they are held in memory.
@@ -151,12 +151,13 @@ impl Packs {
     }
 
     /// Waits until every pack is durable, and writes what the index still lacks.
-    pub(super) async fn settle(&self) -> Result<(), RepositoryError> {
+    pub(super) async fn settle(&self, lock: &Lock) -> Result<(), RepositoryError> {
         let all = u32::try_from(self.shared.options.uploads.max(1)).unwrap_or(u32::MAX);
         let idle = self.uploads.acquire_many(all).await;
         drop(idle.map_err(|e| RepositoryError::Internal(e.to_string()))?);
         self.shared.check().map_err(|_| self.shared.reason())?;
-        let rest = lock(&self.index).finish();
+        lock.ensure().await?;
+        let rest = self.index.lock().unwrap_or_else(PoisonError::into_inner).finish();
         self.save_index(rest).await
     }
 }
