@@ -18,10 +18,13 @@
 //!   `change_password`; [`Reader::copy`].
 //! - [`Surroundings`]: clock, randomness, the process at work.
 //!
+//! - [`write::Writer`]: streams and trees into snapshots; [`chunk`]: where they are cut.
+//!
 //! Whoever writes keeps the order packs, index, (the source is proven), snapshot.
 
 mod browse;
 mod check;
+pub mod chunk;
 pub mod compress;
 mod config;
 mod copy;
@@ -49,6 +52,7 @@ mod tarball;
 pub mod tree;
 mod visit;
 mod walk;
+pub mod write;
 
 pub use browse::{Difference, Found};
 pub use check::{CheckOptions, Checked, Problem, ReadData};

@@ -1,5 +1,7 @@
 //! The crate `repository`, from outside.
 
+mod chunk;
+mod hash;
 mod locks;
 mod parsers;
 mod stock;
