@@ -46,6 +46,37 @@ pub fn decompress(compressed: &[u8], length: u32) -> Result<Vec<u8>, RepositoryE
     Ok(plain)
 }
 
+/// Decompresses blob after blob with one context.
+#[derive(Default)]
+pub(crate) struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
+
+/// Up to this many bytes, memory is taken for a length that is only claimed.
+const TRUSTED_LENGTH: u32 = 16 << 20;
+
+impl Decompressor {
+    /// The plain bytes of a blob that says it has `length` of them.
+    pub(crate) fn decompress(
+        &mut self,
+        compressed: &[u8],
+        length: u32,
+    ) -> Result<Vec<u8>, RepositoryError> {
+        if length > TRUSTED_LENGTH {
+            return decompress(compressed, length);
+        }
+        let context = match &mut self.0 {
+            Some(context) => context,
+            none => none.insert(zstd::bulk::Decompressor::new().map_err(failed)?),
+        };
+        let plain = context
+            .decompress(compressed, length as usize)
+            .map_err(|e| RepositoryError::malformed("compressed bytes", e))?;
+        if plain.len() != length as usize {
+            return Err(RepositoryError::malformed("a blob", "it has another length than it says"));
+        }
+        Ok(plain)
+    }
+}
+
 /// Grows with what is really there: a length that only is claimed takes no memory.
 fn decompress_at_most(compressed: &[u8], most: u64) -> Result<Vec<u8>, RepositoryError> {
     let bad = |e: std::io::Error| RepositoryError::malformed("compressed bytes", e);
@@ -95,6 +126,7 @@ mod tests {
         assert_eq!(decompress(&compressed, 10_000).unwrap(), vec![7; 10_000]);
         for lie in [0, 9_999, 10_001, u32::MAX] {
             assert!(decompress(&compressed, lie).is_err(), "{lie}");
+            assert!(Decompressor::default().decompress(&compressed, lie).is_err(), "{lie}");
         }
         assert!(decompress(&compressed[..8], 10_000).is_err());
     }

@@ -118,7 +118,6 @@ impl RepositoryError {
         Self::Malformed { what, how: how.to_string() }
     }
 
-    #[allow(dead_code)]
     pub(crate) fn io(doing: &'static str, path: &std::path::Path, error: std::io::Error) -> Self {
         Self::Io { doing, path: path.display().to_string(), error }
     }

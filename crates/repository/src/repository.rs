@@ -141,6 +141,10 @@ impl Repository {
         self.key_id
     }
 
+    pub(crate) fn set_key_id(&mut self, id: Id) {
+        self.key_id = id;
+    }
+
     /// Where it lies.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store

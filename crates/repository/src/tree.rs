@@ -139,6 +139,13 @@ pub struct References<'a> {
     pub size: u64,
 }
 
+impl References<'_> {
+    /// Whether it is a file.
+    pub fn is_file(&self) -> bool {
+        self.kind == "file"
+    }
+}
+
 #[derive(Deserialize)]
 struct ReferencesJson<'a> {
     #[serde(default, borrow, deserialize_with = "null_is_empty")]

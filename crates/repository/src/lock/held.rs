@@ -196,6 +196,15 @@ impl Lock {
         check(&self.repository, &self.state, self.times).await
     }
 
+    /// The same, for work that needs this kind of lock, or the stronger one.
+    pub(crate) async fn ensure_kind(&self, kind: LockKind) -> Result<(), RepositoryError> {
+        if kind == LockKind::Exclusive && self.kind != LockKind::Exclusive {
+            let what = "an exclusive lock is needed, and a shared one was given";
+            return Err(RepositoryError::Internal(what.to_owned()));
+        }
+        self.ensure().await
+    }
+
     /// Waits until the lock is lost, and says why.
     pub async fn lost(&self) -> RepositoryError {
         let mut lost = self.lost.clone();
