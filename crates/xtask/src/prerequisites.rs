@@ -41,6 +41,16 @@ const NEEDED: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("restic", "restic"),
+];
+
+/// A second restic beside Debian 12's, from Debian 13: folder and file at Debian, and SHA-256 for
+/// each architecture.
+const RESTIC: &str = "restic-0.18";
+const RESTIC_URL: &str = "https://deb.debian.org/debian/pool/main/r/restic/restic_0.18.0-1+b4";
+const RESTIC_SHA256: &[(&str, &str, &str)] = &[
+    ("x86_64", "amd64", "4888fb20b272a28b84ac39171b7d7f0d9a58c2aeae51ec28e54684648d66e12c"),
+    ("aarch64", "arm64", "3877c6ef8efe052e80a6417b0ac0a672e644fd8bf5ef14e8b803ab6744e43be2"),
 ];
 
 /// Azure Blob Storage for tests, from npm (MIT licence).
@@ -89,11 +99,46 @@ fn azurite() -> Result<()> {
     Ok(())
 }
 
+/// Unpacks restic 0.18 into the folder where its tests look for it.
+fn restic() -> Result<()> {
+    let folder = cache::folder()?.join(RESTIC);
+    if folder.join("usr/bin/restic").is_file() {
+        return Ok(());
+    }
+    let architecture = std::env::consts::ARCH;
+    let known = RESTIC_SHA256.iter().find(|(ours, ..)| *ours == architecture);
+    let unpacked = known.is_some_and(|(_, debian, sha256)| {
+        println!("unpacking {RESTIC}");
+        let script = "set -e; mkdir -p \"$1\"; cd \"$1\"; curl -sSf --retry 3 -o restic.deb \"$2\"; \
+            echo \"$3  restic.deb\" | sha256sum --check --quiet; dpkg-deb -x restic.deb .; \
+            rm restic.deb";
+        let done = Command::new("bash")
+            .args(["-c", script, "bash"])
+            .arg(&folder)
+            .args([&format!("{RESTIC_URL}_{debian}.deb"), *sha256])
+            .status();
+        done.is_ok_and(|status| status.success())
+    });
+    if !unpacked && std::env::var_os("CI").is_some() {
+        bail!("{RESTIC} is needed and could not be unpacked from {RESTIC_URL}");
+    }
+    if !unpacked {
+        println!("tests that need {RESTIC} are left out: it could not be unpacked");
+    }
+    Ok(())
+}
+
+/// What comes from elsewhere than Debian's packages of this machine.
+fn from_elsewhere() -> Result<()> {
+    azurite()?;
+    restic()
+}
+
 /// Installs what is missing on a Debian-like machine on which we are root; says what is missing
 /// elsewhere. Under `CI` a missing program is a failure.
 pub(crate) fn install() -> Result<()> {
     if missing().is_empty() {
-        return azurite();
+        return from_elsewhere();
     }
     let is_root = std::fs::metadata("/proc/self")
         .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
@@ -109,7 +154,7 @@ pub(crate) fn install() -> Result<()> {
     }
     let missing = missing();
     if missing.is_empty() {
-        return azurite();
+        return from_elsewhere();
     }
     let told: Vec<_> =
         missing.iter().map(|(program, package)| format!("{program} (package {package})")).collect();
@@ -117,5 +162,5 @@ pub(crate) fn install() -> Result<()> {
         bail!("these programs are needed: {}", told.join(", "));
     }
     println!("tests that need these are left out: {}", told.join(", "));
-    Ok(())
+    from_elsewhere()
 }

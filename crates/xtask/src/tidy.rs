@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("handwritten", &[]),
     ("model", &[]),
     ("orchestrator", &["catalog", "contract", "engine", "handwritten", "model"]),
+    ("repository", &["store"]),
     ("sidecar", &["archive", "contract", "handwritten"]),
     ("store", &[]),
     ("xtask", &[]),
