@@ -310,7 +310,7 @@ mod tests {
         let mut commits = 0;
         for length in lengths {
             let mut record = vec![0u8; *length];
-            record[..4].copy_from_slice(&(*length as u32).to_le_bytes());
+            record[..4].copy_from_slice(&u32::try_from(*length).unwrap().to_le_bytes());
             record[17] = RM_XACT;
             if *length >= RECORD + 5 + 8 {
                 record[RECORD] = 254;
@@ -324,7 +324,8 @@ mod tests {
                     header[..2].copy_from_slice(&0xD110u16.to_le_bytes());
                     header[2] = u8::from(left.len() < record.len());
                     header[8..16].copy_from_slice(&(wal.len() as u64).to_le_bytes());
-                    header[16..20].copy_from_slice(&(left.len() as u32).to_le_bytes());
+                    header[16..20]
+                        .copy_from_slice(&u32::try_from(left.len()).unwrap().to_le_bytes());
                     if wal.is_empty() {
                         header[36..40].copy_from_slice(&8192u32.to_le_bytes());
                     }

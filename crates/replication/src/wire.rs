@@ -142,7 +142,7 @@ mod tests {
             body in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
             let mut input = BytesMut::from(&[tag][..]);
-            input.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+            input.extend_from_slice(&(u32::try_from(body.len()).unwrap() + 4).to_be_bytes());
             input.extend_from_slice(&body);
             if let Ok(Some(frame)) = take(&mut input) {
                 prop_assert!(input.is_empty());

@@ -90,7 +90,9 @@ impl Receiver {
                     let (system, size) = (info.system, self.size);
                     let version = version.clone();
                     let started = Event::Started { system, timeline, at, size, version };
-                    self.stream(stream, place, started).await?
+                    // That a position is ahead of the server is told within the stream.
+                    let ended = self.stream(stream, place, started).await;
+                    ended.map_err(|error| diverged(error, place))?
                 }
             };
             let Some((timeline, at)) = next else {

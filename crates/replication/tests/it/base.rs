@@ -91,8 +91,8 @@ async fn a_base_and_its_wal_make_a_server() {
         assert!(finished.end > start);
         assert_eq!(finished.manifest.wal[0].start, start);
         assert_eq!(finished.manifest.wal[0].end, finished.end);
-        let paths = [&data, &spaces];
-        paths.iter().for_each(|path| cluster.owned(path));
+        cluster.owned(&data);
+        cluster.owned(&spaces);
         let shown = data.display().to_string();
         // The tablespaces' map is replaced by links, as a restore does.
         assert!(std::fs::read_to_string(data.join("tablespace_map")).unwrap().contains("space"));

@@ -1,4 +1,5 @@
-//! Real PostgreSQL clusters, one for each test.
+//! Real PostgreSQL clusters, one for each test: of the version that is installed, or, with
+//! `POSTGRES_USR=/where/it/is/usr` and as root, of the one in another system's `/usr`.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,15 +18,21 @@ pub(crate) struct Cluster {
     pub(crate) port: u16,
 }
 
+/// The `/usr` of another system, with another version.
+fn other_usr() -> Option<PathBuf> {
+    std::env::var_os("POSTGRES_USR").map(PathBuf::from)
+}
+
 /// PostgreSQL's programs; `None` where it is not installed, which CI does not allow.
 fn programs() -> Option<PathBuf> {
-    let homes = std::fs::read_dir("/usr/lib/postgresql").ok();
+    let usr = other_usr().unwrap_or_else(|| "/usr".into());
+    let homes = std::fs::read_dir(usr.join("lib/postgresql")).ok();
     let bin = homes
         .into_iter()
         .flatten()
         .flatten()
-        .map(|home| home.path().join("bin"))
-        .find(|bin| bin.join("initdb").exists());
+        .find(|home| home.path().join("bin/initdb").exists())
+        .map(|home| Path::new("/usr/lib/postgresql").join(home.file_name()).join("bin"));
     if bin.is_none() {
         assert!(std::env::var_os("CI").is_none(), "PostgreSQL is needed in CI");
         eprintln!("skipped: PostgreSQL is not installed");
@@ -179,6 +186,13 @@ impl Cluster {
         let path = self.bin.join(program);
         if !is_root() {
             return Command::new(path);
+        }
+        if let Some(usr) = other_usr() {
+            // For this process and its children alone, `/usr` is the other one.
+            let script = "mount --bind \"$0\" /usr && exec runuser -u postgres -- \"$@\"";
+            let mut command = Command::new("unshare");
+            command.args(["-m", "sh", "-c", script]).arg(usr).arg(path);
+            return command;
         }
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(path);

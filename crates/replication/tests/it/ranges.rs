@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 use replication::{Base, History, Lsn, Ranges, SegmentSize, Stored, Timeline};
 
-const SPACE: u64 = 60;
+const SPACE: usize = 60;
+
+fn lsn(at: usize) -> Lsn {
+    Lsn(at as u64)
+}
 
 fn timeline(number: u32) -> Timeline {
     Timeline::new(number).unwrap()
@@ -11,8 +15,8 @@ fn timeline(number: u32) -> Timeline {
 
 #[derive(Debug, Clone)]
 enum Change {
-    Insert(u64, u64),
-    Remove(u64, u64),
+    Insert(usize, usize),
+    Remove(usize, usize),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -21,13 +25,13 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// What a plain row of marks says about the same.
-fn runs(marks: &[bool], wanted: bool, from: u64, to: u64) -> Vec<(Lsn, Lsn)> {
+fn runs(marks: &[bool], wanted: bool, from: usize, to: usize) -> Vec<(Lsn, Lsn)> {
     let mut found: Vec<(Lsn, Lsn)> = Vec::new();
-    for at in from..to {
-        if marks[at as usize] == wanted {
+    for (at, mark) in marks.iter().enumerate().take(to).skip(from) {
+        if *mark == wanted {
             match found.last_mut() {
-                Some((_, end)) if end.0 == at => end.0 += 1,
-                _ => found.push((Lsn(at), Lsn(at + 1))),
+                Some((_, end)) if *end == lsn(at) => end.0 += 1,
+                _ => found.push((lsn(at), lsn(at + 1))),
             }
         }
     }
@@ -42,23 +46,21 @@ proptest! {
         to in 0..SPACE,
     ) {
         let mut ranges = Ranges::default();
-        let mut marks = [false; SPACE as usize];
+        let mut marks = [false; SPACE];
         for change in changes {
             let (a, b, adds) = match change {
                 Change::Insert(a, b) => (a, b, true),
                 Change::Remove(a, b) => (a, b, false),
             };
-            if adds { ranges.insert(Lsn(a), Lsn(b)) } else { ranges.remove(Lsn(a), Lsn(b)) }
-            for at in a..b.max(a) {
-                marks[at as usize] = adds;
-            }
+            if adds { ranges.insert(lsn(a), lsn(b)) } else { ranges.remove(lsn(a), lsn(b)) }
+            marks[a..b.max(a)].fill(adds);
         }
         prop_assert_eq!(ranges.iter().collect::<Vec<_>>(), runs(&marks, true, 0, SPACE));
-        prop_assert_eq!(ranges.gaps(Lsn(from), Lsn(to)), runs(&marks, false, from, to));
-        let reach = (from..SPACE).find(|at| !marks[*at as usize]).unwrap_or(SPACE);
-        prop_assert_eq!(ranges.reach(Lsn(from)), Lsn(reach));
-        let all = (from..to).all(|at| marks[at as usize]);
-        prop_assert_eq!(ranges.contains(Lsn(from), Lsn(to)), all);
+        prop_assert_eq!(ranges.gaps(lsn(from), lsn(to)), runs(&marks, false, from, to));
+        let reach = (from..SPACE).find(|at| !marks[*at]).unwrap_or(SPACE);
+        prop_assert_eq!(ranges.reach(lsn(from)), lsn(reach));
+        let all = (from..to).all(|at| marks[at]);
+        prop_assert_eq!(ranges.contains(lsn(from), lsn(to)), all);
     }
 
     /// The window along a history, by walking position by position.
@@ -72,28 +74,28 @@ proptest! {
         let file = format!("1\t0/{first:X}\tx\n2\t0/{second:X}\ty\n");
         let history = History::parse(timeline(3), file.as_bytes()).unwrap();
         let mut stored = Stored::default();
-        let mut marks = [[false; SPACE as usize]; 4];
+        let mut marks = [[false; SPACE]; 4];
         for (line, a, b) in pieces {
-            stored.insert(7, timeline(line), Lsn(a), Lsn(b));
-            (a..b.max(a)).for_each(|at| marks[line as usize][at as usize] = true);
+            stored.insert(7, timeline(line), lsn(a), lsn(b));
+            marks[line as usize][a..b.max(a)].fill(true);
         }
         let (line, start, end) = (base.0, base.1.min(base.2), base.1.max(base.2));
-        let left = [0, first, second, u64::MAX];
-        let given = Base { system: 7, timeline: timeline(line), start: Lsn(start), end: Lsn(end) };
+        let left = [0, first, second, usize::MAX];
+        let given = Base { system: 7, timeline: timeline(line), start: lsn(start), end: lsn(end) };
         let mut on = line as usize;
         let mut at = start;
         loop {
             while on < 3 && at >= left[on] {
                 on += 1;
             }
-            if at >= SPACE || !marks[on][at as usize] {
+            if at >= SPACE || !marks[on][at] {
                 break;
             }
             at += 1;
         }
         // A base that begins after its timeline was left is no base of this history.
         prop_assume!(start <= left[line as usize]);
-        let wanted = (at >= end && end <= left[line as usize]).then_some(Lsn(at));
+        let wanted = (at >= end && end <= left[line as usize]).then_some(lsn(at));
         prop_assert_eq!(stored.window(&given, &history).map(|window| window.end), wanted);
     }
 

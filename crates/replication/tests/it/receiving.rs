@@ -267,7 +267,7 @@ async fn an_idle_server_is_not_a_stalled_one() {
     options.silence = Duration::from_secs(2);
     options.status_every = Duration::from_millis(500);
     let mut work = work(&cluster.settings(), options, |_| false);
-    let standing = work.standing.wait_for(|standing| standing.is_streaming).await.unwrap().clone();
+    let standing = *work.standing.wait_for(|standing| standing.is_streaming).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     let later = *work.standing.borrow();
     assert!(later.is_streaming && later.heard > standing.heard, "{later:?}");

@@ -33,14 +33,11 @@ async fn a_promotion_is_followed() {
         let theirs = std::fs::read(folder.join("00000002.history")).unwrap();
         assert_eq!(kept.histories["00000002.history"], theirs);
         assert!(same_as(&kept, &folder) >= 2);
-        // The old timeline's last bytes are the beginning of what the server keeps of it.
+        // The old timeline's last bytes are where the new one's first segment begins.
         let (name, tail) =
             kept.partial.iter().rfind(|(name, _)| name.starts_with("00000001")).unwrap();
-        let old = std::fs::read(folder.join(format!("{name}.partial"))).unwrap();
-        assert!(old.starts_with(tail), "{name}");
-        // And the new one's first segment continues it.
         let new = name.replacen("00000001", "00000002", 1);
-        assert!(kept.segments[&new].starts_with(&tail[..40.min(tail.len())]) || tail.len() < 40);
+        assert!(!tail.is_empty() && kept.segments[&new].starts_with(tail), "{name}");
     }
     work.stop();
 }
