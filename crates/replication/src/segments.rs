@@ -1,0 +1,176 @@
+//! WAL cut into segments; knows no network.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{Commits, Error, Lsn, Scanner, SegmentSize, Timeline};
+
+/// How much is kept in one block.
+const BLOCK: usize = 1 << 20;
+
+/// The bytes of a segment, or of its beginning. Cheap to clone: the bytes are shared.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    blocks: Vec<Bytes>,
+    len: u64,
+    /// Room in memory, given back with the last clone.
+    room: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Body {
+    /// How many bytes there are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes in blocks of at most 1 MiB.
+    pub fn into_blocks(self) -> impl Iterator<Item = Bytes> + Send {
+        let Self { blocks, room, .. } = self;
+        // The room is held until the last block is out.
+        blocks.into_iter().map(move |block| (block, room.is_some()).0)
+    }
+
+    /// The blocks, to be looked at.
+    pub fn blocks(&self) -> &[Bytes] {
+        &self.blocks
+    }
+}
+
+/// A segment, or as much of it as there is.
+#[derive(Debug, Clone)]
+pub struct Filled {
+    /// The timeline.
+    pub timeline: Timeline,
+    /// Where the segment begins.
+    pub start: Lsn,
+    /// Up to where its bytes are here.
+    pub end: Lsn,
+    /// Whether that is all of it.
+    pub whole: bool,
+    /// The bytes from `start` to `end`.
+    pub body: Body,
+    /// The commits in them.
+    pub commits: Option<Commits>,
+}
+
+/// Puts the pieces of one timeline together, from a segment's start on.
+#[derive(Debug)]
+pub struct Assembler {
+    timeline: Timeline,
+    size: SegmentSize,
+    start: Lsn,
+    at: Lsn,
+    blocks: Vec<Bytes>,
+    tail: BytesMut,
+    scanner: Scanner,
+    commits: Option<Commits>,
+    room: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Assembler {
+    /// Begins at the start of the segment that holds `at`.
+    pub fn new(timeline: Timeline, size: SegmentSize, at: Lsn) -> Self {
+        let start = size.start_of(at);
+        Self {
+            timeline,
+            size,
+            start,
+            at: start,
+            blocks: Vec::new(),
+            tail: BytesMut::new(),
+            scanner: Scanner::new(size, start),
+            commits: None,
+            room: None,
+        }
+    }
+
+    /// The room in memory that the segment in hand takes.
+    pub(crate) fn set_room(&mut self, room: OwnedSemaphorePermit) {
+        self.room = Some(Arc::new(room));
+    }
+
+    /// Whether the segment in hand has room in memory.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.is_some()
+    }
+
+    /// The timeline.
+    pub fn timeline(&self) -> Timeline {
+        self.timeline
+    }
+
+    /// Where the segment in hand begins.
+    pub fn start(&self) -> Lsn {
+        self.start
+    }
+
+    /// Where the next byte belongs.
+    pub fn at(&self) -> Lsn {
+        self.at
+    }
+
+    /// Takes from `bytes`, which begin at `at`, what belongs to the segment in hand; the segment
+    /// once it is whole. What is left in `bytes` belongs to the next one.
+    pub fn feed(&mut self, at: Lsn, bytes: &mut Bytes) -> Result<Option<Filled>, Error> {
+        if at != self.at {
+            return Err(Error::protocol(format!("WAL at {at} where {} is next", self.at)));
+        }
+        let left = self.start.plus(self.size.bytes()).since(self.at);
+        let piece = bytes.split_to(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+        self.scanner.feed(&piece);
+        self.commits = Commits::join(self.commits, self.scanner.take());
+        self.keep(&piece);
+        self.at = self.at.plus(piece.len() as u64);
+        if (piece.len() as u64) < left {
+            return Ok(None);
+        }
+        let whole = self.filled(true);
+        self.start = self.at;
+        self.blocks = Vec::new();
+        self.tail = BytesMut::new();
+        self.commits = None;
+        self.room = None;
+        Ok(Some(whole))
+    }
+
+    /// Copies into blocks: what the network gave shares its memory with what came around it.
+    fn keep(&mut self, mut piece: &[u8]) {
+        while !piece.is_empty() {
+            let room = BLOCK - self.tail.len();
+            let (now, later) = piece.split_at(piece.len().min(room));
+            self.tail.extend_from_slice(now);
+            piece = later;
+            if self.tail.len() == BLOCK {
+                self.blocks.push(std::mem::take(&mut self.tail).freeze());
+            }
+        }
+    }
+
+    /// What is there of the segment in hand; `None` for nothing.
+    pub fn prefix(&self) -> Option<Filled> {
+        (self.at > self.start).then(|| self.filled(false))
+    }
+
+    fn filled(&self, whole: bool) -> Filled {
+        let mut blocks = self.blocks.clone();
+        if !self.tail.is_empty() {
+            blocks.push(Bytes::copy_from_slice(&self.tail));
+        }
+        let body = Body { blocks, len: self.at.since(self.start), room: self.room.clone() };
+        Filled {
+            timeline: self.timeline,
+            start: self.start,
+            end: self.at,
+            whole,
+            body,
+            commits: self.commits,
+        }
+    }
+}
