@@ -63,6 +63,12 @@ pub struct EngineConfig {
     /// Folders that sources of files may lie in; empty allows none: whoever may describe an app
     /// must not read what only this process can.
     pub file_roots: Vec<PathBuf>,
+    /// Folder of the catalog's own copies on this machine.
+    pub catalog_copies: PathBuf,
+    /// How often the catalog is copied where something was recorded since; `None` never.
+    pub catalog_copy_every: Option<Duration>,
+    /// How long settings stay as they are before the catalog is copied because they changed.
+    pub catalog_copy_settle: Duration,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -123,6 +129,9 @@ impl EngineConfig {
             google: GoogleUrls::default(),
             local_roots: Vec::new(),
             file_roots: Vec::new(),
+            catalog_copies: PathBuf::from("catalog-copies"),
+            catalog_copy_every: None,
+            catalog_copy_settle: Duration::from_secs(300),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -83,6 +83,14 @@ pub enum EventKind {
     LabelsRefused,
     /// Something on this host is in no app.
     Uncovered,
+    /// The catalog's own copy could not be made or put somewhere.
+    CatalogCopyFailed,
+    /// Nobody has stored the recovery kit as it is now.
+    RecoveryKitDue,
+    /// The catalog was rebuilt from a copy or from manifests.
+    CatalogRebuilt,
+    /// A destination's manifests were read into the catalog.
+    Reindexed,
 }
 
 /// How much an event matters.

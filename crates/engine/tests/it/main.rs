@@ -12,6 +12,8 @@ mod logs;
 mod managed;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
+mod recovery;
+mod reindex;
 mod replicas;
 mod retention;
 mod source_files;
