@@ -80,12 +80,14 @@ impl Catalog {
         let mut met = HashSet::new();
         for one in found {
             let id = one.id.to_string();
-            let (Some(copy), true) = (one.copies.first(), met.insert(one.id)) else {
+            let Some(copy) = one.copies.first() else {
                 told.push(Adoption::Elsewhere);
                 continue;
             };
             told.push(if busy.contains(&one.run_id.to_string()) {
                 Adoption::Busy
+            } else if !copies.contains_key(&id) && !met.insert(one.id) {
+                Adoption::Elsewhere
             } else if !known.contains(&id) {
                 new.push(one);
                 Adoption::New

@@ -11,7 +11,7 @@ use super::{managed::refuse_if_managed, validate};
 use crate::{
     Engine, EngineError, FieldError,
     keyring::{ENCRYPTION as RULE, IDENTITY as KEY, PASSPHRASE as WORD, RECIPIENTS as TO},
-    recovery::copies::WANTED as COPY,
+    recovery::copies::UNWANTED as COPY,
     vault::Purpose,
 };
 

@@ -10,7 +10,7 @@ use url::Url;
 use crate::{EngineError, fields_of};
 
 /// What is in every destination's settings and in no address.
-const OF_ALL: &[&str] = &["encryption", "age_recipients", super::copies::WANTED];
+const OF_ALL: &[&str] = &["encryption", "age_recipients", super::copies::UNWANTED];
 
 type Settings = BTreeMap<String, String>;
 

@@ -25,8 +25,8 @@ use super::{
 use crate::{Engine, EngineError, stores::folder_is_drive_id};
 
 const SETTING: &str = "catalog_copies";
-/// Destinations that want no copy have this set to `false`.
-pub(crate) const WANTED: &str = "catalog_copy";
+/// Destinations that want no copy have this set to `true`.
+pub(crate) const UNWANTED: &str = "no_catalog_copy";
 const CHUNK: usize = 128 << 10;
 /// Lines on their way from the database to the file.
 const LINES: usize = 256;
@@ -216,7 +216,7 @@ impl Engine {
 
 /// Whether copies of the catalog go to `destination`.
 pub fn is_wanted(destination: &Destination) -> bool {
-    let refused = destination.settings.get(WANTED).is_some_and(|value| value == "false");
+    let refused = destination.settings.get(UNWANTED).is_some_and(|value| value == "true");
     // Where the first folder of a name is an id of Google's, there is no place for one of ours.
     !refused && !folder_is_drive_id(destination)
 }

@@ -3,6 +3,7 @@
 mod app_server;
 mod clock;
 mod daemon;
+mod damage;
 mod edits;
 mod encryption;
 mod faults;

@@ -53,11 +53,10 @@ fn copies(folder: &Path) -> Vec<String> {
 }
 
 /// A world with some history, whose copies lie in its folder.
-async fn lived_in(url: Option<&SecretString>) -> World {
+async fn lived_in(url: Option<&SecretString>) -> (World, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = quick("one");
     config.catalog_copies = folder.path().join("local");
-    std::mem::forget(folder);
     let world = match url {
         Some(url) => World::on(url, &["disk", "shelf"], config, Arc::new(SystemClock)).await,
         None => World::asleep(&["disk", "shelf"], config, Arc::new(SystemClock)).await,
@@ -66,7 +65,7 @@ async fn lived_in(url: Option<&SecretString>) -> World {
     let first = world.good_snapshot().await;
     world.good_snapshot().await;
     world.engine.set_pinned(first.id, true).await.unwrap();
-    world
+    (world, folder)
 }
 
 async fn fetched(
@@ -81,7 +80,7 @@ async fn fetched(
 }
 
 async fn there_and_back(from: Option<&SecretString>, to: &SecretString) {
-    let world = lived_in(from).await;
+    let (world, _local) = lived_in(from).await;
     let state = world.engine.copy_catalog().await.unwrap();
     assert_eq!(state.problems().count(), 0, "{state:?}");
     assert_eq!(state.places.len(), 2);
@@ -137,7 +136,7 @@ async fn a_copy_of_postgres_comes_back_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_or_foreign_copy_is_passed_over_for_an_older_one() {
-    let world = lived_in(None).await;
+    let (world, _local) = lived_in(None).await;
     world.engine.copy_catalog().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     world.engine.copy_catalog().await.unwrap();
@@ -177,7 +176,7 @@ async fn a_damaged_or_foreign_copy_is_passed_over_for_an_older_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_destination_that_fails_is_told_once_and_the_others_have_their_copy() {
-    let world = lived_in(None).await;
+    let (world, _local) = lived_in(None).await;
     let shelf = world.engine.catalog().destination_by_name("shelf").await.unwrap();
     let store = Local::open(&world.folder.path().join("shelf")).await.unwrap();
     let faulty = Faulty::new(Arc::new(store));
@@ -203,10 +202,10 @@ async fn a_destination_that_fails_is_told_once_and_the_others_have_their_copy() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_destination_may_want_no_copy_and_apps_cannot_have_our_folder() {
-    let world = lived_in(None).await;
+    let (world, _local) = lived_in(None).await;
     let shelf = world.engine.catalog().destination_by_name("shelf").await.unwrap();
     let mut draft = local("shelf", &world.folder.path().join("shelf"));
-    draft.settings.insert("catalog_copy".into(), "false".into());
+    draft.settings.insert("no_catalog_copy".into(), "true".into());
     world.quiet().await;
     world.engine.edit_destination(shelf.id, shelf.version, draft).await.unwrap();
     let state = world.engine.copy_catalog().await.unwrap();
@@ -235,7 +234,7 @@ async fn a_destination_may_want_no_copy_and_apps_cannot_have_our_folder() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_kit_is_asked_for_again_when_a_destination_is_new() {
-    let world = lived_in(None).await;
+    let (world, _local) = lived_in(None).await;
     let engine = &world.engine;
     assert!(engine.kit_is_due().await.unwrap());
     engine.note_kit_stored("ana").await.unwrap();

@@ -85,7 +85,7 @@ async fn what_cannot_be_used_is_named_and_the_rest_is_taken() {
     let object = |one: &Snapshot| disk.join(&one.copies[0].objects[0].key);
     // A flipped byte; a newer version; no manifest of ours; a missing and a short object; no manifest.
     let mut bytes = std::fs::read(at(&snapshots[0])).unwrap();
-    bytes[40] ^= 1;
+    bytes[400] ^= 1;
     std::fs::write(at(&snapshots[0]), bytes).unwrap();
     std::fs::write(at(&snapshots[1]), of_version_2(&at(&snapshots[1]))).unwrap();
     std::fs::write(disk.join("foreign.manifest.json"), b"{\"hello\": 1}").unwrap();
