@@ -14,6 +14,7 @@ mod digest;
 mod encode;
 mod keys;
 mod open;
+mod reader;
 mod recipe;
 mod seal;
 
@@ -23,5 +24,6 @@ pub use format::{FormatChecker, FormatError, FormatReport, Hints};
 pub use keys::{Identities, KeyError, Recipients};
 pub use manifest::{Manifest, ManifestError};
 pub use open::{OpenError, Opener};
+pub use reader::unseal;
 pub use recipe::{Compression, Method, ParseCompressionError, Recipe};
 pub use seal::{SealError, Sealed, Sealer};

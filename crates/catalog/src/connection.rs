@@ -44,6 +44,16 @@ impl Catalog {
     /// Opens `url` (`sqlite:///path?mode=rwc` or `postgres://…`) and brings it to the newest
     /// schema. A SQLite file that is changed is copied first.
     pub async fn open(url: &SecretString, max_connections: u32) -> Result<Self, CatalogError> {
+        let catalog = Self::connect(url, max_connections).await?;
+        catalog.migrate(sqlite_path(url.expose_secret())).await?;
+        Ok(catalog)
+    }
+
+    /// Opens `url` as it is.
+    pub(crate) async fn connect(
+        url: &SecretString,
+        max_connections: u32,
+    ) -> Result<Self, CatalogError> {
         let text = url.expose_secret();
         let is_sqlite = text.starts_with("sqlite:");
         let mut options = ConnectOptions::new(text);
@@ -69,9 +79,7 @@ impl Catalog {
                 _ => CatalogError::Unavailable(said),
             }
         })?;
-        let catalog = Self { db, writing: Arc::default() };
-        catalog.migrate(sqlite_path(text)).await?;
-        Ok(catalog)
+        Ok(Self { db, writing: Arc::default() })
     }
 
     /// Which database it is on.
@@ -129,16 +137,28 @@ impl Catalog {
             if number <= found {
                 continue;
             }
-            for statement in *statements {
-                sql::execute(&write.tx, statement, vec![]).await?;
-            }
-            let insert = "INSERT INTO schema_version (version) VALUES ($1)";
-            sql::execute(&write.tx, insert, vec![number.into()]).await?;
+            Self::apply(&write.tx, number, statements).await?;
         }
         write.commit().await
     }
 
-    async fn schema_version<C: ConnectionTrait>(&self, on: &C) -> Result<i64, CatalogError> {
+    /// Brings the tables from the version before to `number`.
+    pub(crate) async fn apply<C: ConnectionTrait>(
+        on: &C,
+        number: i64,
+        statements: &[&str],
+    ) -> Result<(), CatalogError> {
+        for statement in statements {
+            sql::execute(on, statement, vec![]).await?;
+        }
+        let insert = "INSERT INTO schema_version (version) VALUES ($1)";
+        sql::execute(on, insert, vec![number.into()]).await.map(drop)
+    }
+
+    pub(crate) async fn schema_version<C: ConnectionTrait>(
+        &self,
+        on: &C,
+    ) -> Result<i64, CatalogError> {
         let create = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)";
         sql::execute(on, create, vec![]).await?;
         let found = sql::row(on, "SELECT MAX(version) AS v FROM schema_version", vec![]).await?;

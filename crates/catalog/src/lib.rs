@@ -4,6 +4,7 @@
 //! whoever lost a run's lease can write nothing more for it. Each noun is a row whose `doc`
 //! column holds it as JSON, beside the columns that are searched.
 
+mod adopt;
 mod apps;
 mod audit;
 mod connection;
@@ -11,9 +12,12 @@ mod destinations;
 mod duties;
 mod error;
 mod events;
+mod import;
+mod marks;
 mod objects;
 mod plans;
 mod reports;
+mod portable;
 mod runs;
 mod schedules;
 mod schema;
@@ -21,14 +25,17 @@ mod sessions;
 mod settings;
 mod snapshots;
 mod sql;
+mod tables;
 mod tokens;
 mod users;
 
+pub use adopt::Adoption;
 pub use audit::AuditQuery;
 pub use connection::{Backend, Catalog};
 pub use error::CatalogError;
 pub use events::EventQuery;
 pub use objects::Leftover;
 pub use plans::PlanRecord;
+pub use portable::{COPY_FORMAT, COPY_VERSION};
 pub use runs::{CancelOutcome, Ending, Enqueued, Heartbeat, Progress, RunQuery};
 pub use snapshots::CopyUpdate;

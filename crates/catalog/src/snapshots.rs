@@ -9,8 +9,11 @@ use sea_orm::{ConnectionTrait, QueryResult, Value};
 use crate::{
     Catalog, CatalogError,
     runs::holds,
-    sql::{count, doc, execute, json, list, micros, row, rows},
+    sql::{count, doc, execute, json, list, lists, micros, row, rows},
 };
+
+/// Rows that one statement inserts.
+const AT_ONCE: usize = 100;
 
 /// A copy's new state.
 #[derive(Debug, Clone)]
@@ -280,20 +283,36 @@ pub(crate) async fn insert<C: ConnectionTrait>(
     on: &C,
     snapshot: &Snapshot,
 ) -> Result<(), CatalogError> {
-    let sql =
-        "INSERT INTO snapshot (id, app_id, taken_at, pinned, doc) VALUES ($1, $2, $3, $4, $5)";
-    let values = vec![
-        snapshot.id.to_string().into(),
-        snapshot.app_id.to_string().into(),
-        micros(snapshot.taken_at).into(),
-        i64::from(snapshot.pinned).into(),
-        json(&Snapshot { copies: Vec::new(), ..snapshot.clone() })?.into(),
-    ];
-    execute(on, sql, values).await?;
-    for copy in &snapshot.copies {
-        insert_copy(on, snapshot, copy).await?;
+    insert_all(on, &[snapshot]).await
+}
+
+/// Inserts snapshots with their copies.
+pub(crate) async fn insert_all<C: ConnectionTrait>(
+    on: &C,
+    snapshots: &[&Snapshot],
+) -> Result<(), CatalogError> {
+    for some in snapshots.chunks(AT_ONCE) {
+        let sql = format!(
+            "INSERT INTO snapshot (id, app_id, taken_at, pinned, doc) VALUES {}",
+            lists(some.len(), 5)
+        );
+        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 5);
+        for snapshot in some {
+            values.extend([
+                snapshot.id.to_string().into(),
+                snapshot.app_id.to_string().into(),
+                micros(snapshot.taken_at).into(),
+                i64::from(snapshot.pinned).into(),
+                json(&Snapshot { copies: Vec::new(), ..(*snapshot).clone() })?.into(),
+            ]);
+        }
+        execute(on, &sql, values).await?;
     }
-    Ok(())
+    let copies: Vec<_> = snapshots
+        .iter()
+        .flat_map(|snapshot| snapshot.copies.iter().map(move |copy| (*snapshot, copy)))
+        .collect();
+    insert_copies(on, &copies).await
 }
 
 async fn insert_copy<C: ConnectionTrait>(
@@ -301,18 +320,35 @@ async fn insert_copy<C: ConnectionTrait>(
     snapshot: &Snapshot,
     copy: &StoredCopy,
 ) -> Result<(), CatalogError> {
-    let sql = "INSERT INTO snapshot_copy (snapshot_id, destination_id, app_id, state, stored_bytes, expiring_since, doc) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (snapshot_id, destination_id) DO UPDATE SET state = excluded.state, stored_bytes = excluded.stored_bytes, expiring_since = excluded.expiring_since, doc = excluded.doc";
-    let values = vec![
-        snapshot.id.to_string().into(),
-        copy.destination_id.to_string().into(),
-        snapshot.app_id.to_string().into(),
-        copy.state.to_string().into(),
-        count(copy.stored_bytes()).into(),
-        copy.expiring_since.map(micros).into(),
-        json(copy)?.into(),
-    ];
-    execute(on, sql, values).await.map(drop)
+    insert_copies(on, &[(snapshot, copy)]).await
+}
+
+/// Inserts copies, or replaces them.
+pub(crate) async fn insert_copies<C: ConnectionTrait>(
+    on: &C,
+    copies: &[(&Snapshot, &StoredCopy)],
+) -> Result<(), CatalogError> {
+    for some in copies.chunks(AT_ONCE) {
+        let sql = format!(
+            "INSERT INTO snapshot_copy (snapshot_id, destination_id, app_id, state, stored_bytes, expiring_since, doc) VALUES {} \
+             ON CONFLICT (snapshot_id, destination_id) DO UPDATE SET state = excluded.state, stored_bytes = excluded.stored_bytes, expiring_since = excluded.expiring_since, doc = excluded.doc",
+            lists(some.len(), 7)
+        );
+        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 7);
+        for (snapshot, copy) in some {
+            values.extend([
+                snapshot.id.to_string().into(),
+                copy.destination_id.to_string().into(),
+                snapshot.app_id.to_string().into(),
+                copy.state.to_string().into(),
+                count(copy.stored_bytes()).into(),
+                copy.expiring_since.map(micros).into(),
+                json(copy)?.into(),
+            ]);
+        }
+        execute(on, &sql, values).await?;
+    }
+    Ok(())
 }
 
 async fn copy_at<C: ConnectionTrait>(
@@ -325,7 +361,7 @@ async fn copy_at<C: ConnectionTrait>(
     doc(&found.ok_or_else(|| CatalogError::not_found("copy of snapshot", id))?)
 }
 
-async fn write_copy<C: ConnectionTrait>(
+pub(crate) async fn write_copy<C: ConnectionTrait>(
     on: &C,
     id: SnapshotId,
     copy: &StoredCopy,

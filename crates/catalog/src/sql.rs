@@ -63,3 +63,8 @@ pub(crate) async fn row<C: ConnectionTrait>(
 pub(crate) fn list(from: usize, len: usize) -> String {
     (from..from + len).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
+
+/// `($1, …), ($4, …)` for `rows` lists of `width` values.
+pub(crate) fn lists(rows: usize, width: usize) -> String {
+    (0..rows).map(|n| format!("({})", list(1 + n * width, width))).collect::<Vec<_>>().join(", ")
+}

@@ -67,6 +67,12 @@ pub struct EngineConfig {
     pub file_roots: Vec<PathBuf>,
     /// Folders that restores may write into; empty allows none.
     pub restore_roots: Vec<PathBuf>,
+    /// Folder of the catalog's own copies on this machine.
+    pub catalog_copies: PathBuf,
+    /// How often the catalog is copied where something was recorded since; `None` never.
+    pub catalog_copy_every: Option<Duration>,
+    /// How long settings stay as they are before the catalog is copied because they changed.
+    pub catalog_copy_settle: Duration,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -129,6 +135,9 @@ impl EngineConfig {
             local_roots: Vec::new(),
             file_roots: Vec::new(),
             restore_roots: Vec::new(),
+            catalog_copies: PathBuf::from("catalog-copies"),
+            catalog_copy_every: None,
+            catalog_copy_settle: Duration::from_secs(300),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

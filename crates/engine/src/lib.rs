@@ -16,6 +16,8 @@ mod keyring;
 mod ops;
 mod orphans;
 mod process;
+pub mod recovery;
+mod reindex;
 mod run;
 mod scheduler;
 mod source;
@@ -54,6 +56,7 @@ pub use ops::{
     snapshots::PlainStream,
     sources::{SourceDraft, shown_settings, stored_secrets},
 };
+pub use reindex::{ReindexProblem, Reindexed};
 pub use source::direct::{SettingField, SettingValue, secrets_of, settings_of};
 pub use vault::Vault;
 
@@ -121,6 +124,7 @@ impl Engine {
             worker::work_off_runs(self, shutdown.clone()),
             docker::follow_labels(self, shutdown.clone()),
             docker::coverage::follow_coverage(self, shutdown.clone()),
+            recovery::follow::follow(self, shutdown.clone()),
         );
     }
 

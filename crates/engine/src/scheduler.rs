@@ -44,6 +44,8 @@ struct Scheduler {
     last_tick: Option<(Timestamp, Instant)>,
     expired_at: Option<Timestamp>,
     told_at: Option<Timestamp>,
+    /// A rebuilt catalog awaits a person before it fires anything.
+    held: bool,
 }
 
 struct Watched {
@@ -60,6 +62,9 @@ impl Scheduler {
         self.watch_the_clock(engine, now).await?;
         if self.loaded_at.is_none_or(|at| at.elapsed() >= RELOAD_EVERY) {
             self.load(engine, now).await?;
+        }
+        if self.held {
+            return self.expire_what_is_due(engine, now).await;
         }
         let due: Vec<_> = self
             .watched
@@ -96,6 +101,7 @@ impl Scheduler {
             watched.insert(app.id, Watched { app, anchor, next });
         }
         self.watched = watched;
+        self.held = engine.recovery_hold().await?.is_some_and(|hold| hold.schedules);
         self.loaded_at = Some(Instant::now());
         Ok(())
     }

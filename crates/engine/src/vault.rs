@@ -21,7 +21,10 @@ const NONCE_LEN: usize = 24;
 pub const MIN_KEY_LEN: usize = 16;
 
 /// Seals and opens secrets.
-pub struct Vault(XChaCha20Poly1305);
+pub struct Vault {
+    cipher: XChaCha20Poly1305,
+    secret_key: SecretString,
+}
 
 /// What a sealed secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub enum Purpose {
     SourceSecret,
     /// A user's second factor.
     Totp,
+    /// The key that opens copies of the catalog.
+    RecoveryKey,
     /// The known text that tells whether the key is the one the catalog was written with.
     KeyCheck,
 }
@@ -56,7 +61,13 @@ impl Vault {
             .expand(&[b"secrets at rest, v1"], ring::hkdf::HKDF_SHA256)
             .and_then(|material| material.fill(&mut *key))
             .expect("HKDF-SHA256 gives 32 bytes");
-        Self(XChaCha20Poly1305::new((&*key).into()))
+        let cipher = XChaCha20Poly1305::new((&*key).into());
+        Self { cipher, secret_key: secret_key.clone() }
+    }
+
+    /// What the key was derived from: for the encrypted copy of the catalog alone.
+    pub(crate) fn secret_key(&self) -> &SecretString {
+        &self.secret_key
     }
 
     /// Seals `secret` for `purpose`.
@@ -68,7 +79,7 @@ impl Vault {
     ) -> SealedSecret {
         let nonce: [u8; NONCE_LEN] = rng.random();
         let sealed = self
-            .0
+            .cipher
             .encrypt(
                 &XNonce::from(nonce),
                 Payload { msg: secret.expose_secret().as_bytes(), aad: purpose.label() },
@@ -88,7 +99,7 @@ impl Vault {
         let bytes = BASE64.decode(text).map_err(|_| VaultError)?;
         let (nonce, body) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(VaultError)?;
         let plain = self
-            .0
+            .cipher
             .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: purpose.label() })
             .map_err(|_| VaultError)?;
         String::from_utf8(plain).map(SecretString::from).map_err(|_| VaultError)
@@ -102,6 +113,7 @@ impl Purpose {
             Self::DestinationSecret => b"destination secret",
             Self::SourceSecret => b"source secret",
             Self::Totp => b"totp",
+            Self::RecoveryKey => b"recovery key",
             Self::KeyCheck => b"key check",
         }
     }

@@ -91,6 +91,14 @@ pub enum EventKind {
     DrillFailed,
     /// What a run stopped, paused or made on this host could not be put back.
     NotPutBack,
+    /// The catalog's own copy could not be made or put somewhere.
+    CatalogCopyFailed,
+    /// Nobody has stored the recovery kit as it is now.
+    RecoveryKitDue,
+    /// The catalog was rebuilt from a copy or from manifests.
+    CatalogRebuilt,
+    /// A destination's manifests were read into the catalog.
+    Reindexed,
 }
 
 /// How much an event matters.

@@ -110,6 +110,8 @@ pub struct Guards {
     pub last_run_failed: bool,
     /// Its newest snapshot looks unlike the ones before it.
     pub newest_is_anomalous: bool,
+    /// The catalog was rebuilt, and nobody has said yet that it is as it should be.
+    pub recovered: bool,
     /// When the clock last jumped by more than a day, either way, by the clock after it; `None`
     /// once somebody has said that it is right.
     pub clock_jumped_at: Option<Timestamp>,
@@ -212,6 +214,8 @@ pub enum Refusal {
     DeletesEverything,
     /// The clock has just jumped by more than a day.
     ClockJumped,
+    /// The catalog was rebuilt and awaits a confirmation.
+    Recovered,
 }
 
 impl RetentionPolicy {
@@ -327,6 +331,10 @@ impl fmt::Display for Refusal {
             Self::ClockJumped => {
                 "the clock jumped by more than a day (or this machine was off): nothing expires \
                  for a day; check the machine's time"
+            }
+            Self::Recovered => {
+                "the catalog was rebuilt from a copy or from manifests: nothing expires until \
+                 somebody confirms that it is as it should be (`recovery confirm`)"
             }
         })
     }

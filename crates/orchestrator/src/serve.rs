@@ -7,7 +7,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use catalog::{Backend, Catalog};
 use engine::{Engine, EngineConfig, Parts, SystemClock, Vault, vault::Purpose};
-use model::SealedSecret;
+use model::{Clock as _, SealedSecret};
 use nix::fcntl::{Flock, FlockArg};
 use rand::SeedableRng as _;
 use secrecy::ExposeSecret as _;
@@ -16,39 +16,44 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     accounts::{self, Accounts},
     backups_file::BackupsFile,
-    router,
+    recover, router,
     settings::{Environment, Settings, private_file, random_secret},
 };
 
 const KEY_CHECK: &str = "vault_key_check";
+/// The catalog's file in the data folder.
+pub(crate) const CATALOG: &str = "catalog.sqlite";
+/// The file of the key that secrets are sealed with, where the environment names none.
+pub(crate) const SECRET_KEY: &str = "secret.key";
 
 /// The data folder's contents, opened; nobody else uses it meanwhile.
 pub(crate) struct Opened {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
+    /// What the catalog was rebuilt from, where it had to be.
+    rebuilt_from: Option<String>,
     _lock: Flock<std::fs::File>,
 }
 
 /// Makes what is missing in the data folder, and opens the rest.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
     let data = settings.data_dir.clone();
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&data)
-        .with_context(|| format!("{} cannot be made", data.display()))?;
+    make_folder(&data)?;
     let lock = lock(&data)?;
     let key = match &settings.secret_key {
         Some(key) => key.clone(),
-        None => private_file(&data.join("secret.key"), random_secret)?.into(),
+        None => private_file(&data.join(SECRET_KEY), random_secret)?.into(),
     };
     let token = private_file(&data.join("cli.token"), random_secret)?;
     // A container has another name after each upgrade; what it owes is still its own.
     let host = private_file(&data.join("host"), || settings.engine.host.clone())?;
-    let url = settings.database_url.clone().unwrap_or_else(|| {
-        format!("sqlite://{}?mode=rwc", data.join("catalog.sqlite").display()).into()
-    });
-    let catalog = Catalog::open(&url, 8).await?;
+    let (catalog, rebuilt_from) = match &settings.database_url {
+        Some(url) => (Catalog::open(url, 8).await?, None),
+        None => {
+            let (file, copies) = (data.join(CATALOG), &settings.engine.catalog_copies);
+            recover::open_catalog(&file, copies, &key, SystemClock.now()).await?
+        }
+    };
     let engine = Engine::new(Parts {
         catalog,
         clock: Arc::new(SystemClock),
@@ -57,18 +62,21 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     });
     check_key(&engine).await?;
+    if let Some(from) = &rebuilt_from {
+        engine.hold_after_recovery(from, false).await?;
+    }
     let accounts = Accounts::new(accounts::Parts {
         engine: engine.clone(),
         local_token: token.into(),
         data_dir: data,
         trust_proxy: settings.trust_proxy,
     });
-    Ok(Opened { engine, accounts, _lock: lock })
+    Ok(Opened { engine, accounts, rebuilt_from, _lock: lock })
 }
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyhow::Result<()> {
-    let Opened { engine, accounts, _lock } = open(&settings).await?;
+    let Opened { engine, accounts, rebuilt_from, _lock } = open(&settings).await?;
     let data = settings.data_dir;
     let backend = engine.catalog().backend();
     if backend == Backend::Sqlite {
@@ -101,6 +109,9 @@ pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyh
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
         async move { engine.serve(shutdown).await }
     });
+    if rebuilt_from.is_some() {
+        tokio::spawn(read_manifests(engine.clone()));
+    }
     let router = router::router(engine, accounts, backups_file, settings.zone, shutdown.clone());
     let closing = shutdown.clone();
     let serving = tokio::spawn(async move {
@@ -122,8 +133,29 @@ pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyh
     Ok(())
 }
 
+/// What the copy of the catalog did not know is still told at the destinations.
+async fn read_manifests(engine: Engine) {
+    let all = match engine.catalog().all_destinations().await {
+        Ok(all) => all,
+        Err(error) => return tracing::error!(%error, "the destinations cannot be read"),
+    };
+    for destination in all {
+        if let Err(error) = engine.reindex(&destination).await {
+            let name = &destination.name;
+            tracing::warn!("`{name}` is not read: {error}; later: reindex {name}");
+        }
+    }
+}
+
+/// A folder that only its owner may enter.
+pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).with_context(|| format!("{} cannot be made", folder.display()))
+}
+
 /// One process for one data folder: two would end each other's runs.
-fn lock(data: &Path) -> anyhow::Result<Flock<std::fs::File>> {
+pub(crate) fn lock(data: &Path) -> anyhow::Result<Flock<std::fs::File>> {
     let file = std::fs::File::create(data.join("lock"))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
@@ -135,7 +167,7 @@ fn lock(data: &Path) -> anyhow::Result<Flock<std::fs::File>> {
 }
 
 /// Proves that the key is the one the catalog was written with, before anything is sealed anew.
-async fn check_key(engine: &Engine) -> anyhow::Result<()> {
+pub(crate) async fn check_key(engine: &Engine) -> anyhow::Result<()> {
     match engine.catalog().setting(KEY_CHECK).await? {
         Some(sealed) => {
             let opened =

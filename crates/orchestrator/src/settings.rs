@@ -118,6 +118,10 @@ impl Settings {
             .or_else(|| Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned()))
             .unwrap_or(engine.host);
         engine.spool = data_dir(environment).join("spool");
+        engine.catalog_copies = data_dir(environment).join("catalog-copies");
+        let hours: u64 = number(environment, "BACKUP_CATALOG_COPY_H", 24)?;
+        engine.catalog_copy_every =
+            (hours > 0).then(|| Duration::from_secs(hours.saturating_mul(3_600)));
         engine.child_env = PASSED_ON
             .iter()
             .filter_map(|name| Some((name.into(), environment.get(*name)?.into())))

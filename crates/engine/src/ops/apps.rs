@@ -333,6 +333,13 @@ fn parse_bindings(
                  the objects it names",
             ));
         }
+        let is_ours = |one: &Template| crate::recovery::names::is_ours(&one.to_string());
+        if folder.is_empty() && template.as_ref().is_some_and(is_ours) {
+            errors.push(FieldError::new(
+                field("template"),
+                "this folder is for copies of the catalog",
+            ));
+        }
         bindings.push(Binding {
             destination_id: found.id,
             folder,

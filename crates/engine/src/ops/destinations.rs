@@ -11,6 +11,7 @@ use super::{managed::refuse_if_managed, validate};
 use crate::{
     Engine, EngineError, FieldError,
     keyring::{ENCRYPTION as RULE, IDENTITY as KEY, PASSPHRASE as WORD, RECIPIENTS as TO},
+    recovery::copies::UNWANTED as COPY,
     vault::Purpose,
 };
 
@@ -52,22 +53,33 @@ pub struct DestinationFields {
 /// The settings and secrets that `kind` knows.
 pub fn fields_of(kind: DestinationKind) -> DestinationFields {
     match kind {
-        DestinationKind::Local => {
-            DestinationFields { required: &["path"], optional: &[RULE, TO], secrets: &[KEY, WORD] }
-        }
+        DestinationKind::Local => DestinationFields {
+            required: &["path"],
+            optional: &[RULE, TO, COPY],
+            secrets: &[KEY, WORD],
+        },
         DestinationKind::S3 => DestinationFields {
             required: &["bucket"],
-            optional: &["region", "endpoint", "prefix", "path_style", "storage_class", RULE, TO],
+            optional: &[
+                "region",
+                "endpoint",
+                "prefix",
+                "path_style",
+                "storage_class",
+                RULE,
+                TO,
+                COPY,
+            ],
             secrets: &["access_key_id", "secret_access_key", "session_token", KEY, WORD],
         },
         DestinationKind::Rclone => DestinationFields {
             required: &[],
-            optional: &["remote", "path", "folder_is_drive_id", RULE, TO],
+            optional: &["remote", "path", "folder_is_drive_id", RULE, TO, COPY],
             secrets: &[KEY, WORD],
         },
         DestinationKind::Sftp => DestinationFields {
             required: &["host", "username", "host_key", "path"],
-            optional: &["port", RULE, TO],
+            optional: &["port", RULE, TO, COPY],
             secrets: &["private_key", "passphrase", "password", KEY, WORD],
         },
         // What can be browsed is not encrypted.
@@ -78,22 +90,22 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
         },
         DestinationKind::Webdav => DestinationFields {
             required: &["url"],
-            optional: &["path", "username", RULE, TO],
+            optional: &["path", "username", RULE, TO, COPY],
             secrets: &["password", KEY, WORD],
         },
         DestinationKind::B2 => DestinationFields {
             required: &["bucket", "region"],
-            optional: &["prefix", RULE, TO],
+            optional: &["prefix", RULE, TO, COPY],
             secrets: &["application_key_id", "application_key", KEY, WORD],
         },
         DestinationKind::Azblob => DestinationFields {
             required: &["account", "container"],
-            optional: &["prefix", "endpoint", RULE, TO],
+            optional: &["prefix", "endpoint", RULE, TO, COPY],
             secrets: &["account_key", "sas_token", KEY, WORD],
         },
         DestinationKind::Gcs => DestinationFields {
             required: &["bucket"],
-            optional: &["prefix", "storage_class", RULE, TO],
+            optional: &["prefix", "storage_class", RULE, TO, COPY],
             secrets: &["hmac_key_id", "hmac_secret", KEY, WORD],
         },
         DestinationKind::Gdrive => DestinationFields {
@@ -106,6 +118,7 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
                 "folder_is_drive_id",
                 RULE,
                 TO,
+                COPY,
             ],
             secrets: &["client_secret", "service_account", "token", KEY, WORD],
         },
@@ -295,6 +308,8 @@ fn check_setting(fields: &DestinationFields, key: &str, value: &str, errors: &mu
             format!("settings.{key}"),
             "at most 1,024 characters without control characters",
         ));
+    } else if key == COPY && value != "true" && value != "false" {
+        errors.push(FieldError::new(format!("settings.{key}"), "`true` or `false`"));
     } else if value.starts_with('-') {
         // Values reach other programs' argument lists.
         errors.push(FieldError::new(format!("settings.{key}"), "it cannot begin with `-`"));

@@ -137,6 +137,7 @@ async fn guards(engine: &Engine, app: &App, snapshots: &[Snapshot]) -> Result<Gu
     Ok(Guards {
         last_run_failed,
         newest_is_anomalous: newest.is_some_and(|snapshot| snapshot.anomalous),
+        recovered: engine.recovery_hold().await?.is_some(),
         clock_jumped_at: clock.jumped_at,
         jumps: clock.jumps,
     })

@@ -58,5 +58,8 @@ pub(crate) fn folder(field: &str, text: &str, errors: &mut Vec<FieldError>) -> S
              control characters",
         ));
     }
+    if crate::recovery::names::is_ours(folder) {
+        errors.push(FieldError::new(field, "this folder is for copies of the catalog"));
+    }
     folder.to_owned()
 }

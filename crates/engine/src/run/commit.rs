@@ -5,7 +5,8 @@ use artifact::{
     manifest::{AppRef, Manifest, ManifestArtifact, Object},
 };
 use bytes::Bytes;
-use model::{App, Failure, FailureCode, Snapshot, SourceKind, Stage};
+use jiff::Timestamp;
+use model::{App, Failure, FailureCode, Snapshot, SourceKind, Stage, StoredCopy};
 use store::{CreateOptions, Key, Store};
 
 use super::{RunContext, backup, failure, place::Place};
@@ -22,11 +23,14 @@ pub(crate) async fn put_manifest(
     snapshot: &mut Snapshot,
     place: &mut Place,
 ) -> Result<(), Failure> {
-    match write(context, app, snapshot, place).await {
+    // One moment for the manifest and the catalog: either can be rebuilt from the other.
+    let at = context.engine.now();
+    match write(context, app, snapshot, place, at).await {
         Ok(key) => {
             context.journal.info(format!("{}: committed {key}", place.destination.name));
             place.manifest_key = Some(key.to_string());
-            snapshot.copies.push(backup::stored_copy(context, place, key.to_string()));
+            let copy = backup::stored_copy(context, place, key.to_string());
+            snapshot.copies.push(StoredCopy { committed_at: at, ..copy });
         }
         Err(failure)
             if matches!(
@@ -46,13 +50,14 @@ async fn write(
     app: &App,
     snapshot: &Snapshot,
     place: &Place,
+    at: Timestamp,
 ) -> Result<Key, Failure> {
     let store = place.store.clone()?;
     publish_trees(context, place).await?;
     let names = backup::names(context, app, place);
     for attempt in 1..=MAX_SAME_NAMES {
         let key = place.key(&names.manifest(attempt))?;
-        let bytes = Bytes::from(manifest_of(context, app, snapshot, place, &key)?);
+        let bytes = Bytes::from(manifest_of(context, app, snapshot, place, (&key, at))?);
         context.intend(place.destination.id, &key).await?;
         match put(store.as_ref(), &key, bytes.clone()).await {
             Ok(()) => return Ok(key),
@@ -124,7 +129,7 @@ fn manifest_of(
     app: &App,
     snapshot: &Snapshot,
     place: &Place,
-    key: &Key,
+    (key, at): (&Key, Timestamp),
 ) -> Result<Vec<u8>, Failure> {
     let internal = |what: &dyn std::fmt::Display| {
         Failure::new(FailureCode::Internal, format!("the manifest cannot be written: {what}"))
@@ -166,7 +171,7 @@ fn manifest_of(
         run_id: snapshot.run_id.to_string(),
         app: AppRef { id: app.id.to_string(), name: app.name.to_string() },
         taken_at: snapshot.taken_at,
-        committed_at: context.engine.now(),
+        committed_at: at,
         kind: snapshot.kind.to_string(),
         label: snapshot.label.clone(),
         git_commit: snapshot.git_commit.clone(),
@@ -174,13 +179,13 @@ fn manifest_of(
         anomalous: snapshot.anomalous,
         warnings: snapshot.warnings.clone(),
         artifacts,
-        settings: settings_of(app),
+        settings: settings_of(app, place),
     };
     manifest.to_bytes().map_err(|error| internal(&error))
 }
 
 /// The app as it is set up, without its secrets.
-fn settings_of(app: &App) -> serde_json::Value {
+fn settings_of(app: &App, place: &Place) -> serde_json::Value {
     let sources: Vec<_> = app
         .sources
         .iter()
@@ -208,6 +213,13 @@ fn settings_of(app: &App) -> serde_json::Value {
         "retention": app.retention,
         "limits": app.limits,
         "compression": app.compression,
+        "destination": { "id": place.destination.id, "name": place.destination.name },
+        "binding": {
+            "folder": place.binding.folder,
+            "retention": place.binding.retention,
+            "template": place.binding.template,
+            "logs": place.binding.logs,
+        },
     })
 }
 

@@ -4,6 +4,7 @@ mod app_server;
 mod clock;
 mod daemon;
 mod drill_postgres;
+mod damage;
 mod edits;
 mod encryption;
 mod faults;
@@ -13,6 +14,8 @@ mod logs;
 mod managed;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
+mod recovery;
+mod reindex;
 mod replicas;
 mod restore_postgres;
 mod retention;

@@ -110,6 +110,9 @@ fn refusal(decisions: &[Decision], now: Timestamp, guards: &Guards) -> Option<Re
     if !expires {
         return None;
     }
+    if guards.recovered {
+        return Some(Refusal::Recovered);
+    }
     // Whichever way it went since: a moment after `now` is no reason to wait for it.
     let trusted_again = |at: &Timestamp| now.duration_since(*at).abs() >= DISTRUST;
     if guards.clock_jumped_at.is_some_and(|at| !trusted_again(&at)) {

@@ -10,6 +10,7 @@ mod extract;
 mod host;
 mod openapi;
 mod problem;
+mod recovery;
 mod runs;
 mod session;
 mod shapes;
@@ -84,6 +85,12 @@ pub(crate) fn router(
         )
         .route("/destinations/{destination}/test", post(destinations::test))
         .route("/destinations/{destination}/verify", post(destinations::verify))
+        .route("/destinations/{destination}/reindex", post(recovery::reindex))
+        .route("/recovery", get(recovery::show))
+        .route("/recovery/copy", post(recovery::copy))
+        .route("/recovery/confirm", post(recovery::confirm))
+        .route("/recovery-kit", get(recovery::kit))
+        .route("/recovery-kit/stored", post(recovery::stored))
         .route("/run-all", post(apps::run_all))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::show))

@@ -7,12 +7,14 @@ use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Su
 use super::{
     accounts::{TokenCommand, UserCommand},
     apps::AppCommand,
+    bootstrap::BootstrapArgs,
     completions::CompletionsArgs,
     config::ConfigCommand,
     contract::ContractCommand,
     coverage::CoverageCommand,
     destinations::DestinationCommand,
     doctor::DoctorArgs,
+    recovery::{KitArgs, RecoveryCommand},
     restore::RestoreArgs,
     retention::RetentionCommand,
     runs::{LogsArgs, RunArgs, RunsArgs},
@@ -21,8 +23,8 @@ use super::{
 };
 
 /// Commands that talk to no server of ours.
-const LOCAL: [&str; 7] =
-    ["serve", "init", "healthcheck", "contract", "completions", "schedule", "help"];
+const LOCAL: [&str; 8] =
+    ["serve", "init", "bootstrap", "healthcheck", "contract", "completions", "schedule", "help"];
 
 /// Backs up applications, verifies the copies, and brings them back.
 ///
@@ -187,6 +189,19 @@ pub(crate) enum Command {
     /// Looks for what would make runs fail; without a name, at the server's machine and all apps
     /// and destinations.
     Doctor(DoctorArgs),
+    /// Brings catalog and settings back on a bare machine, from one destination and the recovery
+    /// key; needs no server.
+    Bootstrap(Box<BootstrapArgs>),
+    /// Reads every manifest at a destination into the catalog; nothing is removed.
+    Reindex {
+        /// The destination.
+        destination: String,
+    },
+    /// Copies of the catalog, and what follows a recovery.
+    #[command(subcommand)]
+    Recovery(RecoveryCommand),
+    /// Prints what it takes to come back: the key, the places, the commands.
+    RecoveryKit(KitArgs),
     /// The state of every app.
     Overview,
     /// The contract between the server and its apps.

@@ -4,6 +4,7 @@ mod accounts;
 mod app_settings;
 mod apps;
 mod arguments;
+mod bootstrap;
 mod client;
 mod clock;
 mod completions;
@@ -16,6 +17,7 @@ mod extract;
 mod healthcheck;
 mod overview;
 mod quantity;
+mod recovery;
 mod restore;
 mod retention;
 mod runs;
@@ -144,6 +146,10 @@ async fn perform(
         Command::Restore(given) => restore::restore(&server()?, given, out).await,
         Command::Retention(command) => retention::retention(&server()?, command, out).await,
         Command::Coverage(command) => coverage::coverage(&server()?, command, out).await,
+        Command::Bootstrap(given) => bootstrap::bootstrap(*given, environment, out).await,
+        Command::Reindex { destination } => recovery::reindex(&server()?, &destination, out).await,
+        Command::Recovery(command) => recovery::recovery(&server()?, command, out).await,
+        Command::RecoveryKit(given) => recovery::kit(&server()?, given, out).await,
         Command::Doctor(given) => doctor::doctor(&server()?, given, out).await,
         Command::Overview => overview::overview(&server()?, out).await,
     }

@@ -202,7 +202,7 @@ fn form(
                 long: matches!(name, "private_key" | "service_account"),
                 stored: current.is_some_and(|one| one.secrets.contains_key(name)),
                 tick: match name {
-                    "path_style" | "folder_is_drive_id" => Some("true"),
+                    "path_style" | "folder_is_drive_id" | "no_catalog_copy" => Some("true"),
                     "encryption" => Some("age"),
                     _ => None,
                 },

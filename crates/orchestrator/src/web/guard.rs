@@ -53,6 +53,12 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/destinations/{destination}/google", Configure),
     act("GET", "/destinations/gdrive/finish", Configure, "destination.connect"),
     act("POST", "/destinations/{destination}/remove", Configure, "destination.remove"),
+    act("POST", "/destinations/{destination}/reindex", Configure, "destination.reindex"),
+    look("/settings/recovery", See),
+    act("POST", "/settings/recovery/copy", Operate, "recovery.copy"),
+    act("POST", "/settings/recovery/confirm", Configure, "recovery.confirm"),
+    act("GET", "/recovery-kit", Administer, "recovery-kit.show"),
+    act("POST", "/recovery-kit/stored", Administer, "recovery-kit.store"),
     look("/settings", See),
     // Everybody's own: what is changed here is checked again by the present password.
     look("/account", Follow),

@@ -18,6 +18,7 @@ mod mark;
 mod overview;
 mod page;
 mod pager;
+mod recovery;
 mod reference;
 mod report;
 mod retention;
@@ -98,6 +99,12 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/destinations/{destination}/google", get(google::ask))
         .route("/destinations/gdrive/finish", get(google::finish))
         .route("/destinations/{destination}/remove", post(destinations::remove))
+        .route("/destinations/{destination}/reindex", post(recovery::reindex))
+        .route("/settings/recovery", get(recovery::page))
+        .route("/settings/recovery/copy", post(recovery::copy))
+        .route("/settings/recovery/confirm", post(recovery::confirm))
+        .route("/recovery-kit", get(recovery::kit))
+        .route("/recovery-kit/stored", post(recovery::stored))
         .route("/settings", get(settings::server))
         .route("/account", get(settings::account).post(settings::change_password))
         .route("/settings/users", get(settings::users).post(settings::add_user))

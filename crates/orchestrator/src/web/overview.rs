@@ -19,6 +19,7 @@ use super::{
     mark::Mark,
     page::{Nav, Page},
     pager::Pager,
+    recovery::{Waiting, waiting},
     strip::Strip,
     visitor::Visitor,
 };
@@ -82,6 +83,10 @@ struct OverviewPage {
     no_destination: bool,
     /// When the clock jumped, while retention waits because of it.
     clock: Option<When>,
+    /// What waits after the catalog was rebuilt.
+    waiting: Option<Waiting>,
+    /// The recovery kit is to be stored.
+    kit_due: bool,
 }
 
 #[derive(Template)]
@@ -173,6 +178,8 @@ pub(super) async fn show_overview(
         happenings,
         next,
         clock: web.engine.clock_jumped_at().await?.map(|at| visitor.when(at)),
+        waiting: waiting(&web, &visitor).await?,
+        kit_due: web.engine.kit_is_due().await?,
         no_destination: overview.total == 0 && catalog.all_destinations().await?.is_empty(),
     }))
 }

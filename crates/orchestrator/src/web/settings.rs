@@ -28,15 +28,19 @@ use crate::accounts::{
 };
 
 /// One page of the settings.
-struct Tab {
-    href: &'static str,
-    word: String,
-    here: bool,
+pub(super) struct Tab {
+    pub(super) href: &'static str,
+    pub(super) word: String,
+    pub(super) here: bool,
 }
 
-fn tabs(page: &Page) -> Vec<Tab> {
+pub(super) fn tabs(page: &Page) -> Vec<Tab> {
     let tab = |href, word: &str| Tab { href, word: page.t(word), here: page.path == href };
-    let mut tabs = vec![tab("/settings", "settings-server"), tab("/account", "account")];
+    let mut tabs = vec![
+        tab("/settings", "settings-server"),
+        tab("/settings/recovery", "recovery"),
+        tab("/account", "account"),
+    ];
     if page.may_administer {
         tabs.push(tab("/settings/users", "users"));
         tabs.push(tab("/settings/tokens", "tokens"));

@@ -22,6 +22,7 @@ mod pages;
 #[allow(dead_code)]
 mod permissions;
 mod postgres;
+mod recovery;
 mod road;
 mod roles;
 mod s3_server;

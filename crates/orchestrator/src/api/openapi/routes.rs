@@ -1,13 +1,15 @@
 //! What each route takes and answers.
 
-use engine::{AppDraft, Covered, DestinationDraft, Report, RetentionPreview, RunRequest};
+use engine::{
+    AppDraft, Covered, DestinationDraft, Reindexed, Report, RetentionPreview, RunRequest,
+};
 use model::{AuditEntry, Event, LogLine, Run, Snapshot};
 
 use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, clock, host, session,
+        apps, clock, host, recovery, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
@@ -25,6 +27,7 @@ pub(super) fn groups() -> Vec<Group> {
         ("apps", "What is protected.", of_apps()),
         ("schedules", "When apps run.", of_schedules()),
         ("destinations", "Where copies go.", of_destinations()),
+        ("recovery", "Coming back after a loss.", of_recovery()),
         ("host", "The machine that the server runs on.", of_host()),
         ("runs", "Attempts at something: under way, ended, to come.", of_runs()),
         ("snapshots", "Restorable points.", of_snapshots()),
@@ -133,6 +136,31 @@ fn of_destinations() -> Vec<Operation> {
         )
         .lists::<Run>(202, "A run for each snapshot.")
         .may_fail(&[409]),
+    ]
+}
+
+fn of_recovery() -> Vec<Operation> {
+    vec![
+        Operation::post(
+            "/api/v1/destinations/{destination}/reindex",
+            "Read a destination's manifests into the catalog",
+        )
+        .gives::<Reindexed>(200, "What they told.")
+        .may_fail(&[502]),
+        Operation::get("/api/v1/recovery", "How a recovery would stand, or stands")
+            .gives::<recovery::Recovery>(200, "Copies of the catalog, and what waits."),
+        Operation::post("/api/v1/recovery/copy", "Copy the catalog to the destinations now")
+            .gives::<recovery::Recovery>(200, "How the copies stand now."),
+        Operation::post(
+            "/api/v1/recovery/confirm",
+            "Say that a rebuilt catalog is as it should be",
+        )
+        .done("Schedules and retention go on."),
+        Operation::get("/api/v1/recovery-kit", "What it takes to come back, the key included")
+            .asks("secrets", "boolean", "With the destinations' credentials and keys.")
+            .gives_json("The kit."),
+        Operation::post("/api/v1/recovery-kit/stored", "Note that the kit as it is now is stored")
+            .done("It is noted."),
     ]
 }
 

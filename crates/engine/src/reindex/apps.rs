@@ -1,0 +1,181 @@
+//! Apps that only manifests still know, set up again as far as a manifest tells: disabled, without
+//! a secret, with the one destination whose manifest it is.
+
+use std::collections::{HashMap, HashSet};
+
+use artifact::Manifest;
+use jiff::Timestamp;
+use model::{
+    App, AppId, Binding, ContractSource, Destination, DirectKind, DirectSource, Name, Source,
+    SourceKind, app::Limits, layout::Template, retention::RetentionPolicy, schedule::Schedule,
+};
+use serde::Deserialize;
+
+use crate::{Engine, EngineError, vault::Purpose};
+
+/// What a manifest tells of its app.
+pub(super) struct Told {
+    name: String,
+    folder: String,
+    settings: serde_json::Value,
+}
+
+impl Told {
+    pub(super) fn of(manifest: &Manifest, key: &str) -> Self {
+        Self {
+            name: manifest.app.name.clone(),
+            folder: key.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned(),
+            settings: manifest.settings.clone(),
+        }
+    }
+}
+
+/// Apps that the catalog does not know, each as its newest manifest tells.
+pub(super) struct Unknown {
+    known: HashSet<AppId>,
+    told: HashMap<AppId, (Timestamp, Told)>,
+}
+
+impl Unknown {
+    pub(super) fn new(known: HashSet<AppId>) -> Self {
+        Self { known, told: HashMap::new() }
+    }
+
+    pub(super) fn note(&mut self, id: AppId, at: Timestamp, told: Told) {
+        let is_newer = self.told.get(&id).is_none_or(|(known, _)| *known < at);
+        if is_newer && !self.known.contains(&id) {
+            self.told.insert(id, (at, told));
+        }
+    }
+}
+
+/// Settings as `run::commit` writes them; what an older one lacks is as if it were not set.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Settings {
+    sources: Vec<ToldSource>,
+    schedule: Option<Schedule>,
+    retention: RetentionPolicy,
+    limits: Limits,
+    compression: Option<String>,
+    binding: Option<ToldBinding>,
+}
+
+#[derive(Deserialize)]
+struct ToldBinding {
+    folder: String,
+    #[serde(default)]
+    retention: Option<RetentionPolicy>,
+    #[serde(default)]
+    template: Option<Template>,
+    #[serde(default)]
+    logs: bool,
+}
+
+#[derive(Deserialize)]
+struct ToldSource {
+    name: Name,
+    kind: String,
+    #[serde(default)]
+    url: Option<url::Url>,
+    #[serde(default)]
+    export_type: Option<String>,
+    #[serde(default)]
+    drive_folder_id: Option<String>,
+    #[serde(default)]
+    accept_unverified: bool,
+    #[serde(default)]
+    allow_empty: bool,
+    #[serde(default)]
+    settings: std::collections::BTreeMap<String, String>,
+}
+
+impl Engine {
+    /// Adds the apps that were unknown; gives their names.
+    pub(super) async fn add_unknown(
+        &self,
+        destination: &Destination,
+        unknown: Unknown,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut names = Vec::new();
+        for (id, (_, told)) in unknown.told {
+            let mut app = self.rebuilt(id, &told, destination);
+            let first = app.name.clone();
+            for number in 2..100 {
+                match self.0.catalog.insert_app(&app).await {
+                    Ok(()) => break,
+                    // Another app has the name now.
+                    Err(catalog::CatalogError::NameTaken { .. }) => {
+                        let next = format!("{first}_{number}");
+                        app.name = next.parse().unwrap_or_else(|_| name_of(id));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            names.push(app.name.to_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn rebuilt(&self, id: AppId, told: &Told, destination: &Destination) -> App {
+        // What cannot be read is left out: the snapshots are what matters.
+        let settings: Settings = serde_json::from_value(told.settings.clone()).unwrap_or_default();
+        let binding = settings.binding.unwrap_or_else(|| ToldBinding {
+            folder: told.folder.clone(),
+            retention: None,
+            template: None,
+            logs: false,
+        });
+        let now = self.now();
+        App {
+            id,
+            name: told.name.parse().unwrap_or_else(|_| name_of(id)),
+            enabled: false,
+            sources: settings.sources.into_iter().filter_map(|one| self.source(one)).collect(),
+            destinations: vec![Binding {
+                destination_id: destination.id,
+                folder: binding.folder,
+                retention: binding.retention,
+                template: binding.template,
+                logs: binding.logs,
+            }],
+            schedule: settings.schedule,
+            retention: settings.retention,
+            limits: settings.limits,
+            compression: settings.compression,
+            managed_by: None,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        }
+    }
+
+    fn source(&self, told: ToldSource) -> Option<Source> {
+        let kind = match told.url {
+            Some(url) if told.kind == "contract" => SourceKind::Contract(ContractSource {
+                url,
+                // Nobody's token: whoever enables the app enters one.
+                token: self.seal(Purpose::AppToken, &"".into()),
+                previous_token: None,
+                export_type: told.export_type,
+                drive_folder_id: told.drive_folder_id,
+                accept_unverified: told.accept_unverified,
+                allow_empty: told.allow_empty,
+            }),
+            _ => SourceKind::Direct(DirectSource {
+                what: told.kind.parse::<DirectKind>().ok()?,
+                settings: told.settings,
+                secrets: std::collections::BTreeMap::new(),
+            }),
+        };
+        Some(Source { name: told.name, kind })
+    }
+}
+
+fn name_of(id: AppId) -> Name {
+    let text = id.to_string();
+    let short: String = text.chars().rev().take(8).collect();
+    let name = format!("app-{short}");
+    name.parse().unwrap_or_else(|_| unreachable!("letters and digits are a name"))
+}
