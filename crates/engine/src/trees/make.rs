@@ -128,7 +128,7 @@ impl Making<'_> {
         let mut program = program
             .args(["-lptgoDHAX", "--numeric-ids", "--sparse", "--from0", "--no-implied-dirs"])
             // Nanoseconds count: a file may change twice in a second.
-            .args(["--ignore-missing-args", "--secluded-args", "--modify-window=-1"])
+            .args(["--ignore-missing-args", "-s", "--modify-window=-1"])
             .args([format!("--timeout={SILENCE_SECS}").into(), list]);
         if let Some(previous) = &self.previous {
             let mut shared = std::ffi::OsString::from("--link-dest=");

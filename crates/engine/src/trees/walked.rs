@@ -53,8 +53,7 @@ pub(super) struct Walked {
     pub(super) size_bytes: u64,
 }
 
-/// Walks through `roots` and writes the lists into `folder`. What `is_left_out` judges so is not
-/// there.
+/// Walks through `roots` and writes the lists into `folder`; `notice` sees each file first.
 pub(super) fn walk(
     walk: &Walk,
     roots: &[Root],

@@ -29,7 +29,7 @@ fn run(program: &str, args: &[&str]) {
 }
 
 /// A file system in a file, mounted by a loop device; unmounted when dropped.
-struct Loop {
+pub(crate) struct Loop {
     folder: tempfile::TempDir,
 }
 
@@ -56,7 +56,7 @@ impl Loop {
         Some(Self { folder })
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join("disk").join(name)
     }
 }
@@ -68,14 +68,15 @@ impl Drop for Loop {
     }
 }
 
-fn btrfs() -> Option<Loop> {
+/// A Btrfs with the subvolume `data`.
+pub(crate) fn btrfs() -> Option<Loop> {
     let disk = Loop::mount("mkfs.btrfs", &[])?;
     run("btrfs", &["subvolume", "create", disk.at("data").to_str().unwrap()]);
     Some(disk)
 }
 
 /// Everything of ours in a folder.
-fn ours(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn ours(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().contains(".backup-orchestrator-")).collect()
 }

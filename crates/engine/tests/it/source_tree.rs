@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     source_files::{allowing, extracted, files, inside},
+    source_files_basis::{btrfs, ours},
     sshd, tree,
     world::{World, local, open},
 };
@@ -257,6 +258,41 @@ async fn over_ssh_it_is_the_same() {
     assert_eq!(names(&disk.join("apps/shop")).len(), 3);
 }
 
+/// What is read from a snapshot lies under the names it is known by, each path shared by itself.
+#[tokio::test]
+async fn a_snapshot_of_a_file_system_becomes_a_tree() {
+    let (Some(disk), true) = (btrfs(), tree::has("rsync")) else { return };
+    let data = disk.at("data");
+    std::fs::create_dir_all(data.join("deep/folder/below")).unwrap();
+    for name in ["deep/folder/a", "deep/folder/below/b", "deep/single", "deep/other"] {
+        std::fs::write(data.join(name), name).unwrap();
+    }
+    let both = format!("{0}/deep/folder,{0}/deep/single", data.display());
+    let source = files(Path::new(&both), &[("snapshot", "btrfs")]);
+    let place = tempfile::tempdir().unwrap();
+    let destination = trees(place.path());
+    let Some(mut world) = world(&data, destination, allowing(&[&data])).await else { return };
+    let draft =
+        AppDraft { name: "two".to_owned(), sources: vec![source], ..app(&data, &["trees"]) };
+    world.app = world.engine.register_app(draft).await.unwrap();
+    let first = world.good_snapshot().await;
+    std::fs::write(data.join("deep/folder/a"), "changed").unwrap();
+    let second = world.good_snapshot().await;
+    assert_eq!(ours(&data), Vec::<PathBuf>::new());
+    let at = |snapshot: &Snapshot, name: &str| kept(place.path(), snapshot, &data).join(name);
+    for name in ["deep/folder/below/b", "deep/single"] {
+        assert_eq!(std::fs::read(at(&second, name)).unwrap(), name.as_bytes());
+        assert_eq!(inode(&at(&first, name)), inode(&at(&second, name)), "{name}");
+    }
+    assert_eq!(std::fs::read(at(&second, "deep/folder/a")).unwrap(), b"changed");
+    assert!(!at(&second, "deep/other").exists());
+    for snapshot in [&first, &second] {
+        assert_eq!(verified(&world, snapshot).await, (CopyState::Good, String::new()));
+    }
+    let out = extracted(&world, &first).await;
+    assert_eq!(std::fs::read(inside(&out, &data).join("deep/folder/a")).unwrap(), b"deep/folder/a");
+}
+
 #[tokio::test]
 async fn another_server_gets_nothing() {
     let source = tempfile::tempdir().unwrap();
@@ -476,7 +512,10 @@ async fn what_a_killed_run_leaves_is_removed() {
     world.wait_out_leftovers().await;
     let lies = names(&folder);
     assert_eq!(lies.len(), 3, "the retried run's tree, listing and manifest: {lies:?}");
-    assert!(lies.iter().any(|name| name.ends_with(".tree")), "{lies:?}");
+    assert!(
+        lies.iter().any(|name| Path::new(name).extension().is_some_and(|end| end == "tree")),
+        "{lies:?}"
+    );
     assert!(names(&spool).is_empty(), "{:?}", names(&spool));
     shutdown.cancel();
 }

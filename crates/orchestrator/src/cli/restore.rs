@@ -63,11 +63,17 @@ pub(super) async fn restore(
         )));
     }
     let mut restored = Vec::new();
-    for artifact in &artifacts {
-        let file = download(client, &given.snapshot, artifact, to).await?;
+    let count = artifacts.len();
+    for artifact in &mut artifacts {
+        let is_tree = lists_a_tree(&snapshot, artifact);
+        if is_tree {
+            artifact["file_name"] = json!(format!("{}.tar", text(&artifact["source"])));
+        }
+        let file = download(client, &given.snapshot, artifact, is_tree, to).await?;
+        let artifact = &*artifact;
         let one = if given.extract {
             // Several archives in one folder would get in each other's way.
-            let folder = match artifacts.len() {
+            let folder = match count {
                 1 => to.clone(),
                 _ => to.join(safe_name(&artifact["source"])?),
             };
@@ -97,15 +103,26 @@ fn safe_name(name: &Value) -> Result<String, CliError> {
         .ok_or_else(|| CliError::Failed("the artifact has no usable file name".to_owned()))
 }
 
+/// Whether what was stored is the listing of a tree: then the tree itself comes, as a tar that the
+/// server makes while it is read, after it has proven every file.
+fn lists_a_tree(snapshot: &Value, artifact: &Value) -> bool {
+    items(&snapshot["copies"])
+        .iter()
+        .flat_map(|copy| items(&copy["objects"]))
+        .any(|object| object["source"] == artifact["source"] && object["tree"].is_string())
+}
+
 /// An artifact under a temporary name in `to`, its bytes proven.
 async fn download(
     client: &Client,
     snapshot: &str,
-    artifact: &Value,
+    artifact: &mut Value,
+    is_tree: bool,
     to: &Path,
 ) -> Result<NamedTempFile, CliError> {
     let told = |error: std::io::Error| CliError::Failed(format!("{}: {error}", to.display()));
-    let source = text(&artifact["source"]);
+    let source = text(&artifact["source"]).to_owned();
+    let source = source.as_str();
     let path = format!("snapshots/{}/artifacts/{}", part(snapshot), part(source));
     let mut response = client.send(Method::GET, &path, None).await?;
     // It goes away again unless it is kept, also when this command is interrupted.
@@ -115,7 +132,7 @@ async fn download(
         .tempfile_in(to)
         .map_err(told)?;
     let mut file = tokio::fs::File::from_std(partial.reopen().map_err(told)?);
-    let bar = wait::bar(artifact["size_bytes"].as_u64());
+    let bar = wait::bar(artifact["size_bytes"].as_u64().filter(|_| !is_tree));
     bar.set_message(source.to_owned());
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     let mut size = 0_u64;
@@ -134,8 +151,13 @@ async fn download(
     tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(told)?;
     file.sync_all().await.map_err(told)?;
     bar.finish_and_clear();
-    let same = Some(size) == artifact["size_bytes"].as_u64()
-        && hex::encode(hash.finish().as_ref()) == text(&artifact["sha256"]);
+    let sha256 = hex::encode(hash.finish().as_ref());
+    if is_tree {
+        artifact["size_bytes"] = json!(size);
+        artifact["sha256"] = json!(sha256);
+        return Ok(partial);
+    }
+    let same = Some(size) == artifact["size_bytes"].as_u64() && sha256 == text(&artifact["sha256"]);
     if same {
         return Ok(partial);
     }

@@ -317,6 +317,10 @@ fn by_hand(one: &Snapshot) -> Vec<String> {
             "gzip" => steps.push(format!("gzip -dc {name} > {}", artifact.file_name)),
             _ => {}
         }
+        if let Some(tree) = &object.tree {
+            let name = tree.rsplit('/').next().unwrap_or(tree);
+            steps.push(format!("rsync -aHAX --numeric-ids {name}/ restored/"));
+        }
         let file = if object.compression == "none" { name } else { &artifact.file_name };
         let format = artifact.format.as_deref().unwrap_or_default().to_ascii_lowercase();
         if format == "pg_dump_fc" {
