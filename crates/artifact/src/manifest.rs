@@ -188,6 +188,9 @@ pub struct Object {
     /// Size and SHA-256 as stored.
     #[serde(flatten)]
     pub stored: Digest,
+    /// Where it is the listing of a tree of files: the tree's folder, named as objects are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
 }
 
 /// The file: the manifest between its header and (added as text) its checksum.

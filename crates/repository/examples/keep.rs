@@ -1,13 +1,15 @@
-//! A small command over a repository in a folder, for measuring and for killing:
-//! `keep init|folder|stream|tar REPOSITORY [WHAT]`, with the password in `RESTIC_PASSWORD`.
+//! A small command over a repository in a folder, for measuring:
+//! `keep COMMAND REPOSITORY [WHAT] [TO]`, with the password in `RESTIC_PASSWORD`.
 //!
-//! `folder` takes the latest snapshot of the same folder for its parent; `stream` and `tar` read
-//! standard input.
+//! `init`; `folder PATH`, with the latest snapshot of the same folder for its parent; `stream NAME`
+//! and `tar NAME` from standard input; `restore PATH TO` of the latest snapshot of it; `check`, which
+//! reads all data; `prune`, which forgets every snapshot but the last and deletes at once.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
 use repository::{
-    FileKind, InitOptions, Lock, LockKind, Repository, Snapshot, Surroundings, Version,
+    CheckOptions, FileKind, InitOptions, Lock, LockKind, PruneOptions, ReadData, Reader,
+    Repository, Snapshot, Surroundings, Version,
     chunk::Polynomial,
     write::{Folder, Stored, WriteOptions, Writer},
 };
@@ -40,6 +42,15 @@ async fn main() -> Any<()> {
     }
     let repository = Repository::open(store, &password, surroundings).await?;
     let begun = Instant::now();
+    match command.as_str() {
+        "restore" => {
+            let to = rest.get(1).map(String::as_str).unwrap_or_default();
+            return restore(&repository, what, Path::new(to)).await;
+        }
+        "check" => return check(&repository).await,
+        "prune" => return prune(&repository).await,
+        _ => {}
+    }
     let lock = repository.lock(LockKind::Shared).await?;
     let latest = latest(&repository, what).await?;
     let index = Arc::new(repository.load_index().await?.index);
@@ -78,6 +89,41 @@ async fn latest(repository: &Repository, path: &str) -> Any<Option<Snapshot>> {
         }
     }
     Ok(latest)
+}
+
+async fn restore(repository: &Repository, path: &str, to: &Path) -> Any<()> {
+    let lock = repository.lock(LockKind::Shared).await?;
+    let snapshot = latest(repository, path).await?.ok_or("no such snapshot")?;
+    let reader = Reader::open(repository).await?;
+    let restored = reader.restore(&snapshot.tree, path.as_bytes(), to).await?;
+    eprintln!("{restored:?}");
+    Ok(lock.release().await?)
+}
+
+async fn check(repository: &Repository) -> Any<()> {
+    let lock = repository.lock(LockKind::Shared).await?;
+    let options = CheckOptions { read_data: ReadData::All, ..CheckOptions::default() };
+    let checked = repository.check(&options).await?;
+    lock.release().await?;
+    if checked.is_whole() { Ok(()) } else { Err(format!("{:?}", checked.problems).into()) }
+}
+
+async fn prune(repository: &Repository) -> Any<()> {
+    let lock = repository.lock(LockKind::Exclusive).await?;
+    let mut snapshots = Vec::new();
+    for file in repository.list(FileKind::Snapshot).await? {
+        snapshots.push((repository.load_snapshot(&file.id).await?.time, file.id));
+    }
+    snapshots.sort_unstable();
+    snapshots.pop();
+    let old: Vec<_> = snapshots.into_iter().map(|(_, id)| id).collect();
+    repository.forget(&lock, &old).await?;
+    // Twice: what the first marks, the second deletes.
+    let options = PruneOptions { grace: jiff::SignedDuration::ZERO, ..PruneOptions::default() };
+    for _ in 0..2 {
+        eprintln!("{:?}", repository.prune(&lock, &options).await?);
+    }
+    Ok(lock.release().await?)
 }
 
 async fn commit(

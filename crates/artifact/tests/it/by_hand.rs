@@ -53,7 +53,7 @@ fn folder_with(
         let path = dir.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
-        objects.push(Object { key: name.into(), stored: artifact::Digest::of(bytes) });
+        objects.push(Object { key: name.into(), stored: artifact::Digest::of(bytes), tree: None });
     }
     let mut manifest = example();
     manifest.artifacts = vec![ManifestArtifact {

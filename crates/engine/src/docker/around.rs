@@ -142,7 +142,7 @@ async fn run(
     marker: &str,
     timeout_secs: u64,
 ) -> Result<(), Failure> {
-    let exec = Exec { container, argv, env: &[], secret_env: &[], marker };
+    let exec = Exec { container, argv, env: &[], secret_env: &[], marker, input_bytes: None };
     let mut tail = Vec::new();
     let ran = async {
         let mut running = exec.start(config, Duration::from_secs(timeout_secs)).await?;

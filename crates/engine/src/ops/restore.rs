@@ -7,7 +7,7 @@ use model::{
     App, Preflight, RestoreOrder, RestoreReport, RestoreTarget, Run, RunId, RunKind, Selection,
     Snapshot, SnapshotId, SnapshotKind, Trigger,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::validate;
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 const MAX_PARTS: usize = 10_000;
 
 /// What somebody asks of a restore.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RestoreRequest {
@@ -44,7 +44,7 @@ pub struct RestoreRequest {
 }
 
 /// A part of a snapshot.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartRequest {

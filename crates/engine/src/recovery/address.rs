@@ -26,6 +26,7 @@ fn shape(kind: DestinationKind) -> (&'static str, Option<&'static str>, Option<&
         DestinationKind::Webdav => ("webdav", None, None),
         DestinationKind::Gdrive => ("gdrive", None, Some("path")),
         DestinationKind::Rclone => ("rclone", None, None),
+        DestinationKind::Tree => ("tree", Some("host"), Some("path")),
     }
 }
 

@@ -58,6 +58,8 @@ struct Settings {
     retention: RetentionPolicy,
     limits: Limits,
     compression: Option<String>,
+    #[serde(default)]
+    drill: model::DrillPlan,
     binding: Option<ToldBinding>,
 }
 
@@ -144,6 +146,7 @@ impl Engine {
             retention: settings.retention,
             limits: settings.limits,
             compression: settings.compression,
+            drill: settings.drill,
             managed_by: None,
             created_at: now,
             updated_at: now,

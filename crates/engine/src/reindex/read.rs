@@ -20,11 +20,7 @@ pub(super) fn snapshot(
     for told in &manifest.artifacts {
         let source = parsed("source", &told.source)?;
         for object in &told.objects {
-            let key = if folder.is_empty() {
-                object.key.clone()
-            } else {
-                format!("{folder}/{}", object.key)
-            };
+            let key = inside(folder, &object.key);
             match sizes.get(&key) {
                 None => {
                     state = CopyState::Missing;
@@ -46,6 +42,7 @@ pub(super) fn snapshot(
                 stored_sha256: object.stored.sha256.to_string(),
                 compression: told.compression.to_string(),
                 encryption: told.encryption.as_str().to_owned(),
+                tree: object.tree.as_ref().map(|tree| inside(folder, tree)),
             });
         }
         artifacts.push(Artifact {
@@ -58,6 +55,7 @@ pub(super) fn snapshot(
             content_type: told.content_type.clone(),
             size_bytes: told.plain.size_bytes,
             sha256: told.plain.sha256.to_string(),
+            contents: serde_json::from_value(told.contents.clone()).ok(),
         });
     }
     let copy = StoredCopy {
@@ -82,10 +80,16 @@ pub(super) fn snapshot(
         verified_by_source: manifest.verified_by_source,
         anomalous: manifest.anomalous,
         warnings: manifest.warnings.clone(),
+        proof: None,
         artifacts,
         copies: vec![copy],
     };
     Ok((snapshot, wrong))
+}
+
+/// `name` as it is called from the root, where its folder is `folder`.
+fn inside(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 fn parsed<T: FromStr>(member: &str, text: &str) -> Result<T, String>

@@ -160,6 +160,7 @@ fn manifest_of(
                         key: relative(folder, &object.key).to_owned(),
                         stored: digest(object.stored_size_bytes, &object.stored_sha256)
                             .map_err(|e| internal(&e))?,
+                        tree: object.tree.as_ref().map(|tree| relative(folder, tree).to_owned()),
                     })
                 })
                 .collect::<Result<_, Failure>>()?,
@@ -213,6 +214,7 @@ fn settings_of(app: &App, place: &Place) -> serde_json::Value {
         "retention": app.retention,
         "limits": app.limits,
         "compression": app.compression,
+        "drill": app.drill,
         "destination": { "id": place.destination.id, "name": place.destination.name },
         "binding": {
             "folder": place.binding.folder,

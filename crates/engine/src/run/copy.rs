@@ -222,7 +222,7 @@ fn listed(objects: &[StoredObject]) -> Result<Vec<Object>, Failure> {
             let stored = digest(object.stored_size_bytes, &object.stored_sha256)
                 .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()))?;
             let key = object.key.rsplit('/').next().unwrap_or(&object.key).to_owned();
-            Ok(Object { key, stored })
+            Ok(Object { key, stored, tree: None })
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use store::{Key, Store};
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
 use super::{Work, work};
-use crate::run::{RunContext, failure, restore::Plain};
+use crate::run::{RunContext, failure, plain::Plain};
 
 /// A tree, and its listing as a file of ours.
 pub(crate) struct Previous {

@@ -9,7 +9,7 @@ use store::{Key, Store};
 use super::{Host, Work, check, previous};
 use crate::{
     Engine,
-    run::{failure, restore::Plain},
+    run::{failure, plain::Plain},
 };
 
 /// Proves the tree of `artifact`; gives where it is and the file with its listing.

@@ -173,12 +173,16 @@ fn collect(found: &Receiver<Found>, jobs: &SyncSender<Job>) -> Result<Id, Failur
                         format!("a link leads to `{}`", String::from_utf8_lossy(&target)),
                     )));
                 };
-                (node.inode, node.size, node.links) = (*inode, *size, 2);
+                (node.size, node.links) = (*size, 1);
                 node.content = Some(content.clone());
-                // The same file only to whoever finds two names at either.
-                if let Some(first) = top.entries.iter_mut().find(|first| first.inode == *inode) {
+                // The same file only where both can say so: of a pair that disagrees about it
+                // restic 0.14 restores one. Otherwise it is a file with the same content.
+                let mut entries = open.iter_mut().flat_map(|open| &mut open.entries);
+                if let Some(first) = entries.find(|first| first.inode == *inode) {
                     first.links = 2;
+                    (node.inode, node.links) = (*inode, 2);
                 }
+                let Some(top) = open.last_mut() else { break };
                 top.entries.push(node);
             }
             Found::Leave => {

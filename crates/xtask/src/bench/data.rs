@@ -1,7 +1,7 @@
 //! Bytes to move: the same on every machine.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufWriter, Write as _},
     path::Path,
 };
@@ -33,6 +33,20 @@ impl Numbers {
 
 /// Lines as a log or a dump has them; zstd makes about a quarter of them.
 pub(super) fn text(path: &Path, size_mib: u64) -> Result<()> {
+    let mut block = Vec::with_capacity(BLOCK_BYTES + 256);
+    lines(&mut block, BLOCK_BYTES)?;
+    repeat(path, &block[..BLOCK_BYTES], size_mib)
+}
+
+/// The same without any repetition, where deduplication would find one.
+pub(super) fn fresh_text(path: &Path, size_mib: u64) -> Result<()> {
+    let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
+    lines(&mut file, usize::try_from(size_mib)? * MIB)?;
+    file.flush()?;
+    Ok(())
+}
+
+fn lines(to: &mut impl Write, bytes: usize) -> Result<()> {
     let mut numbers = Numbers(1);
     let words: Vec<String> = (0..WORDS)
         .map(|_| {
@@ -40,20 +54,22 @@ pub(super) fn text(path: &Path, size_mib: u64) -> Result<()> {
             (0..length).map(|_| char::from(LETTERS[numbers.below(LETTERS.len())])).collect()
         })
         .collect();
-    let mut block = Vec::with_capacity(BLOCK_BYTES + 256);
-    let mut line = 0_u64;
-    while block.len() < BLOCK_BYTES {
-        line += 1;
-        write!(block, "{line:010} INFO user={:05} ", numbers.below(20_000))?;
+    let (mut line, mut number, mut written) = (Vec::new(), 0_u64, 0);
+    while written < bytes {
+        number += 1;
+        line.clear();
+        write!(line, "{number:010} INFO user={:05} ", numbers.below(20_000))?;
         for _ in 0..9 {
             // Words are used as people use them: a few often, most seldom.
             let (a, b) = (numbers.below(WORDS), numbers.below(WORDS));
-            block.extend_from_slice(words[a * b / WORDS * a / WORDS].as_bytes());
-            block.push(b' ');
+            line.extend_from_slice(words[a * b / WORDS * a / WORDS].as_bytes());
+            line.push(b' ');
         }
-        block.push(b'\n');
+        line.push(b'\n');
+        to.write_all(&line)?;
+        written += line.len();
     }
-    repeat(path, &block[..BLOCK_BYTES], size_mib)
+    Ok(())
 }
 
 /// Bytes that no compressor makes smaller.
@@ -61,6 +77,44 @@ pub(super) fn noise(path: &Path, size_mib: u64) -> Result<()> {
     let mut numbers = Numbers(2);
     let block: Vec<u8> = (0..BLOCK_BYTES / 8).flat_map(|_| numbers.next().to_le_bytes()).collect();
     repeat(path, &block, size_mib)
+}
+
+/// The same without any repetition, where deduplication would find one.
+pub(super) fn fresh_noise(path: &Path, size_mib: u64) -> Result<()> {
+    let mut numbers = Numbers(3);
+    let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
+    for _ in 0..size_mib * MIB as u64 / 8 {
+        file.write_all(&numbers.next().to_le_bytes())?;
+    }
+    file.flush()?;
+    Ok(())
+}
+
+/// Files of 500 bytes to 60 KB, two hundred to a folder, every other one of noise.
+pub(super) fn small_files(folder: &Path, size_mib: u64) -> Result<()> {
+    const SIZES: [usize; 6] = [500, 2_000, 5_000, 12_000, 30_000, 60_000];
+    let mut numbers = Numbers(4);
+    let (mut bytes, mut count) = (0, 0);
+    while bytes < size_mib * MIB as u64 {
+        let folder = folder.join(format!("{:05}", count / 200));
+        if count % 200 == 0 {
+            fs::create_dir(&folder)?;
+        }
+        let length = SIZES[numbers.below(SIZES.len())];
+        let mut content = Vec::with_capacity(length + 16);
+        while content.len() < length {
+            if count % 2 == 0 {
+                content.extend_from_slice(&numbers.next().to_le_bytes());
+            } else {
+                write!(content, "key-{:05}: value of {}\n", numbers.below(100_000), count)?;
+            }
+        }
+        content.truncate(length);
+        fs::write(folder.join(count.to_string()), &content)?;
+        bytes += length as u64;
+        count += 1;
+    }
+    Ok(())
 }
 
 fn repeat(path: &Path, block: &[u8], size_mib: u64) -> Result<()> {

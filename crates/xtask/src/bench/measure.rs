@@ -52,7 +52,8 @@ pub(super) fn shell(line: &str) -> Result<(f64, f64)> {
     Ok((wall.as_secs_f64(), children_secs()? - before))
 }
 
-fn children_secs() -> Result<f64> {
+/// Processor seconds of all children that have ended.
+pub(super) fn children_secs() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let secs = |time: nix::sys::time::TimeVal| {
         Duration::new(

@@ -5,6 +5,7 @@ mod data;
 mod dump;
 mod measure;
 mod memory;
+mod repository;
 mod table;
 mod world;
 
@@ -23,6 +24,8 @@ pub(crate) enum Bench {
     Stream(Options),
     /// A database and a volume, beside `pg_dump`, `gzip` and `tar`.
     Dump(DumpOptions),
+    /// The repository layout, beside restic 0.18, borg and rustic.
+    Repository(repository::RepositoryOptions),
 }
 
 #[derive(Args)]
@@ -59,6 +62,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let options = match bench {
+        Bench::Repository(options) => return repository::run(options),
         Bench::Stream(options) => options,
         Bench::Dump(options) => {
             let all = dump::run(options.size_mib, options.repeat)?;
