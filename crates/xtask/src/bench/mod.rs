@@ -5,6 +5,7 @@ mod data;
 mod dump;
 mod measure;
 mod memory;
+mod reindex;
 mod table;
 mod world;
 
@@ -23,6 +24,18 @@ pub(crate) enum Bench {
     Stream(Options),
     /// A database and a volume, beside `pg_dump`, `gzip` and `tar`.
     Dump(DumpOptions),
+    /// A catalog from the manifests at a local destination.
+    Reindex(ReindexOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct ReindexOptions {
+    /// How many manifests.
+    #[arg(long, default_value_t = 100_000)]
+    manifests: usize,
+    /// Write every figure into this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -60,6 +73,13 @@ pub(crate) struct Options {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let options = match bench {
         Bench::Stream(options) => options,
+        Bench::Reindex(options) => {
+            let all = reindex::run(options.manifests)?;
+            if let Some(file) = &options.json {
+                std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
+            }
+            return Ok(());
+        }
         Bench::Dump(options) => {
             let all = dump::run(options.size_mib, options.repeat)?;
             if let Some(file) = &options.json {
