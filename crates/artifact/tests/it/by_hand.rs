@@ -68,10 +68,14 @@ fn folder_with(
     dir
 }
 
-/// The shell block of `FORMAT.md`.
+/// The first shell block of `FORMAT.md`.
 fn documented_steps() -> String {
+    documented(1)
+}
+
+fn documented(block: usize) -> String {
     let text = include_str!("../../FORMAT.md");
-    let block = text.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let block = text.split("```sh\n").nth(block).unwrap().split("```").next().unwrap();
     format!("set -eu\n{block}")
 }
 
@@ -131,6 +135,42 @@ fn the_documented_steps_see_damage() {
         let is_seen = !output.status.success() || !said.starts_with("manifest ok\n");
         assert!(is_seen, "{damaged}: {said}");
     }
+}
+
+#[test]
+fn the_documented_steps_restore_several_artifacts() {
+    if !tools_are_there() || !age_is_there() {
+        return;
+    }
+    let recipe = RECIPES[0];
+    let (plain, other) = (sample(40_000), sample(7_000));
+    let dir = encrypted(recipe, &plain);
+    let path = dir.path().join(MANIFEST);
+    let mut manifest = Manifest::from_bytes(&std::fs::read(&path).unwrap()).unwrap();
+    // The second is neither encrypted nor split.
+    let (sealed, stored) = seal(recipe, &other, 4096);
+    std::fs::write(dir.path().join("files.tar.x"), &stored).unwrap();
+    manifest.artifacts.push(ManifestArtifact {
+        source: "files".into(),
+        file_name: "files.tar".into(),
+        plain: sealed.plain,
+        compression: recipe.compression.method(),
+        encryption: Encryption::None,
+        recipients: Vec::new(),
+        objects: vec![Object { key: "files.tar.x".into(), stored: artifact::Digest::of(&stored) }],
+        ..manifest.artifacts[0].clone()
+    });
+    std::fs::write(&path, manifest.to_bytes().unwrap()).unwrap();
+    let run = || {
+        Command::new("bash").args(["-c", &documented(2)]).current_dir(dir.path()).output().unwrap()
+    };
+    let output = run();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let first = format!("restored/{}-shop.dump", manifest.artifacts[0].source);
+    assert_eq!(std::fs::read(dir.path().join(first)).unwrap(), plain);
+    assert_eq!(std::fs::read(dir.path().join("restored/files-files.tar")).unwrap(), other);
+    std::fs::write(dir.path().join("files.tar.x"), &stored[..stored.len() - 1]).unwrap();
+    assert!(!run().status.success(), "damage is seen");
 }
 
 fn recover(manifest: &Path, target: &Path, key: Option<&Path>) -> std::process::Output {

@@ -352,3 +352,33 @@ async fn what_was_under_way_is_not_resumed_from_a_copy() {
     assert_eq!(catalog.run(run.id).await.unwrap().state, RunState::Interrupted);
     assert_eq!(catalog.active_runs().await.unwrap(), []);
 }
+
+/// What the format's description tells to type, typed on a real copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stock_tools_open_a_copy() {
+    let missing: Vec<_> = ["age", "zstd", "jq"]
+        .into_iter()
+        .filter(|tool| std::process::Command::new(tool).arg("--version").output().is_err())
+        .collect();
+    assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "missing: {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped: {missing:?} missing");
+        return;
+    }
+    let (world, _local) = lived_in(None).await;
+    world.engine.copy_catalog().await.unwrap();
+    let disk = world.folder.path().join("disk");
+    let key = kit(&world.engine).await;
+    std::fs::write(disk.join("recovery-key.txt"), key.expose_secret()).unwrap();
+    let text = include_str!("../../../artifact/FORMAT.md");
+    let block = text.split("```sh\n").nth(3).unwrap().split("```").next().unwrap();
+    let done = std::process::Command::new("bash")
+        .args(["-c", &format!("set -eu -o pipefail\n{block}")])
+        .current_dir(&disk)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.starts_with("catalog ok\nshop\n"), "{said}");
+    assert!(said.contains("[\"disk\",\"local\","), "{said}");
+}

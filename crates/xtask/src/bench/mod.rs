@@ -6,6 +6,7 @@ mod dump;
 mod measure;
 mod memory;
 mod repository;
+mod reindex;
 mod table;
 mod world;
 
@@ -26,6 +27,18 @@ pub(crate) enum Bench {
     Dump(DumpOptions),
     /// The repository layout, beside restic 0.18, borg and rustic.
     Repository(repository::RepositoryOptions),
+    /// A catalog from the manifests at a local destination.
+    Reindex(ReindexOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct ReindexOptions {
+    /// How many manifests.
+    #[arg(long, default_value_t = 100_000)]
+    manifests: usize,
+    /// Write every figure into this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -64,6 +77,13 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let options = match bench {
         Bench::Repository(options) => return repository::run(options),
         Bench::Stream(options) => options,
+        Bench::Reindex(options) => {
+            let all = reindex::run(options.manifests)?;
+            if let Some(file) = &options.json {
+                std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
+            }
+            return Ok(());
+        }
         Bench::Dump(options) => {
             let all = dump::run(options.size_mib, options.repeat)?;
             if let Some(file) = &options.json {
