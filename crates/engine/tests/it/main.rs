@@ -3,8 +3,8 @@
 mod app_server;
 mod clock;
 mod daemon;
-mod drill_postgres;
 mod damage;
+mod drill_postgres;
 mod edits;
 mod encryption;
 mod faults;

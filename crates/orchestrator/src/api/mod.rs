@@ -11,6 +11,7 @@ mod host;
 mod openapi;
 mod problem;
 mod recovery;
+mod restores;
 mod runs;
 mod session;
 mod shapes;
@@ -65,6 +66,8 @@ pub(crate) fn router(
         .route("/apps/{app}/enabled", post(apps::enable))
         .route("/apps/{app}/run", post(apps::run))
         .route("/apps/{app}/doctor", post(apps::doctor))
+        .route("/apps/{app}/drill", post(restores::drill_app))
+        .route("/apps/{app}/drill-plan", put(restores::plan))
         .route("/apps/{app}/retention", get(apps::retention))
         .route("/apps/{app}/expire", post(apps::expire))
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
@@ -95,6 +98,7 @@ pub(crate) fn router(
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/log", get(runs::log))
+        .route("/runs/{run}/report", get(restores::report))
         .route("/runs/{run}/events", get(events::of_run))
         .route("/runs/{run}/cancel", post(runs::cancel))
         .route("/snapshots", get(snapshots::recent))
@@ -103,6 +107,9 @@ pub(crate) fn router(
         .route("/snapshots/{snapshot}/accept", post(snapshots::accept))
         .route("/snapshots/{snapshot}/verify", post(snapshots::verify))
         .route("/snapshots/{snapshot}/copy", post(snapshots::copy))
+        .route("/snapshots/{snapshot}/preflight", post(restores::preflight))
+        .route("/snapshots/{snapshot}/restore", post(restores::restore))
+        .route("/snapshots/{snapshot}/drill", post(restores::drill_snapshot))
         .route("/snapshots/{snapshot}/artifacts/{source}", get(snapshots::download))
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", put(users::edit).delete(users::remove))

@@ -14,6 +14,7 @@ use super::{
     coverage::CoverageCommand,
     destinations::DestinationCommand,
     doctor::DoctorArgs,
+    drills::DrillArgs,
     recovery::{KitArgs, RecoveryCommand},
     restore::RestoreArgs,
     retention::RetentionCommand,
@@ -178,8 +179,15 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Copies a snapshot to another destination.
     Copy(CopyArgs),
-    /// Downloads a snapshot's artifacts into a folder, proven byte by byte.
+    /// Brings a snapshot back: into a folder here, into its app, or beside it.
     Restore(RestoreArgs),
+    /// Restores the newest snapshot of an app to scratch and checks what came.
+    Drill(DrillArgs),
+    /// Shows what a restore or a drill tells of itself.
+    Report {
+        /// The run.
+        run: String,
+    },
     /// What is kept and what expires.
     #[command(subcommand)]
     Retention(RetentionCommand),

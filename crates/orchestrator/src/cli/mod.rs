@@ -13,6 +13,7 @@ mod contract;
 mod coverage;
 mod destinations;
 mod doctor;
+mod drills;
 mod extract;
 mod healthcheck;
 mod overview;
@@ -144,6 +145,8 @@ async fn perform(
         Command::Verify(given) => snapshots::verify(&server()?, given, out).await,
         Command::Copy(given) => snapshots::copy(&server()?, given, out).await,
         Command::Restore(given) => restore::restore(&server()?, given, out).await,
+        Command::Drill(given) => drills::drill(&server()?, given, out).await,
+        Command::Report { run } => drills::report(&server()?, &run, out).await,
         Command::Retention(command) => retention::retention(&server()?, command, out).await,
         Command::Coverage(command) => coverage::coverage(&server()?, command, out).await,
         Command::Bootstrap(given) => bootstrap::bootstrap(*given, environment, out).await,

@@ -1,6 +1,8 @@
 //! Artifacts into a folder: each under a temporary name until its size and checksum are proven
 //! here, on this side of the wire.
 
+mod on_server;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -11,6 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use self::on_server::OnServer;
 use super::{
     client::{CliError, Client, part},
     extract,
@@ -22,9 +25,11 @@ use super::{
 pub(crate) struct RestoreArgs {
     /// The snapshot.
     snapshot: String,
-    /// The folder.
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    /// Download into this folder here.
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["into_app", "beside", "into_folder"])]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    on_server: OnServer,
     /// This source only.
     #[arg(long, value_name = "SOURCE")]
     only: Option<String>,
@@ -41,6 +46,10 @@ pub(super) async fn restore(
     given: RestoreArgs,
     out: &Out,
 ) -> Result<u8, CliError> {
+    let Some(to) = &given.to else {
+        let only = given.only.as_deref();
+        return on_server::restore(client, &given.snapshot, only, &given.on_server, out).await;
+    };
     let snapshot = client.get(&format!("snapshots/{}", part(&given.snapshot))).await?;
     let mut artifacts = items(&snapshot["artifacts"]).to_vec();
     if let Some(only) = &given.only {
@@ -52,7 +61,6 @@ pub(super) async fn restore(
             return Err(CliError::NotFound(told));
         }
     }
-    let to = &given.to;
     let told = |error: std::io::Error| CliError::Failed(format!("{}: {error}", to.display()));
     tokio::fs::create_dir_all(to).await.map_err(told)?;
     let mut entries = tokio::fs::read_dir(to).await.map_err(told)?;

@@ -251,6 +251,7 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
             max_size_bytes,
             retries: fields.number("retries", errors),
             objective_secs,
+            restore_objective_secs: None,
         },
         ..AppDraft::default()
     }

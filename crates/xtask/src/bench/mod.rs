@@ -5,8 +5,8 @@ mod data;
 mod dump;
 mod measure;
 mod memory;
-mod repository;
 mod reindex;
+mod repository;
 mod table;
 mod world;
 

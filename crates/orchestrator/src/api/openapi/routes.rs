@@ -1,15 +1,16 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, Covered, DestinationDraft, Reindexed, Report, RetentionPreview, RunRequest,
+    AppDraft, Covered, DestinationDraft, Reindexed, Report, RestoreRequest, RetentionPreview,
+    RunRequest,
 };
-use model::{AuditEntry, Event, LogLine, Run, Snapshot};
+use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
 
 use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, clock, host, recovery, session,
+        apps, clock, host, recovery, restores, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
@@ -67,6 +68,16 @@ fn of_apps() -> Vec<Operation> {
             .may_fail(&[409]),
         Operation::post("/api/v1/apps/{app}/doctor", "Look for what would make a run fail")
             .gives::<Report>(200, "What was found."),
+        Operation::post(
+            "/api/v1/apps/{app}/drill",
+            "Try whether the newest snapshot can come back",
+        )
+        .gives::<Run>(202, "The run that does it.")
+        .may_fail(&[409]),
+        Operation::put("/api/v1/apps/{app}/drill-plan", "Say what the app's drills are to do")
+            .takes::<restores::PlanEdit>()
+            .gives::<AppShown>(200, "The app as it is now.")
+            .may_fail(&[409]),
         Operation::get("/api/v1/apps/{app}/retention", "What retention would do now")
             .lists::<RetentionPreview>(200, "A plan for each destination."),
         Operation::post("/api/v1/apps/{app}/expire", "Apply the app's retention now")
@@ -178,6 +189,8 @@ fn of_runs() -> Vec<Operation> {
             .may_fail(&[404]),
         Operation::get("/api/v1/runs/{run}", "Show a run")
             .gives::<RunShown>(200, "The run, its stages, and how it went at each destination."),
+        Operation::get("/api/v1/runs/{run}/report", "What a restore or a drill tells of itself")
+            .gives::<restores::Report>(200, "The report, as far as it is."),
         Operation::get("/api/v1/runs/{run}/log", "Read a run's log")
             .asks("after", "integer", "Only lines after the one of this `seq`.")
             .lists::<LogLine>(200, "At most 1,000 lines."),
@@ -220,6 +233,20 @@ fn of_snapshots() -> Vec<Operation> {
             .takes::<snapshots::Target>()
             .gives::<Run>(202, "The run that does it.")
             .may_fail(&[409]),
+        Operation::post("/api/v1/snapshots/{snapshot}/preflight", "What a restore would meet")
+            .takes::<RestoreRequest>()
+            .gives::<Preflight>(200, "What would be replaced, and what stands against it.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/snapshots/{snapshot}/restore", "Restore a snapshot")
+            .takes::<RestoreRequest>()
+            .gives::<Run>(202, "The run that does it; its report tells how far it is.")
+            .may_fail(&[409]),
+        Operation::post(
+            "/api/v1/snapshots/{snapshot}/drill",
+            "Try whether a snapshot can come back",
+        )
+        .gives::<Run>(202, "The run that does it.")
+        .may_fail(&[409]),
         Operation::get(
             "/api/v1/snapshots/{snapshot}/artifacts/{source}",
             "Download what a source sent",

@@ -1,0 +1,77 @@
+//! Drills: asked for, and what they found.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{
+    client::{CliError, Client, part},
+    show::{self, Out, items, safe, text},
+    wait,
+};
+
+#[derive(Args)]
+pub(crate) struct DrillArgs {
+    /// The app, whose newest good snapshot is tried.
+    #[arg(required_unless_present = "snapshot")]
+    app: Option<String>,
+    /// This snapshot instead.
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "app")]
+    snapshot: Option<String>,
+    /// Wait for the end, and tell it by the exit code.
+    #[arg(long)]
+    wait: bool,
+}
+
+pub(super) async fn drill(client: &Client, given: DrillArgs, out: &Out) -> Result<u8, CliError> {
+    let path = match (&given.snapshot, &given.app) {
+        (Some(snapshot), _) => format!("snapshots/{}/drill", part(snapshot)),
+        (None, Some(app)) => format!("apps/{}/drill", part(app)),
+        (None, None) => return Err(CliError::Usage("name an app or a snapshot".to_owned())),
+    };
+    let run = client.post(&path, &serde_json::json!({})).await?;
+    let id = text(&run["id"]).to_owned();
+    let code = wait::finish(client, run, given.wait, out).await?;
+    if given.wait
+        && !out.json
+        && let Ok(report) = client.get(&format!("runs/{}/report", part(&id))).await
+    {
+        tell(&report);
+    }
+    Ok(code)
+}
+
+pub(super) async fn report(client: &Client, run: &str, out: &Out) -> Result<u8, CliError> {
+    let report = client.get(&format!("runs/{}/report", part(run))).await?;
+    out.answer(&report, || tell(&report));
+    Ok(0)
+}
+
+fn tell(report: &Value) {
+    for item in items(&report["items"]) {
+        show::line(&format!(
+            "{}: restored in {:.1} s to {}",
+            safe(text(&item["artifact"])),
+            item["restore_secs"].as_f64().unwrap_or(0.0),
+            safe(text(&item["scratch"]))
+        ));
+        for check in items(&item["checks"]) {
+            let mark = match text(&check["state"]) {
+                "passed" => "✓",
+                "skipped" => "–",
+                _ => "✕",
+            };
+            let (name, message) = (safe(text(&check["name"])), safe(text(&check["message"])));
+            show::line(&format!("  {mark} {name}: {message}"));
+        }
+    }
+    for step in items(&report["steps"]) {
+        let (state, target) = (text(&step["state"]), safe(text(&step["target"])));
+        show::line(&format!("{}: {state}, {target}", safe(text(&step["artifact"]))));
+        if let Some(kept) = step["kept"].as_str() {
+            show::line(&format!("  what was there before: {}", safe(kept)));
+        }
+        for note in items(&step["notes"]) {
+            show::line(&format!("  {}", safe(text(note))));
+        }
+    }
+}

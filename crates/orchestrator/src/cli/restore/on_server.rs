@@ -1,0 +1,127 @@
+//! Restores that the server does: into the app, beside it, or into a folder of its machine.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::super::{
+    client::{CliError, Client, part},
+    show::{self, LANG, Out, items, safe, text},
+    wait,
+};
+
+#[derive(Args)]
+#[group(id = "place", multiple = true)]
+pub(crate) struct OnServer {
+    /// Put it in the place of what the app has now; a snapshot of that is taken first.
+    #[arg(long, conflicts_with_all = ["to", "beside", "into_folder"])]
+    into_app: bool,
+    /// Put it next to what the app has, as a new database, volume or folder of this name.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["to", "into_folder"])]
+    beside: Option<String>,
+    /// Put it into this folder of the server's machine.
+    #[arg(long, value_name = "PATH", conflicts_with = "to")]
+    into_folder: Option<String>,
+    /// The app's name, where something would be replaced.
+    #[arg(long, value_name = "APP", conflicts_with = "to")]
+    confirm: Option<String>,
+    /// Take no snapshot of what would be replaced.
+    #[arg(long, requires = "into_app")]
+    no_undo: bool,
+    /// These tables only, as SCHEMA.TABLE; together with --only.
+    #[arg(long, value_name = "TABLE", requires = "only", conflicts_with = "to")]
+    table: Vec<String>,
+    /// These files and folders only; together with --only.
+    #[arg(long, value_name = "PATH", requires = "only", conflicts_with = "to")]
+    path: Vec<String>,
+    /// Read from this destination.
+    #[arg(long, value_name = "DESTINATION", conflicts_with = "to")]
+    from: Option<String>,
+    /// Only look at what it would meet.
+    #[arg(long, conflicts_with = "to")]
+    preflight: bool,
+    /// Wait for the end, and tell it by the exit code.
+    #[arg(long, conflicts_with = "to")]
+    wait: bool,
+}
+
+pub(super) async fn restore(
+    client: &Client,
+    snapshot: &str,
+    only: Option<&str>,
+    given: &OnServer,
+    out: &Out,
+) -> Result<u8, CliError> {
+    let request = request(only, given);
+    let path = format!("snapshots/{}", part(snapshot));
+    let seen = client.post(&format!("{path}/preflight"), &request).await?;
+    if given.preflight {
+        out.answer(&seen, || tell(&seen));
+        return Ok(if is_blocked(&seen) { 5 } else { 0 });
+    }
+    if !out.json {
+        tell(&seen);
+    }
+    if let Some(wanted) = seen["confirm"].as_str()
+        && given.confirm.as_deref() != Some(wanted)
+        && !is_blocked(&seen)
+    {
+        return Err(CliError::Refused(format!(
+            "this replaces what is there: add --confirm {} to do it",
+            safe(wanted)
+        )));
+    }
+    let run = client.post(&format!("{path}/restore"), &request).await?;
+    wait::finish(client, run, given.wait, out).await
+}
+
+fn request(only: Option<&str>, given: &OnServer) -> Value {
+    let mut request = json!({ "confirm": given.confirm, "from": given.from });
+    let to = match (&given.beside, &given.into_folder) {
+        (Some(name), _) => {
+            request["name"] = json!(name);
+            "beside"
+        }
+        (None, Some(path)) => {
+            request["path"] = json!(path);
+            "folder"
+        }
+        (None, None) => "app",
+    };
+    request["to"] = json!(to);
+    request["without_undo"] = json!(given.no_undo);
+    if let Some(artifact) = only {
+        request["only"] =
+            json!([{ "artifact": artifact, "tables": given.table, "paths": given.path }]);
+    }
+    request
+}
+
+fn is_blocked(seen: &Value) -> bool {
+    items(&seen["checks"]).iter().any(|check| check["level"] == "blocked")
+}
+
+/// What a restore would meet, for people.
+fn tell(seen: &Value) {
+    for item in items(&seen["items"]) {
+        let size = LANG.size(item["size_bytes"].as_u64().unwrap_or(0));
+        show::line(&format!(
+            "{}: {size} to {}",
+            safe(text(&item["artifact"])),
+            safe(text(&item["target"]))
+        ));
+        if let Some(replaced) = item["replaces"].as_str() {
+            show::line(&format!("  replaces {}", safe(replaced)));
+        }
+    }
+    for check in items(&seen["checks"]) {
+        let mark = match text(&check["level"]) {
+            "good" => "✓",
+            "warning" => "!",
+            _ => "✕",
+        };
+        show::line(&format!("{mark} {}", safe(text(&check["message"]))));
+    }
+    if let Some(secs) = seen["estimate_secs"].as_u64() {
+        show::line(&format!("it may take about {secs} s"));
+    }
+}
