@@ -133,8 +133,8 @@ pub(super) async fn open(
         warnings.push(failure.message);
     }
     let told = |error: std::io::Error| Failure::new(FailureCode::SourceFailed, error.to_string());
-    let listing = File::open(&made.listing).await.map_err(told)?;
-    let size = listing.metadata().await.map_err(told)?.len();
+    let file = File::open(&made.listing).await.map_err(told)?;
+    let size = file.metadata().await.map_err(told)?.len();
     Ok(Box::new(Listing {
         meta: SourceMeta {
             file_name: format!("{}.tree.jsonl", part.name),
@@ -143,7 +143,7 @@ pub(super) async fn open(
             expected_size_bytes: Some(size),
         },
         tree: tree.to_string(),
-        listing,
+        file,
         read: 0,
         has_ended: false,
         warnings,
@@ -155,7 +155,7 @@ pub(super) async fn open(
 struct Listing {
     meta: SourceMeta,
     tree: String,
-    listing: File,
+    file: File,
     read: u64,
     has_ended: bool,
     warnings: Vec<String>,
@@ -170,7 +170,7 @@ impl SourceStream for Listing {
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let mut chunk = BytesMut::with_capacity(CHUNK);
-        let count = self.listing.read_buf(&mut chunk).await.map_err(|error| {
+        let count = self.file.read_buf(&mut chunk).await.map_err(|error| {
             Failure::new(FailureCode::SourceFailed, format!("the spool folder: {error}"))
         })?;
         self.read += count as u64;
