@@ -126,7 +126,7 @@ pub(super) async fn room(look: &mut Look, place: &Path, size_bytes: u64) {
     let free = tokio::task::spawn_blocking(move || {
         let there = place.ancestors().find(|folder| folder.exists())?.to_owned();
         let told = nix::sys::statvfs::statvfs(&there).ok()?;
-        Some((u64::from(told.blocks_available()) * told.fragment_size(), there))
+        Some((told.blocks_available() * told.fragment_size(), there))
     });
     let Ok(Some((free, there))) = free.await else { return };
     let message = format!(

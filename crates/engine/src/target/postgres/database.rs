@@ -119,16 +119,17 @@ pub(crate) async fn create(
     name: &str,
     like: Option<&There>,
 ) -> Result<(), Failure> {
-    let mut statement = format!("CREATE DATABASE {} TEMPLATE template0", ident(name));
-    if let Some(like) = like {
-        statement += &format!(
+    let properties = like.map(|like| {
+        format!(
             " OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
             ident(&like.owner),
             literal(&like.encoding),
             literal(&like.collate),
             literal(&like.ctype)
-        );
-    }
+        )
+    });
+    let properties = properties.unwrap_or_default();
+    let statement = format!("CREATE DATABASE {} TEMPLATE template0{properties}", ident(name));
     session.ask(tools, maintenance, &statement).await.map(drop_rows)
 }
 

@@ -218,11 +218,10 @@ impl Script {
             State::BeforeRows => return Err(self.refused()),
             // Only asked at the beginning of a line, and where that is a backslash.
             State::Rows if byte == b'\\' && last == b'\n' => State::RowsEnd { dot: false },
-            State::Rows => State::Rows,
             State::RowsEnd { dot: false } if byte == b'.' => State::RowsEnd { dot: true },
             State::RowsEnd { dot: true } if byte == b'\r' => State::RowsEnd { dot: true },
             State::RowsEnd { dot: true } if byte == b'\n' => State::Sql,
-            State::RowsEnd { .. } => State::Rows,
+            State::Rows | State::RowsEnd { .. } => State::Rows,
             State::Command => State::Command,
         };
         self.state = next;
