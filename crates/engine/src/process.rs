@@ -26,13 +26,6 @@ pub(crate) const MAX_STDERR: usize = 8 << 10;
 const READ_CHUNK: usize = 128 << 10;
 /// A pipe that holds more saves changes between the two processes.
 const PIPE_BYTES: i32 = 1 << 20;
-/// `pg_dump` and others write 4 KiB at once. Who takes each of them at once wakes up a quarter of
-/// a million times for a gigabyte; who waits a moment finds the pipe well filled.
-const SMALL_READ: usize = 32 << 10;
-/// A gigabyte a second fills the pipe in this time, and no more.
-const PAUSE: Duration = Duration::from_millis(1);
-/// Short answers are taken as they come.
-const SMALL_READS: u32 = 8;
 
 /// A program that is to be run.
 pub(crate) struct Program {
@@ -150,7 +143,9 @@ impl Program {
         let group = child.id().and_then(|id| i32::try_from(id).ok());
         let (input, out) = (child.stdin.take(), child.stdout.take());
         let widen = || nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES);
-        let is_roomy = out.as_ref().is_some_and(|out| nix::fcntl::fcntl(out, widen()).is_ok());
+        if let Some(out) = &out {
+            let _ = nix::fcntl::fcntl(out, widen());
+        }
         if let Some(input) = &input {
             let _ = nix::fcntl::fcntl(input, widen());
         }
@@ -166,9 +161,6 @@ impl Program {
             secrets,
             accepted: self.accepted,
             buffer: BytesMut::new(),
-            is_roomy,
-            small_reads: 0,
-            is_ahead: false,
             ends_by: Instant::now() + deadline,
         })
     }
@@ -203,11 +195,6 @@ pub(crate) struct Running {
     secrets: Vec<SecretString>,
     accepted: Option<i32>,
     buffer: BytesMut,
-    /// Whether the pipe holds enough for pauses.
-    is_roomy: bool,
-    small_reads: u32,
-    /// Whether we read faster than it writes.
-    is_ahead: bool,
     ends_by: Instant,
 }
 
@@ -216,9 +203,6 @@ impl Running {
     /// that tells what it said.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let Some(out) = &mut self.out else { return Ok(None) };
-        if self.is_roomy && self.is_ahead && self.small_reads >= SMALL_READS {
-            tokio::time::sleep(PAUSE).await;
-        }
         if self.buffer.capacity() < READ_CHUNK / 4 {
             self.buffer.reserve(READ_CHUNK);
         }
@@ -234,11 +218,7 @@ impl Running {
                 self.end().await?;
                 Ok(None)
             }
-            Ok(Ok(count)) => {
-                self.is_ahead = count < SMALL_READ;
-                self.small_reads = self.small_reads.saturating_add(u32::from(self.is_ahead));
-                Ok(Some(self.buffer.split().freeze()))
-            }
+            Ok(Ok(_)) => Ok(Some(self.buffer.split().freeze())),
         }
     }
 
@@ -381,21 +361,6 @@ mod tests {
         let config = EngineConfig { child_env: Vec::new(), ..EngineConfig::new("test") };
         let none = Program::new(&config, "/no/such/program").output(3, SOON).await.unwrap_err();
         assert_eq!(none.code, FailureCode::SourceConfig);
-    }
-
-    #[tokio::test]
-    async fn small_writes_are_taken_together() {
-        let script = "dd if=/dev/zero bs=4096 count=20000 2> /dev/null; sleep 0.1; echo end";
-        let mut running = shell(script).start(SOON * 4).unwrap();
-        let (mut bytes, mut chunks, mut last) = (0, 0, Bytes::new());
-        while let Some(chunk) = running.chunk().await.unwrap() {
-            bytes += chunk.len();
-            chunks += 1;
-            last = chunk;
-        }
-        assert_eq!(bytes, 20_000 * 4096 + 4);
-        assert!(last.ends_with(b"end\n"));
-        assert!(chunks < 5_000, "{chunks} chunks of 20,000 writes");
     }
 
     #[tokio::test]

@@ -86,13 +86,16 @@ async fn work(engine: Engine, run: Run, stop_all: CancellationToken) {
     };
     let context = RunContext::new(engine, run, lease_token);
     let keeper = tokio::spawn(keep_lease(context.clone(), stop_all));
-    let reporter = tokio::spawn(report(context.clone()));
+    let no_more = CancellationToken::new();
+    let reporter = tokio::spawn(report(context.clone(), no_more.clone()));
     // A task of its own, so that a fault of ours ends in a record and not in silence.
     let outcome = {
         let context = context.clone();
         tokio::spawn(async move { run::perform(&context).await }).await
     };
-    reporter.abort();
+    // Cut off in the middle it would lose the lines that it has taken.
+    no_more.cancel();
+    let _ = reporter.await;
     let outcome = outcome.unwrap_or_else(|panic| {
         Outcome::failed(model::Failure::new(
             model::FailureCode::Internal,
@@ -154,9 +157,12 @@ async fn keep_lease(context: RunContext, stop_all: CancellationToken) {
 }
 
 /// Writes log lines and progress while the run goes on.
-async fn report(context: RunContext) {
+async fn report(context: RunContext, no_more: CancellationToken) {
     loop {
-        tokio::time::sleep(FLUSH_EVERY).await;
+        tokio::select! {
+            () = no_more.cancelled() => return,
+            () = tokio::time::sleep(FLUSH_EVERY) => {}
+        }
         // One at a time: leases are renewed through the same catalog, and must not wait behind the
         // progress of everybody else.
         let Ok(_turn) = context.engine.0.reporting.try_acquire() else { continue };

@@ -57,6 +57,7 @@ impl Suite {
             coverage::what_is_in_no_app_is_told,
             labels::apps_come_and_go_with_their_containers,
             volume::comes_back_with_owners_modes_links_and_capabilities,
+            volume::is_read_directly_from_within_a_container,
             volume::leaves_out_what_is_excluded,
             volume::read_directly_it_keeps_what_docker_leaves_out,
             volume::what_is_not_surely_dockers_is_read_by_docker,
@@ -87,6 +88,10 @@ impl Suite {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    if let [Ok(volume), Ok(docker)] = volume::WITHIN.map(std::env::var) {
+        runtime.block_on(volume::read_within(&volume, &docker));
+        return ExitCode::SUCCESS;
+    }
     if arguments.list {
         let suite = Suite { runtime, host: None };
         return libtest_mimic::run(&arguments, suite.all()).exit_code();

@@ -1,7 +1,7 @@
 //! Volumes: read whole, with everything that a tar can say of a file, while what uses them runs,
 //! is paused or is stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use engine::{AppDraft, BindingDraft, EngineConfig, RunRequest, SourceDraft, SystemClock};
 use model::{EventKind, FailureCode, RunState, Snapshot};
@@ -33,8 +33,12 @@ head -c 3000000 /dev/urandom > big
 "#;
 
 fn config(host: &Host) -> EngineConfig {
+    config_at(host.url())
+}
+
+fn config_at(url: &str) -> EngineConfig {
     let mut config = quick("one");
-    config.docker_host = Some(host.url().to_owned());
+    config.docker_host = Some(url.to_owned());
     config.idle_timeout = Duration::from_secs(20);
     config.max_size_bytes = 1 << 30;
     config
@@ -76,6 +80,58 @@ pub(crate) fn helpers(host: &Host, volume: &Made<'_>) -> String {
     host.docker(&["ps", "-aq", "--filter", &filter, "--filter", label])
 }
 
+/// Where Docker keeps a volume.
+fn folder(host: &Host, volume: &Made<'_>) -> PathBuf {
+    let words = ["volume", "inspect", "--format", "{{.Mountpoint}}", &volume.name];
+    PathBuf::from(host.docker(&words))
+}
+
+/// Set for ourselves where we run again in a container: the volume to read, and where Docker is.
+pub(crate) const WITHIN: [&str; 2] = ["READ_WITHIN_VOLUME", "READ_WITHIN_DOCKER"];
+
+/// Reads a volume and says what the run's log says.
+pub(crate) async fn read_within(volume: &str, docker: &str) {
+    let draft = source("files", "volume", &[("volume", volume)], &[]);
+    let world = World::reading(vec![draft], config_at(docker)).await;
+    let snapshot = world.good_snapshot().await;
+    let tar = world.restored(&snapshot).await;
+    assert!(tar.windows(9).any(|some| some == b"something"));
+    println!("{}", world.everything_told().await);
+}
+
+/// In a container the mount of the folder of volumes is the proof; without it Docker reads.
+pub(crate) async fn is_read_directly_from_within_a_container(host: Arc<Host>) {
+    let volume = host.volume("within");
+    let mount = format!("{}:/v", volume.name);
+    host.run(&["-v", &mount], Image::Base, &["sh", "-c", "echo something > /v/f"]);
+    let exe = std::env::current_exe().unwrap();
+    let exe = format!("{}:/test:ro", exe.display());
+    let socket = host.url().strip_prefix("unix://").unwrap();
+    let socket = format!("{socket}:{socket}");
+    let told = [volume.name.as_str(), host.url()];
+    let told = std::array::from_fn(|n| format!("{}={}", WITHIN[n], told[n]));
+    let [named, reached]: [String; 2] = told;
+    let run = ["-v", &exe, "-v", &socket, "-e", &named, "-e", &reached];
+    let folder = folder(&host, &volume);
+    let volumes = folder.parent().and_then(std::path::Path::parent).unwrap().display();
+    let same = format!("{volumes}:{volumes}:ro");
+    // Of the same names, and another's.
+    let other = tempfile::tempdir().unwrap();
+    let inside = other.path().join(&volume.name).join("_data");
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::write(inside.join("f"), "another\n").unwrap();
+    let other = format!("{}:{volumes}:ro", other.path().display());
+    for (mount, way) in [
+        (Some(same), "is read directly at"),
+        (Some(other), "through Docker: nothing proves"),
+        (None, "cannot be seen from here"),
+    ] {
+        let more: Vec<_> = mount.iter().flat_map(|mount| ["-v", mount.as_str()]).collect();
+        let said = host.run(&[&run[..], &more].concat(), Image::Base, &["/test"]);
+        assert!(said.contains(way), "{way}: {said}");
+    }
+}
+
 /// Who reads: we, or Docker.
 const WAYS: [&str; 2] = ["direct", "docker"];
 
@@ -108,15 +164,12 @@ pub(crate) async fn read_directly_it_keeps_what_docker_leaves_out(host: Arc<Host
     let list = "cd /v; stat -c '%n %F %y %t %T %s' a holes old null; \
                 test $(du -k holes | cut -f1) -lt 1000";
     host.run(&["-v", &mount(&volume)], Image::Postgres15, &["bash", "-ec", fill]);
-    let folder = |volume: &Made<'_>| {
-        let words = ["volume", "inspect", "--format", "{{.Mountpoint}}", &volume.name];
-        std::path::PathBuf::from(host.docker(&words))
-    };
     for (name, colour) in [("a", "blue"), (".", "green")] {
-        xattr::set(folder(&volume).join(name), "user.colour", colour.as_bytes()).unwrap();
+        xattr::set(folder(&host, &volume).join(name), "user.colour", colour.as_bytes()).unwrap();
     }
     let listed = |volume: &Made<'_>| {
-        let colours = ["a", "."].map(|name| xattr::get(folder(volume).join(name), "user.colour"));
+        let colours =
+            ["a", "."].map(|name| xattr::get(folder(&host, volume).join(name), "user.colour"));
         let rest = host.run(&["-v", &mount(volume)], Image::Postgres15, &["bash", "-ec", list]);
         (colours.map(Result::unwrap), rest)
     };
