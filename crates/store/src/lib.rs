@@ -31,7 +31,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use azblob::{Azblob, AzblobConfig};
-pub use config::{LocalConfig, RcloneConfig, S3Config, StoreConfig, open};
+pub use config::{LocalConfig, RcloneConfig, S3Config, StoreConfig, open, open_within};
 pub use deadline::Deadlines;
 pub use error::{StoreError, StoreErrorKind};
 pub use faulty::{Fault, Faulty, Operation};

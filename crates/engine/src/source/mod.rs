@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod mysql;
 mod parts;
 mod postgres;
+mod reach;
 mod redis;
 mod sqlite;
 mod tool;

@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use model::{Destination, DestinationId, DestinationKind};
@@ -14,6 +15,9 @@ use secrecy::SecretString;
 use store::{RcloneConfig, Store, StoreConfig};
 
 use crate::{Engine, EngineConfig, EngineError, Inner, vault::Purpose};
+
+/// A busy disk is slower than a network that is silent.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opened stores by destination, with the version that was opened.
 #[derive(Default)]
@@ -97,7 +101,7 @@ impl Inner {
                 StoreConfig::Rclone(rclone(&self.config, remote, path))
             }
         };
-        Ok(store::open(config).await?)
+        Ok(store::open_within(config, self.config.idle_timeout.max(LEAST_PATIENCE)).await?)
     }
 }
 

@@ -284,6 +284,7 @@ source-any-path = Path
 source-any-containers = Containers that use it, meanwhile
 source-any-image = Image of the reading container
 source-any-volume = Volume
+source-any-description = Description
 source-postgres-format = Format
 source-postgres-globals = Roles and tablespaces as well
 source-postgres-jobs = Parallel jobs

@@ -284,6 +284,7 @@ source-any-path = Ruta
 source-any-containers = Los contenedores que lo usan, mientras tanto
 source-any-image = Imagen del contenedor que lee
 source-any-volume = Volumen
+source-any-description = Descripción
 source-postgres-format = Formato
 source-postgres-globals = También roles y tablespaces
 source-postgres-jobs = Trabajos en paralelo

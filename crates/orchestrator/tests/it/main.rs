@@ -25,5 +25,6 @@ mod postgres;
 mod road;
 mod roles;
 mod s3_server;
+mod scarce;
 mod server;
 mod sources;

@@ -29,6 +29,7 @@ const SETTINGS: &[SettingField] = &[
     SettingField::optional("containers", SettingValue::Choice(&["none", "pause", "stop"])),
     SettingField::optional("exclude", SettingValue::List),
     SettingField::optional("image", SettingValue::Text),
+    SettingField::optional("description", SettingValue::Text),
 ];
 
 #[async_trait::async_trait]
