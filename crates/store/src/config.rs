@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::{
     Azblob, AzblobConfig, Closed, Deadlines, Limits, Local, Rclone, S3, Sftp, SftpConfig, Store,
-    StoreError, Webdav, WebdavConfig,
+    StoreError, Webdav, WebdavConfig, deadline::within,
 };
 
 /// One request, one chunk, or the silence between two.
@@ -82,9 +82,20 @@ pub struct RcloneConfig {
 
 /// Opens a store with deadlines around it.
 pub async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    open_within(config, STEP).await
+}
+
+/// Opens a store with deadlines around it, and a folder of this machine within `patience`, which
+/// is then its deadline for each step: what is mounted there may be gone.
+pub async fn open_within(
+    config: StoreConfig,
+    patience: Duration,
+) -> Result<Arc<dyn Store>, StoreError> {
     let (inner, step): (Arc<dyn Store>, _) = match config {
         StoreConfig::Local(local) => {
-            (Arc::new(Local::open(&local.root).await?.closing(local.closed)), STEP)
+            let what = format!("opening {}", local.root.display());
+            let opened = within(patience, what, Local::open(&local.root)).await?;
+            (Arc::new(opened.closing(local.closed)), patience)
         }
         // It has time-outs and retries of its own; this is the last resort.
         StoreConfig::S3(s3) => {

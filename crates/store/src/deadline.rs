@@ -32,7 +32,7 @@ impl Deadlines {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     what: impl std::fmt::Display,
     work: impl Future<Output = Result<T, StoreError>>,

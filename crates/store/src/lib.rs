@@ -33,7 +33,7 @@ use futures::stream::BoxStream;
 
 pub use azblob::{Azblob, AzblobConfig};
 pub use closed::Closed;
-pub use config::{LocalConfig, RcloneConfig, S3Config, StoreConfig, open};
+pub use config::{LocalConfig, RcloneConfig, S3Config, StoreConfig, open, open_within};
 pub use deadline::Deadlines;
 pub use error::{StoreError, StoreErrorKind};
 pub use faulty::{Fault, Faulty, Operation};

@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod mysql;
 mod parts;
 pub(crate) mod postgres;
+mod reach;
 mod redis;
 mod sqlite;
 pub(crate) mod tool;

@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use model::{Destination, DestinationId, DestinationKind};
@@ -21,6 +22,9 @@ use crate::{
 
 /// In trees lie somebody's files, and no objects of ours.
 const CLOSED: Option<Closed> = Some(Closed(model::layout::TREE_SUFFIX));
+
+/// A busy disk is slower than a network that is silent.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opened stores by destination, with the version that was opened.
 #[derive(Default)]
@@ -110,7 +114,8 @@ impl Inner {
                 StoreConfig::Rclone(rclone(&self.config, remote, path))
             }
         };
-        let opened = store::open(config).await?;
+        let patience = self.config.idle_timeout.max(LEAST_PATIENCE);
+        let opened = store::open_within(config, patience).await?;
         Ok(match Host::of(self, destination)? {
             Some(host) => Arc::new(TreeStore::new(opened, host, self.config.clone())),
             None => opened,

@@ -9,6 +9,7 @@ mod edits;
 mod encryption;
 mod faults;
 mod flow;
+mod hung;
 mod kills;
 mod logs;
 mod managed;

@@ -287,6 +287,7 @@ source-any-containers = Containers that use it, meanwhile
 source-any-image = Image of the reading container
 source-any-read = Who reads
 source-any-volume = Volume
+source-any-description = Description
 source-postgres-format = Format
 source-postgres-globals = Roles and tablespaces as well
 source-postgres-jobs = Parallel jobs

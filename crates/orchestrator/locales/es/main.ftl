@@ -287,6 +287,7 @@ source-any-containers = Los contenedores que lo usan, mientras tanto
 source-any-image = Imagen del contenedor que lee
 source-any-read = Quién lee
 source-any-volume = Volumen
+source-any-description = Descripción
 source-postgres-format = Formato
 source-postgres-globals = También roles y tablespaces
 source-postgres-jobs = Trabajos en paralelo

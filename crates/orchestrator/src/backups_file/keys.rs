@@ -66,8 +66,7 @@ pub(crate) struct VolumeBackup {
     pub(crate) enabled: Option<Flag>,
     /// The volume, as Docker knows it.
     pub(crate) volume_name: String,
-    /// What it holds, for who reads the file.
-    #[expect(dead_code, reason = "for people")]
+    /// What it holds, in words for people.
     pub(crate) description: Option<String>,
     /// What becomes of the containers that use it meanwhile, for example `stop`.
     pub(crate) containers: Option<String>,

@@ -197,6 +197,10 @@ impl Reader<'_> {
         if let Some(raw) = &volume.containers {
             self.one_setting(&format!("{base}.containers"), kind, "containers", raw, &mut source);
         }
+        if let Some(raw) = &volume.description {
+            let at = format!("{base}.description");
+            self.one_setting(&at, kind, "description", raw, &mut source);
+        }
         let own = Own {
             retention: volume.retention.as_ref(),
             retention_count: volume.retention_count.as_ref(),

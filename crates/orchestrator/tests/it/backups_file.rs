@@ -101,7 +101,9 @@ async fn the_example_works_as_written() {
 
     let volume = server.done_get("apps/postgres-data").await["app"].clone();
     assert_eq!(volume["enabled"], false);
-    let settings = json!({ "volume": "financer-services_postgres_data" });
+    let settings = json!({
+        "volume": "financer-services_postgres_data", "description": "PostgreSQL data directory",
+    });
     assert_eq!(volume["sources"][0]["settings"], settings);
     let template = "{YYYYMMDD_HHMMSS}/{app}_volume_{YYYYMMDD_HHMMSS}";
     assert_eq!(volume["destinations"][0]["template"], template);

@@ -159,7 +159,7 @@ async fn a_killed_server_takes_its_dump_with_it() {
     let Some(database) = Postgres::start() else { return };
     database.sql("postgres", "CREATE DATABASE shop");
     database.sql("shop", "CREATE TABLE orders AS SELECT generate_series(1, 1000) AS n");
-    let mut server = Place::new(&[]).serve().await;
+    let server = Place::new(&[]).serve().await;
     let disk = server.place.folder.path().join("disk");
     let destination = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
     server.done("POST", "destinations", destination).await;
@@ -209,7 +209,7 @@ async fn a_killed_server_takes_its_dump_with_it() {
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                      WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
                 );
-                server = place.serve().await;
+                let server = place.serve().await;
                 let ended_run = ended(&server, &run).await;
                 assert_eq!(ended_run["state"], "interrupted", "{ended_run}");
                 let runs = server.done_get("runs?app=shop").await;
@@ -217,8 +217,9 @@ async fn a_killed_server_takes_its_dump_with_it() {
                 let retry = retry.expect("it is tried again")["id"].as_str().unwrap().to_owned();
                 let retried = ended(&server, &retry).await;
                 assert_eq!(retried["state"], "succeeded", "{retried}");
+                let stored = objects(&disk.join("shop")).len();
+                assert_eq!(stored, 2, "a dump and its manifest");
             });
         });
     });
-    assert_eq!(objects(&disk.join("shop")).len(), 2, "a dump and its manifest");
 }

@@ -26,5 +26,6 @@ mod recovery;
 mod road;
 mod roles;
 mod s3_server;
+mod scarce;
 mod server;
 mod sources;

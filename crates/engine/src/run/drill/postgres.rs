@@ -86,7 +86,7 @@ impl Server {
         let (engine, context) = (&trial.context.engine, trial.context);
         let ask = || async {
             context.keep_going()?;
-            let session = session(engine, &app, &source)?;
+            let session = session(engine, &app, &source).await?;
             session.maintenance().await.map(|_| ())
         };
         scratch::until_ready(&mut running, "PostgreSQL", ask).await?;
@@ -94,7 +94,7 @@ impl Server {
     }
 
     async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
-        let session = session(&trial.context.engine, &self.app, &self.source)?;
+        let session = session(&trial.context.engine, &self.app, &self.source).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
         let aim = self.aim(trial);
         if aim.artifact.format.as_deref() == Some("pg_dumpall") {
@@ -136,7 +136,7 @@ impl Server {
     }
 }
 
-fn session<'a>(
+async fn session<'a>(
     engine: &'a crate::Engine,
     app: &'a App,
     source: &'a model::Source,
@@ -144,7 +144,7 @@ fn session<'a>(
     let model::SourceKind::Direct(direct) = &source.kind else {
         return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
     };
-    Session::of(&Asked { engine, app, source, direct })
+    Session::of(&Asked { engine, app, source, direct }).await
 }
 
 #[async_trait::async_trait]
@@ -154,7 +154,7 @@ impl Restored for Server {
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
-        let session = session(&trial.context.engine, &self.app, &self.source)?;
+        let session = session(&trial.context.engine, &self.app, &self.source).await?;
         let (_, tools, _) = session.maintenance().await?;
         if trial.aim.artifact.format.as_deref() == Some("pg_dumpall") {
             let query = "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'";

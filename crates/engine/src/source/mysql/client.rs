@@ -8,7 +8,10 @@ use std::time::Duration;
 use model::{Failure, FailureCode};
 use secrecy::SecretString;
 
-use super::super::tool::{Reading, Tool, Where};
+use super::super::{
+    reach,
+    tool::{Reading, Tool, Where},
+};
 use super::names;
 use crate::{run::RunContext, source::direct::Asked};
 
@@ -24,6 +27,8 @@ const MAX_ANSWER: usize = 16 << 20;
 pub(super) struct Client<'a> {
     asked: &'a Asked<'a>,
     place: Where,
+    /// What the programs connect to, where that is no socket.
+    host: String,
     password: Option<SecretString>,
     dump: &'static str,
     shell: &'static str,
@@ -35,13 +40,14 @@ impl<'a> Client<'a> {
     pub(super) async fn of(asked: &'a Asked<'a>) -> Result<Self, Failure> {
         let password = asked.secret("password")?;
         let place = Where::of(asked.setting("container"));
+        let host = host_of(asked, &place).await?;
         let mut reason = None;
         for (dump, shell) in PROGRAMS {
             let tool = Tool::new(asked.engine, &place, *dump).arg("--version");
             match tool.output(MAX_ANSWER, ANSWER).await {
                 Ok(version) => {
                     let version = String::from_utf8_lossy(&version).trim().to_owned();
-                    return Ok(Self { asked, place, password, dump, shell, version });
+                    return Ok(Self { asked, place, host, password, dump, shell, version });
                 }
                 Err(failure) if failure.code == FailureCode::SourceConfig => {
                     reason.get_or_insert(failure);
@@ -90,13 +96,10 @@ impl<'a> Client<'a> {
     /// A program with nothing but where and who.
     fn tool(&self, program: &str) -> Tool<'_> {
         let mut tool = Tool::new(self.asked.engine, &self.place, program).arg("--no-defaults");
-        tool = match (self.asked.setting("socket"), self.asked.setting("host")) {
+        tool = match (self.asked.setting("socket"), &self.host) {
             (Some(socket), _) => tool.arg("--protocol=socket").arg(format!("--socket={socket}")),
             // `localhost` would mean a socket, and each program knows another.
-            (None, host) => {
-                let host = host.unwrap_or("127.0.0.1");
-                tool.arg("--protocol=tcp").arg(format!("--host={host}"))
-            }
+            (None, _) => tool.arg("--protocol=tcp").arg(format!("--host={}", self.host)),
         };
         for key in ["port", "user"] {
             if let Some(value) = self.asked.setting(key) {
@@ -230,6 +233,21 @@ impl<'a> Client<'a> {
         let tool = self.tool(self.dump).args(["--system=users", "--insert-ignore"]);
         tool.start(context, self.asked.timeout()).await
     }
+}
+
+/// The host as the programs are told it: the address that was judged, where it is this machine that
+/// connects. A certificate that is to be verified is held against the name; whoever has one for
+/// that name is who was meant, wherever the name leads by then.
+async fn host_of(asked: &Asked<'_>, place: &Where) -> Result<String, Failure> {
+    let host = asked.setting("host").unwrap_or("127.0.0.1");
+    if *place != Where::Here || asked.setting("socket").is_some() {
+        return Ok(host.to_owned());
+    }
+    let allowed = reach::allowed(&asked.engine.0.config, host).await?;
+    if asked.setting("tls") == Some("verified") {
+        return Ok(host.to_owned());
+    }
+    Ok(allowed.first().map_or_else(|| host.to_owned(), ToString::to_string))
 }
 
 /// A name as SQL, whatever it is.

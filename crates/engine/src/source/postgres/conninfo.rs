@@ -1,12 +1,14 @@
 //! Connection strings in which a name is only ever a name.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::IpAddr};
 
 /// How a server is reached, without its password.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     /// A host's name, an address, or a socket's folder; `None` is the tools' own socket.
     pub(crate) host: Option<String>,
+    /// Addresses to connect to instead of asking for the host's; empty where the tools ask.
+    pub(crate) addresses: Vec<IpAddr>,
     pub(crate) port: u16,
     pub(crate) user: String,
     pub(crate) sslmode: Option<String>,
@@ -25,7 +27,13 @@ impl Server {
         };
         add("dbname", database);
         if let Some(host) = &self.host {
-            add("host", host);
+            // One name for each address: certificates are held against it.
+            let times = self.addresses.len().max(1);
+            add("host", &vec![host.as_str(); times].join(","));
+        }
+        if !self.addresses.is_empty() {
+            let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+            add("hostaddr", &addresses.join(","));
         }
         add("port", &self.port.to_string());
         add("user", &self.user);
@@ -56,8 +64,9 @@ mod tests {
 
     #[test]
     fn a_value_cannot_leave_its_quotes() {
-        let server = Server {
+        let mut server = Server {
             host: Some("db".to_owned()),
+            addresses: Vec::new(),
             port: 5432,
             user: r"o'neil\".to_owned(),
             sslmode: None,
@@ -68,5 +77,8 @@ mod tests {
             server.conninfo("x' host='evil"),
             r"dbname='x\' host=\'evil' host='db' port='5432' user='o\'neil\\' connect_timeout='10' application_name='backup-orchestrator'"
         );
+        server.addresses = vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        let text = server.conninfo("x");
+        assert!(text.contains("host='db,db' hostaddr='10.0.0.1,fd00::1' port='5432'"), "{text}");
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn look(asked: &Asked<'_>, report: &mut Report) {
 }
 
 async fn look_in_turn(asked: &Asked<'_>, report: &mut Report) -> Result<(), Failure> {
-    let session = Session::of(asked)?;
+    let session = Session::of(asked).await?;
     let named = asked.list("database");
     let is_all = named.contains(&ALL);
     let (tools, major) = match named.first() {

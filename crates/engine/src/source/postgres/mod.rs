@@ -67,7 +67,7 @@ impl Driver for Postgres {
             [one] if *one != ALL && !wants_globals(asked) => {
                 return Ok(vec![Part::whole(asked.source)]);
             }
-            [one] if *one == ALL => Session::of(asked)?.databases().await?,
+            [one] if *one == ALL => Session::of(asked).await?.databases().await?,
             several => several.iter().map(|database| (*database).to_owned()).collect(),
         };
         let mut parts = parts::of_databases(source, &databases);
@@ -84,7 +84,7 @@ impl Driver for Postgres {
         part: &Part,
     ) -> Result<OpenedSource, Failure> {
         let opened = async {
-            let session = Session::of(asked)?;
+            let session = Session::of(asked).await?;
             if *part == of_globals(&asked.source.name) {
                 return globals(context, asked, &session, part).await;
             }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::{
     super::{
         direct::Asked,
+        reach,
         tool::{Tool, Where},
     },
     conninfo::Server,
@@ -29,14 +30,23 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn of(asked: &Asked<'a>) -> Result<Self, Failure> {
+    /// Judges the host's addresses, where it is this machine that connects.
+    pub(crate) async fn of(asked: &Asked<'a>) -> Result<Self, Failure> {
+        let place = Where::of(asked.setting("container"));
+        let addresses = match asked.setting("host") {
+            Some(host) if place == Where::Here && !host.starts_with(['/', '@']) => {
+                reach::allowed(&asked.engine.0.config, host).await?
+            }
+            _ => Vec::new(),
+        };
         let owned = |key| asked.setting(key).map(str::to_owned);
         let port = asked.setting("port").and_then(|text| text.parse().ok()).unwrap_or(5432);
         Ok(Self {
             engine: asked.engine,
-            place: Where::of(asked.setting("container")),
+            place,
             server: Server {
                 host: owned("host"),
+                addresses,
                 port,
                 user: owned("user").unwrap_or_else(|| "postgres".to_owned()),
                 sslmode: owned("sslmode"),

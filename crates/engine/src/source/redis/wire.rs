@@ -1,6 +1,6 @@
 //! As much of the protocol of Redis as a replica needs that wants one snapshot.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use model::{Failure, FailureCode};
@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::source::direct::Asked;
+use crate::source::{direct::Asked, reach};
 
 /// How long one answer may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(30);
@@ -60,12 +60,14 @@ impl Connection {
     pub(super) async fn open(asked: &Asked<'_>, ends_by: Instant) -> Result<Self, Failure> {
         let config = &asked.engine.0.config;
         let (place, connecting) = match asked.setting("socket") {
-            Some(socket) => (socket.to_owned(), tcp_or_socket(Err(socket.to_owned()))),
+            Some(socket) => (socket.to_owned(), connect(To::Socket(socket.to_owned()))),
             None => {
                 let host = asked.setting("host").unwrap_or("localhost").to_owned();
                 let port =
                     asked.setting("port").and_then(|text| text.parse().ok()).unwrap_or(6_379);
-                (format!("{host}:{port}"), tcp_or_socket(Ok((host, port))))
+                let allowed = reach::allowed(config, &host).await?;
+                let to = allowed.into_iter().map(|address| SocketAddr::new(address, port));
+                (format!("{host}:{port}"), connect(To::Addresses(to.collect())))
             }
         };
         let unreachable = |why: String| {
@@ -302,9 +304,15 @@ impl Connection {
 }
 
 /// Connects to a host and port, or else to a socket.
-async fn tcp_or_socket(to: Result<(String, u16), String>) -> std::io::Result<Box<dyn Wire>> {
+/// Where a server listens.
+enum To {
+    Addresses(Vec<SocketAddr>),
+    Socket(String),
+}
+
+async fn connect(to: To) -> std::io::Result<Box<dyn Wire>> {
     Ok(match to {
-        Ok((host, port)) => Box::new(TcpStream::connect((host.as_str(), port)).await?),
-        Err(socket) => Box::new(UnixStream::connect(socket).await?),
+        To::Addresses(all) => Box::new(TcpStream::connect(all.as_slice()).await?),
+        To::Socket(path) => Box::new(UnixStream::connect(path).await?),
     })
 }

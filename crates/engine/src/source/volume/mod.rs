@@ -38,6 +38,7 @@ const SETTINGS: &[SettingField] = &[
     SettingField::optional("exclude", SettingValue::List),
     SettingField::optional("image", SettingValue::Text),
     SettingField::optional("read", SettingValue::Choice(&["auto", "direct", "docker"])),
+    SettingField::optional("description", SettingValue::Text),
 ];
 
 #[async_trait::async_trait]

@@ -23,7 +23,7 @@ pub(crate) struct Postgres;
 #[async_trait::async_trait]
 impl Target for Postgres {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
-        let session = Session::of(&aim.asked()?)?;
+        let session = Session::of(&aim.asked()?).await?;
         let (maintenance, tools, major) = session.maintenance().await?;
         let at = session.server.address();
         if is_globals(aim) {
@@ -75,7 +75,7 @@ impl Target for Postgres {
         if is_globals(aim) {
             return Ok(());
         }
-        let session = Session::of(&aim.asked()?)?;
+        let session = Session::of(&aim.asked()?).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
         database::drop(&session, &tools, maintenance, made).await
     }
@@ -87,7 +87,7 @@ impl Target for Postgres {
         made: &str,
         supply: &Supply<'_>,
     ) -> Result<Loaded, Failure> {
-        let session = Session::of(&aim.asked()?)?;
+        let session = Session::of(&aim.asked()?).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
         if is_globals(aim) {
             return globals::load(&session, &tools, maintenance, supply).await;
@@ -112,7 +112,7 @@ impl Target for Postgres {
         if is_globals(aim) {
             return Ok(Switched::default());
         }
-        let session = Session::of(&aim.asked()?)?;
+        let session = Session::of(&aim.asked()?).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
         let name = final_name(aim)?;
         let before = with_end(&name, &format!("_before_{}", aim.tag));
