@@ -123,7 +123,14 @@ impl Engine {
     fn rebuilt(&self, id: AppId, told: &Told, destination: &Destination) -> App {
         // What cannot be read is left out: the snapshots are what matters.
         let settings: Settings = serde_json::from_value(told.settings.clone()).unwrap_or_default();
-        let binding = settings.binding.unwrap_or_else(|| ToldBinding {
+        // A manifest that was copied here tells of the folder elsewhere.
+        let lies_in = |binding: &ToldBinding| {
+            let folder = binding.folder.trim_matches('/');
+            folder.is_empty()
+                || told.folder == folder
+                || told.folder.starts_with(&format!("{folder}/"))
+        };
+        let binding = settings.binding.filter(lies_in).unwrap_or_else(|| ToldBinding {
             folder: told.folder.clone(),
             retention: None,
             template: None,
