@@ -1,5 +1,6 @@
 //! Real PostgreSQL clusters, one for each test: of the version that is installed, or, with
-//! `POSTGRES_USR=/where/it/is/usr` and as root, of the one in another system's `/usr`.
+//! `POSTGRES_USR=/where/it/is/usr` and as root, of the one in another system's `/usr`; or with
+//! `POSTGRES_BIN=/where/it/is/bin`, of a server there, with the installed client programs.
 
 use std::{
     path::{Path, PathBuf},
@@ -183,7 +184,8 @@ impl Cluster {
 
     /// One of PostgreSQL's programs; they refuse to run as root.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let path = self.bin.join(program);
+        let other = std::env::var_os("POSTGRES_BIN").map(|bin| Path::new(&bin).join(program));
+        let path = other.filter(|path| path.exists()).unwrap_or_else(|| self.bin.join(program));
         if !is_root() {
             return Command::new(path);
         }
