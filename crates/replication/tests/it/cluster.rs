@@ -142,6 +142,9 @@ impl Cluster {
         let port = self.port.to_string();
         let from = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-D", &data];
         self.run("pg_basebackup", &[&from[..], &["-R", "-c", "fast", "-X", "stream"]].concat());
+        // What a newer `pg_basebackup` writes, an older server does not understand.
+        let primary = format!("primary_conninfo = 'host=127.0.0.1 port={port} user=postgres'");
+        standby.append("postgresql.auto.conf", &[&primary]);
         standby.up();
         standby
     }

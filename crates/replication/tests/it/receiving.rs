@@ -118,10 +118,14 @@ pub(crate) fn work(
 impl Work {
     /// Waits until all up to `at` is durable.
     pub(crate) async fn until(&mut self, at: Lsn) {
+        let now = self.standing.clone();
         let wait = self.standing.wait_for(|standing| standing.durable >= at);
-        let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
-        let standing = *waited.unwrap_or_else(|_| panic!("not durable up to {at}")).unwrap();
-        assert!(standing.durable >= at);
+        let limit = tokio::time::sleep(Duration::from_secs(60));
+        tokio::select! {
+            done = wait => drop(done.unwrap()),
+            ended = &mut self.run => panic!("it ended before {at}: {}", ended.unwrap().1),
+            () = limit => panic!("not durable up to {at}: {:?}", now.borrow()),
+        }
     }
 
     pub(crate) async fn end(self) -> (Receiver, Error) {
