@@ -1,6 +1,6 @@
 //! Why a connection or a stream ended.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use crate::{Lsn, ServerError, Timeline};
 
@@ -70,6 +70,14 @@ pub enum Error {
     /// A base backup is not what its manifest says.
     #[error("the base backup is not sound: {0}; take another one")]
     Unsound(String),
+    /// The spool cannot be written.
+    #[error("writing a segment into the spool {}: {source}; see that the folder is there and has room", folder.display())]
+    Spool {
+        /// The spool.
+        folder: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// Who took a piece of WAL gave it back without having kept it.
     #[error("WAL up to {0} was not kept; it will be received again")]
     NotKept(Lsn),
@@ -94,9 +102,11 @@ impl Error {
     /// Whether the same may succeed later without a change.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Network { .. } | Self::Timeout { .. } | Self::NotKept(_) | Self::Unsound(_) => {
-                true
-            }
+            Self::Network { .. }
+            | Self::Timeout { .. }
+            | Self::NotKept(_)
+            | Self::Spool { .. }
+            | Self::Unsound(_) => true,
             Self::Server(error) => error.is_retryable(),
             _ => false,
         }

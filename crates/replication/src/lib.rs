@@ -3,6 +3,7 @@
 
 mod auth;
 mod base;
+mod body;
 mod checksum;
 mod commits;
 mod connection;
@@ -24,6 +25,7 @@ mod tls;
 mod wire;
 
 pub use base::{BaseBackup, BaseOptions, Finished, Part, Tablespace};
+pub use body::Body;
 pub use checksum::Algorithm;
 pub use commits::{Commits, Scanner};
 pub use connection::Connection;
@@ -34,7 +36,7 @@ pub use manifest::{Manifest, ManifestFile, WalRange};
 pub use query::SystemInfo;
 pub use ranges::{Base, Ranges, Stored, SystemId, Window};
 pub use receiver::{Event, Piece, Position, Receipt, Receiver, ReceiverOptions, Standing};
-pub use segments::{Assembler, Body, Filled};
+pub use segments::{Assembler, Filled};
 pub use server_error::{Problem, ServerError};
 pub use settings::{Host, Settings, Tls};
 pub use slot::SlotState;

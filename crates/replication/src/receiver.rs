@@ -3,7 +3,7 @@
 mod pieces;
 mod run;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -31,8 +31,11 @@ pub struct ReceiverOptions {
     pub slot: Option<String>,
     /// Where to begin; `None` for where the slot begins, or else where the server is.
     pub start: Option<Position>,
-    /// How many bytes of segments may be in memory at once; at least two segments are.
+    /// How many bytes of segments may be in memory at once.
     pub memory: u64,
+    /// A folder for the segments of a cluster of which not even two have room in `memory`. At
+    /// least two segments are held, in memory where there is no spool.
+    pub spool: Option<PathBuf>,
     /// How often the beginning of an unfinished segment is handed out, if it has grown.
     pub prefix_every: Option<Duration>,
     /// How often the server is told how far we are, and asked for a sign of life.
@@ -52,6 +55,7 @@ impl Default for ReceiverOptions {
             slot: None,
             start: None,
             memory: 48 << 20,
+            spool: None,
             prefix_every: Some(Duration::from_secs(15)),
             status_every: Duration::from_secs(10),
             silence: Duration::from_secs(60),

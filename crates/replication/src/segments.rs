@@ -5,43 +5,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{Commits, Error, Lsn, Scanner, SegmentSize, Timeline};
-
-/// How much is kept in one block.
-const BLOCK: usize = 1 << 20;
-
-/// The bytes of a segment, or of its beginning. Cheap to clone: the bytes are shared.
-#[derive(Debug, Clone, Default)]
-pub struct Body {
-    blocks: Vec<Bytes>,
-    len: u64,
-    /// Room in memory, given back with the last clone.
-    room: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-impl Body {
-    /// How many bytes there are.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The bytes in blocks of at most 1 MiB.
-    pub fn into_blocks(self) -> impl Iterator<Item = Bytes> + Send {
-        let Self { blocks, room, .. } = self;
-        // The room is held until the last block is out.
-        blocks.into_iter().map(move |block| (block, room.is_some()).0)
-    }
-
-    /// The blocks, to be looked at.
-    pub fn blocks(&self) -> &[Bytes] {
-        &self.blocks
-    }
-}
+use crate::{
+    Commits, Error, Lsn, Scanner, SegmentSize, Timeline,
+    body::{BLOCK, Block, Body, Spill},
+};
 
 /// A segment, or as much of it as there is.
 #[derive(Debug, Clone)]
@@ -67,7 +34,8 @@ pub struct Assembler {
     size: SegmentSize,
     start: Lsn,
     at: Lsn,
-    blocks: Vec<Bytes>,
+    blocks: Vec<Block>,
+    spill: Spill,
     tail: BytesMut,
     scanner: Scanner,
     commits: Option<Commits>,
@@ -84,6 +52,7 @@ impl Assembler {
             start,
             at: start,
             blocks: Vec::new(),
+            spill: Spill::default(),
             tail: BytesMut::new(),
             scanner: Scanner::new(size, start),
             commits: None,
@@ -134,6 +103,7 @@ impl Assembler {
         let whole = self.filled(true);
         self.start = self.at;
         self.blocks = Vec::new();
+        self.spill = Spill::default();
         self.tail = BytesMut::new();
         self.commits = None;
         self.room = None;
@@ -148,9 +118,14 @@ impl Assembler {
             self.tail.extend_from_slice(now);
             piece = later;
             if self.tail.len() == BLOCK {
-                self.blocks.push(std::mem::take(&mut self.tail).freeze());
+                self.blocks.push(Block::Memory(std::mem::take(&mut self.tail).freeze()));
             }
         }
+    }
+
+    /// Moves what is in memory of the segment in hand into a file of `folder` that has no name.
+    pub(crate) async fn spill(&mut self, folder: &std::path::Path) -> std::io::Result<()> {
+        self.spill.write(&mut self.blocks, folder).await
     }
 
     /// What is there of the segment in hand; `None` for nothing.
@@ -161,9 +136,9 @@ impl Assembler {
     fn filled(&self, whole: bool) -> Filled {
         let mut blocks = self.blocks.clone();
         if !self.tail.is_empty() {
-            blocks.push(Bytes::copy_from_slice(&self.tail));
+            blocks.push(Block::Memory(Bytes::copy_from_slice(&self.tail)));
         }
-        let body = Body { blocks, len: self.at.since(self.start), room: self.room.clone() };
+        let body = Body::new(blocks, self.at.since(self.start), self.room.clone());
         Filled {
             timeline: self.timeline,
             start: self.start,

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
@@ -31,6 +31,8 @@ struct Flow {
     rest: Option<(Lsn, Bytes)>,
     server: Lsn,
     heard: Instant,
+    /// How often it was asked for a sign of life since.
+    unanswered: u32,
     /// Up to where a prefix was handed out, and whether it is still out.
     prefix: Lsn,
     prefix_is_out: bool,
@@ -50,12 +52,18 @@ impl Flow {
             rest: None,
             server: prefix,
             heard: now,
+            unanswered: 0,
             prefix,
             prefix_is_out: false,
             asked: 0,
             asked_since: now,
-            replied: now - REPLY_EVERY,
+            replied: now,
         }
+    }
+
+    fn hear(&mut self) {
+        self.heard = Instant::now();
+        self.unanswered = 0;
     }
 }
 
@@ -137,8 +145,9 @@ impl Receiver {
         if self.room.is_none() {
             self.begin_at(place.at);
         }
-        let history = self.tell_history(connection, info.timeline, place).await?;
+        let (bytes, history) = connection.history(info.timeline).await?;
         if place.timeline == info.timeline {
+            self.hand_history(history, bytes, place).await?;
             return Ok(place);
         }
         let diverged =
@@ -152,12 +161,15 @@ impl Receiver {
             )));
         };
         if left >= place.at {
+            self.hand_history(history, bytes, place).await?;
             return Ok(place);
         }
         // We received more of the old timeline than the server that was promoted: its branch goes
         // on from the fork, and what is past it stays where it is, on the branch that was left.
         self.durable = Durable::new(self.size.start_of(left));
-        Ok(Position { system, timeline: next, at: left })
+        let place = Position { system, timeline: next, at: left };
+        self.hand_history(history, bytes, place).await?;
+        Ok(place)
     }
 
     /// Nothing is waited for, and all before `at` is durable.
@@ -168,20 +180,30 @@ impl Receiver {
         self.room = Some(Arc::new(Semaphore::new(usize::try_from(segments).unwrap_or(2))));
     }
 
-    /// Fetches and hands out the history of a timeline that has one; where it is not kept,
-    /// receiving begins again at `from`.
+    /// Fetches and hands out the history of a timeline.
     async fn tell_history(
         &mut self,
         connection: &mut Connection,
         timeline: Timeline,
         from: Position,
-    ) -> Result<History, Error> {
+    ) -> Result<(), Error> {
         let (bytes, history) = connection.history(timeline).await?;
-        if !bytes.is_empty() {
-            let receipt = self.receipt(from.timeline, from.at, from.at);
-            self.hand(Event::History { history: history.clone(), bytes, receipt }).await?;
+        self.hand_history(history, bytes, from).await
+    }
+
+    /// Hands out a history file, where there is one; if it is not kept, receiving begins again at
+    /// `from`.
+    async fn hand_history(
+        &mut self,
+        history: History,
+        bytes: Bytes,
+        from: Position,
+    ) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
         }
-        Ok(history)
+        let receipt = self.receipt(from.timeline, from.at, from.at);
+        self.hand(Event::History { history, bytes, receipt }).await
     }
 
     async fn hand(&self, event: Event) -> Result<(), Error> {
@@ -243,7 +265,8 @@ impl Receiver {
                     }
                 }
                 _ = status.tick() => {
-                    if flow.heard.elapsed() > self.options.silence {
+                    // Only if it was asked twice: we may have slept ourselves.
+                    if flow.heard.elapsed() > self.options.silence && flow.unanswered >= 2 {
                         return Err(Error::Timeout {
                             doing: "receiving WAL".into(),
                             after: self.options.silence,
@@ -251,8 +274,9 @@ impl Receiver {
                     }
                     // A server whose bytes we do not read cannot answer.
                     if !may_read {
-                        flow.heard = Instant::now();
+                        flow.hear();
                     }
+                    flow.unanswered += 1;
                     self.report(&mut stream, &mut flow, true).await?;
                 }
                 _ = prefix.tick(), if self.options.prefix_every.is_some() => {
@@ -265,16 +289,17 @@ impl Receiver {
                     }
                 }
                 permit = Arc::clone(&room).acquire_owned(), if wants_room => {
-                    self.take_room(&mut flow, permit.map_err(|_| Error::Gone)?)?;
+                    flow.assembler.set_room(permit.map_err(|_| Error::Gone)?);
+                    self.take_rest(&mut flow).await?;
                 }
                 message = stream.next(), if may_read => {
-                    flow.heard = Instant::now();
+                    flow.hear();
                     match message? {
                         Message::Wal { start, end, bytes } => {
                             flow.server = end.max(flow.server);
                             flow.asked = 0;
                             flow.rest = Some((start, bytes));
-                            self.take_rest(&mut flow)?;
+                            self.take_rest(&mut flow).await?;
                             self.stand(&flow);
                         }
                         Message::Keepalive { end, reply } => {
@@ -292,17 +317,13 @@ impl Receiver {
         }
     }
 
-    fn take_room(&mut self, flow: &mut Flow, permit: OwnedSemaphorePermit) -> Result<(), Error> {
-        flow.assembler.set_room(permit);
-        self.take_rest(flow)
-    }
-
     /// Feeds what came, as far as there is room for it.
-    fn take_rest(&mut self, flow: &mut Flow) -> Result<(), Error> {
+    async fn take_rest(&mut self, flow: &mut Flow) -> Result<(), Error> {
         while flow.assembler.has_room() {
             let Some((at, mut bytes)) = flow.rest.take() else { return Ok(()) };
             let before = bytes.len();
             let whole = flow.assembler.feed(at, &mut bytes)?;
+            self.spill(flow).await?;
             let at = at.plus((before - bytes.len()) as u64);
             if !bytes.is_empty() {
                 flow.rest = Some((at, bytes));
@@ -316,6 +337,17 @@ impl Receiver {
             }
         }
         Ok(())
+    }
+
+    /// Moves a segment that is too large for memory into the spool, as far as it came.
+    async fn spill(&self, flow: &mut Flow) -> Result<(), Error> {
+        match &self.options.spool {
+            Some(folder) if self.size.bytes().saturating_mul(2) > self.options.memory => {
+                let spilled = flow.assembler.spill(folder).await;
+                spilled.map_err(|source| Error::Spool { folder: folder.clone(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn piece(&mut self, filled: Filled) -> Piece {

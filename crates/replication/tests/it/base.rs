@@ -124,6 +124,12 @@ async fn a_base_and_its_wal_make_a_server() {
     restored.configure(&[&format!("restore_command = 'cp {}/%f %p'", wal.display())]);
     restored.append("recovery.signal", &[]);
     restored.up();
+    // It lets readers in before it has replayed everything.
+    let begun = std::time::Instant::now();
+    while restored.sql("SELECT pg_is_in_recovery()") == "t" {
+        assert!(begun.elapsed().as_secs() < 60, "it replays without an end");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     assert_eq!(restored.sql("SELECT x FROM last_one"), "42");
     assert_eq!(restored.sql("SELECT count(*) FROM apart"), "5000");
     assert_eq!(restored.sql("SELECT count(*), sum(delta) FROM pgbench_history"), total);

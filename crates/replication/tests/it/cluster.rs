@@ -1,5 +1,6 @@
 //! Real PostgreSQL clusters, one for each test: of the version that is installed, or, with
-//! `POSTGRES_USR=/where/it/is/usr` and as root, of the one in another system's `/usr`.
+//! `POSTGRES_USR=/where/it/is/usr` and as root, of the one in another system's `/usr`; or with
+//! `POSTGRES_BIN=/where/it/is/bin`, of a server there, with the installed client programs.
 
 use std::{
     path::{Path, PathBuf},
@@ -141,6 +142,9 @@ impl Cluster {
         let port = self.port.to_string();
         let from = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-D", &data];
         self.run("pg_basebackup", &[&from[..], &["-R", "-c", "fast", "-X", "stream"]].concat());
+        // What a newer `pg_basebackup` writes, an older server does not understand.
+        let primary = format!("primary_conninfo = 'host=127.0.0.1 port={port} user=postgres'");
+        standby.append("postgresql.auto.conf", &[&primary]);
         standby.up();
         standby
     }
@@ -183,7 +187,8 @@ impl Cluster {
 
     /// One of PostgreSQL's programs; they refuse to run as root.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let path = self.bin.join(program);
+        let other = std::env::var_os("POSTGRES_BIN").map(|bin| Path::new(&bin).join(program));
+        let path = other.filter(|path| path.exists()).unwrap_or_else(|| self.bin.join(program));
         if !is_root() {
             return Command::new(path);
         }

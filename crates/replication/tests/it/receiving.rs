@@ -29,13 +29,18 @@ pub(crate) struct Kept {
     pub(crate) started: Vec<(Timeline, Lsn)>,
 }
 
-fn joined(body: replication::Body) -> Vec<u8> {
-    body.into_blocks().flatten().collect()
+async fn joined(body: &mut replication::Body) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(bytes) = body.next().await.unwrap() {
+        all.extend_from_slice(&bytes);
+    }
+    assert_eq!(all.len() as u64, body.len());
+    all
 }
 
 impl Kept {
     /// Keeps an event in memory and says so.
-    pub(crate) fn take(&mut self, event: Event) {
+    fn take(&mut self, event: Event, bytes: Vec<u8>) {
         match event {
             Event::Started { timeline, at, .. } => self.started.push((timeline, at)),
             Event::Segment(piece) => {
@@ -43,13 +48,12 @@ impl Kept {
                     self.commits += commits.count;
                     self.newest_commit = self.newest_commit.max(Some(commits.last));
                 }
-                let bytes = joined(piece.filled.body);
                 let before = self.segments.insert(piece.name, bytes.clone());
                 assert!(before.is_none_or(|before| before == bytes), "another content");
                 piece.receipt.durable();
             }
             Event::Prefix(piece) | Event::Tail(piece) => {
-                self.partial.insert(piece.name, joined(piece.filled.body));
+                self.partial.insert(piece.name, bytes);
                 piece.receipt.durable();
             }
             Event::History { history, bytes, receipt } => {
@@ -86,8 +90,14 @@ pub(crate) fn work(
     let kept = Arc::new(Mutex::new(Kept::default()));
     let keeper = Arc::clone(&kept);
     tokio::spawn(async move {
-        while let Some(event) = taken.recv().await {
-            keeper.lock().unwrap().take(event);
+        while let Some(mut event) = taken.recv().await {
+            let bytes = match &mut event {
+                Event::Segment(piece) | Event::Prefix(piece) | Event::Tail(piece) => {
+                    joined(&mut piece.filled.body).await
+                }
+                _ => Vec::new(),
+            };
+            keeper.lock().unwrap().take(event, bytes);
         }
     });
     let mut receiver = Receiver::new(options, events);
@@ -108,10 +118,14 @@ pub(crate) fn work(
 impl Work {
     /// Waits until all up to `at` is durable.
     pub(crate) async fn until(&mut self, at: Lsn) {
+        let now = self.standing.clone();
         let wait = self.standing.wait_for(|standing| standing.durable >= at);
-        let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
-        let standing = *waited.unwrap_or_else(|_| panic!("not durable up to {at}")).unwrap();
-        assert!(standing.durable >= at);
+        let limit = tokio::time::sleep(Duration::from_secs(60));
+        tokio::select! {
+            done = wait => drop(done.unwrap()),
+            ended = &mut self.run => panic!("it ended before {at}: {}", ended.unwrap().1),
+            () = limit => panic!("not durable up to {at}: {:?}", now.borrow()),
+        }
     }
 
     pub(crate) async fn end(self) -> (Receiver, Error) {
@@ -179,6 +193,34 @@ async fn segments_are_the_servers_while_it_writes() {
     let restart: Lsn = cluster.sql("SELECT restart_lsn FROM pg_replication_slots").parse().unwrap();
     assert!(restart >= end, "{restart} before {end}");
     work.stop();
+}
+
+/// A segment that has no room in memory lies in the spool, in a file that nobody sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_segments_go_through_the_spool() {
+    let Some(cluster) =
+        Cluster::start_with(&["--wal-segsize=64"], &["min_wal_size = 128MB", "max_wal_size = 1GB"])
+    else {
+        return;
+    };
+    let spool = tempfile::tempdir().unwrap();
+    let mut options = options(None);
+    options.spool = Some(spool.path().into());
+    let mut work = work(&cluster.settings(), options.clone(), |_| false);
+    assert!(cluster.pgbench(&["-i", "-s", "8"]).status().unwrap().success());
+    cluster.sql("SELECT pg_switch_wal()");
+    cluster.sql("CREATE TABLE last_one (x int)");
+    work.until(flushed(&cluster)).await;
+    assert!(same_as(&work.kept.lock().unwrap(), &cluster.data().join("pg_wal")) >= 1);
+    assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0);
+    work.stop();
+
+    options.spool = Some("/nowhere".into());
+    let mut work = crate::receiving::work(&cluster.settings(), options, |_| false);
+    work.standing.wait_for(|standing| standing.is_streaming).await.unwrap();
+    assert!(cluster.pgbench(&["-i", "-s", "2"]).status().unwrap().success());
+    let (_, error) = work.end().await;
+    assert!(matches!(error, Error::Spool { .. }) && error.is_retryable(), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

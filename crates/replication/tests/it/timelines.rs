@@ -7,12 +7,13 @@ use crate::{
     receiving::{flushed, options, same_as, work},
 };
 
+/// What a standby without a slot needs of its primary, and we of the standby.
+const KEEP: &[&str] = &["wal_keep_size = 256MB"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_is_followed() {
-    let Some(primary) = Cluster::start(&["--wal-segsize=1"]) else { return };
+    let Some(primary) = Cluster::start_with(&["--wal-segsize=1"], KEEP) else { return };
     let standby = primary.standby();
-    standby.configure(&["wal_keep_size = 256MB"]);
-    standby.sql("SELECT pg_reload_conf()");
     let mut open = Connection::open(&standby.settings()).await.unwrap();
     open.create_slot("ours").await.unwrap();
     open.close().await;
@@ -45,9 +46,8 @@ async fn a_promotion_is_followed() {
 /// The promoted server never had what we received last: its branch is taken from the fork on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_branch_behind_us_is_taken_from_the_fork_on() {
-    let Some(primary) = Cluster::start(&["--wal-segsize=1"]) else { return };
+    let Some(primary) = Cluster::start_with(&["--wal-segsize=1"], KEEP) else { return };
     let standby = primary.standby();
-    standby.configure(&["wal_keep_size = 256MB"]);
     standby.down("fast");
     let mut open = Connection::open(&primary.settings()).await.unwrap();
     let info = open.identify().await.unwrap();
