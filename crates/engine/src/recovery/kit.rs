@@ -195,8 +195,8 @@ impl Kit {
 impl KitPlace {
     /// The command that brings everything back from here.
     pub fn command(&self) -> String {
-        let credentials: String =
-            self.credentials.iter().map(|name| format!(" --set-file {name}={name}.txt")).collect();
+        let files = self.credentials.iter().map(|name| format!(" --set-file {name}={name}.txt"));
+        let credentials = files.collect::<Vec<_>>().concat();
         let address = self.address.replace('\'', "'\\''");
         format!(
             "backup-orchestrator bootstrap '{address}' --key-file recovery-key.txt{credentials}"
