@@ -186,13 +186,13 @@ async fn flow(world: &World, source: &Path, disk: &Path) {
     let (expected, found) = (tree::facts(source), tree::facts(&one));
     assert!(found.keys().eq(expected.keys()), "{:?}\n{:?}", found.keys(), expected.keys());
     for (name, facts) in &expected {
-        assert_eq!(&found[name], facts, "{name:?}");
+        assert_eq!(&found[name], facts, "{}", name.display());
     }
     let out = extracted(world, &first).await;
     let restored = tree::facts(&inside(&out, source));
     assert!(restored.keys().eq(expected.keys()));
     for (name, facts) in &expected {
-        assert_eq!(&restored[name], facts, "restored {name:?}");
+        assert_eq!(&restored[name], facts, "restored {}", name.display());
     }
     assert_eq!(verified(world, &first).await, (CopyState::Good, String::new()));
 

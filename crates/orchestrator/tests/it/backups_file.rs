@@ -56,9 +56,8 @@ fn restores(databases: &Postgres, folder: &Path, moment: &str, at: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_works_as_written() {
-    let Some(databases) = Postgres::start() else { return };
+/// The databases that the example names.
+fn fill(databases: &Postgres) {
     for name in ["mordor", "transactions"] {
         databases.sql("postgres", &format!("CREATE DATABASE {name}"));
         let fill = "CREATE TABLE orders AS SELECT n, 'order ' || n AS note \
@@ -66,6 +65,12 @@ async fn the_example_works_as_written() {
         databases.sql(name, fill);
     }
     databases.sql("transactions", "DELETE FROM orders WHERE n > 100");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_works_as_written() {
+    let Some(databases) = Postgres::start() else { return };
+    fill(&databases);
     let s3 = S3Server::start("financer-backup").await;
     let place = Place::new(&[("TZ", "America/Sao_Paulo"), ("RETENTION_GRACE_H", "0")]);
     let disk = place.folder.path().join("backups");
