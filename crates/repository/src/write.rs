@@ -58,7 +58,8 @@ pub struct WriteOptions {
     pub workers: usize,
     /// How large packs become, in bytes: larger ones suit stores where each object costs.
     pub pack_bytes: usize,
-    /// How many packs are on their way at once.
+    /// How many packs are on their way at once, each of them in memory: two keep a disk busy, a
+    /// store that is far away wants more.
     pub uploads: usize,
     /// How SHA-256 is computed.
     pub hashing: Hashing,
@@ -70,7 +71,7 @@ impl Default for WriteOptions {
             level: DEFAULT_LEVEL,
             workers: available_parallelism().map_or(1, NonZero::get),
             pack_bytes: 16 << 20,
-            uploads: 4,
+            uploads: 2,
             hashing: Hashing::of_this_processor(),
         }
     }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     BlobKind, Id, Index, Location, MasterKey, Repository, RepositoryError, Surroundings, Version,
+    hash::Hashing,
 };
 
 /// Blobs of one kind that go the way together.
@@ -120,8 +121,9 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn start(shared: &Arc<Shared>, packs: &Arc<Packs>) -> Result<Self, RepositoryError> {
         let workers = shared.options.workers.max(1);
-        // One batch waits for each that is worked on.
-        let (jobs, queue) = sync_channel(workers);
+        // One batch waits for each that is worked on; large ones do not.
+        let waiting = if shared.options.hashing == Hashing::Lanes { 1 } else { workers };
+        let (jobs, queue) = sync_channel(waiting);
         let queue = Arc::new(Mutex::new(queue));
         let threads = (0..workers)
             .map(|_| {

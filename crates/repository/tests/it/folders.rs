@@ -71,8 +71,8 @@ fn described(root: &Path) -> Vec<String> {
             let target = fs::read_link(&path).ok();
             let note = xattr::get(&path, "user.note").ok().flatten();
             all.push(format!(
-                "{:?} {:o} {}:{} {}.{} {} {content} {target:?} {note:?}",
-                path.strip_prefix(root).unwrap(),
+                "{} {:o} {}:{} {}.{} {} {content} {target:?} {note:?}",
+                path.strip_prefix(root).unwrap().display(),
                 meta.mode(),
                 meta.uid(),
                 meta.gid(),

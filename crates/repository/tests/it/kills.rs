@@ -62,7 +62,7 @@ async fn killed_at_any_moment_the_repository_stays_sound() {
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
-        if kills % 5 == 0
+        if kills.is_multiple_of(5)
             && let Some(restic) = restics.get(kills as usize / 5 % restics.len().max(1))
         {
             repository.clear_locks(false).await.unwrap();

@@ -37,7 +37,7 @@ pub(crate) async fn begin(repository: &Repository, options: WriteOptions) -> (Lo
 pub(crate) fn snapshot(tree: Id, path: &Path) -> Snapshot {
     let mut snapshot = Snapshot::new(jiff::Timestamp::now(), tree);
     snapshot.paths = vec![path.to_str().unwrap().to_owned()];
-    snapshot.hostname = "tests".to_owned();
+    "tests".clone_into(&mut snapshot.hostname);
     snapshot
 }
 
