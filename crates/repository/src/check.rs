@@ -173,7 +173,9 @@ impl Repository {
             match self.load_index_file(&file.id).await {
                 Ok(IndexFile { packs, packs_to_delete, .. }) => {
                     index.load(&packs);
-                    packs.iter().for_each(|pack| sums.add(pack));
+                    for pack in &packs {
+                        sums.add(pack);
+                    }
                     marked.extend(packs_to_delete.iter().map(|pack| pack.id));
                 }
                 Err(error) => checked.take(FileKind::Index.path(&file.id), error)?,

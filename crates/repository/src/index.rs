@@ -66,7 +66,7 @@ impl Table {
 
     /// A blob that lies in several packs keeps the first place that was told.
     fn sort(&mut self) {
-        self.sorted.sort_by(|a, b| a.id.cmp(&b.id));
+        self.sorted.sort_by_key(|entry| entry.id);
         self.sorted.dedup_by(|later, first| later.id == first.id);
     }
 }

@@ -21,13 +21,16 @@ use crate::{
 };
 
 /// How is freed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PruneOptions {
     /// How long packs are marked before they are deleted.
     pub grace: SignedDuration,
     /// How many unneeded bytes may stay within packs that are needed, in hundredths of all that is
     /// needed: writing packs anew costs more than a little room.
     pub max_unused_percent: u32,
+    /// Snapshots that have to be there, as whoever keeps a catalog knows: a listing that lacks one
+    /// would free what it needs.
+    pub expected: Vec<Id>,
     /// How large packs are that are written anew, in bytes.
     pub pack_bytes: usize,
 }
@@ -37,6 +40,7 @@ impl Default for PruneOptions {
         Self {
             grace: SignedDuration::from_hours(24),
             max_unused_percent: 5,
+            expected: Vec::new(),
             pack_bytes: PACK_BYTES,
         }
     }

@@ -1,6 +1,8 @@
 //! Names in trees: any bytes, written as Go writes them between quotes (`strconv.Quote`), because
 //! JSON has no way to write what is not UTF-8.
 
+use std::fmt::Write as _;
+
 /// Why a text is not quoted as Go does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a name has an escape that is none")]
@@ -14,7 +16,7 @@ pub fn quote(name: &[u8]) -> String {
             quote_char(c, &mut quoted);
         }
         for byte in chunk.invalid() {
-            quoted.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(quoted, "\\x{byte:02x}");
         }
     }
     quoted
@@ -31,10 +33,10 @@ fn quote_char(c: char, to: &mut String) {
         '\r' => to.push_str("\\r"),
         '\t' => to.push_str("\\t"),
         '\u{b}' => to.push_str("\\v"),
-        c if c < ' ' || c == '\u{7f}' => to.push_str(&format!("\\x{:02x}", c as u32)),
+        c if c < ' ' || c == '\u{7f}' => drop(write!(to, "\\x{:02x}", c as u32)),
         c if is_printable(c) => to.push(c),
-        c if (c as u32) < 0x1_0000 => to.push_str(&format!("\\u{:04x}", c as u32)),
-        c => to.push_str(&format!("\\U{:08x}", c as u32)),
+        c if (c as u32) < 0x1_0000 => drop(write!(to, "\\u{:04x}", c as u32)),
+        c => drop(write!(to, "\\U{:08x}", c as u32)),
     }
 }
 

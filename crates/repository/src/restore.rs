@@ -88,12 +88,15 @@ struct Window {
     left: Vec<(PathBuf, Box<Node>)>,
 }
 
+/// The first name of a file that has several, and what was in it.
+type FirstName = (PathBuf, Option<Vec<Id>>);
+
 struct Restore {
     reader: Reader,
     restored: Restored,
     warnings: Arc<Warnings>,
     /// Files with several names: the first, and how it was.
-    names: HashMap<(u64, u64), (PathBuf, Option<Vec<Id>>)>,
+    names: HashMap<(u64, u64), FirstName>,
     window: Window,
 }
 

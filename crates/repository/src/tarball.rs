@@ -15,7 +15,7 @@ use crate::{
     walk::{Visit, Walk},
 };
 
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 
 /// A piece of the archive, in order.
 #[derive(Debug)]
@@ -93,10 +93,13 @@ async fn fill(reader: &Reader, batch: Vec<Piece>) -> Result<Vec<Bytes>, Reposito
         .collect())
 }
 
+/// The first name of a file that has several, what was in it, and how many are still to come.
+type FirstName = (Vec<u8>, Option<Vec<Id>>, u64);
+
 struct Archive {
     reader: Reader,
     /// Files with several names: the first, what it was, and how many are still to come.
-    names: HashMap<(u64, u64), (Vec<u8>, Option<Vec<Id>>, u64)>,
+    names: HashMap<(u64, u64), FirstName>,
     to: Pieces,
 }
 
@@ -114,7 +117,7 @@ impl Archive {
         } else if let Found::Node(node) = found {
             self.add(node.name.clone(), &node).await?;
         }
-        let end = Bytes::from_static(&[0; 2 * BLOCK as usize]);
+        let end = Bytes::from_static(&[0; 2 * BLOCK]);
         let _ = self.to.send(Ok(Piece::Bytes(end))).await;
         Ok(())
     }
@@ -146,7 +149,7 @@ impl Archive {
             RepositoryError::malformed("an entry", format!("{}: {e}", path.escape_ascii()))
         };
         let mut pieces = vec![Piece::Bytes(header.map_err(failed)?.into())];
-        let padding = size.wrapping_neg() % BLOCK;
+        let padding = size.wrapping_neg() % BLOCK as u64;
         let has_content = !blobs.is_empty();
         pieces.extend(blobs.into_iter().map(Piece::Blob));
         if has_content && padding > 0 {
@@ -200,7 +203,7 @@ fn head(
     header.set_mode(node.unix_mode());
     header.set_uid(node.uid.into());
     header.set_gid(node.gid.into());
-    let seconds = node.mtime.map_or(0, |time| time.as_second());
+    let seconds = node.mtime.map_or(0, jiff::Timestamp::as_second);
     header.set_mtime(u64::try_from(seconds).unwrap_or_default());
     if matches!(kind, EntryType::Block | EntryType::Char) {
         header.set_device_major(u32::try_from(nix::sys::stat::major(node.device)).unwrap_or(0))?;

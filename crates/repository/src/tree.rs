@@ -40,8 +40,8 @@ impl Tree {
 
 /// Names are sorted where restic or we wrote them: then neighbours tell whether two are the same.
 fn check_names<'a>(names: impl Iterator<Item = Cow<'a, [u8]>>) -> Result<(), RepositoryError> {
-    let (mut last, mut seen): (Option<Cow<'a, [u8]>>, Option<HashSet<Cow<'a, [u8]>>>) =
-        (None, None);
+    let mut last: Option<Cow<'a, [u8]>> = None;
+    let mut seen: Option<HashSet<Cow<'a, [u8]>>> = None;
     let mut before = Vec::new();
     for name in names {
         check_name(&name)?;

@@ -129,6 +129,10 @@ pub(super) async fn make(
     options: &PruneOptions,
 ) -> Result<PrunePlan, RepositoryError> {
     let snapshots = repository.snapshots().await?;
+    if let Some(id) = options.expected.iter().find(|id| !snapshots.iter().any(|(of, _)| of == *id))
+    {
+        return Err(RepositoryError::damaged(FileKind::Snapshot, id, "it is not there"));
+    }
     let roots: Vec<_> = snapshots.into_iter().map(|(_, snapshot)| snapshot.tree).collect();
     let known = known(repository).await?;
     let there: HashMap<Id, u64> = repository

@@ -1,12 +1,22 @@
 //! The crate `repository`, from outside.
 
 mod chunk;
+mod damage;
 mod folders;
 mod hash;
 mod kills;
 mod locks;
 mod parsers;
+mod pruning;
+mod restoring;
+#[path = "../../../store/tests/it/script.rs"]
+#[expect(dead_code, reason = "tests of stores need more of it")]
+mod script;
+#[path = "../../../store/tests/it/servers.rs"]
+#[expect(dead_code, reason = "tests of stores need more of it")]
+mod servers;
 mod stock;
 mod streams;
+mod upkeep;
 mod world;
 mod writer;
