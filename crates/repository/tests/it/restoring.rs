@@ -69,7 +69,7 @@ fn told(root: &Path) -> BTreeMap<Vec<u8>, String> {
             let content = if meta.is_file() {
                 repository::Id::of(&fs::read(&path).unwrap()).short()
             } else if meta.is_symlink() {
-                format!("{:?}", fs::read_link(&path).unwrap())
+                fs::read_link(&path).unwrap().display().to_string()
             } else {
                 String::new()
             };

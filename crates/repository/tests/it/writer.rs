@@ -85,8 +85,8 @@ impl Writer {
         }
         let mut snapshot = Snapshot::new(Timestamp::now(), tree);
         snapshot.paths = vec!["/of/tests".to_owned()];
-        snapshot.hostname = "tests".to_owned();
-        snapshot.program_version = "tests 1".to_owned();
+        snapshot.hostname = "tests".into();
+        snapshot.program_version = "tests 1".into();
         snapshot.set_manifest("01TESTS");
         self.repository.save_snapshot(&snapshot).await.unwrap()
     }

@@ -34,20 +34,20 @@ impl Numbers {
 /// Lines as a log or a dump has them; zstd makes about a quarter of them.
 pub(super) fn text(path: &Path, size_mib: u64) -> Result<()> {
     let mut block = Vec::with_capacity(BLOCK_BYTES + 256);
-    lines(&mut block, BLOCK_BYTES)?;
+    lines(&mut block, BLOCK_BYTES, 1)?;
     repeat(path, &block[..BLOCK_BYTES], size_mib)
 }
 
-/// The same without any repetition, where deduplication would find one.
-pub(super) fn fresh_text(path: &Path, size_mib: u64) -> Result<()> {
+/// The same without any repetition, where deduplication would find one; other text for each `seed`.
+pub(super) fn fresh_text(path: &Path, size_mib: u64, seed: u64) -> Result<()> {
     let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
-    lines(&mut file, usize::try_from(size_mib)? * MIB)?;
+    lines(&mut file, usize::try_from(size_mib)? * MIB, seed)?;
     file.flush()?;
     Ok(())
 }
 
-fn lines(to: &mut impl Write, bytes: usize) -> Result<()> {
-    let mut numbers = Numbers(1);
+fn lines(to: &mut impl Write, bytes: usize, seed: u64) -> Result<()> {
+    let mut numbers = Numbers(seed);
     let words: Vec<String> = (0..WORDS)
         .map(|_| {
             let length = 3 + numbers.below(9);

@@ -116,7 +116,7 @@ pub(super) fn run(options: &RepositoryOptions) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let root = scratch.path();
     let dump = root.join("dump.sql");
-    data::fresh_text(&dump, options.size_mib / 4)?;
+    data::fresh_text(&dump, options.size_mib / 4, 5)?;
     let mut all: Vec<Figures> = Vec::new();
     for round in 1..=options.repeat {
         for tool in &tools {
@@ -164,7 +164,8 @@ fn tools(options: &RepositoryOptions) -> Result<Vec<Tool>> {
         ("rustic", options.rustic.clone(), "$T --log-level error -r $R init", RUSTIC),
     ];
     for (name, program, init, steps) in others {
-        let found = Command::new(&program).arg("--version").stdout(Stdio::null()).status();
+        let version = if name == "restic" { "version" } else { "--version" };
+        let found = Command::new(&program).arg(version).stdout(Stdio::null()).status();
         if found.is_ok_and(|status| status.success()) {
             tools.push(Tool { name, program, init, steps });
         } else {
@@ -180,7 +181,7 @@ fn mix(source: &Path, size_mib: u64) -> Result<()> {
     fs::create_dir_all(&large)?;
     fs::create_dir_all(&small)?;
     data::fresh_noise(&large.join("noise"), size_mib / 2)?;
-    data::fresh_text(&large.join("text"), size_mib / 4)?;
+    data::fresh_text(&large.join("text"), size_mib / 4, 6)?;
     data::small_files(&small, size_mib / 4)
 }
 
