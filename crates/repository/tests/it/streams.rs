@@ -106,7 +106,8 @@ async fn a_stream_is_cut_where_restic_cuts_it() {
     let stored =
         writer.contents("file", io::Cursor::new(content), writer.chunking()).await.unwrap();
     let written = writer.finish(&lock).await.unwrap();
-    assert!(stored.blobs.len() > 3);
+    // The polynomial is random, and no chunk is longer than 8 MiB.
+    assert!(stored.blobs.len() > 1);
     assert_eq!(written.statistics.blobs_new, 0, "the same polynomial, the same blobs");
     assert_eq!(written.statistics.blobs_known, stored.blobs.len() as u64);
     lock.release().await.unwrap();
