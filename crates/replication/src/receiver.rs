@@ -54,7 +54,7 @@ impl Default for ReceiverOptions {
         Self {
             slot: None,
             start: None,
-            memory: 48 << 20,
+            memory: 32 << 20,
             spool: None,
             prefix_every: Some(Duration::from_secs(15)),
             status_every: Duration::from_secs(10),
