@@ -1,6 +1,7 @@
 //! Receives WAL without an end: segments go out, and what is durable is told to the server.
 
 mod pieces;
+mod place;
 mod run;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
