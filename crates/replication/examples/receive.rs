@@ -1,19 +1,19 @@
 //! Receives WAL of a server on this machine into a folder, as `pg_receivewal` does; for comparing
 //! how fast that goes: `receive PORT START-LSN END-LSN FOLDER`.
 
-use std::{path::PathBuf, time::Instant};
+use std::{fs::File, io::Write, path::PathBuf, time::Instant};
 
 use replication::{
     Connection, Error, Event, Host, Lsn, Piece, Position, Receiver, ReceiverOptions, Settings, Tls,
 };
-use tokio::{fs::File, io::AsyncWriteExt, sync::mpsc};
+use tokio::{sync::mpsc, task::block_in_place};
 
 async fn keep(folder: PathBuf, mut piece: Piece) -> std::io::Result<Lsn> {
-    let mut file = File::create(folder.join(&piece.name)).await?;
+    let mut file = block_in_place(|| File::create(folder.join(&piece.name)))?;
     while let Some(bytes) = piece.filled.body.next().await? {
-        file.write_all(&bytes).await?;
+        block_in_place(|| file.write_all(&bytes))?;
     }
-    file.sync_all().await?;
+    block_in_place(|| file.sync_all())?;
     piece.receipt.durable();
     Ok(piece.filled.end)
 }

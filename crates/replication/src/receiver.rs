@@ -1,6 +1,7 @@
 //! Receives WAL without an end: segments go out, and what is durable is told to the server.
 
 mod pieces;
+mod place;
 mod run;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -54,7 +55,7 @@ impl Default for ReceiverOptions {
         Self {
             slot: None,
             start: None,
-            memory: 48 << 20,
+            memory: 32 << 20,
             spool: None,
             prefix_every: Some(Duration::from_secs(15)),
             status_every: Duration::from_secs(10),

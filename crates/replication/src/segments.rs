@@ -113,6 +113,9 @@ impl Assembler {
     /// Copies into blocks: what the network gave shares its memory with what came around it.
     fn keep(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() {
+            if self.tail.is_empty() {
+                self.tail = BytesMut::with_capacity(BLOCK);
+            }
             let room = BLOCK - self.tail.len();
             let (now, later) = piece.split_at(piece.len().min(room));
             self.tail.extend_from_slice(now);
