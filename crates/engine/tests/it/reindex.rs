@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use engine::{Engine, SystemClock};
-use model::{CopyState, Destination, Snapshot};
+use model::{
+    CopyState::{self, Damaged, Good, Missing},
+    Destination, Snapshot,
+};
 use secrecy::SecretString;
 
 use crate::{
@@ -98,7 +101,6 @@ async fn what_cannot_be_used_is_named_and_the_rest_is_taken() {
     assert_eq!(report.manifests, 6);
     assert_eq!((report.new_snapshots, report.new_copies), (0, 0));
     assert_eq!((report.missing, report.damaged), (2, 3));
-    use CopyState::{Damaged, Good, Missing};
     let expected = [Damaged, Damaged, Missing, Damaged, Missing, Good];
     assert_eq!(world.states(&snapshots).await, expected);
     let told: Vec<_> = report.problems.iter().map(|one| one.message.as_str()).collect();
