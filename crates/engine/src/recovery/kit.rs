@@ -195,11 +195,12 @@ impl Kit {
 impl KitPlace {
     /// The command that brings everything back from here.
     pub fn command(&self) -> String {
-        let files = self.credentials.iter().map(|name| format!(" --set-file {name}={name}.txt"));
-        let credentials = files.collect::<Vec<_>>().concat();
         let address = self.address.replace('\'', "'\\''");
-        format!(
-            "backup-orchestrator bootstrap '{address}' --key-file recovery-key.txt{credentials}"
-        )
+        let mut command =
+            format!("backup-orchestrator bootstrap '{address}' --key-file recovery-key.txt");
+        for name in &self.credentials {
+            command.extend([" --set-file ", name, "=", name, ".txt"]);
+        }
+        command
     }
 }
