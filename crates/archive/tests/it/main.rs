@@ -1,6 +1,8 @@
 //! Walks over real trees, and what a tar of them holds.
 
 mod changes;
+mod hostile;
+mod unpack;
 mod walks;
 
 use std::{collections::BTreeMap, io::Read as _, path::Path};
