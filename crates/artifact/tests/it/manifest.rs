@@ -36,6 +36,7 @@ pub(crate) fn example() -> Manifest {
                 key: "shop_20261121_0300.dump.zst".into(),
                 stored: Digest::of(b"stored"),
             }],
+            restarts: Vec::new(),
         }],
         settings: serde_json::json!({ "schedule": { "spec": "daily" } }),
     }

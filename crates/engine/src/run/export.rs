@@ -9,7 +9,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use artifact::{
     Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
-    SealError, Sealed, Sealer,
+    Restart, SealError, Sealed, Sealer,
 };
 use bytes::Bytes;
 use model::{App, Artifact, Failure, FailureCode, Source, Stage, StoredObject};
@@ -70,8 +70,10 @@ pub(crate) async fn export(
             return Err(failure);
         }
     };
+    let restarts: Arc<[Restart]> = sealed.restarts.into();
     for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
+            place.restarts.insert(part.name.clone(), Arc::clone(&restarts));
             finish(context, one, place, part, recipe, stored).await?;
         }
     }
