@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,12 +15,16 @@ use age::{
 };
 use bytes::Bytes;
 
+pub(crate) use crate::pieces::PieceDecrypter;
 use crate::{Digest, Digester, Identities, Recipients, SealError};
 
 /// Plain bytes that age encrypts at a time.
-const PIECE_BYTES: usize = 64 << 10;
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
+/// The same as a number of bytes in a stream, and with what age adds to it.
+pub(crate) const PIECE: u64 = PIECE_BYTES as u64;
+pub(crate) const STORED_PIECE: u64 = PIECE + 16;
 /// Headers longer than this are refused; one of 64 recipients has 10 KiB.
-const MAX_HEADER_BYTES: usize = 64 << 10;
+pub(crate) const MAX_HEADER_BYTES: usize = 64 << 10;
 /// What follows a header's last line.
 const NONCE_BYTES: usize = 16;
 
@@ -159,13 +163,13 @@ impl Decrypter {
 }
 
 /// Where the header with its nonce ends, once its last line is there.
-fn header_end(head: &[u8]) -> Option<usize> {
+pub(crate) fn header_end(head: &[u8]) -> Option<usize> {
     let line = head.windows(5).position(|window| window == b"\n--- ")? + 1;
     let length = head[line..].iter().position(|byte| *byte == b'\n')?;
     Some(line + length + 1 + NONCE_BYTES)
 }
 
-fn open(
+pub(crate) fn open(
     head: &[u8],
     feed: &Feed,
     identities: &Identities,
@@ -189,7 +193,7 @@ fn open(
 }
 
 /// Reads until the feed is empty; gives whether more is wanted.
-fn drain(
+pub(crate) fn drain(
     reader: &mut StreamReader<Feed>,
     out: &mut dyn FnMut(Bytes) -> bool,
 ) -> Result<bool, CryptError> {
@@ -248,15 +252,17 @@ pub(crate) struct Feed(Arc<Mutex<Waiting>>);
 #[derive(Default)]
 struct Waiting {
     bytes: VecDeque<u8>,
+    /// Where they begin in the stream.
+    at: u64,
     ended: bool,
 }
 
 impl Feed {
-    fn put(&self, bytes: &[u8]) {
+    pub(crate) fn put(&self, bytes: &[u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.extend(bytes);
     }
 
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
     }
 }
@@ -267,6 +273,23 @@ impl Read for Feed {
         if waiting.bytes.is_empty() && !waiting.ended && !buffer.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        waiting.bytes.read(buffer)
+        let read = waiting.bytes.read(buffer)?;
+        waiting.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// What is put after seeking is what lies there.
+impl Seek for Feed {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match to {
+            SeekFrom::Start(at) => waiting.at = at,
+            SeekFrom::Current(0) => {}
+            SeekFrom::Current(_) | SeekFrom::End(_) => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+        }
+        Ok(waiting.at)
     }
 }

@@ -18,8 +18,6 @@ const MAX_WINDOW_LOG: u32 = 27;
 pub(crate) enum DecodeError {
     #[error("{0}")]
     Corrupt(String),
-    #[error("bytes follow its end")]
-    TrailingBytes,
     #[error("its end is missing")]
     Truncated,
 }
@@ -63,7 +61,10 @@ impl Decoder {
                 Ok(())
             }
             Self::Gzip { inflate, buffer, ended } => {
-                pump(&chunk, buffer, ended, out, |rest, buffer| {
+                pump(&chunk, buffer, ended, out, |rest, buffer, is_new| {
+                    if is_new {
+                        **inflate = Decompress::new_gzip(15);
+                    }
                     let before = inflate.total_in();
                     let status = inflate
                         .decompress_vec(rest, buffer, FlushDecompress::None)
@@ -72,7 +73,8 @@ impl Decoder {
                 })
             }
             Self::Zstd { decoder, buffer, ended } => {
-                pump(&chunk, buffer, ended, out, |rest, buffer| {
+                // It begins a new frame by itself.
+                pump(&chunk, buffer, ended, out, |rest, buffer, _| {
                     let mut input = InBuffer::around(rest);
                     let position = buffer.len();
                     let hint = decoder
@@ -96,24 +98,24 @@ impl Decoder {
     }
 }
 
-/// Runs `step` (input and buffer to bytes consumed and whether the stream ended) until `input`
-/// is used up and nothing more comes of it.
+/// Runs `step` (input, buffer, and whether a frame or member begins, to bytes consumed and whether
+/// it ended) until `input` is used up and nothing more comes of it.
 fn pump(
     input: &[u8],
     buffer: &mut Vec<u8>,
     ended: &mut bool,
     out: &mut dyn FnMut(Bytes) -> bool,
-    mut step: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(usize, bool), DecodeError>,
+    mut step: impl FnMut(&[u8], &mut Vec<u8>, bool) -> Result<(usize, bool), DecodeError>,
 ) -> Result<(), DecodeError> {
     let mut rest = input;
     let mut go_on = true;
     while go_on {
-        if *ended {
-            return if rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) };
+        if *ended && rest.is_empty() {
+            return Ok(());
         }
         flush_if_full(buffer, &mut |bytes| go_on = out(bytes));
         let before = buffer.len();
-        let (read, end) = step(rest, buffer)?;
+        let (read, end) = step(rest, buffer, *ended)?;
         rest = &rest[read..];
         *ended = end;
         let is_full = buffer.len() == buffer.capacity();

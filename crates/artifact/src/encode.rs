@@ -96,8 +96,9 @@ impl Encoder {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self, out: &mut dyn FnMut(Bytes)) -> Result<(), SealError> {
-        match &mut self {
+    /// Ends the frame or member and hands the rest of it out; what is pushed next begins another.
+    pub(crate) fn end_frame(&mut self, out: &mut dyn FnMut(Bytes)) -> Result<(), SealError> {
+        match self {
             Self::Store => {}
             Self::Gzip(compress, buffer) => loop {
                 flush_if_full(buffer, out);
@@ -106,6 +107,7 @@ impl Encoder {
                     .map_err(|error| SealError::Compressor(error.into()))?;
                 if status == Status::StreamEnd {
                     hand_over(buffer, out);
+                    compress.reset();
                     break;
                 }
             },

@@ -1,7 +1,7 @@
 //! Plain-file snapshots: seal a stream of bytes and verify it back.
 //!
 //! A [`Sealer`] turns what a source sends into what is stored, an [`Encrypter`] after it closes
-//! it to others, an [`Opener`] turns it back and proves it, a [`FormatChecker`] looks whether it is what it claims to be, and a [`Manifest`]
+//! it to others, an [`Opener`] turns it back and proves it, a [`RangeOpener`] does so for a part, a [`FormatChecker`] looks whether it is what it claims to be, and a [`Manifest`]
 //! says what a snapshot consists of. Nothing here does I/O; `FORMAT.md` describes the files.
 
 pub mod contents;
@@ -14,7 +14,12 @@ mod digest;
 mod encode;
 mod keys;
 mod open;
+<<<<<<< HEAD
 mod reader;
+=======
+mod pieces;
+mod range;
+>>>>>>> browse
 mod recipe;
 mod seal;
 
@@ -22,8 +27,12 @@ pub use crypt::Encrypter;
 pub use digest::{Digest, Digester, ParseSha256Error, Sha256};
 pub use format::{FormatChecker, FormatError, FormatReport, Hints};
 pub use keys::{Identities, KeyError, Recipients};
-pub use manifest::{Manifest, ManifestError};
+pub use manifest::{Manifest, ManifestError, Restart};
 pub use open::{OpenError, Opener};
+<<<<<<< HEAD
 pub use reader::unseal;
+=======
+pub use range::{Proof, RangeOpener};
+>>>>>>> browse
 pub use recipe::{Compression, Method, ParseCompressionError, Recipe};
 pub use seal::{SealError, Sealed, Sealer};

@@ -131,6 +131,23 @@ pub struct ManifestArtifact {
     pub contents: serde_json::Value,
     /// The objects whose concatenation is the stored stream; at least one.
     pub objects: Vec<Object>,
+    /// Where reading can begin, in order, the first at the beginning; empty where it is the only
+    /// one, or unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<Restart>,
+}
+
+/// Where a frame (zstd) or a member (gzip) begins that can be read without those before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// How many bytes of the source come before it.
+    pub plain_offset: u64,
+    /// Where it begins in the compressed stream, before encryption.
+    pub packed_offset: u64,
+    /// SHA-256 of its compressed bytes, up to the next or to the end. Absent where the stream did
+    /// not shrink by half: a second hash would cost too much there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
 }
 
 /// How an artifact is encrypted.
@@ -277,6 +294,18 @@ impl Manifest {
             }
             if artifact.objects.is_empty() {
                 return invalid(format!("`{}` has no object", artifact.source.escape_debug()));
+            }
+            let first = artifact.restarts.first();
+            let is_first = first.is_none_or(|one| one.plain_offset == 0 && one.packed_offset == 0);
+            let is_rising = |pair: &[Restart]| {
+                pair[0].plain_offset < pair[1].plain_offset
+                    && pair[0].packed_offset < pair[1].packed_offset
+            };
+            let last = artifact.restarts.last().map_or(0, |one| one.plain_offset);
+            let is_in_order = artifact.restarts.windows(2).all(is_rising);
+            if !is_first || !is_in_order || last > artifact.plain.size_bytes {
+                let source = artifact.source.escape_debug();
+                return invalid(format!("the restarts of `{source}` are in no order"));
             }
             for object in &artifact.objects {
                 if !object.key.split('/').all(is_safe_component) {

@@ -268,6 +268,6 @@ fn deliver(
     *fits
 }
 
-fn stream(method: Method, error: &DecodeError) -> OpenError {
+pub(crate) fn stream(method: Method, error: &DecodeError) -> OpenError {
     OpenError::Stream { method, reason: error.to_string() }
 }

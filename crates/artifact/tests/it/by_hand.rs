@@ -23,7 +23,7 @@ const MANIFEST: &str = "shop_20261121_0300.manifest.json";
 /// A folder with one snapshot in two objects, as a destination holds it.
 fn destination(recipe: Recipe, plain: &[u8]) -> tempfile::TempDir {
     let (sealed, stored) = seal(recipe, plain, 4096);
-    folder_with(recipe, sealed, &stored, Encryption::None, Vec::new())
+    folder_with(recipe, &sealed, &stored, Encryption::None, Vec::new())
 }
 
 /// The same, encrypted, with its identity in `key.txt`.
@@ -31,7 +31,7 @@ fn encrypted(recipe: Recipe, plain: &[u8]) -> tempfile::TempDir {
     let (identity, recipient) = Identities::generate();
     let recipients = Recipients::parse(&recipient).unwrap();
     let (sealed, stored) = seal_to(&recipients, recipe, plain, 4096);
-    let dir = folder_with(recipe, sealed, &stored, Encryption::Age, recipients.fingerprints());
+    let dir = folder_with(recipe, &sealed, &stored, Encryption::Age, recipients.fingerprints());
     std::fs::write(dir.path().join("key.txt"), identity.expose_secret()).unwrap();
     let manifest = std::fs::read_to_string(dir.path().join(MANIFEST)).unwrap();
     assert!(manifest.contains("\"encryption\": \"age\""), "{manifest}");
@@ -41,7 +41,7 @@ fn encrypted(recipe: Recipe, plain: &[u8]) -> tempfile::TempDir {
 
 fn folder_with(
     recipe: Recipe,
-    sealed: Sealed,
+    sealed: &Sealed,
     stored: &[u8],
     encryption: Encryption,
     recipients: Vec<String>,

@@ -7,6 +7,7 @@ mod by_hand;
 mod crypt;
 mod format;
 mod manifest;
+mod range;
 mod seal;
 
 use artifact::{Compression, Opener, Recipe, Sealed, Sealer};

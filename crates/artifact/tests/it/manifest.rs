@@ -38,6 +38,7 @@ pub(crate) fn example() -> Manifest {
                 stored: Digest::of(b"stored"),
                 tree: None,
             }],
+            restarts: Vec::new(),
         }],
         settings: serde_json::json!({ "schedule": { "spec": "daily" } }),
     }

@@ -100,9 +100,10 @@ fn wrong_digests_are_refused_even_where_framing_holds() {
         let plain = sample(5000);
         let (sealed, stored) = seal(*recipe, &plain, 512);
         let other = Digest { size_bytes: 5000, sha256: Digest::of(b"other").sha256 };
-        let lie = Sealed { plain: other, ..sealed };
+        let lie = Sealed { plain: other, ..sealed.clone() };
         assert!(matches!(open(*recipe, &lie, &stored, 512), Err(OpenError::Plain { .. })));
-        let lie = Sealed { stored: Digest { sha256: other.sha256, ..sealed.stored }, ..sealed };
+        let lie =
+            Sealed { stored: Digest { sha256: other.sha256, ..sealed.stored }, ..sealed.clone() };
         assert!(matches!(open(*recipe, &lie, &stored, 512), Err(OpenError::Stored { part: 0 })));
     }
 }
@@ -114,7 +115,7 @@ fn framing_is_checked_by_itself() {
         let plain = sample(50_000);
         let (sealed, stored) = seal(*recipe, &plain, 512);
         for wrong in [&stored[..stored.len() - 1], &[&stored[..], b"\0"].concat()] {
-            let lie = Sealed { stored: Digest::of(wrong), ..sealed };
+            let lie = Sealed { stored: Digest::of(wrong), ..sealed.clone() };
             let error = open(*recipe, &lie, wrong, 512).unwrap_err();
             assert!(matches!(error, OpenError::Stream { .. }), "{error}");
         }

@@ -164,6 +164,11 @@ fn manifest_of(
                     })
                 })
                 .collect::<Result<_, Failure>>()?,
+            restarts: place
+                .restarts
+                .get(&artifact.source)
+                .map(|all| all.to_vec())
+                .unwrap_or_default(),
         });
     }
     let manifest = Manifest {

@@ -179,11 +179,12 @@ async fn bring_from(
             let recipients = to.recipients.as_ref();
             let key = rebased(&to.folder, &named(&first.key, recipients))?;
             let target = Target { id: to.id, store: &to.store, recipients, key };
-            let object = reseal(context, plain, artifact, &first.compression, target)
+            let (object, restarts) = reseal(context, plain, artifact, &first.compression, target)
                 .await
                 .map_err(|failure| about(&from, failure))?;
             context.journal.info(format!("copied {}, encrypted anew", object.key));
             objects.push(object);
+            told.restarts = restarts;
             told.encryption = encryption_for(recipients);
             told.recipients = recipients.map(Recipients::fingerprints).unwrap_or_default();
         }

@@ -9,8 +9,12 @@ use std::sync::{Arc, atomic::Ordering};
 
 use artifact::{
     Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
+<<<<<<< HEAD
     SealError, Sealed, Sealer,
     contents::{Counted, Counter},
+=======
+    Restart, SealError, Sealed, Sealer,
+>>>>>>> browse
 };
 use bytes::Bytes;
 use model::{
@@ -76,9 +80,15 @@ pub(crate) async fn export(
             return Err(failure);
         }
     };
+    let restarts: Arc<[Restart]> = sealed.restarts.into();
     for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
+<<<<<<< HEAD
             finish(context, one, place, named, recipe, stored).await?;
+=======
+            place.restarts.insert(part.name.clone(), Arc::clone(&restarts));
+            finish(context, one, place, part, recipe, stored).await?;
+>>>>>>> browse
         }
     }
     if places.iter().all(|place| !place.is_well()) {

@@ -1,11 +1,16 @@
 //! The destinations of a run: each with its store, its names and its own outcome.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use artifact::{Recipients, manifest::Encryption};
+use artifact::{Recipients, Restart, manifest::Encryption};
 use model::{
+<<<<<<< HEAD
     App, Binding, Destination, DestinationOutcome, Failure, FailureCode, RunState, Stage,
     StoredObject,
+=======
+    App, Binding, Destination, DestinationOutcome, Failure, FailureCode, Name, RunState, Stage,
+    StoredObject, layout::Template,
+>>>>>>> browse
 };
 use store::{Key, Store};
 
@@ -21,6 +26,8 @@ pub(crate) struct Place {
     pub(crate) recipients: Option<Recipients>,
     /// What has been committed here so far.
     pub(crate) objects: Vec<StoredObject>,
+    /// Where reading of what was committed can begin, by source.
+    pub(crate) restarts: BTreeMap<Name, Arc<[Restart]>>,
     /// Key of the manifest, once it is written.
     pub(crate) manifest_key: Option<String>,
     pub(crate) bytes_written: Arc<std::sync::atomic::AtomicU64>,
@@ -49,6 +56,7 @@ impl Place {
                 store,
                 recipients,
                 objects: Vec::new(),
+                restarts: BTreeMap::new(),
                 manifest_key: None,
                 bytes_written: Arc::default(),
             };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use artifact::{Compression, Digest, Recipe, Recipients, SealError, Sealer};
+use artifact::{Compression, Digest, Recipe, Recipients, Restart, SealError, Sealer};
 use bytes::Bytes;
 use model::{Artifact, DestinationId, Failure, FailureCode, StoredObject};
 use store::{Key, Store};
@@ -36,7 +36,7 @@ pub(crate) async fn reseal(
     artifact: &Artifact,
     method: &str,
     target: Target<'_>,
-) -> Result<StoredObject, Failure> {
+) -> Result<(StoredObject, Vec<Restart>), Failure> {
     let compression: Compression = method
         .parse()
         .map_err(|error| Failure::new(FailureCode::Internal, format!("a record: {error}")))?;
@@ -68,7 +68,7 @@ pub(crate) async fn reseal(
         biased;
         failure = context.stopped() => Err(failure),
         sealed = &mut sealing => match sealed {
-            Ok(Ok(stored)) => Ok(stored),
+            Ok(Ok(sealed)) => Ok(sealed),
             Ok(Err(error)) => Err(Failure::new(FailureCode::Internal, error.to_string())),
             Err(panic) => Err(Failure::new(
                 FailureCode::Internal,
@@ -76,8 +76,8 @@ pub(crate) async fn reseal(
             )),
         },
     };
-    let stored = match sealed {
-        Ok(stored) => stored,
+    let (stored, restarts) = match sealed {
+        Ok(sealed) => sealed,
         Err(failure) => {
             sending.abort().await;
             return Err(failure);
@@ -85,15 +85,20 @@ pub(crate) async fn reseal(
     };
     let upload = sending.into_upload().await.map_err(|e| failure::of_store(&e))?;
     copy::publish(context, target.store.as_ref(), upload, &target.key, &stored).await?;
-    Ok(StoredObject {
+    let object = StoredObject {
         source: artifact.source.clone(),
         key: target.key.to_string(),
         stored_size_bytes: stored.size_bytes,
         stored_sha256: stored.sha256.to_string(),
         compression: compression.method().to_string(),
         encryption: encryption_for(target.recipients).as_str().to_owned(),
+<<<<<<< HEAD
         tree: None,
     })
+=======
+    };
+    Ok((object, restarts))
+>>>>>>> browse
 }
 
 async fn next(context: &RunContext, plain: &mut Plain) -> Result<Option<Bytes>, Failure> {
@@ -108,13 +113,13 @@ async fn next(context: &RunContext, plain: &mut Plain) -> Result<Option<Bytes>, 
     Ok(chunk)
 }
 
-/// The sealing thread; gives what is stored.
+/// The sealing thread; gives what is stored, and where reading it can begin.
 fn seal(
     recipe: Recipe,
     recipients: Option<&Recipients>,
     mut chunks: mpsc::Receiver<Bytes>,
     feed: Option<mpsc::Sender<Bytes>>,
-) -> Result<Digest, SealError> {
+) -> Result<(Digest, Vec<Restart>), SealError> {
     let mut outlet = feed.map(|feed| Outlet::new(feed, recipients)).transpose()?;
     let mut failed = None;
     let mut out = |chunk: Bytes| match outlet.as_mut().map(|open| open.push(chunk)) {
@@ -131,5 +136,5 @@ fn seal(
         return Err(error);
     }
     let stored = outlet.map(Outlet::finish).transpose()?.flatten();
-    Ok(stored.unwrap_or(sealed.stored))
+    Ok((stored.unwrap_or(sealed.stored), sealed.restarts))
 }
