@@ -14,12 +14,9 @@ mod digest;
 mod encode;
 mod keys;
 mod open;
-<<<<<<< HEAD
-mod reader;
-=======
 mod pieces;
 mod range;
->>>>>>> browse
+mod reader;
 mod recipe;
 mod seal;
 
@@ -29,10 +26,7 @@ pub use format::{FormatChecker, FormatError, FormatReport, Hints};
 pub use keys::{Identities, KeyError, Recipients};
 pub use manifest::{Manifest, ManifestError, Restart};
 pub use open::{OpenError, Opener};
-<<<<<<< HEAD
-pub use reader::unseal;
-=======
 pub use range::{Proof, RangeOpener};
->>>>>>> browse
+pub use reader::unseal;
 pub use recipe::{Compression, Method, ParseCompressionError, Recipe};
 pub use seal::{SealError, Sealed, Sealer};

@@ -157,7 +157,11 @@ fn the_documented_steps_restore_several_artifacts() {
         compression: recipe.compression.method(),
         encryption: Encryption::None,
         recipients: Vec::new(),
-        objects: vec![Object { key: "files.tar.x".into(), stored: artifact::Digest::of(&stored) }],
+        objects: vec![Object {
+            key: "files.tar.x".into(),
+            stored: artifact::Digest::of(&stored),
+            tree: None,
+        }],
         ..manifest.artifacts[0].clone()
     });
     std::fs::write(&path, manifest.to_bytes().unwrap()).unwrap();

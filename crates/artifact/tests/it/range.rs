@@ -51,7 +51,8 @@ fn stored(compression: Compression, workers: u32, is_encrypted: bool) -> Stored 
         (packed, Encryption::None)
     };
     let (first, second) = bytes.split_at(bytes.len() / 3);
-    let object = |key: &str, part: &[u8]| Object { key: key.into(), stored: Digest::of(part) };
+    let object =
+        |key: &str, part: &[u8]| Object { key: key.into(), stored: Digest::of(part), tree: None };
     let artifact = ManifestArtifact {
         plain: sealed.plain,
         compression: compression.method(),
@@ -139,6 +140,7 @@ fn without_compression_only_what_is_wanted_is_read() {
         case.artifact.objects = vec![Object {
             key: "a".into(),
             stored: Digest { size_bytes: bytes.len() as u64, ..case.artifact.plain },
+            tree: None,
         }];
         case.bytes = bytes;
         let (read, fetched, proof) = read(&case, 40_000_000..40_000_100, 1 << 20).unwrap();

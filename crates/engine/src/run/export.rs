@@ -9,12 +9,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use artifact::{
     Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
-<<<<<<< HEAD
-    SealError, Sealed, Sealer,
-    contents::{Counted, Counter},
-=======
     Restart, SealError, Sealed, Sealer,
->>>>>>> browse
+    contents::{Counted, Counter},
 };
 use bytes::Bytes;
 use model::{
@@ -83,12 +79,8 @@ pub(crate) async fn export(
     let restarts: Arc<[Restart]> = sealed.restarts.into();
     for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
-<<<<<<< HEAD
-            finish(context, one, place, named, recipe, stored).await?;
-=======
             place.restarts.insert(part.name.clone(), Arc::clone(&restarts));
-            finish(context, one, place, part, recipe, stored).await?;
->>>>>>> browse
+            finish(context, one, place, named, recipe, stored).await?;
         }
     }
     if places.iter().all(|place| !place.is_well()) {

@@ -4,13 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use artifact::{Recipients, Restart, manifest::Encryption};
 use model::{
-<<<<<<< HEAD
-    App, Binding, Destination, DestinationOutcome, Failure, FailureCode, RunState, Stage,
-    StoredObject,
-=======
     App, Binding, Destination, DestinationOutcome, Failure, FailureCode, Name, RunState, Stage,
-    StoredObject, layout::Template,
->>>>>>> browse
+    StoredObject,
 };
 use store::{Key, Store};
 

@@ -92,13 +92,9 @@ pub(crate) async fn reseal(
         stored_sha256: stored.sha256.to_string(),
         compression: compression.method().to_string(),
         encryption: encryption_for(target.recipients).as_str().to_owned(),
-<<<<<<< HEAD
         tree: None,
-    })
-=======
     };
     Ok((object, restarts))
->>>>>>> browse
 }
 
 async fn next(context: &RunContext, plain: &mut Plain) -> Result<Option<Bytes>, Failure> {

@@ -13,8 +13,10 @@ mod restoring;
 #[expect(dead_code, reason = "tests of stores need more of it")]
 mod script;
 #[path = "../../../store/tests/it/servers.rs"]
-#[expect(dead_code, reason = "tests of stores need more of it")]
+#[expect(dead_code, unused_imports, reason = "tests of stores need more of it")]
 mod servers;
+#[path = "../../../store/tests/it/sshd.rs"]
+mod sshd;
 mod stock;
 mod streams;
 mod upkeep;
