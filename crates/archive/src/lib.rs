@@ -1,21 +1,29 @@
-//! Files as one stream: the way through them, and a tar that keeps all they are.
+//! Files as one stream: the way through them, a tar that keeps all they are, and the way back.
 
 mod ahead;
 mod bounds;
 mod content;
+mod packed;
+mod read;
 mod roots;
 mod sink;
 mod tar;
+mod unpack;
 mod walk;
 
-use std::{io, path::Path};
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt as _, path::Path};
 
 pub use bounds::Bounds;
 pub use content::Content;
 pub use glob::PatternError;
+pub use packed::Packing;
+pub use read::{Attributes, Kind, Member, Members, TarError};
 pub use roots::{check_pattern, distinct, find, without_parents};
 pub use sink::Sink;
 pub use tar::Tar;
+pub use unpack::{
+    Excess, Limits, Only, Options, Refusal, Report, UnpackError, Watch, unpack, unpack_zip,
+};
 pub use walk::{Format, Item, Root, Walk};
 
 /// Most warnings that are told one by one.
@@ -81,4 +89,25 @@ impl Warnings {
 /// A name may hold anything, line ends too.
 pub fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.to_string_lossy().escape_debug())
+}
+
+fn path_of(name: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(name))
+}
+
+/// The components of a member's name, and why it has none that may be used. A name may hold a line
+/// end: files do.
+pub fn parts_of(name: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    if name[0] == b'/' {
+        return Err(Refusal::Absolute);
+    }
+    if name.contains(&0) {
+        return Err(Refusal::Nul);
+    }
+    let parts = name.split(|byte| *byte == b'/');
+    let parts: Vec<_> = parts.filter(|part| !part.is_empty() && *part != b".").collect();
+    if parts.contains(&&b".."[..]) { Err(Refusal::Parent) } else { Ok(parts) }
 }

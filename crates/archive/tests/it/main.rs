@@ -2,6 +2,8 @@
 
 mod ahead;
 mod changes;
+mod hostile;
+mod unpack;
 mod walks;
 
 use std::{collections::BTreeMap, io::Read as _, path::Path};
