@@ -10,7 +10,7 @@ use std::sync::{Arc, atomic::Ordering};
 use artifact::{
     Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
     SealError, Sealed, Sealer,
-    contents::{Counted, Counter},
+    contents::{Counted, Counter, Members},
 };
 use bytes::Bytes;
 use model::{
@@ -109,6 +109,9 @@ pub(crate) async fn export(
 
 /// What was counted, in the catalog's words.
 fn contents(counted: Counted) -> Contents {
+    if let Some(Members { files, bytes, others }) = counted.members {
+        return Contents::Members { files, bytes, others };
+    }
     let total = counted.tables.len() as u64 + counted.uncounted;
     let tables = counted.tables.into_iter().take(MAX_TABLES);
     Contents::Tables {
