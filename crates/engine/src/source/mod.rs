@@ -9,7 +9,7 @@ pub(crate) mod postgres;
 mod redis;
 mod sqlite;
 pub(crate) mod tool;
-mod volume;
+pub(crate) mod volume;
 mod walked;
 
 use bytes::Bytes;

@@ -6,6 +6,7 @@ mod folder;
 pub(crate) mod postgres;
 pub(crate) mod supply;
 pub(crate) mod unpacking;
+mod volume;
 
 use model::{
     App, Artifact, DirectKind, DirectSource, Failure, FailureCode, Name, PreflightLevel,
@@ -158,6 +159,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
             Ok(&postgres::Postgres)
         }
         SourceKind::Direct(DirectSource { what: DirectKind::Files, .. }) => Ok(&files::Files),
+        SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
         SourceKind::Direct(direct) => Err(refused(format!(
             "`{}` cannot be restored into its {} yet: restore it into a folder",
             aim.artifact.source, direct.what

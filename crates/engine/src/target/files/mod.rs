@@ -21,7 +21,7 @@ impl Target for Files {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         packed(aim)?;
         let spots = spots::of(aim)?;
-        if let Some(place) = beside(aim, &spots)? {
+        if let Some(place) = beside(aim)? {
             let mut look = Look::at(format!("folder {}", place.display()));
             if let Err(failure) = folder::allowed(aim, &place) {
                 look.block(failure.message);
@@ -52,7 +52,7 @@ impl Target for Files {
 
     fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
         let spots = spots::of(aim)?;
-        if let Some(place) = beside(aim, &spots)? {
+        if let Some(place) = beside(aim)? {
             let name = place.file_name().unwrap_or_default().to_string_lossy();
             let made = place.with_file_name(format!(".{name}.restoring-{}", aim.tag));
             return Ok(made.display().to_string());
@@ -83,7 +83,7 @@ impl Target for Files {
     ) -> Result<Loaded, Failure> {
         let spots = spots::of(aim)?;
         let wish = |only| Ok(Wish { packed: packed(aim)?, only, privileges: true, devices: false });
-        if let Some(place) = beside(aim, &spots)? {
+        if let Some(place) = beside(aim)? {
             folder::allowed(aim, &place)?;
             let only = aim.paths().iter().map(PathBuf::from).collect();
             let into = Path::new(made);
@@ -114,7 +114,7 @@ impl Target for Files {
     ) -> Result<Switched, Failure> {
         let spots = spots::of(aim)?;
         let tag = aim.tag.to_owned();
-        if let Some(place) = beside(aim, &spots)? {
+        if let Some(place) = beside(aim)? {
             folder::allowed(aim, &place)?;
             let made = PathBuf::from(made);
             blocking(move || folder::switch(&made, &place, &tag)).await?;
@@ -164,11 +164,12 @@ fn packed(aim: &Aim<'_>) -> Result<Packed, Failure> {
 }
 
 /// The new folder, where it goes beside: in the folder of the first of its paths.
-fn beside(aim: &Aim<'_>, spots: &[Spot]) -> Result<Option<PathBuf>, Failure> {
+fn beside(aim: &Aim<'_>) -> Result<Option<PathBuf>, Failure> {
     let Some(name) = aim.beside() else { return Ok(None) };
     if !matches!(aim.target, RestoreTarget::Beside { .. }) || name.contains('/') {
         return Err(refused(format!("`{name}` is no name of a folder")));
     }
+    let spots = spots::named(aim)?;
     let first = spots.first().ok_or_else(|| refused("the source names no path"))?;
     let beside = first.place_beside().join(name);
     Ok(Some(beside))

@@ -27,17 +27,26 @@ pub(super) struct Spot {
     mounted: bool,
 }
 
-/// Where the artifact's files belong.
+/// Where the artifact's files belong: all that the source names, or what was chosen of it.
 pub(super) fn of(aim: &Aim<'_>) -> Result<Vec<Spot>, Failure> {
-    let asked = aim.asked()?;
+    if aim.paths().is_empty() {
+        return named(aim);
+    }
+    spots(aim, chosen(aim)?, false)
+}
+
+/// What the source names.
+pub(super) fn named(aim: &Aim<'_>) -> Result<Vec<Spot>, Failure> {
+    spots(aim, patterns(&aim.asked()?), true)
+}
+
+fn spots(aim: &Aim<'_>, paths: Vec<PathBuf>, may_be_patterns: bool) -> Result<Vec<Spot>, Failure> {
     let mounts = mounts::now()?;
-    let patterns = if aim.paths().is_empty() { patterns(&asked) } else { chosen(aim)? };
-    patterns
+    paths
         .into_iter()
         .map(|pattern| {
             let plain = |part: &Component<'_>| {
-                aim.paths().is_empty()
-                    && part.as_os_str().to_string_lossy().contains(['*', '?', '['])
+                may_be_patterns && part.as_os_str().to_string_lossy().contains(['*', '?', '['])
             };
             let literal: PathBuf = pattern.components().take_while(|part| !plain(part)).collect();
             let is_literal = literal == pattern;
