@@ -2,14 +2,11 @@
 //!
 //! Counting never fails: of what cannot be read nothing is told.
 
-mod members;
 mod pg_custom;
 mod pg_script;
 mod rows;
 
 use std::collections::BTreeMap;
-
-pub use members::Members;
 
 /// Rows by table, as far as they could be counted.
 pub type Tables = BTreeMap<String, u64>;
@@ -21,8 +18,6 @@ pub struct Counted {
     pub tables: Tables,
     /// Tables whose rows could not be counted.
     pub uncounted: u64,
-    /// Members, where it is a tar.
-    pub members: Option<Members>,
 }
 
 /// Counts while a stream passes.
@@ -35,7 +30,6 @@ enum Inner {
     Nothing,
     Custom(Box<pg_custom::Custom>),
     Script(Box<pg_script::Script>),
-    Members(members::Counting),
 }
 
 impl Counter {
@@ -44,9 +38,6 @@ impl Counter {
         Self(match format {
             Some("pg_dump_Fc") => Inner::Custom(Box::default()),
             Some("pg_dump_Fp") => Inner::Script(Box::default()),
-            Some(format) if is_tar(format) => {
-                members::Counting::begin().map_or(Inner::Nothing, Inner::Members)
-            }
             _ => Inner::Nothing,
         })
     }
@@ -57,7 +48,6 @@ impl Counter {
             Inner::Nothing => {}
             Inner::Custom(custom) => custom.push(chunk),
             Inner::Script(script) => script.push(chunk),
-            Inner::Members(members) => members.push(chunk),
         }
     }
 
@@ -67,17 +57,6 @@ impl Counter {
             Inner::Nothing => None,
             Inner::Custom(custom) => custom.finish(),
             Inner::Script(script) => Some(script.finish()),
-            Inner::Members(members) => members
-                .finish()
-                .map(|members| Counted { members: Some(members), ..Counted::default() }),
         }
     }
-}
-
-/// A tar in the contract's words, compressed or not.
-fn is_tar(format: &str) -> bool {
-    let format = format.trim().to_ascii_lowercase().replace('+', ".");
-    let rest = format.strip_prefix("tar").unwrap_or("?");
-    matches!(rest, "" | ".gz" | ".gzip" | ".zst" | ".zstd" | ".xz" | ".bz2" | ".bzip2")
-        || matches!(format.as_str(), "tgz" | "tzst" | "txz" | "tbz2")
 }

@@ -41,11 +41,15 @@ pub(crate) enum Packed {
 
 /// How `artifact` holds files; `None` where it is no archive.
 pub(crate) fn packed(artifact: &Artifact) -> Option<Packed> {
-    let format = artifact.format.as_deref();
+    packed_as(artifact.format.as_deref(), &artifact.file_name)
+}
+
+/// The same by its format in the contract's words and, where it has none, its name.
+pub(crate) fn packed_as(format: Option<&str>, file_name: &str) -> Option<Packed> {
     if format == Some(trees::FORMAT) {
         return Some(Packed::Tree);
     }
-    let told = format.unwrap_or(&artifact.file_name).trim().to_ascii_lowercase().replace('+', ".");
+    let told = format.unwrap_or(file_name).trim().to_ascii_lowercase().replace('+', ".");
     let mut words = told.rsplit('.');
     match words.next()? {
         "tar" => Some(Packed::Tar { plain: true }),

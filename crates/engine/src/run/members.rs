@@ -7,38 +7,32 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use archive::{Kind, Limits, Members as Tar, Packing, TarError};
+use archive::{Kind, Limits, Members, Packing, TarError};
+use model::Contents;
+
+use crate::target::unpacking::{Packed, packed_as};
 
 /// Chunks that may wait to be counted.
 const WAITING_CHUNKS: usize = 4;
-
-/// Members, by what they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Members {
-    /// Regular files.
-    pub files: u64,
-    /// Bytes in them, holes not counted.
-    pub bytes: u64,
-    /// Folders, links and the rest.
-    pub others: u64,
-}
 
 /// Counts while a stream passes.
 #[derive(Debug)]
 pub(super) struct Counting {
     to: Option<SyncSender<Vec<u8>>>,
-    counting: JoinHandle<Option<Members>>,
+    counting: JoinHandle<Option<Contents>>,
 }
 
 impl Counting {
-    /// `None` where there is no thread to be had.
-    pub(super) fn begin() -> Option<Self> {
+    /// `None` where it is no tar, or there is no thread to be had.
+    pub(super) fn begin(format: Option<&str>, file_name: &str) -> Option<Self> {
+        let Some(Packed::Tar { .. }) = packed_as(format, file_name) else { return None };
         let (to, chunks) = sync_channel(WAITING_CHUNKS);
         let count = move || counted(Chunks { chunks, now: Vec::new(), at: 0 }).ok();
         let counting = thread::Builder::new().name("count".to_owned()).spawn(count).ok()?;
         Some(Self { to: Some(to), counting })
     }
 
+    /// Takes the next bytes.
     pub(super) fn push(&mut self, chunk: &[u8]) {
         // What it cannot read it does not wait for.
         if self.to.as_ref().is_some_and(|to| to.send(chunk.to_vec()).is_err()) {
@@ -46,14 +40,15 @@ impl Counting {
         }
     }
 
-    pub(super) fn finish(mut self) -> Option<Members> {
+    /// What was counted up to the stream's end; `None` where nothing can be said.
+    pub(super) fn finish(mut self) -> Option<Contents> {
         drop(self.to.take()?);
         self.counting.join().ok()?
     }
 }
 
 /// What a tar holds.
-fn counted(mut from: impl Read + Send) -> Result<Members, TarError> {
+fn counted(mut from: impl Read + Send) -> Result<Contents, TarError> {
     let mut first = [0; 6];
     let mut held = 0;
     while held < first.len() {
@@ -65,17 +60,17 @@ fn counted(mut from: impl Read + Send) -> Result<Members, TarError> {
     let whole = first[..held].chain(from);
     let ratio = Limits::default().ratio;
     let plain = Packing::of(&first[..held]).open(whole, ratio).map_err(TarError::Read)?;
-    let (mut tar, mut members) = (Tar::new(plain), Members::default());
+    let (mut tar, mut files, mut bytes, mut others) = (Members::new(plain), 0, 0, 0);
     while let Some(member) = tar.next_member()? {
         if member.kind == Kind::File {
-            members.files += 1;
-            members.bytes += member.stored;
+            files += 1;
+            bytes += member.stored;
         } else {
-            members.others += 1;
+            others += 1;
         }
     }
     tar.drain()?;
-    Ok(members)
+    Ok(Contents::Members { files, bytes, others })
 }
 
 struct Chunks {
@@ -101,51 +96,46 @@ impl Read for Chunks {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Counter, *};
+    use std::io::Write as _;
+
+    use super::*;
 
     fn tar() -> Vec<u8> {
-        let mut tar = Vec::new();
-        for (name, kind, content) in
-            [("d/", b'5', ""), ("d/a", b'0', "seven b"), ("d/b", b'0', "12"), ("l", b'2', "")]
-        {
-            let mut header = [0_u8; 512];
-            header[..name.len()].copy_from_slice(name.as_bytes());
-            header[100..107].copy_from_slice(b"0000644");
-            header[108..115].copy_from_slice(b"0000000");
-            header[116..123].copy_from_slice(b"0000000");
-            header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
-            header[136..147].copy_from_slice(b"00000000001");
-            header[156] = kind;
-            if kind == b'2' {
-                header[157] = b'x';
-            }
-            header[257..265].copy_from_slice(b"ustar\x0000");
-            header[148..156].fill(b' ');
-            let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-            header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-            tar.extend_from_slice(&header);
-            tar.extend_from_slice(content.as_bytes());
-            tar.resize(tar.len().next_multiple_of(512), 0);
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, kind, content) in [
+            ("d/", tar::EntryType::Directory, ""),
+            ("d/a", tar::EntryType::Regular, "seven b"),
+            ("d/b", tar::EntryType::Regular, "12"),
+            ("l", tar::EntryType::Fifo, ""),
+        ] {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(1);
+            tar.append_data(&mut header, name, content.as_bytes()).unwrap();
         }
-        tar.extend_from_slice(&[0; 1024]);
-        tar
+        tar.into_inner().unwrap()
     }
 
-    fn count(format: &str, bytes: &[u8]) -> Option<Members> {
-        let mut counter = Counter::new(Some(format));
+    fn count(format: &str, bytes: &[u8]) -> Option<Contents> {
+        let mut counting = Counting::begin(Some(format), "x")?;
         for chunk in bytes.chunks(100) {
-            counter.push(chunk);
+            counting.push(chunk);
         }
-        counter.finish()?.members
+        counting.finish()
     }
 
     #[test]
     fn members_are_counted_whatever_they_are_packed_in() {
         let tar = tar();
-        let expected = Some(Members { files: 2, bytes: 9, others: 2 });
+        let expected = Some(Contents::Members { files: 2, bytes: 9, others: 2 });
         assert_eq!(count("tar", &tar), expected);
-        let packed = zstd::encode_all(tar.as_slice(), 1).unwrap();
-        assert_eq!(count("tar.zst", &packed), expected);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&tar).unwrap();
+        assert_eq!(count("tar.gz", &packed.finish().unwrap()), expected);
     }
 
     #[test]
