@@ -10,7 +10,7 @@ mod reach;
 mod redis;
 mod sqlite;
 pub(crate) mod tool;
-mod volume;
+pub(crate) mod volume;
 mod walked;
 
 use bytes::Bytes;

@@ -18,6 +18,7 @@ mod postgres;
 mod recovery;
 mod reindex;
 mod replicas;
+mod restore_files;
 mod restore_postgres;
 mod retention;
 mod source_files;
