@@ -74,7 +74,7 @@ drill-own-checks = { $count ->
    *[other] { $count } checks of one's own
   }
 drill-questions = Questions to a restored database
-drill-questions-hint = One row, one column. Without an expected answer: anything but nothing, NULL, false or 0.
+drill-questions-hint = One row, one column; tables with their schema. Without an expected answer: anything but nothing, NULL, false or 0.
 drill-sql = Query
 drill-expect = Expected answer
 drill-commands = Commands

@@ -74,7 +74,7 @@ drill-own-checks = { $count ->
    *[other] { $count } comprobaciones propias
   }
 drill-questions = Preguntas a una base restaurada
-drill-questions-hint = Una fila, una columna. Sin respuesta esperada: cualquiera menos nada, NULL, false o 0.
+drill-questions-hint = Una fila, una columna; las tablas con su esquema. Sin respuesta esperada: cualquiera menos nada, NULL, false o 0.
 drill-sql = Consulta
 drill-expect = Respuesta esperada
 drill-commands = Comandos

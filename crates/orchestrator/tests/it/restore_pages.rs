@@ -114,7 +114,7 @@ async fn a_snapshot_is_restored_and_drilled_by_the_pages() {
     // A plan with a question, and a drill that answers it.
     browser.go("/apps/shop/drills").await;
     browser.click("input[name=when][value=weekly]").await;
-    browser.fill("textarea[name=q-sql]", "SELECT max(id) FROM orders").await;
+    browser.fill("textarea[name=q-sql]", "SELECT max(id) FROM public.orders").await;
     browser.fill("input[name=q-expect]", "3").await;
     browser.click("main form button.primary").await;
     browser.sees("1 check of one's own").await;
@@ -123,7 +123,7 @@ async fn a_snapshot_is_restored_and_drilled_by_the_pages() {
     assert_eq!(plan["schedule"]["spec"], "0 3 * * 0", "{plan}");
     browser.go("/apps/shop/drills").await;
     let sql = browser.find("textarea[name=q-sql]").await.value().await.unwrap();
-    assert_eq!(sql.as_deref(), Some("SELECT max(id) FROM orders"));
+    assert_eq!(sql.as_deref(), Some("SELECT max(id) FROM public.orders"));
     browser.go("/apps/shop").await;
     browser.click("form[action='/apps/shop/drill'] button").await;
     let run = shown(&server, &browser).await;
