@@ -118,6 +118,14 @@ impl Settings {
             .or_else(|| Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned()))
             .unwrap_or(engine.host);
         engine.spool = data_dir(environment).join("spool");
+        engine.scratch = match folders(environment, "BACKUP_SCRATCH_DIR")?.as_slice() {
+            [] => None,
+            [folder] => Some(folder.clone()),
+            _ => {
+                let problem = "one folder only".to_owned();
+                return Err(SettingError { name: "BACKUP_SCRATCH_DIR", problem });
+            }
+        };
         engine.catalog_copies = data_dir(environment).join("catalog-copies");
         let hours: u64 = number(environment, "BACKUP_CATALOG_COPY_H", 24)?;
         engine.catalog_copy_every =
@@ -333,6 +341,8 @@ mod tests {
         assert_eq!(settings.engine.restore_roots, ["/srv", "/restored"].map(PathBuf::from));
         let settings = with(&[("BACKUP_FILE_ROOTS", "/srv, /home/ana ,")]).unwrap();
         assert_eq!(settings.engine.file_roots, ["/srv", "/home/ana"].map(PathBuf::from));
+        let settings = with(&[("BACKUP_RESTORE_ROOTS", "/srv/back")]).unwrap();
+        assert_eq!(settings.engine.restore_roots, [PathBuf::from("/srv/back")]);
     }
 
     #[test]

@@ -32,4 +32,5 @@ mod source_tree;
 mod sshd;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
+mod upkeep;
 mod world;

@@ -7,6 +7,7 @@ mod app_sources;
 mod assets;
 mod coverage;
 mod destinations;
+mod drills;
 mod fault;
 mod form;
 mod format;
@@ -21,7 +22,9 @@ mod pager;
 mod recovery;
 mod reference;
 mod report;
+mod restore;
 mod retention;
+mod run_report;
 mod runs;
 mod settings;
 mod snapshots;
@@ -76,10 +79,13 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/apps/{app}/expire", post(app::expire))
         .route("/apps/{app}/remove", post(app::remove))
         .route("/apps/{app}/retention", get(retention::preview))
+        .route("/apps/{app}/drill", post(drills::drill_app))
+        .route("/apps/{app}/drills", get(drills::plan).post(drills::save))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::page))
         .route("/runs/{run}/events", get(runs::events))
         .route("/runs/{run}/log", get(runs::log))
+        .route("/runs/{run}/report", get(run_report::page))
         .route("/runs/{run}/cancel", post(runs::cancel))
         .route("/snapshots", get(snapshots::list))
         .route("/snapshots/{snapshot}", get(snapshots::page))
@@ -87,6 +93,8 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/snapshots/{snapshot}/accept", post(snapshots::accept))
         .route("/snapshots/{snapshot}/verify", post(snapshots::verify))
         .route("/snapshots/{snapshot}/copy", post(snapshots::copy))
+        .route("/snapshots/{snapshot}/restore", get(restore::ask).post(restore::sent))
+        .route("/snapshots/{snapshot}/drill", post(drills::drill_snapshot))
         .route("/snapshots/{snapshot}/download/{source}", get(snapshots::download))
         .route("/destinations", get(destinations::list))
         .route("/new/destination", get(destinations::blank).post(destinations::add))

@@ -102,7 +102,8 @@ async fn one(
     copies: &mut Vec<CopyUpdate>,
 ) -> Result<DrillItem, Failure> {
     let tag = format!("{}-{}", context.run.id.to_string().to_ascii_lowercase(), artifact.source);
-    let folder = context.engine.0.config.spool.join(format!("drill-{tag}"));
+    let config = &context.engine.0.config;
+    let folder = config.scratch.as_ref().unwrap_or(&config.spool).join(format!("drill-{tag}"));
     let owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
     let order = RestoreOrder {
         target: RestoreTarget::Folder { path: folder.clone() },
