@@ -57,17 +57,7 @@ impl Target for Folder {
         tokio::fs::create_dir_all(folder)
             .await
             .map_err(|error| told("cannot be made", folder, &error))?;
-        let path = folder.join(&aim.artifact.file_name);
-        let write = |error: std::io::Error| told("cannot be written", &path, &error);
-        let mut options = tokio::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&path).await;
-        let file = file.as_mut().map_err(|error| told("cannot be made", &path, error))?;
-        let mut bytes = supply.open()?;
-        while let Some(chunk) = bytes.chunk().await? {
-            file.write_all(&chunk).await.map_err(write)?;
-        }
-        file.flush().await.map_err(write)?;
-        file.sync_all().await.map_err(write)?;
+        write(&folder.join(&aim.artifact.file_name), supply).await?;
         Ok(Loaded::default())
     }
 
@@ -86,6 +76,20 @@ impl Target for Folder {
     }
 }
 
+/// Makes the file `path`, which only we can read, of all that `supply` gives.
+pub(crate) async fn write(path: &Path, supply: &Supply<'_>) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| told("cannot be written", path, &error);
+    let mut options = tokio::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).await;
+    let file = file.as_mut().map_err(|error| told("cannot be made", path, error))?;
+    let mut bytes = supply.open()?;
+    while let Some(chunk) = bytes.chunk().await? {
+        file.write_all(&chunk).await.map_err(failed)?;
+    }
+    file.flush().await.map_err(failed)?;
+    file.sync_all().await.map_err(failed)
+}
+
 /// `FOLDER/ARTIFACT`.
 fn place(aim: &Aim<'_>) -> Result<PathBuf, Failure> {
     let RestoreTarget::Folder { path } = aim.target else {
@@ -95,7 +99,7 @@ fn place(aim: &Aim<'_>) -> Result<PathBuf, Failure> {
 }
 
 /// Only below the folders that this process may give to apps.
-fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
+pub(super) fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
     let config = &aim.engine.0.config;
     let is_plain = place.is_absolute() && place.components().all(|part| part.as_os_str() != "..");
     // The nearest folder that is there decides: a link must not lead elsewhere.
@@ -166,7 +170,7 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
     Ok(exists(&before).then_some(before))
 }
 
-fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     let message = format!("{} {what}: {error}", path.display());
     Failure::new(FailureCode::RestoreRefused, message)
 }

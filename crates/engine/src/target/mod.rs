@@ -1,8 +1,9 @@
 //! Targets: where a restore goes. Each looks before it changes anything, brings everything in
 //! beside what is there, and only then puts it in its place.
 
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod postgres;
+mod sqlite;
 pub(crate) mod supply;
 
 use model::{
@@ -155,6 +156,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Postgres, .. }) => {
             Ok(&postgres::Postgres)
         }
+        SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
         SourceKind::Direct(direct) => Err(refused(format!(
             "`{}` cannot be restored into its {} yet: restore it into a folder",
             aim.artifact.source, direct.what

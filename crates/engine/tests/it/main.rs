@@ -18,6 +18,7 @@ mod recovery;
 mod reindex;
 mod replicas;
 mod restore_postgres;
+mod restore_sqlite;
 mod retention;
 mod source_files;
 mod source_files_basis;

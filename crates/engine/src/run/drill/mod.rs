@@ -1,8 +1,11 @@
 //! A drill, top to bottom: restore each artifact to scratch → look whether it is what it was →
 //! remove the scratch. What nothing was checked of is not proven.
 
+mod asked;
 mod postgres;
+mod rows;
 mod scratch;
+mod sqlite;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -178,6 +181,7 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
             Some(&postgres::Postgres)
         }
+        (Some(DirectKind::Sqlite), _) | (None, Some("sqlite3")) => Some(&sqlite::Sqlite),
         _ => None,
     }
 }
