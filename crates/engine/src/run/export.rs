@@ -104,7 +104,7 @@ pub(crate) async fn export(
             content_type: meta.content_type,
             size_bytes: sealed.plain.size_bytes,
             sha256: sealed.plain.sha256.to_string(),
-            contents: counted,
+            contents: counted.or_else(|| opened.counted().map(contents)),
         },
         verified_by_source,
         warnings,

@@ -171,7 +171,7 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
     Ok(exists(&before).then_some(before))
 }
 
-fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     let message = format!("{} {what}: {error}", path.display());
     Failure::new(FailureCode::RestoreRefused, message)
 }

@@ -2,8 +2,9 @@
 //! beside what is there, and only then puts it in its place.
 
 mod files;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod postgres;
+mod sqlite;
 pub(crate) mod supply;
 pub(crate) mod unpacking;
 mod volume;
@@ -160,6 +161,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         }
         SourceKind::Direct(DirectSource { what: DirectKind::Files, .. }) => Ok(&files::Files),
         SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
+        SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
         SourceKind::Direct(direct) => Err(refused(format!(
             "`{}` cannot be restored into its {} yet: restore it into a folder",
             aim.artifact.source, direct.what

@@ -20,6 +20,7 @@ mod reindex;
 mod replicas;
 mod restore_files;
 mod restore_postgres;
+mod restore_sqlite;
 mod retention;
 mod source_files;
 mod source_files_basis;

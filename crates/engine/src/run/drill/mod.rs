@@ -1,10 +1,13 @@
 //! A drill, top to bottom: restore each artifact to scratch → look whether it is what it was →
 //! remove the scratch. What nothing was checked of is not proven.
 
+mod asked;
 mod command;
 mod files;
 mod postgres;
+mod rows;
 mod scratch;
+mod sqlite;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -188,6 +191,7 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
             Some(&postgres::Postgres)
         }
+        (Some(DirectKind::Sqlite), _) | (None, Some("sqlite3")) => Some(&sqlite::Sqlite),
         _ if unpacking::packed(aim.artifact).is_some() => Some(&files::Files),
         _ if command::has(aim) => Some(&command::Single),
         _ => None,
