@@ -15,8 +15,8 @@ use rusqlite::{
 
 use super::{
     Aim, Loaded, Look, Supply, Switched, Target,
-    folder::{allowed, room, told, write},
-    refused,
+    folder::{allowed, room, told},
+    refused, unpacking,
 };
 use crate::{
     run::RunContext,
@@ -103,7 +103,7 @@ impl Target for Sqlite {
     ) -> Result<Loaded, Failure> {
         let (place, made) = (place(aim)?, PathBuf::from(made));
         allowed(aim, &place)?;
-        write(&made, supply).await?;
+        unpacking::spool(supply, &made).await?;
         let ends_by = Instant::now() + aim.timeout();
         let proven = copy::with(made.clone(), ends_by, {
             let made = made.clone();

@@ -6,7 +6,7 @@ use model::{DrillCheck, DrillState, Failure, FailureCode};
 use rusqlite::{Connection, types::ValueRef};
 
 use super::{Restored, Trial, Way, asked, check, rows::compared};
-use crate::{source::sqlite::copy, target::folder};
+use crate::{source::sqlite::copy, target::unpacking};
 
 pub(super) struct Sqlite;
 
