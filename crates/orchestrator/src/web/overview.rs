@@ -7,7 +7,7 @@ use axum::{
 };
 use catalog::EventQuery;
 use engine::{AppCard, Health, Overview};
-use model::{Event, EventKind, Run, RunKind, Severity};
+use model::{Event, EventKind, FailureCode, Run, RunKind, Severity};
 use serde::Deserialize;
 
 use super::{
@@ -173,9 +173,17 @@ pub(super) async fn show_overview(
             Some(run) => catalog.run(run).await.ok(),
             None => None,
         };
-        // That retention had nothing to say is no news.
-        let quiet = event.kind == EventKind::RunSucceeded
-            && run.as_ref().is_some_and(|run| run.kind == RunKind::Expire);
+        // That retention had nothing to say is no news, and restores and drills say more by
+        // events of their own.
+        let quiet = run.as_ref().is_some_and(|run| match run.kind {
+            RunKind::Expire | RunKind::Restore => event.kind == EventKind::RunSucceeded,
+            RunKind::Drill => {
+                let proves =
+                    run.failure.as_ref().is_none_or(|f| f.code == FailureCode::DrillFailed);
+                proves && matches!(event.kind, EventKind::RunSucceeded | EventKind::RunFailed)
+            }
+            _ => false,
+        });
         if !quiet {
             happenings.push(happening(&event, run.as_ref(), names(event.app_id), &visitor));
         }
