@@ -89,6 +89,13 @@ impl<'a> Supply<'a> {
         Ok(Incoming { context, from: From::Tree(chunks), name })
     }
 
+    /// Reads all of it and keeps nothing: what comes after may count on these bytes.
+    pub(crate) async fn prove(&self) -> Result<(), Failure> {
+        let mut bytes = self.open()?;
+        while bytes.chunk().await?.is_some() {}
+        Ok(())
+    }
+
     /// Gives all of it to a tool, and waits for the tool's good end. `through` sees the bytes on
     /// their way and may change or refuse them.
     pub(crate) async fn feed(
