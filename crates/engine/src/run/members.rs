@@ -27,7 +27,7 @@ impl Counting {
     pub(super) fn begin(format: Option<&str>, file_name: &str) -> Option<Self> {
         let Some(Packed::Tar { .. }) = packed_as(format, file_name) else { return None };
         let (to, chunks) = sync_channel(WAITING_CHUNKS);
-        let count = move || counted(Chunks { chunks, now: Vec::new(), at: 0 }).ok();
+        let count = move || counted(Chunks { coming: chunks, now: Vec::new(), at: 0 }).ok();
         let counting = thread::Builder::new().name("count".to_owned()).spawn(count).ok()?;
         Some(Self { to: Some(to), counting })
     }
@@ -74,7 +74,7 @@ fn counted(mut from: impl Read + Send) -> Result<Contents, TarError> {
 }
 
 struct Chunks {
-    chunks: Receiver<Vec<u8>>,
+    coming: Receiver<Vec<u8>>,
     now: Vec<u8>,
     at: usize,
 }
@@ -82,7 +82,7 @@ struct Chunks {
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.now.len() {
-            match self.chunks.recv() {
+            match self.coming.recv() {
                 Ok(chunk) => (self.now, self.at) = (chunk, 0),
                 Err(_) => return Ok(0),
             }
