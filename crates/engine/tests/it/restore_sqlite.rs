@@ -85,7 +85,7 @@ async fn a_file_comes_back_while_the_app_has_it_open() {
         assert_eq!(told.condition, Condition::Restored);
         assert!(told.undo_snapshot.is_some());
         let kept = PathBuf::from(told.steps[0].kept.clone().unwrap());
-        assert_eq!(beside_it(&file), [kept.clone()], "nothing else is left");
+        assert_eq!(beside_it(&file), std::slice::from_ref(&kept), "nothing else is left");
         assert_eq!(count(&Connection::open(&kept).unwrap()), 10);
     }
 }

@@ -316,10 +316,10 @@ fn command(snapshot: &Snapshot, request: &RestoreRequest) -> String {
         _ => " --into-app".to_owned(),
     };
     if let Some(from) = &request.from {
-        common += &format!(" --from {}", word(from));
+        common.extend([" --from ", &word(from)]);
     }
     if let Some(confirm) = &request.confirm {
-        common += &format!(" --confirm {}", word(confirm));
+        common.extend([" --confirm ", &word(confirm)]);
         if request.without_undo && request.to == "app" {
             common += " --no-undo";
         }
@@ -331,10 +331,10 @@ fn command(snapshot: &Snapshot, request: &RestoreRequest) -> String {
     let one = |part: &PartRequest| {
         let mut words = format!("{begin} --only {}", word(&part.artifact));
         for table in &part.tables {
-            words += &format!(" --table {}", word(table));
+            words.extend([" --table ", &word(table)]);
         }
         for path in &part.paths {
-            words += &format!(" --path {}", word(path));
+            words.extend([" --path ", &word(path)]);
         }
         words + &common
     };
