@@ -3,10 +3,10 @@
 mod contract;
 pub(crate) mod direct;
 pub(crate) mod files;
-mod mysql;
+pub(crate) mod mysql;
 mod parts;
 pub(crate) mod postgres;
-mod redis;
+pub(crate) mod redis;
 pub(crate) mod sqlite;
 pub(crate) mod tool;
 mod volume;

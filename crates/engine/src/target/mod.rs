@@ -2,6 +2,7 @@
 //! beside what is there, and only then puts it in its place.
 
 pub(crate) mod folder;
+pub(crate) mod mysql;
 pub(crate) mod postgres;
 mod sqlite;
 pub(crate) mod supply;
@@ -156,6 +157,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Postgres, .. }) => {
             Ok(&postgres::Postgres)
         }
+        SourceKind::Direct(DirectSource { what: DirectKind::Mysql, .. }) => Ok(&mysql::Mysql),
         SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
         SourceKind::Direct(direct) => Err(refused(format!(
             "`{}` cannot be restored into its {} yet: restore it into a folder",

@@ -2,7 +2,9 @@
 //! remove the scratch. What nothing was checked of is not proven.
 
 mod asked;
+mod mysql;
 mod postgres;
+mod redis;
 mod rows;
 mod scratch;
 mod sqlite;
@@ -181,6 +183,8 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
             Some(&postgres::Postgres)
         }
+        (Some(DirectKind::Mysql), _) | (None, Some("mysqldump")) => Some(&mysql::Mysql),
+        (Some(DirectKind::Redis), _) | (None, Some("rdb")) => Some(&redis::Redis),
         (Some(DirectKind::Sqlite), _) | (None, Some("sqlite3")) => Some(&sqlite::Sqlite),
         _ => None,
     }
