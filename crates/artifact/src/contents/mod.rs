@@ -2,11 +2,14 @@
 //!
 //! Counting never fails: of what cannot be read nothing is told.
 
+mod mysql;
 mod pg_custom;
 mod pg_script;
 mod rows;
 
 use std::collections::BTreeMap;
+
+pub use mysql::{Reader, Seen};
 
 /// Rows by table, as far as they could be counted.
 pub type Tables = BTreeMap<String, u64>;
@@ -30,6 +33,7 @@ enum Inner {
     Nothing,
     Custom(Box<pg_custom::Custom>),
     Script(Box<pg_script::Script>),
+    Mysql(Box<mysql::Script>),
 }
 
 impl Counter {
@@ -37,6 +41,7 @@ impl Counter {
     pub fn new(format: Option<&str>) -> Self {
         Self(match format {
             Some("pg_dump_Fc") => Inner::Custom(Box::default()),
+            Some("mysqldump") => Inner::Mysql(Box::default()),
             Some("pg_dump_Fp") => Inner::Script(Box::default()),
             _ => Inner::Nothing,
         })
@@ -48,6 +53,7 @@ impl Counter {
             Inner::Nothing => {}
             Inner::Custom(custom) => custom.push(chunk),
             Inner::Script(script) => script.push(chunk),
+            Inner::Mysql(script) => script.push(chunk),
         }
     }
 
@@ -57,6 +63,7 @@ impl Counter {
             Inner::Nothing => None,
             Inner::Custom(custom) => custom.finish(),
             Inner::Script(script) => Some(script.finish()),
+            Inner::Mysql(script) => Some(script.finish()),
         }
     }
 }

@@ -3,11 +3,11 @@
 mod contract;
 pub(crate) mod direct;
 pub(crate) mod files;
-mod mysql;
+pub(crate) mod mysql;
 mod parts;
 pub(crate) mod postgres;
 mod reach;
-mod redis;
+pub(crate) mod redis;
 pub(crate) mod sqlite;
 pub(crate) mod tool;
 pub(crate) mod volume;

@@ -1,6 +1,6 @@
 //! Direct source: MariaDB and MySQL, by `mariadb-dump` or `mysqldump`.
 
-mod client;
+pub(crate) mod client;
 mod names;
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::{Report, run::RunContext};
 const TAIL_BYTES: usize = 256;
 const CLOSING_LINE: &[u8] = b"\n-- Dump completed";
 /// The word for the part that holds users and grants.
-const USERS: &str = "users and grants";
+pub(crate) const USERS: &str = "users and grants";
 
 /// The part of users and grants.
 fn users(source: &Name) -> Part {

@@ -1,7 +1,7 @@
 //! Direct source: Redis and Valkey, as a replica sees them.
 
 mod rdb;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 
 mod files;
 pub(crate) mod folder;
+pub(crate) mod mysql;
 pub(crate) mod postgres;
 mod sqlite;
 pub(crate) mod supply;
@@ -161,6 +162,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         }
         SourceKind::Direct(DirectSource { what: DirectKind::Files, .. }) => Ok(&files::Files),
         SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
+        SourceKind::Direct(DirectSource { what: DirectKind::Mysql, .. }) => Ok(&mysql::Mysql),
         SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
         SourceKind::Direct(direct) => Err(refused(format!(
             "`{}` cannot be restored into its {} yet: restore it into a folder",

@@ -390,3 +390,93 @@ fn schema(database: &Connection) -> rusqlite::Result<Vec<(String, Option<String>
     let rows = asked.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(path: &Path, rows: u32) -> Connection {
+        let database = Connection::open(path).unwrap();
+        let fill = format!(
+            "PRAGMA journal_mode = WAL; CREATE TABLE t(a); CREATE TABLE u{rows}(a);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+             INSERT INTO t SELECT i FROM n"
+        );
+        database.execute_batch(&fill).unwrap();
+        database
+    }
+
+    fn count(path: &Path) -> u64 {
+        copy::number(&Connection::open(path).unwrap(), "SELECT count(*) FROM t").unwrap()
+    }
+
+    /// A live file of 5 rows that an app has open, and a new one of 70.
+    fn change(folder: &Path) -> (Change, Connection) {
+        let place = folder.join("live.db");
+        let change = Change {
+            made: folder.join("made"),
+            before: folder.join("live.db.before-x"),
+            half: half_copy(&place, "x"),
+            is_new: false,
+            busy_timeout: Duration::from_secs(1),
+            ends_by: Instant::now() + Duration::from_secs(60),
+            place,
+        };
+        drop(database(&change.made, 70));
+        let app = database(&change.place, 5);
+        (change, app)
+    }
+
+    fn is_finished(change: &Change, live: u64, kept: u64) {
+        let switched = change.make().unwrap();
+        assert_eq!(switched.kept.as_deref(), change.before.to_str());
+        assert_eq!((count(&change.place), count(&change.before)), (live, kept));
+        assert!(!exists(&change.made) && !exists(&marker(&change.made)) && !exists(&change.half));
+        change.make().unwrap();
+        assert_eq!(count(&change.place), live, "again it does no harm");
+    }
+
+    #[test]
+    fn cut_off_anywhere_it_goes_on_and_loses_nothing() {
+        // Before anything.
+        let folder = tempfile::tempdir().unwrap();
+        let (change, _app) = change(folder.path());
+        is_finished(&change, 70, 5);
+
+        // While and after what is there was copied: what the app wrote since is kept as well.
+        let folder = tempfile::tempdir().unwrap();
+        let (change, app) = self::change(folder.path());
+        std::fs::write(&change.half, "half a copy").unwrap();
+        change.keep().unwrap();
+        std::fs::write(&change.half, "half a copy").unwrap();
+        app.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        is_finished(&change, 70, 6);
+
+        // Right after the new one was taken in: what the app wrote since stays.
+        let folder = tempfile::tempdir().unwrap();
+        let (change, app) = self::change(folder.path());
+        change.take_in().unwrap();
+        app.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        is_finished(&change, 71, 5);
+
+        // Between two files that are exchanged.
+        let folder = tempfile::tempdir().unwrap();
+        let (change, app) = self::change(folder.path());
+        drop(app);
+        std::fs::rename(&change.place, &change.before).unwrap();
+        is_finished(&change, 70, 5);
+    }
+
+    #[test]
+    fn a_locked_file_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut change, app) = change(folder.path());
+        change.busy_timeout = Duration::ZERO;
+        app.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").unwrap();
+        let failure = change.make().unwrap_err();
+        assert_eq!(failure.code, model::FailureCode::SourceBusy, "{failure:?}");
+        app.execute_batch("COMMIT").unwrap();
+        assert_eq!(count(&change.place), 6);
+        is_finished(&change, 70, 6);
+    }
+}

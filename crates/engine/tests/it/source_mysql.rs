@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// `None` where MariaDB is not installed.
-fn start() -> Option<Server> {
+pub(crate) fn start() -> Option<Server> {
     let (server, install) = (installed("mariadbd")?, installed("mariadb-install-db")?);
     installed("mariadb-dump")?;
     let is_root =
@@ -28,6 +28,9 @@ fn start() -> Option<Server> {
         command.args(["--no-defaults", &data, "--bind-address=127.0.0.1"]);
         command.arg(format!("--port={port}")).arg(format!("--socket={}/s", folder.display()));
         command.arg("--innodb-flush-log-at-trx-commit=0");
+        // A server that starts clears away what others have in theirs.
+        made.env("TMPDIR", folder);
+        command.env("TMPDIR", folder);
         if is_root {
             made.arg("--user=mysql");
             command.arg("--user=mysql");
@@ -53,7 +56,7 @@ fn client(server: &Server, database: &str) -> Command {
     client
 }
 
-fn sql(server: &Server, database: &str, text: &str) -> String {
+pub(crate) fn sql(server: &Server, database: &str, text: &str) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
     fed(server, database, file.path())
@@ -69,7 +72,7 @@ fn restore(server: &Server, database: &str, dump: &[u8]) {
     fed(server, database, file.path());
 }
 
-fn fill(server: &Server, database: &str, rows: u32) {
+pub(crate) fn fill(server: &Server, database: &str, rows: u32) {
     sql(
         server,
         "mysql",
@@ -88,7 +91,7 @@ fn fill(server: &Server, database: &str, rows: u32) {
 }
 
 /// All that a database holds, by its own words.
-fn content(server: &Server, database: &str) -> String {
+pub(crate) fn content(server: &Server, database: &str) -> String {
     let all = "SELECT id, name, hex(picture) FROM item ORDER BY id; SELECT * FROM cheap;
          SELECT routine_name FROM information_schema.routines WHERE routine_schema=database();
          SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema=database();

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Starts one on this snapshot. `None` where Redis is not installed.
-fn start(snapshot: Option<&[u8]>) -> Option<Server> {
+pub(crate) fn start(snapshot: Option<&[u8]>) -> Option<Server> {
     start_with(snapshot, &[])
 }
 
@@ -34,12 +34,12 @@ fn start_with(snapshot: Option<&[u8]>, options: &[&str]) -> Option<Server> {
     }))
 }
 
-fn redis(server: &Server, arguments: &[&str]) -> String {
+pub(crate) fn redis(server: &Server, arguments: &[&str]) -> String {
     let mut cli = Command::new("redis-cli");
     output(cli.args(["-e", "-p", &server.port.to_string()]).args(arguments))
 }
 
-fn fill(server: &Server) {
+pub(crate) fn fill(server: &Server) {
     redis(server, &["DEBUG", "POPULATE", "5000", "key", "400"]);
     redis(server, &["ZADD", "scores", "1.5", "ñ", "2", "b"]);
     redis(server, &["SET", "fleeting", "x", "EX", "100000"]);
@@ -60,7 +60,7 @@ fn digest(server: &Server) -> String {
     )
 }
 
-fn at(port: u16, more: &[(&str, &str)], password: Option<&str>) -> SourceDraft {
+pub(crate) fn at(port: u16, more: &[(&str, &str)], password: Option<&str>) -> SourceDraft {
     let port = port.to_string();
     let mut settings = vec![("host", "127.0.0.1"), ("port", port.as_str())];
     settings.extend(more.iter().copied());
@@ -69,7 +69,7 @@ fn at(port: u16, more: &[(&str, &str)], password: Option<&str>) -> SourceDraft {
 }
 
 /// Servers that prepare a snapshot give a sign of life each second.
-fn patient() -> EngineConfig {
+pub(crate) fn patient() -> EngineConfig {
     EngineConfig { idle_timeout: Duration::from_secs(5), ..quick("one") }
 }
 

@@ -4,7 +4,9 @@
 mod asked;
 mod command;
 mod files;
+mod mysql;
 mod postgres;
+mod redis;
 mod rows;
 mod scratch;
 mod sqlite;
@@ -191,6 +193,8 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
             Some(&postgres::Postgres)
         }
+        (Some(DirectKind::Mysql), _) | (None, Some("mysqldump")) => Some(&mysql::Mysql),
+        (Some(DirectKind::Redis), _) | (None, Some("rdb")) => Some(&redis::Redis),
         (Some(DirectKind::Sqlite), _) | (None, Some("sqlite3")) => Some(&sqlite::Sqlite),
         _ if unpacking::packed(aim.artifact).is_some() => Some(&files::Files),
         _ if command::has(aim) => Some(&command::Single),

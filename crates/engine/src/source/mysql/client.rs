@@ -24,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 16 << 20;
 
 /// What connects to one server.
-pub(super) struct Client<'a> {
+pub(crate) struct Client<'a> {
     asked: &'a Asked<'a>,
     place: Where,
     /// What the programs connect to, where that is no socket.
@@ -37,7 +37,7 @@ pub(super) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Finds the programs, here or in the source's container.
-    pub(super) async fn of(asked: &'a Asked<'a>) -> Result<Self, Failure> {
+    pub(crate) async fn of(asked: &'a Asked<'a>) -> Result<Self, Failure> {
         let password = asked.secret("password")?;
         let place = Where::of(asked.setting("container"));
         let host = host_of(asked, &place).await?;
@@ -64,7 +64,7 @@ impl<'a> Client<'a> {
     }
 
     /// Where the server is, for people.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let server = match (self.asked.setting("socket"), self.asked.setting("host")) {
             (Some(socket), _) => socket.to_owned(),
             (None, host) => format!(
@@ -123,18 +123,24 @@ impl<'a> Client<'a> {
         }
     }
 
-    async fn ask(&self, sql: &str) -> Result<String, Failure> {
+    /// What the server answers, a line for each row.
+    pub(crate) async fn ask(&self, sql: &str) -> Result<String, Failure> {
+        self.ask_for(sql, ANSWER.min(self.asked.timeout())).await
+    }
+
+    /// The same of what may take long.
+    pub(crate) async fn ask_for(&self, sql: &str, deadline: Duration) -> Result<String, Failure> {
         let answer = self
             .tool(self.shell)
             .args(["--batch", "--skip-column-names", "--connect-timeout=15", "--execute"])
             .arg(sql)
-            .output(MAX_ANSWER, ANSWER.min(self.asked.timeout()))
+            .output(MAX_ANSWER, deadline)
             .await
             .map_err(classified)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    pub(super) async fn server_version(&self) -> Result<String, Failure> {
+    pub(crate) async fn server_version(&self) -> Result<String, Failure> {
         let told = self.ask("SELECT concat(@@version_comment, ' ', version())").await?;
         Ok(told.trim().to_owned())
     }
@@ -159,7 +165,7 @@ impl<'a> Client<'a> {
     }
 
     /// About how large its tables are.
-    pub(super) async fn size_bytes(&self, database: &str) -> Result<u64, Failure> {
+    pub(crate) async fn size_bytes(&self, database: &str) -> Result<u64, Failure> {
         let name = literal(database);
         let told = self
             .ask(&format!(
@@ -203,6 +209,20 @@ impl<'a> Client<'a> {
         context: &RunContext,
         database: &str,
     ) -> Result<Reading, Failure> {
+        self.dump_of(database, None).start(context, self.asked.timeout()).await
+    }
+
+    /// The same without one table.
+    pub(crate) async fn dump_without(
+        &self,
+        context: &RunContext,
+        database: &str,
+        table: &str,
+    ) -> Result<Reading, Failure> {
+        self.dump_of(database, Some(table)).start(context, self.asked.timeout()).await
+    }
+
+    fn dump_of(&self, database: &str, without: Option<&str>) -> Tool<'_> {
         let mut tool = self.tool(self.dump).args([
             "--single-transaction",
             "--quick",
@@ -218,8 +238,36 @@ impl<'a> Client<'a> {
             // Neither older servers nor other ones know what these ask for or write.
             tool = tool.args(["--column-statistics=0", "--set-gtid-purged=OFF"]);
         }
+        if let Some(table) = without {
+            tool = tool.arg(format!("--ignore-table={database}.{table}"));
+        }
         // Whatever follows is a name.
-        tool.arg("--").arg(database).start(context, self.asked.timeout()).await
+        tool.arg("--").arg(database)
+    }
+
+    /// Whether the shell can be forbidden commands of its own.
+    pub(crate) async fn is_careful(&self) -> Result<bool, Failure> {
+        let help = self.tool(self.shell).arg("--help").output(MAX_ANSWER, ANSWER).await?;
+        Ok(String::from_utf8_lossy(&help).contains("--sandbox"))
+    }
+
+    /// Begins to load `size_bytes` of SQL into `database`; 0 where that is not known.
+    pub(crate) async fn load(
+        &self,
+        context: &RunContext,
+        database: &str,
+        size_bytes: u64,
+        deadline: Duration,
+    ) -> Result<Reading, Failure> {
+        // Without a terminal this mode knows no command of the shell but the delimiter.
+        let mut tool = self.tool(self.shell).args(["--batch", "--binary-mode"]);
+        if self.is_careful().await? {
+            tool = tool.arg("--sandbox");
+        }
+        tool.args(["--max-allowed-packet=1073741824", &format!("--database={database}")])
+            .fed(size_bytes)
+            .start(context, deadline)
+            .await
     }
 
     /// Begins the dump of users, roles and grants, which can be read by a server that has some of
@@ -251,12 +299,12 @@ async fn host_of(asked: &Asked<'_>, place: &Where) -> Result<String, Failure> {
 }
 
 /// A name as SQL, whatever it is.
-fn literal(name: &str) -> String {
+pub(crate) fn literal(name: &str) -> String {
     format!("convert(x'{}' using utf8mb4)", hex::encode(name))
 }
 
 /// A program's failure by the number of the error it tells.
-pub(super) fn classified(failure: Failure) -> Failure {
+pub(crate) fn classified(failure: Failure) -> Failure {
     if failure.code != FailureCode::SourceFailed {
         return failure;
     }

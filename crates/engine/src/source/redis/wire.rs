@@ -27,7 +27,7 @@ trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<W: AsyncRead + AsyncWrite + Send + Sync + Unpin> Wire for W {}
 
 /// A connection, logged in.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     wire: Box<dyn Wire>,
     place: String,
     buffer: BytesMut,
@@ -57,7 +57,7 @@ impl Payload {
 
 impl Connection {
     /// Connects and logs in.
-    pub(super) async fn open(asked: &Asked<'_>, ends_by: Instant) -> Result<Self, Failure> {
+    pub(crate) async fn open(asked: &Asked<'_>, ends_by: Instant) -> Result<Self, Failure> {
         let config = &asked.engine.0.config;
         let (place, connecting) = match asked.setting("socket") {
             Some(socket) => (socket.to_owned(), connect(To::Socket(socket.to_owned()))),
@@ -113,7 +113,7 @@ impl Connection {
     }
 
     /// Server, keys and role, in its own words.
-    pub(super) async fn info(&mut self) -> Result<String, Failure> {
+    pub(crate) async fn info(&mut self) -> Result<String, Failure> {
         let head = self.command(&[b"INFO"]).await?;
         let size = head.strip_prefix('$').and_then(|digits| digits.parse().ok());
         let Some(size @ ..=MAX_ANSWER) = size else { return Err(self.odd(&head)) };

@@ -1,0 +1,164 @@
+//! MariaDB and MySQL dumps: into a MariaDB of this machine's own that nobody else can reach.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode};
+
+use super::{
+    Restored, Trial, Way, asked, check,
+    rows::compared,
+    scratch::{self, LIFE},
+    stand_in,
+};
+use crate::{
+    process::{self, Running},
+    source::{direct::Asked, mysql::client::Client},
+    target::mysql::{fill, ident, users},
+};
+
+const DATABASE: &str = "drill";
+const ANSWER: Duration = Duration::from_secs(120);
+
+pub(super) struct Mysql;
+
+#[async_trait::async_trait]
+impl Way for Mysql {
+    async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
+        let server = Server::start(trial).await?;
+        server.fill(trial).await?;
+        Ok(Box::new(server))
+    }
+}
+
+struct Server {
+    _running: tokio::sync::Mutex<Running>,
+    app: App,
+    source: model::Source,
+    socket: PathBuf,
+}
+
+impl Server {
+    async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
+        let config = trial.context.engine.config();
+        let find = |name: &str| {
+            process::find(config, name).ok_or_else(|| {
+                let message = format!(
+                    "there is no {name} on this machine to restore into: install the server \
+                     (apt-get install mariadb-server)"
+                );
+                Failure::new(FailureCode::SourceConfig, message)
+            })
+        };
+        let (install, server) = (find("mariadb-install-db")?, find("mariadbd")?);
+        let user = scratch::user(&["mysql"]);
+        scratch::give(&trial.folder, user)?;
+        let folder = trial.folder.display();
+        // Given to programs by their folder's names alone: nothing of this machine's settings.
+        let common = ["--no-defaults".to_owned(), format!("--datadir={folder}/data")];
+        scratch::program(config, &install, user)
+            .args(common.iter().cloned())
+            .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+            // A server that starts clears away what others have in theirs.
+            .env("TMPDIR", trial.folder.clone())
+            .output(1 << 20, ANSWER)
+            .await?;
+        let socket = trial.folder.join("s");
+        let mut running = scratch::program(config, &server, user)
+            .args(common.iter().cloned())
+            .args([format!("--socket={folder}/s"), format!("--pid-file={folder}/pid")])
+            .args([format!("--tmpdir={folder}"), format!("--secure-file-priv={folder}")])
+            .args(["--skip-networking", "--skip-log-bin", "--event-scheduler=OFF"])
+            // Nothing of it is to last.
+            .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0"])
+            .args(["--innodb-flush-method=nosync", "--max-allowed-packet=1073741824"])
+            .start(LIFE)?;
+        let text = socket.display().to_string();
+        let settings = [("socket", text.as_str()), ("user", "root"), ("database", DATABASE)];
+        let source = stand_in(trial.aim, DirectKind::Mysql, &settings);
+        let (app, context) = (trial.aim.app.clone(), trial.context);
+        let ask = || async {
+            context.keep_going()?;
+            let asked = asked_of(trial, &app, &source)?;
+            Client::of(&asked).await?.server_version().await.map(drop)
+        };
+        scratch::until_ready(&mut running, "MariaDB", ask).await?;
+        Ok(Self { _running: tokio::sync::Mutex::new(running), app, source, socket })
+    }
+
+    async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
+        let asked = asked_of(trial, &self.app, &self.source)?;
+        let client = Client::of(&asked).await?;
+        if users::are(trial.aim) {
+            return users::load(&client, trial.supply).await.map(drop);
+        }
+        client.ask(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await?;
+        fill(trial.context, trial.aim, &client, DATABASE, trial.supply).await
+    }
+}
+
+fn asked_of<'a>(
+    trial: &'a Trial<'_>,
+    app: &'a App,
+    source: &'a model::Source,
+) -> Result<Asked<'a>, Failure> {
+    let model::SourceKind::Direct(direct) = &source.kind else {
+        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
+    };
+    Ok(Asked { engine: &trial.context.engine, app, source, direct })
+}
+
+#[async_trait::async_trait]
+impl Restored for Server {
+    fn place(&self) -> String {
+        format!("a scratch MariaDB at {}", self.socket.display())
+    }
+
+    async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
+        let asked = asked_of(trial, &self.app, &self.source)?;
+        let client = Client::of(&asked).await?;
+        if users::are(trial.aim) {
+            let count = client.ask("SELECT count(*) FROM mysql.user").await?;
+            let message = format!("{} users are there", count.trim());
+            return Ok(vec![check("users", DrillState::Passed, message)]);
+        }
+        let tables = client
+            .ask(&format!(
+                "SELECT hex(table_name) FROM information_schema.tables WHERE table_schema = \
+                 '{DATABASE}' AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
+            ))
+            .await?;
+        let (mut counts, mut unsound) = (BTreeMap::new(), Vec::new());
+        for table in tables.lines() {
+            trial.context.keep_going()?;
+            let table =
+                String::from_utf8_lossy(&hex::decode(table).unwrap_or_default()).into_owned();
+            let quoted = format!("{DATABASE}.{}", ident(&table));
+            let said =
+                client.ask_for(&format!("CHECK TABLE {quoted}"), trial.aim.timeout()).await?;
+            // The last line is the verdict; engines without a check say so in a note.
+            let last = said.lines().last().unwrap_or_default();
+            if !last.ends_with("\tOK") && !last.contains("\tnote\t") {
+                unsound.push(last.to_owned());
+            }
+            let count = format!("SELECT count(*) FROM {quoted}");
+            let count = client.ask_for(&count, trial.aim.timeout()).await?;
+            counts.insert(table, count.trim().parse::<u64>().unwrap_or(0));
+        }
+        let mut checks = vec![compared(&counts, 0, trial.aim.artifact.contents.as_ref())];
+        checks.push(match (counts.len(), unsound.first()) {
+            (_, Some(first)) => check("check_table", DrillState::Failed, first),
+            (0, None) => check("check_table", DrillState::Skipped, "there is no table"),
+            (_, None) => check("check_table", DrillState::Passed, "every table is sound"),
+        });
+        for question in asked::of(trial) {
+            let sql = format!("USE {DATABASE}; {}", question.sql);
+            let answer = client.ask_for(&sql, trial.aim.timeout()).await;
+            let answer = answer.map(|answer| match answer.trim_end_matches('\n') {
+                "NULL" => String::new(),
+                answer => answer.to_owned(),
+            });
+            checks.push(asked::judge(question, answer));
+        }
+        Ok(checks)
+    }
+}

@@ -1,0 +1,170 @@
+//! Databases of a server: made, copied by its own programs, dropped.
+
+use model::Failure;
+
+use super::{Aim, ident, refused};
+use crate::{
+    run::{RunContext, StopReason},
+    source::mysql::client::{Client, classified, literal as text},
+};
+
+/// How far a restore is, as it is written down in the database that it made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The dump is in.
+    Loaded,
+    /// What was there before is kept.
+    Kept,
+    /// The new one is in its place.
+    Placed,
+}
+
+/// A server on which databases are restored.
+pub(super) struct On<'a> {
+    pub(super) client: &'a Client<'a>,
+    pub(super) context: Option<&'a RunContext>,
+    pub(super) aim: &'a Aim<'a>,
+}
+
+impl On<'_> {
+    /// The table that says that a database is of this restore, and how far it is.
+    fn mark(&self) -> String {
+        format!("backup_orchestrator_{}", self.aim.tag)
+    }
+
+    async fn number(&self, query: &str) -> Result<u64, Failure> {
+        let told = self.client.ask(query).await?;
+        told.trim()
+            .parse()
+            .map_err(|_| refused(format!("{} does not answer as expected", self.client.place())))
+    }
+
+    pub(super) async fn exists(&self, name: &str) -> Result<bool, Failure> {
+        let name = text(name);
+        let query =
+            format!("SELECT count(*) FROM information_schema.schemata WHERE schema_name = {name}");
+        Ok(self.number(&query).await? > 0)
+    }
+
+    /// Makes the empty database `name` with the characters of `like`, where that is there, and
+    /// marks it as ours.
+    pub(super) async fn create(&self, name: &str, like: &str) -> Result<(), Failure> {
+        let made = self.create_bare(name, like).await;
+        made?;
+        let (name, mark) = (ident(name), ident(&self.mark()));
+        let make = format!("CREATE TABLE {name}.{mark} (step VARCHAR(20) PRIMARY KEY)");
+        self.client.ask(&make).await.map(drop)
+    }
+
+    async fn create_bare(&self, name: &str, like: &str) -> Result<(), Failure> {
+        let query = format!(
+            "SELECT concat(' CHARACTER SET ', default_character_set_name, ' COLLATE ', \
+             default_collation_name) FROM information_schema.schemata WHERE schema_name = {}",
+            text(like)
+        );
+        let characters = self.client.ask(&query).await?;
+        let make = format!("CREATE DATABASE {}{}", ident(name), characters.trim_end());
+        self.client.ask(&make).await.map(drop)
+    }
+
+    async fn is_marked(&self, name: &str) -> Result<bool, Failure> {
+        let query = format!(
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = {} AND \
+             table_name = {}",
+            text(name),
+            text(&self.mark())
+        );
+        Ok(self.number(&query).await? > 0)
+    }
+
+    /// Drops what an earlier try made: never a database that another has filled.
+    pub(super) async fn drop_ours(&self, name: &str) -> Result<(), Failure> {
+        let count = format!(
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = {}",
+            text(name)
+        );
+        if self.is_marked(name).await? || self.number(&count).await? == 0 {
+            return self.drop_if_there(name).await;
+        }
+        Err(refused(format!("the database {name} is not of this restore and was left as it is")))
+    }
+
+    pub(super) async fn drop_if_there(&self, name: &str) -> Result<(), Failure> {
+        let statement = format!("DROP DATABASE IF EXISTS {}", ident(name));
+        self.client.ask_for(&statement, self.aim.timeout()).await.map(drop)
+    }
+
+    pub(super) async fn step(&self, made: &str) -> Result<Step, Failure> {
+        let (made, mark) = (ident(made), ident(&self.mark()));
+        let told = self.client.ask(&format!("SELECT step FROM {made}.{mark}")).await?;
+        let has = |step: &str| told.lines().any(|line| line == step);
+        Ok(match (has("placed"), has("kept")) {
+            (true, _) => Step::Placed,
+            (_, true) => Step::Kept,
+            _ => Step::Loaded,
+        })
+    }
+
+    pub(super) async fn note(&self, made: &str, step: Step) -> Result<(), Failure> {
+        let word = if step == Step::Placed { "placed" } else { "kept" };
+        let (made, mark) = (ident(made), ident(&self.mark()));
+        self.client.ask(&format!("INSERT INTO {made}.{mark} VALUES ('{word}')")).await.map(drop)
+    }
+
+    /// Removes our mark from what stays.
+    pub(super) async fn forget(&self, made: &str) -> Result<(), Failure> {
+        let (made, mark) = (ident(made), ident(&self.mark()));
+        self.client.ask(&format!("DROP TABLE IF EXISTS {made}.{mark}")).await.map(drop)
+    }
+
+    /// Keeps events from happening in a copy; gives how many there are.
+    pub(super) async fn disable_events(&self, name: &str) -> Result<usize, Failure> {
+        let query = format!(
+            "SELECT hex(event_name) FROM information_schema.events WHERE event_schema = {}",
+            text(name)
+        );
+        let events = self.client.ask(&query).await?;
+        for event in events.lines() {
+            let event = hex::decode(event).unwrap_or_default();
+            let event = ident(&String::from_utf8_lossy(&event));
+            self.client.ask(&format!("ALTER EVENT {}.{event} DISABLE", ident(name))).await?;
+        }
+        Ok(events.lines().count())
+    }
+
+    /// Copies the database `from` into the new one `to`, with all that belongs to it.
+    pub(super) async fn copy(&self, from: &str, to: &str) -> Result<(), Failure> {
+        let Some(context) = self.context else { return Err(refused("there is no run")) };
+        self.create_bare(to, from).await?;
+        let mut dump = self.client.dump_without(context, from, &self.mark()).await?;
+        let mut load = self.client.load(context, to, 0, self.aim.timeout()).await?;
+        while let Some(chunk) = dump.chunk().await.map_err(classified)? {
+            // Somebody's change of mind must not leave half a database; who is cut off goes on later.
+            if matches!(context.stop_reason(), Some(StopReason::Shutdown | StopReason::LeaseLost)) {
+                context.keep_going()?;
+            }
+            if !load.feed(&chunk).await.map_err(classified)? {
+                break;
+            }
+        }
+        load.end_of_input();
+        while load.chunk().await.map_err(classified)?.is_some() {}
+        if self.inside(from).await? == self.inside(to).await? {
+            return Ok(());
+        }
+        Err(refused(format!("the copy {to} of the database {from} has not all that is in it")))
+    }
+
+    /// How many things of each kind are in a database.
+    async fn inside(&self, name: &str) -> Result<String, Failure> {
+        let (name, mark) = (text(name), text(&self.mark()));
+        let query = format!(
+            "SELECT (SELECT count(*) FROM information_schema.tables WHERE table_schema = {name} \
+             AND table_name <> {mark}), (SELECT count(*) FROM information_schema.routines WHERE \
+             routine_schema = {name}), (SELECT count(*) FROM information_schema.triggers WHERE \
+             trigger_schema = {name}), (SELECT count(*) FROM information_schema.events WHERE \
+             event_schema = {name})"
+        );
+        self.client.ask(&query).await
+    }
+}

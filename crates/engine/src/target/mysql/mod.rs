@@ -1,0 +1,230 @@
+//! MariaDB and MySQL: each dump is loaded into a new database. Databases cannot be renamed there,
+//! and views, triggers and events cannot be moved: for the app's own place, what is there is
+//! copied into a database that is kept, and the new one is then copied over it.
+
+pub(crate) mod copy;
+pub(crate) mod script;
+pub(crate) mod users;
+
+use model::{Failure, RestoreTarget};
+
+use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use crate::{
+    run::RunContext,
+    source::mysql::client::{Client, classified},
+};
+use copy::{On, Step};
+use script::Script;
+
+/// Longest name of a database, in characters.
+const MAX_NAME: usize = 64;
+const RIGHTS: [&str; 10] = [
+    "SELECT",
+    "INSERT",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "INDEX",
+    "CREATE VIEW",
+    "CREATE ROUTINE",
+    "TRIGGER",
+    "EVENT",
+];
+
+pub(crate) struct Mysql;
+
+#[async_trait::async_trait]
+impl Target for Mysql {
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
+        let asked = aim.asked()?;
+        let client = Client::of(&asked).await?;
+        let at = client.place();
+        if !aim.paths().is_empty() || !aim.tables().is_empty() {
+            let mut look = Look::at(at);
+            look.block(
+                "single tables of a dump are not restored: restore the database beside, and copy \
+                 them from there (INSERT … SELECT)",
+            );
+            return Ok(look);
+        }
+        if users::are(aim) {
+            let mut look = Look::at(format!("users at {at}"));
+            look.warn("only users that are missing are made, with their grants");
+            return Ok(look);
+        }
+        let database = final_name(aim)?;
+        let mut look = Look::at(format!("database {database} at {at}"));
+        look.good(format!("{at} is {}", client.server_version().await?));
+        if asked.setting("container").is_some() && aim.beside().is_none() {
+            look.block(
+                "a database is replaced by client programs of this machine: give the source a host \
+                 or a socket instead of a container, or restore beside it",
+            );
+        }
+        let missing = missing_rights(&client).await?;
+        if !missing.is_empty() {
+            look.warn(format!(
+                "the user has not everywhere the rights {}: a restore needs them for the database \
+                 and for new ones beside it",
+                missing.join(", ")
+            ));
+        }
+        if !client.is_careful().await? {
+            look.warn("this client knows no sandbox mode: dumps are read through our filter alone");
+        }
+        let on = On { client: &client, context: None, aim };
+        if !on.exists(&database).await? {
+            look.good(format!("the database {database} is not there and will be made"));
+        } else if aim.beside().is_some() {
+            look.block(format!("the database {database} is there already: choose another name"));
+        } else {
+            let size_bytes = client.size_bytes(&database).await?;
+            look.replaces = Some(format!(
+                "database {database} ({size_bytes} bytes; a copy of it is kept under another name)"
+            ));
+            look.warn(format!(
+                "stop what writes to {database}: what is written while it is replaced is lost; \
+                 the server needs room for two more copies of it"
+            ));
+        }
+        Ok(look)
+    }
+
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
+        if users::are(aim) {
+            return Ok("users".to_owned());
+        }
+        match aim.target {
+            RestoreTarget::App => Ok(with_end(&final_name(aim)?, &format!("_restore_{}", aim.tag))),
+            // It can never get another name.
+            _ => final_name(aim),
+        }
+    }
+
+    async fn clear(&self, aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
+        if users::are(aim) {
+            return Ok(());
+        }
+        let asked = aim.asked()?;
+        let client = Client::of(&asked).await?;
+        let on = On { client: &client, context: None, aim };
+        on.drop_ours(made).await
+    }
+
+    async fn load(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure> {
+        let asked = aim.asked()?;
+        let client = Client::of(&asked).await?;
+        if users::are(aim) {
+            return users::load(&client, supply).await;
+        }
+        let on = On { client: &client, context: Some(context), aim };
+        on.create(made, &final_name(aim)?).await?;
+        fill(context, aim, &client, made, supply).await?;
+        let mut notes = Vec::new();
+        if aim.beside().is_some() && on.disable_events(made).await? > 0 {
+            notes.push("its events are disabled, so that nothing is done twice".to_owned());
+        }
+        Ok(Loaded { notes })
+    }
+
+    async fn switch(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        _supply: &Supply<'_>,
+    ) -> Result<Switched, Failure> {
+        if users::are(aim) {
+            return Ok(Switched::default());
+        }
+        let asked = aim.asked()?;
+        let client = Client::of(&asked).await?;
+        let on = On { client: &client, context: Some(context), aim };
+        if aim.beside().is_some() {
+            on.forget(made).await?;
+            return Ok(Switched::default());
+        }
+        let name = final_name(aim)?;
+        let before = with_end(&name, &format!("_before_{}", aim.tag));
+        if !on.exists(made).await? {
+            if on.exists(&name).await? {
+                let kept = on.exists(&before).await?.then_some(before);
+                return Ok(Switched { kept, notes: Vec::new() });
+            }
+            return Err(refused(format!("the database {made} is not there any more")));
+        }
+        if on.step(made).await? == Step::Loaded {
+            if on.exists(&name).await? {
+                on.drop_if_there(&before).await?;
+                on.copy(&name, &before).await?;
+                on.disable_events(&before).await?;
+            }
+            on.note(made, Step::Kept).await?;
+        }
+        if on.step(made).await? == Step::Kept {
+            on.drop_if_there(&name).await?;
+            on.copy(made, &name).await?;
+            on.note(made, Step::Placed).await?;
+        }
+        on.drop_if_there(made).await?;
+        let kept = on.exists(&before).await?.then_some(before);
+        Ok(Switched { kept, notes: Vec::new() })
+    }
+}
+
+/// Brings the dump into the database `made`.
+pub(crate) async fn fill(
+    context: &RunContext,
+    aim: &Aim<'_>,
+    client: &Client<'_>,
+    made: &str,
+    supply: &Supply<'_>,
+) -> Result<(), Failure> {
+    let reading = client.load(context, made, aim.artifact.size_bytes, aim.timeout()).await?;
+    let mut script = Script::default();
+    supply.feed(reading, |chunk| script.pass(&chunk).map(|()| chunk)).await.map_err(classified)
+}
+
+async fn missing_rights(client: &Client<'_>) -> Result<Vec<&'static str>, Failure> {
+    let told = client
+        .ask(
+            "SELECT privilege_type FROM information_schema.user_privileges WHERE \
+             replace(grantee, '\\'', '') = current_user()",
+        )
+        .await?;
+    let has: Vec<_> = told.lines().collect();
+    Ok(RIGHTS.into_iter().filter(|right| !has.contains(right)).collect())
+}
+
+/// The database that the artifact was dumped from.
+fn own_name(aim: &Aim<'_>) -> Result<String, Failure> {
+    if let Some(part) = &aim.artifact.part {
+        return Ok(part.clone());
+    }
+    match aim.asked()?.list("database")[..] {
+        [one] if one != "*" => Ok(one.to_owned()),
+        _ => Err(refused("the source does not say which database it is")),
+    }
+}
+
+/// What the restored database is called in the end.
+fn final_name(aim: &Aim<'_>) -> Result<String, Failure> {
+    aim.beside().map_or_else(|| own_name(aim), |name| Ok(with_end(&name, "")))
+}
+
+/// `name`, cut so that it can end in `end`.
+fn with_end(name: &str, end: &str) -> String {
+    let room = MAX_NAME - end.len();
+    format!("{}{end}", name.chars().take(room).collect::<String>())
+}
+
+/// A statement's name for something.
+pub(crate) fn ident(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
