@@ -92,6 +92,7 @@ impl Reader {
         }
     }
 
+    #[expect(clippy::match_same_arms, reason = "each state's arms stand together, in their order")]
     fn step(&mut self, byte: u8, see: &mut impl FnMut(Seen)) {
         let next = match std::mem::replace(&mut self.state, State::Code) {
             State::Code => self.code(byte, see),
