@@ -17,7 +17,7 @@ use super::{
 use crate::{
     process::{self, Running},
     source::{direct::Asked, redis::wire::Connection},
-    target::folder,
+    target::unpacking,
 };
 
 /// A snapshot does not say how many databases its server had.
@@ -31,7 +31,7 @@ pub(super) struct Redis;
 impl Way for Redis {
     async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
         let file = trial.folder.join("dump.rdb");
-        folder::write(&file, trial.supply).await?;
+        unpacking::spool(trial.supply, &file).await?;
         let server = Server::start(trial, file).await?;
         let keys = server.loaded(trial).await?;
         Ok(Box::new(Server { keys, ..server }))
