@@ -43,6 +43,8 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/snapshots/{snapshot}/verify", Operate, "snapshot.verify"),
     act("POST", "/snapshots/{snapshot}/copy", Operate, "snapshot.copy"),
     act("GET", "/snapshots/{snapshot}/download/{source}", Download, "snapshot.download"),
+    act("GET", "/snapshots/{snapshot}/browse/{source}", Download, "snapshot.browse"),
+    act("GET", "/snapshots/{snapshot}/file/{source}", Download, "snapshot.download"),
     look("/destinations", See),
     look("/new/destination", Configure),
     act("POST", "/new/destination", Configure, "destination.add"),
