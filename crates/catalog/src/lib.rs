@@ -27,6 +27,7 @@ mod snapshots;
 mod sql;
 mod tables;
 mod tokens;
+mod upkeep;
 mod users;
 
 pub use adopt::Adoption;
@@ -39,3 +40,4 @@ pub use plans::PlanRecord;
 pub use portable::{COPY_FORMAT, COPY_VERSION};
 pub use runs::{CancelOutcome, Ending, Enqueued, Heartbeat, Progress, RunQuery};
 pub use snapshots::CopyUpdate;
+pub use upkeep::StaleCopy;

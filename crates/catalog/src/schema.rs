@@ -4,7 +4,7 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS];
+pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -57,3 +57,10 @@ const DUTIES: &[&str] = &[
 
 /// What restores and drills tell of themselves.
 const REPORTS: &[&str] = &["CREATE TABLE run_report (run_id TEXT PRIMARY KEY, doc TEXT NOT NULL)"];
+
+/// When copies were last re-read, and fires of an app's drills beside those of its backups.
+const UPKEEP: &[&str] = &[
+    "ALTER TABLE snapshot_copy ADD COLUMN checked_at BIGINT",
+    "DROP INDEX run_fire",
+    "CREATE UNIQUE INDEX run_fire ON run (app_id, kind, fire_at) WHERE fire_at IS NOT NULL AND attempt = 1",
+];

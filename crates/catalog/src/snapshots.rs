@@ -330,11 +330,11 @@ pub(crate) async fn insert_copies<C: ConnectionTrait>(
 ) -> Result<(), CatalogError> {
     for some in copies.chunks(AT_ONCE) {
         let sql = format!(
-            "INSERT INTO snapshot_copy (snapshot_id, destination_id, app_id, state, stored_bytes, expiring_since, doc) VALUES {} \
-             ON CONFLICT (snapshot_id, destination_id) DO UPDATE SET state = excluded.state, stored_bytes = excluded.stored_bytes, expiring_since = excluded.expiring_since, doc = excluded.doc",
-            lists(some.len(), 7)
+            "INSERT INTO snapshot_copy (snapshot_id, destination_id, app_id, state, stored_bytes, expiring_since, checked_at, doc) VALUES {} \
+             ON CONFLICT (snapshot_id, destination_id) DO UPDATE SET state = excluded.state, stored_bytes = excluded.stored_bytes, expiring_since = excluded.expiring_since, checked_at = excluded.checked_at, doc = excluded.doc",
+            lists(some.len(), 8)
         );
-        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 7);
+        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 8);
         for (snapshot, copy) in some {
             values.extend([
                 snapshot.id.to_string().into(),
@@ -343,6 +343,7 @@ pub(crate) async fn insert_copies<C: ConnectionTrait>(
                 copy.state.to_string().into(),
                 count(copy.stored_bytes()).into(),
                 copy.expiring_since.map(micros).into(),
+                micros(copy.checked_at()).into(),
                 json(copy)?.into(),
             ]);
         }
@@ -366,10 +367,11 @@ pub(crate) async fn write_copy<C: ConnectionTrait>(
     id: SnapshotId,
     copy: &StoredCopy,
 ) -> Result<(), CatalogError> {
-    let sql = "UPDATE snapshot_copy SET state = $1, expiring_since = $2, doc = $3 WHERE snapshot_id = $4 AND destination_id = $5";
+    let sql = "UPDATE snapshot_copy SET state = $1, expiring_since = $2, checked_at = $3, doc = $4 WHERE snapshot_id = $5 AND destination_id = $6";
     let values = vec![
         copy.state.to_string().into(),
         copy.expiring_since.map(micros).into(),
+        micros(copy.checked_at()).into(),
         json(copy)?.into(),
         id.to_string().into(),
         copy.destination_id.to_string().into(),

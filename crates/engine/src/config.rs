@@ -13,6 +13,10 @@ pub struct EngineConfig {
     pub host: String,
     /// Folder for what has to be whole before it can be streamed; emptied after each run.
     pub spool: PathBuf,
+    /// Folder of what drills restore to, emptied after each; `None` is the spool. Where this
+    /// process is root, others have to be able to pass through it: scratch servers do not run as
+    /// root.
+    pub scratch: Option<PathBuf>,
     /// Variables that programs we start get, and no others of ours; `PATH` is where they are found.
     pub child_env: Vec<(OsString, OsString)>,
     /// Folder of PostgreSQL's tools, one folder `VERSION/bin` for each version.
@@ -109,6 +113,7 @@ impl EngineConfig {
             instance: instance.into(),
             host: "localhost".to_owned(),
             spool: PathBuf::from("spool"),
+            scratch: None,
             child_env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into())],
             postgres_home: PathBuf::from("/usr/lib/postgresql"),
             docker_host: None,

@@ -27,6 +27,7 @@ mod takeover;
 mod target;
 mod timekeeping;
 mod trees;
+mod upkeep;
 pub mod vault;
 mod worker;
 
@@ -127,6 +128,7 @@ impl Engine {
             takeover::end_abandoned_runs(self, shutdown.clone()),
             duty::settle_what_is_left(self, shutdown.clone()),
             orphans::sweep_regularly(self, shutdown.clone()),
+            upkeep::keep_up(self, shutdown.clone()),
             worker::work_off_runs(self, shutdown.clone()),
             docker::follow_labels(self, shutdown.clone()),
             docker::coverage::follow_coverage(self, shutdown.clone()),

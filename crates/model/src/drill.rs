@@ -137,7 +137,10 @@ pub struct Proof {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        DrillState::{Failed, Passed, Skipped},
+        *,
+    };
 
     #[test]
     fn a_drill_that_checked_nothing_proves_nothing() {
@@ -155,7 +158,6 @@ mod tests {
                 })
                 .collect(),
         };
-        use DrillState::{Failed, Passed, Skipped};
         assert!(!item(&[]).is_proof());
         assert!(!item(&[Skipped]).is_proof());
         assert!(!item(&[Passed, Failed]).is_proof());

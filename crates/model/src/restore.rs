@@ -265,7 +265,10 @@ pub enum PreflightLevel {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        StepState::{Done, Loaded, Switching, Waiting},
+        *,
+    };
 
     fn report(states: &[StepState]) -> RestoreReport {
         let step = |state: &StepState| RestoreStep {
@@ -282,7 +285,6 @@ mod tests {
 
     #[test]
     fn a_restore_is_whole_only_when_every_step_is() {
-        use StepState::{Done, Loaded, Switching, Waiting};
         for (states, condition) in [
             (&[][..], Condition::Untouched),
             (&[Waiting, Loaded], Condition::Untouched),

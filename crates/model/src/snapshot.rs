@@ -152,6 +152,11 @@ impl StoredCopy {
         self.objects.iter().any(|object| object.encryption != "none")
     }
 
+    /// When its bytes were last known to be right: re-read, or proven when it was made.
+    pub fn checked_at(&self) -> Timestamp {
+        self.verified_at.map_or(self.committed_at, |at| at.max(self.committed_at))
+    }
+
     /// The folders of its trees of files.
     pub fn trees(&self) -> impl Iterator<Item = &String> {
         self.objects.iter().filter_map(|object| object.tree.as_ref())

@@ -118,6 +118,14 @@ impl Settings {
             .or_else(|| Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned()))
             .unwrap_or(engine.host);
         engine.spool = data_dir(environment).join("spool");
+        engine.scratch = match folders(environment, "BACKUP_SCRATCH_DIR")?.as_slice() {
+            [] => None,
+            [folder] => Some(folder.clone()),
+            _ => {
+                let problem = "one folder only".to_owned();
+                return Err(SettingError { name: "BACKUP_SCRATCH_DIR", problem });
+            }
+        };
         engine.catalog_copies = data_dir(environment).join("catalog-copies");
         let hours: u64 = number(environment, "BACKUP_CATALOG_COPY_H", 24)?;
         engine.catalog_copy_every =
@@ -139,6 +147,7 @@ impl Settings {
         engine.rclone_config =
             environment.get("RCLONE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         engine.file_roots = folders(environment, "BACKUP_FILE_ROOTS")?;
+        engine.restore_roots = folders(environment, "BACKUP_RESTORE_ROOTS")?;
         for (name, url) in [
             ("BACKUP_GOOGLE_AUTH_URL", &mut engine.google.auth),
             ("BACKUP_GOOGLE_TOKEN_URL", &mut engine.google.token),
@@ -318,6 +327,7 @@ mod tests {
             ("BACKUP_ALLOW_LOOPBACK", "maybe"),
             ("BACKUP_FILE_ROOTS", "srv"),
             ("BACKUP_FILE_ROOTS", "/srv, /srv/../etc"),
+            ("BACKUP_RESTORE_ROOTS", "restored"),
         ] {
             assert!(with(&[(name, value)]).is_err(), "{name}={value:?} was accepted");
         }
@@ -326,8 +336,13 @@ mod tests {
     #[test]
     fn folders_are_listed() {
         assert!(with(&[]).unwrap().engine.file_roots.is_empty());
+        assert!(with(&[]).unwrap().engine.restore_roots.is_empty());
+        let settings = with(&[("BACKUP_RESTORE_ROOTS", "/srv,/restored")]).unwrap();
+        assert_eq!(settings.engine.restore_roots, ["/srv", "/restored"].map(PathBuf::from));
         let settings = with(&[("BACKUP_FILE_ROOTS", "/srv, /home/ana ,")]).unwrap();
         assert_eq!(settings.engine.file_roots, ["/srv", "/home/ana"].map(PathBuf::from));
+        let settings = with(&[("BACKUP_RESTORE_ROOTS", "/srv/back")]).unwrap();
+        assert_eq!(settings.engine.restore_roots, [PathBuf::from("/srv/back")]);
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn the_documented_steps_restore_several_artifacts() {
     });
     std::fs::write(&path, manifest.to_bytes().unwrap()).unwrap();
     let run = || {
-        Command::new("bash").args(["-c", &documented(2)]).current_dir(dir.path()).output().unwrap()
+        Command::new("bash").args(["-c", &documented(3)]).current_dir(dir.path()).output().unwrap()
     };
     let output = run();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -27,6 +27,10 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// Marks the containers that are made to read a volume, so that nobody wonders whose they are.
 pub(crate) const HELPER: &str = "io.backup-orchestrator.helper";
 
+/// Marks the volumes that a restore has made, with the word in the names of what it makes: no other
+/// volume is ever removed.
+pub(crate) const RESTORED: &str = "io.backup-orchestrator.restored";
+
 /// A client of the Docker that the configuration names, in words that this Docker knows.
 pub(crate) async fn connect(config: &EngineConfig) -> Result<Docker, Failure> {
     let Some(host) = &config.docker_host else {

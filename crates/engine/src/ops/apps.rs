@@ -403,6 +403,9 @@ fn check_limits(limits: &Limits, errors: &mut Vec<FieldError>) {
     if limits.objective_secs.is_some_and(|secs| !(60..=366 * 24 * 3600).contains(&secs)) {
         errors.push(FieldError::new("limits.objective_secs", "from a minute to a year"));
     }
+    if limits.restore_objective_secs.is_some_and(|secs| !(1..=366 * 24 * 3600).contains(&secs)) {
+        errors.push(FieldError::new("limits.restore_objective_secs", "from a second to a year"));
+    }
 }
 
 #[cfg(test)]

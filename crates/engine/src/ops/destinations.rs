@@ -37,7 +37,12 @@ pub struct DestinationDraft {
     pub forget_secrets: Vec<String>,
     /// Its keys cannot delete.
     pub append_only: bool,
+    /// How often every copy there is re-read, in days; `null` is only when asked.
+    pub verify_every_days: Option<u32>,
 }
+
+/// Longest time between two readings of a copy, in days.
+const MAX_VERIFY_DAYS: u32 = 3_650;
 
 /// The settings and secrets that a kind knows, the ones it must have first.
 #[derive(Debug, Clone, Copy)]
@@ -281,6 +286,11 @@ impl Engine {
             }
         }
         destination.append_only = draft.append_only;
+        destination.verify_every_days = draft.verify_every_days;
+        if draft.verify_every_days.is_some_and(|days| !(1..=MAX_VERIFY_DAYS).contains(&days)) {
+            let message = format!("from 1 to {MAX_VERIFY_DAYS} days");
+            errors.push(FieldError::new("verify_every_days", message));
+        }
         if errors.is_empty() { Ok(destination) } else { Err(EngineError::Invalid(errors)) }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{App, AppId, Run, RunState, Snapshot, retention::CLOCK_TOLERANCE};
+use model::{App, AppId, Proof, Run, RunState, Snapshot, retention::CLOCK_TOLERANCE};
 use serde::Serialize;
 
 use crate::{Engine, EngineError};
@@ -55,6 +55,14 @@ pub struct AppCard {
     pub rpo_secs: Option<i64>,
     /// How old it may get, in seconds.
     pub objective_secs: i64,
+    /// Longest time between two of its snapshots in the last 30 days, in seconds, up to now.
+    pub longest_gap_secs: Option<i64>,
+    /// Its last drill that ended.
+    pub last_drill: Option<Run>,
+    /// Its last drill that proved that a snapshot can come back.
+    pub proven: Option<Proof>,
+    /// Seconds that its last good drill took, else its last restore: what coming back takes.
+    pub rto_secs: Option<f64>,
     /// Bytes that its copies take, all destinations together.
     pub stored_bytes: u64,
     /// One state for each of the last days, oldest first; `None` where nothing ran.
@@ -114,6 +122,10 @@ impl Engine {
             .saturating_sub(SignedDuration::from_hours(24 * STRIP_DAYS as i64))
             .unwrap_or(Timestamp::MIN);
         let ends = catalog.run_ends(&ids, since).await?;
+        let taken = catalog.good_moments(&ids, since).await?;
+        let mut last_drills = catalog.last_drills(&ids, false).await?;
+        let mut proven = catalog.last_drills(&ids, true).await?;
+        let mut restores = catalog.last_restores(&ids).await?;
         let mut active: HashMap<AppId, Run> = catalog
             .active_runs()
             .await?
@@ -127,6 +139,8 @@ impl Engine {
                 let last_run = last_runs.remove(&app.id);
                 let last_good = last_good.remove(&app.id);
                 let active_run = active.remove(&app.id);
+                let proven = proven.remove(&app.id).and_then(|run| proof(&run));
+                let restored = restores.remove(&app.id).and_then(|run| length(&run));
                 let anchor = fires
                     .get(&app.id)
                     .copied()
@@ -152,6 +166,13 @@ impl Engine {
                     stored_bytes: stored.get(&app.id).copied().unwrap_or(0),
                     rpo_secs: age.map(|age| age.as_secs()),
                     objective_secs: objective.as_secs(),
+                    longest_gap_secs: longest_gap(
+                        taken.get(&app.id).map_or(&[][..], Vec::as_slice),
+                        now,
+                    ),
+                    last_drill: last_drills.remove(&app.id),
+                    rto_secs: proven.as_ref().map(|proof| proof.took_secs).or(restored),
+                    proven,
                     app,
                     last_run,
                     active_run,
@@ -186,6 +207,23 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Seconds that a run was worked on.
+fn length(run: &Run) -> Option<f64> {
+    Some(run.finished_at?.duration_since(run.started_at?).as_secs_f64().max(0.0))
+}
+
+/// What a drill that ended well proved.
+fn proof(run: &Run) -> Option<Proof> {
+    Some(Proof { run_id: run.id, at: run.finished_at?, passed: true, took_secs: length(run)? })
+}
+
+/// The longest time between two of `taken`, oldest first, and between the last of them and now.
+fn longest_gap(taken: &[Timestamp], now: Timestamp) -> Option<i64> {
+    let past: Vec<_> = taken.iter().copied().filter(|at| *at <= now).collect();
+    let ends = past.iter().copied().skip(1).chain([now]);
+    past.iter().zip(ends).map(|(from, to)| to.duration_since(*from).as_secs()).max()
 }
 
 /// How old the newest good snapshot may get: the app's own word, or twice its schedule's

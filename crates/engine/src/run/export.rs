@@ -19,7 +19,9 @@ use model::{
 };
 use tokio::sync::mpsc;
 
-use super::{RunContext, failure, outlet::Outlet, place::Place, upload::Sending};
+use super::{
+    RunContext, failure, members::Counting, outlet::Outlet, place::Place, upload::Sending,
+};
 use crate::source::{self, OpenedSource, Part, SourceStream};
 
 /// Chunks that may wait for the sealing thread.
@@ -102,7 +104,7 @@ pub(crate) async fn export(
             content_type: meta.content_type,
             size_bytes: sealed.plain.size_bytes,
             sha256: sealed.plain.sha256.to_string(),
-            contents: counted.map(contents),
+            contents: counted.or_else(|| opened.counted().map(contents)),
         },
         verified_by_source,
         warnings,
@@ -287,7 +289,8 @@ async fn pump(
         file_name: Some(&meta.file_name),
     });
     let counter = Counter::new(meta.format.as_deref());
-    let looking = (checker, counter);
+    let members = Counting::begin(meta.format.as_deref(), &meta.file_name);
+    let looking = (checker, counter, members);
     let mut sealing = tokio::task::spawn_blocking(move || seal(recipe, looking, chunks, feeds));
 
     let fed = tokio::select! {
@@ -367,7 +370,7 @@ struct Done {
     /// What each destination stores, in their order.
     stored: Vec<Digest>,
     report: FormatReport,
-    counted: Option<Counted>,
+    counted: Option<Contents>,
 }
 
 /// Where one destination takes chunks, and for whom it wants them encrypted.
@@ -376,7 +379,7 @@ type Feed = (mpsc::Sender<Bytes>, Option<Recipients>);
 /// The sealing thread: checks, hashes, compresses, tees and encrypts.
 fn seal(
     recipe: Recipe,
-    (mut checker, mut counter): (FormatChecker, Counter),
+    (mut checker, mut counter, mut members): (FormatChecker, Counter, Option<Counting>),
     mut chunks: mpsc::Receiver<Bytes>,
     feeds: Vec<Option<Feed>>,
 ) -> Result<Done, SealFailure> {
@@ -402,6 +405,9 @@ fn seal(
     while let Some(chunk) = chunks.blocking_recv() {
         checker.push(&chunk).map_err(SealFailure::Format)?;
         counter.push(&chunk);
+        if let Some(members) = &mut members {
+            members.push(&chunk);
+        }
         sealer.push(chunk, &mut tee).map_err(SealFailure::Seal)?;
     }
     let report = checker.finish().map_err(SealFailure::Format)?;
@@ -420,7 +426,9 @@ fn seal(
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(SealFailure::Seal)?;
-    Ok(Done { sealed, stored, report, counted: counter.finish() })
+    let counted = members.and_then(Counting::finish);
+    let counted = counted.or_else(|| counter.finish().map(contents));
+    Ok(Done { sealed, stored, report, counted })
 }
 
 /// Whether what was sealed is what the source declared; gives whether it declared anything.

@@ -9,6 +9,7 @@ mod export;
 pub(crate) mod failure;
 pub(crate) mod journal;
 pub(crate) mod log_file;
+mod members;
 mod outlet;
 pub(crate) mod place;
 pub(crate) mod plain;

@@ -8,11 +8,12 @@ mod parts;
 pub(crate) mod postgres;
 mod reach;
 mod redis;
-mod sqlite;
+pub(crate) mod sqlite;
 pub(crate) mod tool;
-mod volume;
+pub(crate) mod volume;
 mod walked;
 
+use artifact::contents::Counted;
 use bytes::Bytes;
 use model::{App, Failure, Name, Source, SourceKind};
 
@@ -51,6 +52,10 @@ pub(crate) trait SourceStream: Send {
     /// What is to be known of the stream and is no failure; asked after its end.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
+    }
+    /// Rows that the source counted itself, where the stream does not tell; asked after its end.
+    fn counted(&self) -> Option<Counted> {
+        None
     }
     /// The folder at the destination of the tree that the stream lists, if it lists one.
     fn tree(&self) -> Option<&str> {

@@ -3,7 +3,7 @@
 //! SQLite's own online backup copies one moment of it into the spool folder; the copy is checked
 //! and streamed.
 
-mod copy;
+pub(crate) mod copy;
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use artifact::contents::Counted;
 use bytes::{Bytes, BytesMut};
 use model::{Duty, Failure, FailureCode};
 use tokio::io::AsyncReadExt as _;
@@ -96,6 +97,7 @@ impl Driver for Sqlite {
             buffer: BytesMut::new(),
             is_done: false,
             warnings: copied.warnings,
+            counted: copied.counted,
         }))
     }
 
@@ -183,7 +185,7 @@ fn check_size(asked: &Asked<'_>, size_bytes: u64) -> Result<(), Failure> {
     Err(Failure::new(FailureCode::SourceTooLarge, message))
 }
 
-fn busy_timeout(asked: &Asked<'_>) -> Duration {
+pub(crate) fn busy_timeout(asked: &Asked<'_>) -> Duration {
     let told = asked.setting("busy_timeout_secs").and_then(|text| text.parse().ok());
     told.map_or(BUSY_TIMEOUT, Duration::from_secs)
 }
@@ -225,6 +227,7 @@ struct Opened {
     buffer: BytesMut,
     is_done: bool,
     warnings: Vec<String>,
+    counted: Counted,
 }
 
 #[async_trait::async_trait]
@@ -266,5 +269,9 @@ impl SourceStream for Opened {
 
     fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(self.counted.clone())
     }
 }

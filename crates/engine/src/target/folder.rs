@@ -1,11 +1,13 @@
-//! Into a folder of this machine: each artifact as its file, in a sub-folder of its own.
+//! Into a folder of this machine: each artifact in a sub-folder of its own, archives unpacked.
 
 use std::path::{Path, PathBuf};
 
 use model::{Failure, FailureCode, RestoreTarget};
-use tokio::io::AsyncWriteExt as _;
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use super::{
+    Aim, Loaded, Look, Supply, Switched, Target, refused,
+    unpacking::{self, Wish, packed},
+};
 use crate::run::RunContext;
 
 pub(crate) struct Folder;
@@ -15,8 +17,15 @@ impl Target for Folder {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         let place = place(aim)?;
         let mut look = Look::at(format!("folder {}", place.display()));
-        if !aim.tables().is_empty() || !aim.paths().is_empty() {
-            look.block("parts of an artifact are chosen for downloads and for databases");
+        if !aim.tables().is_empty() {
+            look.block("tables are chosen for databases");
+        }
+        match packed(aim.artifact) {
+            Some(_) => look.good("it is an archive: its files are unpacked there"),
+            None if !aim.paths().is_empty() => {
+                look.block("it is no archive: no paths can be chosen of it");
+            }
+            None => look.good("it is one file, and lies there as it is"),
         }
         if let Err(failure) = allowed(aim, &place) {
             look.block(failure.message);
@@ -47,27 +56,23 @@ impl Target for Folder {
 
     async fn load(
         &self,
-        _context: &RunContext,
+        context: &RunContext,
         aim: &Aim<'_>,
         made: &str,
         supply: &Supply<'_>,
     ) -> Result<Loaded, Failure> {
         allowed(aim, &place(aim)?)?;
         let folder = Path::new(made);
+        if let Some(packed) = packed(aim.artifact) {
+            let only = aim.paths().iter().map(PathBuf::from).collect();
+            let wish = Wish { packed, only, privileges: false, devices: false };
+            let report = unpacking::unpack(context, aim, supply, folder, wish).await?;
+            return Ok(Loaded { notes: unpacking::notes(&report) });
+        }
         tokio::fs::create_dir_all(folder)
             .await
             .map_err(|error| told("cannot be made", folder, &error))?;
-        let path = folder.join(&aim.artifact.file_name);
-        let write = |error: std::io::Error| told("cannot be written", &path, &error);
-        let mut options = tokio::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&path).await;
-        let file = file.as_mut().map_err(|error| told("cannot be made", &path, error))?;
-        let mut bytes = supply.open()?;
-        while let Some(chunk) = bytes.chunk().await? {
-            file.write_all(&chunk).await.map_err(write)?;
-        }
-        file.flush().await.map_err(write)?;
-        file.sync_all().await.map_err(write)?;
+        unpacking::spool(supply, &folder.join(&aim.artifact.file_name)).await?;
         Ok(Loaded::default())
     }
 
@@ -95,7 +100,7 @@ fn place(aim: &Aim<'_>) -> Result<PathBuf, Failure> {
 }
 
 /// Only below the folders that this process may give to apps.
-fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
+pub(super) fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
     let config = &aim.engine.0.config;
     let is_plain = place.is_absolute() && place.components().all(|part| part.as_os_str() != "..");
     // The nearest folder that is there decides: a link must not lead elsewhere.
@@ -166,7 +171,7 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
     Ok(exists(&before).then_some(before))
 }
 
-fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     let message = format!("{} {what}: {error}", path.display());
     Failure::new(FailureCode::RestoreRefused, message)
 }

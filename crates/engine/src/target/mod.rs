@@ -1,9 +1,13 @@
 //! Targets: where a restore goes. Each looks before it changes anything, brings everything in
 //! beside what is there, and only then puts it in its place.
 
-mod folder;
+mod files;
+pub(crate) mod folder;
 pub(crate) mod postgres;
+mod sqlite;
 pub(crate) mod supply;
+pub(crate) mod unpacking;
+mod volume;
 
 use model::{
     App, Artifact, DirectKind, DirectSource, Failure, FailureCode, Name, PreflightLevel,
@@ -155,6 +159,9 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Postgres, .. }) => {
             Ok(&postgres::Postgres)
         }
+        SourceKind::Direct(DirectSource { what: DirectKind::Files, .. }) => Ok(&files::Files),
+        SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
+        SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
         SourceKind::Direct(direct) => Err(refused(format!(
             "`{}` cannot be restored into its {} yet: restore it into a folder",
             aim.artifact.source, direct.what

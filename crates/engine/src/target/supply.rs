@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use artifact::Identities;
 use bytes::Bytes;
+use futures::{TryStreamExt as _, stream::BoxStream};
 use model::{Artifact, Destination, Failure, StoredCopy};
 use store::Store;
 
 use crate::{
     run::{RunContext, failure, plain::Plain},
     source::tool::Reading,
+    trees,
 };
 
 /// Where an artifact is read from.
@@ -56,7 +58,42 @@ impl<'a> Supply<'a> {
             Plain::read(Arc::clone(&self.store), self.copy, self.artifact, &self.identities)
                 .map_err(|error| self.told(&error))?;
         let (context, name) = (self.context, self.destination.name.to_string());
-        Ok(Incoming { context, plain, name })
+        Ok(Incoming { context, from: From::Plain(plain), name })
+    }
+
+    /// Begins to read the files that it holds: its bytes, or, where it is a tree, the tar of that,
+    /// which is compared with its listing first.
+    pub(crate) async fn open_files(&self) -> Result<Incoming<'a>, Failure> {
+        let mut objects = self.copy.objects.iter().filter(|o| o.source == self.artifact.source);
+        let Some(tree) = objects.find_map(|object| object.tree.as_ref()) else {
+            return self.open();
+        };
+        let (context, name) = (self.context, self.destination.name.to_string());
+        let told = |failure: Failure| named(&name, failure);
+        let work = trees::Work::of_run(context).await?;
+        let proving = trees::prove(
+            &context.engine,
+            &self.destination,
+            (&self.store, self.copy, self.artifact),
+            tree,
+            &work,
+            |_| {},
+        );
+        let (host, key, listing) = tokio::select! {
+            biased;
+            failure = context.stopped() => return Err(failure),
+            proven = proving => proven.map_err(told)?,
+        };
+        let config = &context.engine.0.config;
+        let chunks = trees::read(&host, config, &key, &listing, work).await.map_err(told)?;
+        Ok(Incoming { context, from: From::Tree(chunks), name })
+    }
+
+    /// Reads all of it and keeps nothing: what comes after may count on these bytes.
+    pub(crate) async fn prove(&self) -> Result<(), Failure> {
+        let mut bytes = self.open()?;
+        while bytes.chunk().await?.is_some() {}
+        Ok(())
     }
 
     /// Gives all of it to a tool, and waits for the tool's good end. `through` sees the bytes on
@@ -97,15 +134,32 @@ impl<'a> Supply<'a> {
     }
 
     fn told(&self, error: &crate::run::plain::ReadError) -> Failure {
-        let failure = error.failure();
-        Failure { message: format!("`{}`: {}", self.destination.name, failure.message), ..failure }
+        named(self.destination.name.as_str(), error.failure())
+    }
+}
+
+fn named(destination: &str, failure: Failure) -> Failure {
+    Failure { message: format!("`{destination}`: {}", failure.message), ..failure }
+}
+
+enum From {
+    Plain(Plain),
+    Tree(BoxStream<'static, Result<Bytes, Failure>>),
+}
+
+impl From {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Plain(plain) => plain.chunk().await.map_err(|error| error.failure()),
+            Self::Tree(chunks) => chunks.try_next().await,
+        }
     }
 }
 
 /// Bytes on their way: they count only when [`Incoming::chunk`] has given `None`.
 pub(crate) struct Incoming<'a> {
     context: &'a RunContext,
-    plain: Plain,
+    from: From,
     name: String,
 }
 
@@ -115,12 +169,9 @@ impl Incoming<'_> {
         let chunk = tokio::select! {
             biased;
             failure = self.context.stopped() => return Err(failure),
-            chunk = self.plain.chunk() => chunk,
+            chunk = self.from.chunk() => chunk,
         };
-        let chunk = chunk.map_err(|error| {
-            let failure = error.failure();
-            Failure { message: format!("`{}`: {}", self.name, failure.message), ..failure }
-        })?;
+        let chunk = chunk.map_err(|failure| named(&self.name, failure))?;
         if let Some(chunk) = &chunk {
             self.context.journal.add_bytes(chunk.len());
         }

@@ -7,11 +7,13 @@
 mod app_server;
 mod commands;
 mod coverage;
+mod disaster;
 mod host;
 mod images;
 mod killed;
 mod labels;
 mod postgres;
+mod restore_volume;
 mod volume;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
@@ -61,6 +63,10 @@ impl Suite {
             volume::leaves_out_what_is_excluded,
             volume::read_directly_it_keeps_what_docker_leaves_out,
             volume::what_is_not_surely_dockers_is_read_by_docker,
+            disaster::an_app_comes_back_with_its_orchestrator,
+            restore_volume::a_servers_data_are_exchanged_while_it_waits,
+            restore_volume::a_volume_comes_back_beside_and_where_it_is_gone,
+            restore_volume::what_did_not_come_back_is_removed,
             volume::postgres_starts_on_a_restored_volume,
             volume::what_is_no_volume_is_refused_and_not_made,
             volume::what_runs_is_paused_or_stopped_and_goes_on,

@@ -18,8 +18,9 @@ use crate::{
     world::{self, World, quick, source},
 };
 
-const PASSWORD: &str = "word-nobody-sees of 'the' \\server";
-const SUM: &str = "SELECT count(*) || ' ' || md5(string_agg(what, ',' ORDER BY id)) FROM orders";
+pub(crate) const PASSWORD: &str = "word-nobody-sees of 'the' \\server";
+pub(crate) const SUM: &str =
+    "SELECT count(*) || ' ' || md5(string_agg(what, ',' ORDER BY id)) FROM orders";
 
 /// Makes a server whose local socket wants `$1` (`trust`, `scram-sha-256`) and runs it.
 const SERVE: &str = "set -e; mkdir -p /data /run/postgresql; chown postgres: /data; \
@@ -67,7 +68,7 @@ fn psql(host: &Host, container: &Made<'_>, database: &str, text: &str) -> Comman
     inside(host, container, &[&words[..], &["-d", database, "-c", text]].concat())
 }
 
-fn sql(host: &Host, container: &Made<'_>, database: &str, text: &str) -> String {
+pub(crate) fn sql(host: &Host, container: &Made<'_>, database: &str, text: &str) -> String {
     let told = psql(host, container, database, text).output().unwrap();
     assert!(told.status.success(), "{text}: {}", String::from_utf8_lossy(&told.stderr));
     String::from_utf8(told.stdout).unwrap().trim().to_owned()

@@ -15,11 +15,11 @@ use crate::{
 };
 
 /// Everything of a file that must come back; Docker's tar has whole seconds.
-const LIST: &str = "cd /v && find . -exec stat -c '%N %F %a %u %g %h %s %Y' {} + | sort && \
+pub(crate) const LIST: &str = "cd /v && find . -exec stat -c '%N %F %a %u %g %h %s %Y' {} + | sort && \
                     getcap -r . && find . -type f -exec sha256sum {} + | sort";
 
 /// A tree of what is easily lost.
-const TREE: &str = r#"
+pub(crate) const TREE: &str = r#"
 set -e; cd /v
 chown 999:998 .; chmod 1770 .
 mkdir -p d/empty; chmod 2750 d; chown 5:6 d
@@ -49,7 +49,7 @@ fn volume_source(volume: &Made<'_>, more: &[(&str, &str)]) -> SourceDraft {
     source("files", "volume", &settings, &[])
 }
 
-async fn world_of(host: &Host, volume: &Made<'_>, more: &[(&str, &str)]) -> World {
+pub(crate) async fn world_of(host: &Host, volume: &Made<'_>, more: &[(&str, &str)]) -> World {
     host.image(Image::Base);
     World::reading(vec![volume_source(volume, more)], config(host)).await
 }

@@ -7,14 +7,14 @@ use crate::{
     world::{World, quick},
 };
 
-async fn drilled(world: &World, snapshot: &Snapshot) -> (Run, DrillReport) {
+pub(crate) async fn drilled(world: &World, snapshot: &Snapshot) -> (Run, DrillReport) {
     let run = world.engine.drill_snapshot(snapshot.id).await.unwrap();
     let run = world.ended(&run).await;
     let report = world.engine.drill_report(run.id).await.unwrap().unwrap_or_default();
     (run, report)
 }
 
-fn nothing_is_left(world: &World) {
+pub(crate) fn nothing_is_left(world: &World) {
     let spool = world.folder.path().join("spool");
     let left: Vec<_> = std::fs::read_dir(spool).into_iter().flatten().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -82,11 +82,7 @@ async fn a_drill_fails_where_the_snapshot_is_not_what_it_was() {
     assert!(!proof.passed);
 
     // Bytes that are not what was stored.
-    let object = world.folder.path().join("disk").join(&snapshot.copies[0].objects[0].key);
-    let mut bytes = std::fs::read(&object).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&object, &bytes).unwrap();
+    world.damage(&snapshot);
     let (run, report) = drilled(&world, &snapshot).await;
     assert_eq!(run.state, RunState::Failed);
     assert!(report.items[0].checks.iter().any(|check| check.state == DrillState::Failed));

@@ -19,7 +19,9 @@ mod postgres;
 mod recovery;
 mod reindex;
 mod replicas;
+mod restore_files;
 mod restore_postgres;
+mod restore_sqlite;
 mod retention;
 mod source_files;
 mod source_files_basis;
@@ -32,4 +34,5 @@ mod source_tree;
 mod sshd;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
+mod upkeep;
 mod world;

@@ -13,7 +13,7 @@ use crate::{
     world::{World, quick},
 };
 
-fn into_app(confirm: &str) -> RestoreRequest {
+pub(crate) fn into_app(confirm: &str) -> RestoreRequest {
     RestoreRequest {
         to: "app".to_owned(),
         confirm: Some(confirm.to_owned()),
@@ -21,7 +21,7 @@ fn into_app(confirm: &str) -> RestoreRequest {
     }
 }
 
-fn beside(name: &str) -> RestoreRequest {
+pub(crate) fn beside(name: &str) -> RestoreRequest {
     RestoreRequest {
         to: "beside".to_owned(),
         name: Some(name.to_owned()),
@@ -29,12 +29,12 @@ fn beside(name: &str) -> RestoreRequest {
     }
 }
 
-async fn restored(world: &World, snapshot: &Snapshot, request: &RestoreRequest) -> Run {
+pub(crate) async fn restored(world: &World, snapshot: &Snapshot, request: &RestoreRequest) -> Run {
     let run = world.engine.restore_now(snapshot.id, request).await.unwrap();
     world.ended(&run).await
 }
 
-async fn report(world: &World, run: &Run) -> RestoreReport {
+pub(crate) async fn report(world: &World, run: &Run) -> RestoreReport {
     world.engine.restore_report(run.id).await.unwrap().unwrap()
 }
 
@@ -178,11 +178,7 @@ async fn a_damaged_copy_changes_nothing_and_is_marked() {
     let settings = [("database", "damaged")];
     let world = world(server, &settings, quick("one")).await;
     let snapshot = world.good_snapshot().await;
-    let object = world.folder.path().join("disk").join(&snapshot.copies[0].objects[0].key);
-    let mut bytes = std::fs::read(&object).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&object, &bytes).unwrap();
+    world.damage(&snapshot);
     sql(server, "damaged", "DELETE FROM orders WHERE id = 1");
 
     let mut request = into_app("direct");

@@ -81,7 +81,7 @@ impl Drop for Server {
 }
 
 /// A destination of trees on this machine.
-fn trees(path: &Path) -> DestinationDraft {
+pub(crate) fn trees(path: &Path) -> DestinationDraft {
     DestinationDraft { kind: "tree".to_owned(), ..local("trees", path) }
 }
 
@@ -103,7 +103,7 @@ fn app(source: &Path, destinations: &[&str]) -> AppDraft {
 }
 
 /// A world whose app keeps trees of `source` at `destination`; `None` where rsync is missing.
-async fn world(
+pub(crate) async fn world(
     source: &Path,
     destination: DestinationDraft,
     config: EngineConfig,

@@ -160,6 +160,15 @@ impl World {
         Self { engine, server, app, folder, shutdown: CancellationToken::new() }
     }
 
+    /// Changes one bit in the middle of the snapshot's first object.
+    pub(crate) fn damage(&self, snapshot: &Snapshot) {
+        let object = self.folder.path().join("disk").join(&snapshot.copies[0].objects[0].key);
+        let mut bytes = std::fs::read(&object).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&object, &bytes).unwrap();
+    }
+
     /// A world at work whose app `direct` has `sources`, and one destination, `disk`.
     pub(crate) async fn reading(sources: Vec<SourceDraft>, mut config: EngineConfig) -> Self {
         config.source_timeout = Duration::from_secs(60);

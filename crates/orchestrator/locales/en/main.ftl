@@ -828,14 +828,13 @@ done-reindexed = The manifests were read; events tell what they told.
 field-no-catalog-copy = No copies of the catalog go there
 
 browse-open = Look into it
-browse-search = A part of a name, or a pattern such as *.pdf
+browse-search = Name
 browse-nothing = Nothing is here.
 browse-modified = Modified
 browse-owner = Rights, owner
 browse-take-folder = Download as tar
 browse-more = Show more
 browse-means = The list comes from an index of the archive, made when it is first asked for: that may take a while once. A file is read from the snapshot itself.
-browse-search-table = A part of a table's name
 browse-table = Table
 browse-rows = Rows
 browse-no-tables = No table has such a name.

@@ -828,14 +828,13 @@ done-reindexed = Se leyeron los manifiestos; los eventos cuentan lo que dicen.
 field-no-catalog-copy = Las copias del catálogo no van allí
 
 browse-open = Ver contenido
-browse-search = Parte de un nombre, o un patrón como *.pdf
+browse-search = Nombre
 browse-nothing = Aquí no hay nada.
 browse-modified = Modificado
 browse-owner = Permisos, dueño
 browse-take-folder = Descargar como tar
 browse-more = Mostrar más
 browse-means = La lista sale de un índice del archivo, que se hace la primera vez que se pide: esa vez puede tardar. Un fichero se lee de la propia instantánea.
-browse-search-table = Parte del nombre de una tabla
 browse-table = Tabla
 browse-rows = Filas
 browse-no-tables = Ninguna tabla tiene ese nombre.

@@ -28,6 +28,8 @@ impl Reader<'_> {
                 entry.append_only.as_ref(),
                 false,
             ),
+            verify_every_days: self
+                .number(&format!("{base}.verify_every_days"), entry.verify_every_days.as_ref()),
             ..DestinationDraft::default()
         }
     }

@@ -87,6 +87,7 @@ fn destination(one: &Value, variables: &mut Variables) -> DestinationEntry {
         settings: settings(&one["settings"]),
         secrets: variables.secrets(&[&name], &one["secrets"]),
         append_only: flag(&one["append_only"], false),
+        verify_every_days: number(&one["verify_every_days"]),
         name,
     }
 }
@@ -157,6 +158,7 @@ fn limits(one: &Value) -> Option<LimitsEntry> {
         max_size_bytes: number(&one["max_size_bytes"]),
         retries: number(&one["retries"]),
         objective_secs: number(&one["objective_secs"]),
+        restore_objective_secs: number(&one["restore_objective_secs"]),
     })
 }
 

@@ -133,6 +133,8 @@ pub(crate) struct DestinationEntry {
     pub(crate) secrets: Settings,
     /// Its keys cannot delete.
     pub(crate) append_only: Option<Flag>,
+    /// How often every copy there is re-read, in days; left out is only when asked.
+    pub(crate) verify_every_days: Option<Number>,
 }
 
 /// An app.
@@ -245,6 +247,8 @@ pub(crate) struct LimitsEntry {
     pub(crate) retries: Option<Number>,
     /// Age at which the app counts as overdue, in seconds.
     pub(crate) objective_secs: Option<Number>,
+    /// Longest time that a restore may take, in seconds.
+    pub(crate) restore_objective_secs: Option<Number>,
 }
 
 impl Settings {

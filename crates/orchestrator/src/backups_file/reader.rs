@@ -265,7 +265,8 @@ impl<'a> Reader<'a> {
             max_size_bytes: self.number(&at("max_size_bytes"), entry.max_size_bytes.as_ref()),
             retries: self.number(&at("retries"), entry.retries.as_ref()),
             objective_secs: self.number(&at("objective_secs"), entry.objective_secs.as_ref()),
-            restore_objective_secs: None,
+            restore_objective_secs: self
+                .number(&at("restore_objective_secs"), entry.restore_objective_secs.as_ref()),
         }
     }
 }

@@ -39,6 +39,9 @@ pub(crate) struct AppSettings {
     /// Age at which its newest snapshot counts as late.
     #[arg(long, value_name = "DUR")]
     objective: Option<Change<Length>>,
+    /// Longest time that bringing it back may take.
+    #[arg(long, value_name = "DUR")]
+    rto: Option<Change<Length>>,
     /// `none`, `gzip`, `zstd`, the last two with a level (`zstd:9`), or `auto`.
     #[arg(long)]
     compression: Option<String>,
@@ -124,6 +127,7 @@ impl AppSettings {
         put(limits, "max_size_bytes", self.max_size);
         put(limits, "retries", self.retries);
         put(limits, "objective_secs", self.objective);
+        put(limits, "restore_objective_secs", self.rto);
         put(draft, "compression", self.compression);
         let word = |flag: Option<bool>| flag.map(|flag| Value::from(flag.to_string()));
         put_setting(draft, "accept_unverified", word(self.accept_unverified))?;

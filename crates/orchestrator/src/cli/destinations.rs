@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     client::{CliError, Client, part},
-    doctor, read_secret,
+    doctor,
+    quantity::Change,
+    read_secret,
     show::{self, Out, cell, items, plain, text},
 };
 
@@ -30,6 +32,9 @@ pub(crate) enum DestinationCommand {
         /// Its credentials cannot delete.
         #[arg(long)]
         append_only: bool,
+        /// Re-read every copy there at least this often.
+        #[arg(long, value_name = "DAYS")]
+        verify_every_days: Option<u32>,
     },
     /// Lists destinations.
     List,
@@ -58,6 +63,9 @@ pub(crate) enum DestinationCommand {
         #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
         #[arg(default_missing_value = "true", action = ArgAction::Set)]
         append_only: Option<bool>,
+        /// Re-read every copy there at least this often; `none` is only when asked.
+        #[arg(long, value_name = "DAYS")]
+        verify_every_days: Option<Change<u32>>,
     },
     /// Removes a destination; nothing there is touched.
     Remove {
@@ -96,11 +104,12 @@ pub(super) async fn destination(
     out: &Out,
 ) -> Result<u8, CliError> {
     match command {
-        DestinationCommand::Add { name, kind, set, set_file, append_only } => {
+        DestinationCommand::Add { name, kind, set, set_file, append_only, verify_every_days } => {
             let settings: BTreeMap<_, _> = set.into_iter().collect();
             let body = json!({
                 "name": name, "kind": kind, "settings": settings, "secrets": secrets(set_file)?,
                 "append_only": append_only,
+                "verify_every_days": verify_every_days,
             });
             let added = client.post("destinations", &body).await?;
             out.answer(&added, || {
@@ -118,7 +127,15 @@ pub(super) async fn destination(
             let one = client.get(&path(&name)).await?;
             out.answer(&one, || print(&one, out));
         }
-        DestinationCommand::Edit { name, rename, set, set_file, forget_secret, append_only } => {
+        DestinationCommand::Edit {
+            name,
+            rename,
+            set,
+            set_file,
+            forget_secret,
+            append_only,
+            verify_every_days,
+        } => {
             let current = client.get(&path(&name)).await?;
             let mut settings = current["settings"].clone();
             for (key, value) in set {
@@ -132,6 +149,8 @@ pub(super) async fn destination(
                 "secrets": secrets(set_file)?,
                 "forget_secrets": forget_secret,
                 "append_only": append_only.map_or_else(|| current["append_only"].clone(), Value::from),
+                "verify_every_days": verify_every_days
+                    .map_or_else(|| current["verify_every_days"].clone(), Value::from),
             });
             let changed = client.put(&path(&name), &body).await?;
             out.answer(&changed, || {
@@ -185,6 +204,7 @@ fn print(one: &Value, out: &Out) {
         ("settings", cell(&one["settings"])),
         ("secrets", cell(&one["secrets"])),
         ("append only", cell(&one["append_only"])),
+        ("re-read every (days)", cell(&one["verify_every_days"])),
         ("test", checked(one, out)),
         ("tested", out.when(&one["last_check"]["at"])),
     ];

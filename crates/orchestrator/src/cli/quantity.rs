@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A new value, or `none`, which takes away what was set.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Change<T> {
+pub(crate) enum Change<T> {
     Clear,
     To(T),
 }

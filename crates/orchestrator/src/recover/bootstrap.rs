@@ -372,6 +372,7 @@ async fn settle_destination(
         secrets: request.secrets,
         forget_secrets: Vec::new(),
         append_only: found.append_only,
+        verify_every_days: found.verify_every_days,
     };
     engine.edit_destination(found.id, found.version, draft).await.map_err(wrong)
 }

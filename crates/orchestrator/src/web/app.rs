@@ -13,6 +13,7 @@ use model::{App, CopyState, SnapshotKind, Source, SourceKind};
 
 use super::{
     Web, app_sources,
+    drills::{LastDrill, Planned},
     fault::{Fault, show},
     form::{Sealed, redirect},
     format::When,
@@ -77,6 +78,10 @@ struct AppPage {
     checks: Option<Vec<CheckRow>>,
     confirm: bool,
     wrong_name: bool,
+    /// The snapshot that a restore would most likely be of.
+    newest: Option<String>,
+    drill: Option<LastDrill>,
+    plan: Planned,
 }
 
 async fn find(web: &Web, name: &str) -> Result<App, Fault> {
@@ -107,7 +112,11 @@ async fn page_of(
     let more_snapshots = snapshots.len().saturating_sub(SNAPSHOTS);
     let runs =
         catalog.runs(RunQuery { app_id: Some(app.id), limit: 8, ..RunQuery::default() }).await?;
+    let card = web.engine.card(app.clone()).await?;
     let page = AppPage {
+        newest: card.last_good.as_ref().map(|one| one.id.to_string()),
+        drill: LastDrill::of(&card, visitor),
+        plan: Planned::of(&app, visitor),
         page: visitor.page(app.name.as_str(), Nav::Overview),
         sources: app.sources.iter().map(|one| SourceRow::new(one, lang)).collect(),
         places: app
@@ -150,7 +159,7 @@ async fn page_of(
         checks: extra.checks.map(|report| CheckRow::all(&report, lang)),
         confirm: extra.confirm,
         wrong_name: extra.wrong_name,
-        row: row(&web.engine.card(app).await?, visitor),
+        row: row(&card, visitor),
     };
     Ok(show(&page))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::{AppDraft, BindingDraft, FieldError, ScheduleDraft};
 use jiff::tz::TimeZone;
-use model::{App, Destination, Limits, retention::RetentionPolicy};
+use model::{App, Destination, Limits, retention::RetentionPolicy, schedule::Schedule};
 
 use super::{
     app_sources,
@@ -142,17 +142,7 @@ impl Values {
             let template = binding.template.as_ref().map(ToString::to_string).unwrap_or_default();
             values.set(format!("template-{id}"), template);
         }
-        match &app.schedule {
-            None => values.set("when", "hand"),
-            Some(schedule) => {
-                values.set("zone", &schedule.time_zone);
-                values.set("jitter", schedule.jitter_secs / 60);
-                if !schedule.catch_up {
-                    values.0.remove("catch_up");
-                }
-                values.schedule(&schedule.spec.to_string());
-            }
-        }
+        values.of_schedule(app.schedule.as_ref());
         let keep = &app.retention;
         for (name, count) in [
             ("keep_last", keep.keep_last),
@@ -171,7 +161,23 @@ impl Values {
         values.set("max_size", text(limits.max_size_bytes.map(|bytes| bytes.div_ceil(1 << 20))));
         values.set("retries", text(limits.retries.map(u64::from)));
         values.set("objective", text(limits.objective_secs.map(|secs| secs.div_ceil(3_600))));
+        values.set("rto", text(limits.restore_objective_secs.map(|secs| secs.div_ceil(60))));
         values
+    }
+
+    /// What a stored schedule says.
+    pub(super) fn of_schedule(&mut self, schedule: Option<&Schedule>) {
+        match schedule {
+            None => self.set("when", "hand"),
+            Some(schedule) => {
+                self.set("zone", &schedule.time_zone);
+                self.set("jitter", schedule.jitter_secs / 60);
+                if !schedule.catch_up {
+                    self.0.remove("catch_up");
+                }
+                self.schedule(&schedule.spec.to_string());
+            }
+        }
     }
 
     /// A schedule as the form's own words, where they can say it.
@@ -229,8 +235,8 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
     let mut times = |name, unit: u64| {
         fields.number::<u64>(name, errors).map(|number| number.saturating_mul(unit))
     };
-    let (timeout_secs, max_size_bytes, objective_secs) =
-        (times("timeout", 60), times("max_size", 1 << 20), times("objective", 3_600));
+    let (timeout_secs, max_size_bytes) = (times("timeout", 60), times("max_size", 1 << 20));
+    let (objective_secs, restore_objective_secs) = (times("objective", 3_600), times("rto", 60));
     AppDraft {
         name: fields.text("name").to_owned(),
         sources: app_sources::drafts(fields),
@@ -251,13 +257,14 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
             max_size_bytes,
             retries: fields.number("retries", errors),
             objective_secs,
-            restore_objective_secs: None,
+            restore_objective_secs,
         },
         ..AppDraft::default()
     }
 }
 
-fn schedule(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<ScheduleDraft> {
+/// The schedule that the fields describe.
+pub(super) fn schedule(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<ScheduleDraft> {
     let at = || {
         let (hour, minute) = fields.text("time").split_once(':')?;
         let (hour, minute): (u8, u8) = (hour.parse().ok()?, minute.get(..2)?.parse().ok()?);

@@ -140,7 +140,7 @@ async fn preview(
     })
 }
 
-fn zones() -> Vec<String> {
+pub(super) fn zones() -> Vec<String> {
     let mut zones: Vec<String> = jiff::tz::db()
         .available()
         .map(|zone| zone.to_string())

@@ -34,8 +34,8 @@ struct Row {
     link: Option<String>,
     size: String,
     when: Option<When>,
-    mode: String,
-    owner: String,
+    /// Permissions and owners.
+    rights: String,
 }
 
 #[derive(Template)]
@@ -148,19 +148,24 @@ fn tables(artifact: &Artifact) -> Option<(&[TableRows], u64)> {
 fn row(entry: &ArchiveEntry, is_found: bool, base: &str, visitor: &Visitor) -> Row {
     let path = encoded(&entry.path);
     let (is_folder, is_file) = (entry.kind == EntryKind::Folder, entry.kind == EntryKind::File);
+    // A folder that is there for what it holds, and is no member of its own.
+    let is_implied = is_folder && entry.mode == 0 && entry.modified_at == 0;
     let can_be_read = is_file || entry.kind == EntryKind::Link;
     Row {
         name: shown(if is_found { &entry.path } else { &entry.name }),
         folder: is_folder.then(|| format!("{base}?path={path}")),
         file: can_be_read.then(|| format!("{}?path={path}", file_base(base))),
         link: entry.link.as_deref().map(shown),
-        size: if is_file { visitor.lang.size(entry.size_bytes) } else { String::new() },
+        size: if is_file { visitor.lang.size(entry.size_bytes) } else { "–".to_owned() },
         when: jiff::Timestamp::from_second(entry.modified_at)
             .ok()
             .filter(|_| entry.modified_at != 0)
             .map(|at| visitor.when(at)),
-        mode: format!("{:04o}", entry.mode),
-        owner: format!("{}:{}", entry.uid, entry.gid),
+        rights: if is_implied {
+            "–".to_owned()
+        } else {
+            format!("{:04o} {}:{}", entry.mode, entry.uid, entry.gid)
+        },
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse as _, Response},
 };
-use engine::{DestinationDraft, Report};
+use engine::{DestinationDraft, FieldError, Report};
 use model::{CopyState, Destination, DestinationKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -36,6 +36,7 @@ struct DestinationRow {
     snapshots: usize,
     stored: String,
     append_only: bool,
+    verify_every_days: Option<u32>,
     /// What it is declared in, where that is not here.
     managed: Option<&'static str>,
 }
@@ -104,6 +105,7 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
         snapshots: copies.len(),
         stored: lang.size(copies.iter().map(|copy| copy.stored_bytes()).sum()),
         append_only: one.append_only,
+        verify_every_days: one.verify_every_days,
         managed: one.managed_by.map(Into::into),
     })
 }
@@ -150,6 +152,7 @@ struct FormPage {
     kinds: Vec<KindChoice>,
     name: String,
     append_only: bool,
+    verify_every_days: String,
     fields: Vec<FieldRow>,
     errors: Errors,
 }
@@ -164,6 +167,7 @@ pub(super) struct Kind {
 struct Filled {
     name: String,
     append_only: bool,
+    verify_every_days: String,
     values: HashMap<String, String>,
     errors: Errors,
 }
@@ -235,6 +239,7 @@ fn form(
         kind: kind.to_string(),
         name: filled.name,
         append_only: filled.append_only,
+        verify_every_days: filled.verify_every_days,
         fields,
         errors: filled.errors,
     })
@@ -245,6 +250,7 @@ pub(super) async fn blank(visitor: Visitor, Query(asked): Query<Kind>) -> Html<S
     let filled = Filled {
         name: String::new(),
         append_only: false,
+        verify_every_days: String::new(),
         values: HashMap::new(),
         errors: Errors::default(),
     };
@@ -260,13 +266,14 @@ pub(super) async fn stored(
     let filled = Filled {
         name: one.name.to_string(),
         append_only: one.append_only,
+        verify_every_days: one.verify_every_days.map(|d| d.to_string()).unwrap_or_default(),
         values: one.settings.clone().into_iter().collect(),
         errors: Errors::default(),
     };
     Ok(form(&visitor, one.kind, Some(&one), filled))
 }
 
-fn draft(fields: &Fields, kind: DestinationKind) -> DestinationDraft {
+fn draft(fields: &Fields, kind: DestinationKind, errors: &mut Vec<FieldError>) -> DestinationDraft {
     let known = engine::fields_of(kind);
     let value = |name: &str| fields.text(&format!("set-{name}")).to_owned();
     let settings: BTreeMap<_, _> = known
@@ -286,6 +293,7 @@ fn draft(fields: &Fields, kind: DestinationKind) -> DestinationDraft {
         settings,
         secrets,
         append_only: fields.ticked("append_only"),
+        verify_every_days: fields.number("verify_every_days", errors),
         forget_secrets: known
             .secrets
             .iter()
@@ -305,16 +313,22 @@ async fn sent(
         Some(one) => one.kind,
         None => fields.text("kind").parse().map_err(|_| Fault::not_found())?,
     };
-    let asked = draft(&fields, kind);
+    let mut unread = Vec::new();
+    let asked = draft(&fields, kind, &mut unread);
     // A form that comes back does not show a recipient whose identity went with it.
     let mut draft = asked.clone();
     let generated = draft.generate_identity(current.as_ref());
     let filled = |errors| Filled {
         name: asked.name.clone(),
         append_only: asked.append_only,
+        verify_every_days: fields.text("verify_every_days").to_owned(),
         values: asked.settings.clone().into_iter().collect(),
         errors,
     };
+    if !unread.is_empty() {
+        let page = form(&visitor, kind, current.as_ref(), filled(Errors::some(unread)));
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    }
     let version = fields.text("version").parse().unwrap_or(0);
     let saved = match &current {
         Some(one) => web.engine.edit_destination(one.id, version, draft).await,

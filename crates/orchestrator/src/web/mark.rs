@@ -1,7 +1,7 @@
 //! States, by shape, word and colour together; few, and the same everywhere.
 
 use engine::Health;
-use model::{CopyState, RunState};
+use model::{CopyState, PreflightLevel, RunState};
 
 use super::{assets, lang::Lang};
 
@@ -52,6 +52,20 @@ impl Mark {
             CopyState::Expired => "expired",
         };
         Self::new(class, lang)
+    }
+
+    /// Whether what was wanted holds.
+    pub(crate) fn kept(holds: bool, lang: Lang) -> Self {
+        Self::new(if holds { "good" } else { "late" }, lang)
+    }
+
+    pub(crate) fn preflight(level: PreflightLevel, lang: Lang) -> Self {
+        let class = match level {
+            PreflightLevel::Good => "good",
+            PreflightLevel::Warning => "late",
+            PreflightLevel::Blocked => "failed",
+        };
+        Self { class, word: lang.t(&format!("preflight-{level}")) }
     }
 
     pub(crate) fn check(state: engine::CheckState, lang: Lang) -> Self {

@@ -8,6 +8,7 @@ mod assets;
 mod browse;
 mod coverage;
 mod destinations;
+mod drills;
 mod fault;
 mod form;
 mod format;
@@ -22,7 +23,9 @@ mod pager;
 mod recovery;
 mod reference;
 mod report;
+mod restore;
 mod retention;
+mod run_report;
 mod runs;
 mod settings;
 mod snapshots;
@@ -77,10 +80,13 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/apps/{app}/expire", post(app::expire))
         .route("/apps/{app}/remove", post(app::remove))
         .route("/apps/{app}/retention", get(retention::preview))
+        .route("/apps/{app}/drill", post(drills::drill_app))
+        .route("/apps/{app}/drills", get(drills::plan).post(drills::save))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::page))
         .route("/runs/{run}/events", get(runs::events))
         .route("/runs/{run}/log", get(runs::log))
+        .route("/runs/{run}/report", get(run_report::page))
         .route("/runs/{run}/cancel", post(runs::cancel))
         .route("/snapshots", get(snapshots::list))
         .route("/snapshots/{snapshot}", get(snapshots::page))
@@ -88,6 +94,8 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/snapshots/{snapshot}/accept", post(snapshots::accept))
         .route("/snapshots/{snapshot}/verify", post(snapshots::verify))
         .route("/snapshots/{snapshot}/copy", post(snapshots::copy))
+        .route("/snapshots/{snapshot}/restore", get(restore::ask).post(restore::sent))
+        .route("/snapshots/{snapshot}/drill", post(drills::drill_snapshot))
         .route("/snapshots/{snapshot}/download/{source}", get(snapshots::download))
         .route("/snapshots/{snapshot}/browse/{source}", get(browse::page))
         .route("/snapshots/{snapshot}/file/{source}", get(browse::file))

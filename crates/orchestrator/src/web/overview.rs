@@ -7,7 +7,7 @@ use axum::{
 };
 use catalog::EventQuery;
 use engine::{AppCard, Health, Overview};
-use model::{Event, EventKind, Run, RunKind, Severity};
+use model::{Event, EventKind, FailureCode, Run, RunKind, Severity};
 use serde::Deserialize;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     page::{Nav, Page},
     pager::Pager,
     recovery::{Waiting, waiting},
+    run_report::seconds,
     strip::Strip,
     visitor::Visitor,
 };
@@ -44,15 +45,47 @@ pub(super) struct Row {
     pub(super) last: Option<When>,
     pub(super) next: Option<When>,
     pub(super) size: String,
-    pub(super) age: String,
-    pub(super) objective: String,
-    pub(super) overdue: bool,
+    /// What would be lost now, and what may be.
+    pub(super) loss: Goal,
+    /// The longest time without a new snapshot.
+    pub(super) gap: Option<String>,
+    /// What coming back takes, and what it may take.
+    pub(super) back: Option<Goal>,
+    pub(super) proven: Option<When>,
     pub(super) why: Option<String>,
     pub(super) run: Option<String>,
     pub(super) enabled: bool,
     pub(super) verified: Option<When>,
     /// What it is declared in, where that is not here.
     pub(super) managed: Option<&'static str>,
+}
+
+/// Something measured, beside what was wanted.
+pub(super) struct Goal {
+    pub(super) mark: Mark,
+    pub(super) measured: String,
+    pub(super) wanted: Option<String>,
+}
+
+impl Goal {
+    fn loss(card: &AppCard, lang: Lang) -> Self {
+        let late = card.rpo_secs.is_none_or(|secs| secs > card.objective_secs);
+        Self {
+            mark: Mark::kept(!late, lang),
+            measured: card.rpo_secs.map_or_else(|| "–".to_owned(), |secs| lang.span(secs)),
+            wanted: Some(lang.span(card.objective_secs)),
+        }
+    }
+
+    fn back(card: &AppCard, lang: Lang) -> Option<Self> {
+        let took = card.rto_secs?;
+        let wanted = card.app.limits.restore_objective_secs;
+        Some(Self {
+            mark: Mark::kept(wanted.is_none_or(|wanted| took <= wanted as f64), lang),
+            measured: seconds(took, lang),
+            wanted: wanted.map(|secs| lang.span(i64::try_from(secs).unwrap_or(i64::MAX))),
+        })
+    }
 }
 
 /// Something that happened lately.
@@ -114,7 +147,7 @@ pub(super) async fn show_overview(
 ) -> Result<Html<String>, Fault> {
     let overview = web.engine.overview().await?;
     let page = visitor.page(visitor.t("nav-overview"), Nav::Overview);
-    let (sentence, sentence_class) = sentence(&overview, visitor.lang);
+    let (sentence, sentence_class) = sentence(&overview, &visitor);
     let troubles = troubles(&overview, visitor.lang);
     let counters = counters(&overview, visitor.lang);
     let wanted = asked.q.trim().to_lowercase();
@@ -140,9 +173,17 @@ pub(super) async fn show_overview(
             Some(run) => catalog.run(run).await.ok(),
             None => None,
         };
-        // That retention had nothing to say is no news.
-        let quiet = event.kind == EventKind::RunSucceeded
-            && run.as_ref().is_some_and(|run| run.kind == RunKind::Expire);
+        // That retention had nothing to say is no news, and restores and drills say more by
+        // events of their own.
+        let quiet = run.as_ref().is_some_and(|run| match run.kind {
+            RunKind::Expire | RunKind::Restore => event.kind == EventKind::RunSucceeded,
+            RunKind::Drill => {
+                let proves =
+                    run.failure.as_ref().is_none_or(|f| f.code == FailureCode::DrillFailed);
+                proves && matches!(event.kind, EventKind::RunSucceeded | EventKind::RunFailed)
+            }
+            _ => false,
+        });
         if !quiet {
             happenings.push(happening(&event, run.as_ref(), names(event.app_id), &visitor));
         }
@@ -195,7 +236,8 @@ fn in_group(health: Health, group: &str) -> bool {
 }
 
 /// The worst state wins.
-fn sentence(overview: &Overview, lang: Lang) -> (String, &'static str) {
+fn sentence(overview: &Overview, visitor: &Visitor) -> (String, &'static str) {
+    let lang = visitor.lang;
     let troubled = overview.failed + overview.late;
     let partial = overview.cards.iter().filter(|card| card.health == Health::Partial).count();
     if overview.total == 0 {
@@ -210,7 +252,13 @@ fn sentence(overview: &Overview, lang: Lang) -> (String, &'static str) {
     } else if overview.protected == 0 {
         (lang.t("sentence-disabled"), "quiet")
     } else {
-        (lang.with("sentence-good", "count", overview.protected), "good")
+        let last =
+            overview.cards.iter().filter_map(|card| card.proven.as_ref()).max_by_key(|p| p.at);
+        let proven = match last {
+            Some(proof) => lang.with("sentence-proven", "when", visitor.when(proof.at).relative),
+            None => lang.t("sentence-unproven"),
+        };
+        (format!("{} {proven}", lang.with("sentence-good", "count", overview.protected)), "good")
     }
 }
 
@@ -280,9 +328,10 @@ pub(super) fn row(card: &AppCard, visitor: &Visitor) -> Row {
         last: card.last_good.as_ref().map(|snapshot| visitor.when(snapshot.taken_at)),
         next: card.next_fire.map(|at| visitor.when(at)),
         size: lang.size(card.stored_bytes),
-        age: card.rpo_secs.map_or_else(|| "–".to_owned(), |secs| lang.span(secs)),
-        objective: lang.span(card.objective_secs),
-        overdue: card.rpo_secs.is_none_or(|secs| secs > card.objective_secs),
+        loss: Goal::loss(card, lang),
+        gap: card.longest_gap_secs.map(|secs| lang.span(secs)),
+        back: Goal::back(card, lang),
+        proven: card.proven.as_ref().map(|proof| visitor.when(proof.at)),
         why: why(card, lang),
         run: card.active_run.as_ref().map(|run| run.id.to_string()),
         enabled: card.app.enabled,

@@ -21,6 +21,7 @@ use super::{
     format::When,
     mark::Mark,
     page::{Nav, Page},
+    run_report::{self, Told},
     visitor::Visitor,
 };
 use crate::follow::{Teller, follow};
@@ -166,6 +167,25 @@ struct Panel {
     failure: Option<(String, String, String)>,
     snapshot: Option<String>,
     cancelling: bool,
+    /// What a restore or a drill tells of itself.
+    told: Option<Told>,
+}
+
+/// The stages that a run of a kind passes.
+fn way(kind: RunKind) -> &'static [Stage] {
+    match kind {
+        RunKind::Backup => &[
+            Stage::Queued,
+            Stage::Export,
+            Stage::Store,
+            Stage::Check,
+            Stage::Commit,
+            Stage::Expire,
+        ],
+        RunKind::Restore => &[Stage::Queued, Stage::Prepare, Stage::Load, Stage::Switch],
+        RunKind::Drill => &[Stage::Queued, Stage::Load, Stage::Check, Stage::Clean],
+        RunKind::Verify | RunKind::Expire | RunKind::Copy => &[],
+    }
 }
 
 #[derive(Template)]
@@ -221,17 +241,10 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
     {
         last.class = "stopped";
     }
-    if live && run.kind == RunKind::Backup {
-        let ahead = [
-            Stage::Queued,
-            Stage::Export,
-            Stage::Store,
-            Stage::Check,
-            Stage::Commit,
-            Stage::Expire,
-        ];
-        let reached = times.iter().map(|time| time.stage).max();
-        for stage in ahead.into_iter().filter(|stage| reached.is_none_or(|last| *stage > last)) {
+    if live {
+        // A drill passes them once for each artifact.
+        let reached = way(run.kind).iter().rposition(|one| times.iter().any(|t| t.stage == *one));
+        for stage in way(run.kind).iter().skip(reached.map_or(0, |at| at + 1)) {
             let word = lang.t(&format!("stage-{stage}"));
             stages.push(StageRow { word, class: "ahead", time: String::new() });
         }
@@ -257,9 +270,13 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
         .started_at
         .map(|start| run.finished_at.unwrap_or(visitor.now).duration_since(start))
         .unwrap_or_default();
-    let streaming = times.iter().find(|time| time.stage == Stage::Store).map(|time| {
-        time.finished_at.or(run.finished_at).unwrap_or(visitor.now).duration_since(time.started_at)
-    });
+    let streaming =
+        times.iter().find(|time| matches!(time.stage, Stage::Store | Stage::Load)).map(|time| {
+            time.finished_at
+                .or(run.finished_at)
+                .unwrap_or(visitor.now)
+                .duration_since(time.started_at)
+        });
     let rate = streaming.filter(|time| *time >= SignedDuration::from_millis(50)).map(|time| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for show")]
         let per_second = (run.bytes_read as f64 / time.as_secs_f64()) as u64;
@@ -289,6 +306,7 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
         }),
         snapshot: run.snapshot_id.filter(|_| !live).map(|id| id.to_string()),
         cancelling: run.cancel_requested && live,
+        told: run_report::told(web, visitor, run).await?,
     })
 }
 

@@ -19,6 +19,7 @@ use super::{
     page::{Nav, Page},
     pager::Pager,
     retention::Badges,
+    run_report::{proof_mark, seconds},
     visitor::Visitor,
 };
 
@@ -180,6 +181,15 @@ struct SnapshotPage {
     skew: Option<String>,
     good: bool,
     steps: Vec<String>,
+    proof: Option<ProofShown>,
+}
+
+/// The last drill of a snapshot.
+struct ProofShown {
+    mark: Mark,
+    when: When,
+    took: String,
+    run: String,
 }
 
 fn id(text: &str) -> Result<SnapshotId, Fault> {
@@ -282,6 +292,12 @@ pub(super) async fn page(
         }),
         good: one.copies.iter().any(|copy| copy.state.is_restorable()),
         steps: by_hand(&one),
+        proof: one.proof.as_ref().map(|proof| ProofShown {
+            mark: proof_mark(proof.passed, lang),
+            when: visitor.when(proof.at),
+            took: seconds(proof.took_secs, lang),
+            run: proof.run_id.to_string(),
+        }),
     }))
 }
 

@@ -42,8 +42,9 @@ pub(crate) async fn dump() -> App {
              COPY public.{name} (id) FROM stdin;\n{rows}\\.\n\n"
         )
     };
-    let dump = table("orders", "1\n2\n3\n") + &table("customers", "1\n");
-    let dump = format!("--\n-- PostgreSQL database dump\n--\n\n{dump}");
+    let tables = [table("orders", "1\n2\n3\n"), table("customers", "1\n")].concat();
+    let end = "--\n-- PostgreSQL database dump complete\n--\n";
+    let dump = format!("--\n-- PostgreSQL database dump\n--\n\n{tables}{end}");
     App::serve_file("shop.sql", dump.into_bytes()).await
 }
 

@@ -24,6 +24,7 @@ mod pages;
 mod permissions;
 mod postgres;
 mod recovery;
+mod restore_pages;
 mod road;
 mod roles;
 mod s3_server;

@@ -177,7 +177,7 @@ async fn every_answer_is_as_the_description_tells() {
     let mut looked = 0;
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         // Streams, and what takes an archive to answer.
-        let others = ["/events", "/{source}", "/browse", "/search", "/file"];
+        let others = ["/events", "/{source}", "/report", "/browse", "/search", "/file"];
         if others.iter().any(|end| route.path.ends_with(end)) && route.path.contains('{') {
             continue;
         }
@@ -189,6 +189,17 @@ async fn every_answer_is_as_the_description_tells() {
         looked += 1;
     }
     assert!(looked > 15, "{looked}");
+    let path = "/api/v1/snapshots/{snapshot}/preflight";
+    asker.done("POST", path, &fill(path), json!({ "to": "app" })).await;
+    let path = "/api/v1/snapshots/{snapshot}/drill";
+    let drill = asker.done("POST", path, &fill(path), json!({})).await;
+    let drill = drill["id"].as_str().unwrap();
+    ended(&server, drill).await;
+    // Its tag stands beside what the component tells, which would not fit were it closed.
+    let mut report = server.done_get(&format!("runs/{drill}/report")).await;
+    assert_eq!(report.as_object_mut().unwrap().remove("of"), Some(json!("drill")));
+    let schema = json!({ "$ref": "#/components/schemas/DrillReport" });
+    assert_eq!(faults(&asker.document, &schema, &report), [""; 0]);
     asker.ask("GET", "/api/v1/session", "session", None).await;
     // Refusals are as told as well.
     for (method, path, filled, body) in [

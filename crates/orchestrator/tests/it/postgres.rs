@@ -49,6 +49,13 @@ impl Postgres {
         Some(server)
     }
 
+    /// A folder that goes with it.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }

@@ -106,7 +106,7 @@ pub(super) fn small_files(folder: &Path, size_mib: u64) -> Result<()> {
             if count % 2 == 0 {
                 content.extend_from_slice(&numbers.next().to_le_bytes());
             } else {
-                write!(content, "key-{:05}: value of {}\n", numbers.below(100_000), count)?;
+                writeln!(content, "key-{:05}: value of {count}", numbers.below(100_000))?;
             }
         }
         content.truncate(length);

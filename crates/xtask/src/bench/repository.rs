@@ -200,7 +200,7 @@ fn change(source: &Path) -> Result<()> {
         let mut files = fs::read_dir(folder?.path())?.collect::<std::io::Result<Vec<_>>>()?;
         files.sort_unstable_by_key(fs::DirEntry::file_name);
         for file in files.iter().step_by(CHANGED) {
-            fs::write(file.path(), format!("changed {:?}", file.file_name()))?;
+            fs::write(file.path(), format!("changed {}", file.file_name().display()))?;
         }
     }
     Ok(())

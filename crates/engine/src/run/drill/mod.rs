@@ -1,8 +1,13 @@
 //! A drill, top to bottom: restore each artifact to scratch → look whether it is what it was →
 //! remove the scratch. What nothing was checked of is not proven.
 
+mod asked;
+mod command;
+mod files;
 mod postgres;
+mod rows;
 mod scratch;
+mod sqlite;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -14,7 +19,7 @@ use model::{
 };
 
 use super::{Outcome, RunContext, failure, restore};
-use crate::target::{Aim, Supply};
+use crate::target::{Aim, Supply, unpacking};
 
 /// Drills the run's snapshot.
 pub(crate) async fn drill(context: &RunContext) -> Outcome {
@@ -83,6 +88,11 @@ pub(crate) trait Way: Send + Sync {
 pub(crate) trait Restored: Send + Sync {
     /// Where it is, for people.
     fn place(&self) -> String;
+    /// The file or folder that commands of one's own are given; `None` where there is neither, and
+    /// they get the artifact's file.
+    fn path(&self) -> Option<std::path::PathBuf> {
+        None
+    }
     /// Looks whether it is what it was.
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure>;
 }
@@ -95,7 +105,8 @@ async fn one(
     copies: &mut Vec<CopyUpdate>,
 ) -> Result<DrillItem, Failure> {
     let tag = format!("{}-{}", context.run.id.to_string().to_ascii_lowercase(), artifact.source);
-    let folder = context.engine.0.config.spool.join(format!("drill-{tag}"));
+    let config = &context.engine.0.config;
+    let folder = config.scratch.as_ref().unwrap_or(&config.spool).join(format!("drill-{tag}"));
     let owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
     let order = RestoreOrder {
         target: RestoreTarget::Folder { path: folder.clone() },
@@ -137,7 +148,9 @@ async fn one(
             item.restore_secs = began.elapsed().as_secs_f64();
             item.scratch = restored.place();
             enter(context, Stage::Check).await?;
-            restored.check(&trial).await
+            let mut checks = restored.check(&trial).await?;
+            checks.extend(command::run(&trial, restored.path()).await?);
+            Ok(checks)
         };
         match tried.await {
             Ok(checks) => {
@@ -178,6 +191,9 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
             Some(&postgres::Postgres)
         }
+        (Some(DirectKind::Sqlite), _) | (None, Some("sqlite3")) => Some(&sqlite::Sqlite),
+        _ if unpacking::packed(aim.artifact).is_some() => Some(&files::Files),
+        _ if command::has(aim) => Some(&command::Single),
         _ => None,
     }
 }

@@ -3,12 +3,11 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use model::{
-    App, Contents, DirectKind, DrillCheck, DrillState, Failure, FailureCode, RestoreTarget,
-};
+use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode, RestoreTarget};
 
 use super::{
-    Restored, Trial, Way, check,
+    Restored, Trial, Way, asked, check,
+    rows::compared,
     scratch::{self, LIFE},
     stand_in,
 };
@@ -27,8 +26,6 @@ use crate::{
 const DATABASE: &str = "drill";
 const SUPERUSER: &str = "postgres";
 const ANSWER: Duration = Duration::from_secs(60);
-/// More tables than this are not named one by one.
-const MAX_NAMED: usize = 5;
 
 pub(super) struct Postgres;
 
@@ -164,10 +161,9 @@ impl Restored for Server {
         }
         let mut checks = vec![rows(trial, &session, &tools).await?];
         checks.push(amcheck(trial, &session, &tools).await);
-        for question in &trial.aim.app.drill.questions {
-            if question.artifact == trial.aim.artifact.source {
-                checks.push(ask(&session, &tools, question).await);
-            }
+        for question in asked::of(trial) {
+            let answer = session.value(&tools, DATABASE, &question.sql).await;
+            checks.push(asked::judge(question, answer));
         }
         Ok(checks)
     }
@@ -193,37 +189,7 @@ async fn rows(
         let count = session.value(tools, DATABASE, &count).await?;
         counts.insert(table.clone(), count.parse::<u64>().unwrap_or(0));
     }
-    let total: u64 = counts.values().sum();
-    let Some(Contents::Tables { tables, total: expected }) = &trial.aim.artifact.contents else {
-        let message = format!("{} tables with {total} rows could all be read", counts.len());
-        // Nothing is known of what there should be: some of it at least.
-        let state = if total > 0 { DrillState::Passed } else { DrillState::Failed };
-        return Ok(check("rows", state, message));
-    };
-    let wrong: Vec<_> = tables
-        .iter()
-        .filter(|one| counts.get(&one.table) != Some(&one.rows))
-        .map(|one| {
-            let now = counts.get(&one.table).map_or("none".to_owned(), u64::to_string);
-            format!("{} has {now} rows of {}", one.table, one.rows)
-        })
-        .collect();
-    if !wrong.is_empty() {
-        let shown = wrong[..wrong.len().min(MAX_NAMED)].join(", ");
-        let message = format!("{} tables differ from when they were stored: {shown}", wrong.len());
-        return Ok(check("rows", DrillState::Failed, message));
-    }
-    if counts.is_empty() && *expected == 0 {
-        let message = "the dump has no table: there is nothing to prove";
-        return Ok(check("rows", DrillState::Skipped, message));
-    }
-    let message = format!(
-        "{} tables with {total} rows came back; {} of them were counted when they were stored, \
-         and all of these agree",
-        counts.len(),
-        tables.len()
-    );
-    Ok(check("rows", DrillState::Passed, message))
+    Ok(compared(&counts, 0, trial.aim.artifact.contents.as_ref()))
 }
 
 /// Every table and index, page by page.
@@ -249,21 +215,6 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
         }
         Err(failure) => check("pg_amcheck", DrillState::Failed, failure.message),
     }
-}
-
-async fn ask(session: &Session<'_>, tools: &Tools, question: &model::DrillQuestion) -> DrillCheck {
-    let name = format!("question: {}", question.sql);
-    let answer = match session.value(tools, DATABASE, &question.sql).await {
-        Ok(answer) => answer,
-        Err(failure) => return check(name, DrillState::Failed, failure.message),
-    };
-    let good = match &question.expect {
-        Some(expected) => answer == *expected,
-        None => !matches!(answer.as_str(), "" | "f" | "0"),
-    };
-    let state = if good { DrillState::Passed } else { DrillState::Failed };
-    let wanted = question.expect.as_deref().map(|w| format!(", expected `{w}`"));
-    check(name, state, format!("the answer is `{answer}`{}", wanted.unwrap_or_default()))
 }
 
 /// Roles that a script gives things to: they have to be there before it is run.

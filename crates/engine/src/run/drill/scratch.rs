@@ -1,7 +1,7 @@
 //! Servers that live as long as a drill: on this machine, reachable through a socket in the
 //! drill's own folder and through nothing else.
 
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use model::{Failure, FailureCode};
 
@@ -38,6 +38,25 @@ pub(crate) fn user(names: &[&str]) -> Option<(u32, u32)> {
 /// Gives `folder` to `user`.
 pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failure> {
     let Some((uid, gid)) = user else { return Ok(()) };
+    // A folder of ours that nobody else may enter keeps them out of all below it.
+    let closed = folder.ancestors().skip(1).find(|above| {
+        above.metadata().is_ok_and(|is| {
+            let class = match (is.uid() == uid, is.gid() == gid) {
+                (true, _) => 0o100,
+                (false, true) => 0o010,
+                (false, false) => 0o001,
+            };
+            is.mode() & class == 0
+        })
+    });
+    if let Some(closed) = closed {
+        let message = format!(
+            "the scratch server, which does not run as root, cannot pass through {}: name a \
+             folder for drills that others may enter in BACKUP_SCRATCH_DIR",
+            closed.display()
+        );
+        return Err(Failure::new(FailureCode::RestoreRefused, message));
+    }
     let given = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
     given.map_err(|error| {
         let message =

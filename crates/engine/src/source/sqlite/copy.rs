@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use artifact::contents::Counted;
 use model::{Failure, FailureCode};
 use rusqlite::{
     Connection, Error, ErrorCode, InterruptHandle, OpenFlags,
@@ -18,15 +19,17 @@ const PAGES: i32 = 2_048;
 const COMPLAINTS: usize = 3;
 
 /// The bounds of a copy.
-pub(super) struct Copying {
-    pub(super) busy_timeout: Duration,
-    pub(super) ends_by: Instant,
-    pub(super) max_size_bytes: u64,
+pub(crate) struct Copying {
+    pub(crate) busy_timeout: Duration,
+    pub(crate) ends_by: Instant,
+    pub(crate) max_size_bytes: u64,
 }
 
 /// A copy that is whole.
-pub(super) struct Copied {
-    pub(super) warnings: Vec<String>,
+pub(crate) struct Copied {
+    pub(crate) warnings: Vec<String>,
+    /// The rows of its tables.
+    pub(crate) counted: Counted,
 }
 
 impl Copying {
@@ -42,6 +45,12 @@ impl Copying {
             Ok(Ok(done)) => done,
             Ok(Err(panic)) => Err(Failure::new(FailureCode::Internal, panic.to_string())),
         }
+    }
+
+    /// The same on a thread that may block.
+    pub(crate) fn here(&self, from: &Path, to: &Path) -> Result<Copied, Failure> {
+        let (sender, _interrupt) = oneshot::channel();
+        self.copy(from, to, sender)
     }
 
     fn copy(
@@ -105,8 +114,9 @@ impl Copying {
             return Err(too_late());
         }
         let warnings = check(&target, from)?;
+        let counted = counts(&target).map_err(told)?;
         target.close().map_err(|(_, error)| told(error))?;
-        Ok(Copied { warnings })
+        Ok(Copied { warnings, counted })
     }
 }
 
@@ -135,7 +145,51 @@ impl Drop for Guard {
     }
 }
 
-fn open(file: &Path, busy_timeout: Duration) -> Result<Connection, Failure> {
+/// Works with the database `file` on a thread of its own; given up, it stops soon.
+pub(crate) async fn with<T: Send + 'static>(
+    file: PathBuf,
+    ends_by: Instant,
+    work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let (sender, interrupt) = oneshot::channel();
+    let work = tokio::task::spawn_blocking(move || {
+        let connection = open(&file, Duration::ZERO)?;
+        if sender.send(connection.get_interrupt_handle()).is_err() {
+            return Err(too_late());
+        }
+        work(&connection)
+    });
+    let _guard = Guard(interrupt);
+    match tokio::time::timeout_at(ends_by.into(), work).await {
+        Err(_) => Err(too_late()),
+        Ok(Ok(done)) => done,
+        Ok(Err(panic)) => Err(Failure::new(FailureCode::Internal, panic.to_string())),
+    }
+}
+
+/// The rows of every table; those that SQLite cannot read without the app are not counted.
+pub(crate) fn counts(database: &Connection) -> rusqlite::Result<Counted> {
+    let mut asked = database.prepare(
+        "SELECT name FROM sqlite_master \
+         WHERE type = 'table' AND rootpage > 0 AND substr(name, 1, 7) <> 'sqlite_'",
+    )?;
+    let names = asked.query_map([], |row| row.get::<_, String>(0))?;
+    let mut counted = Counted::default();
+    for name in names {
+        let name = name?;
+        let query = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
+        match number(database, &query) {
+            Ok(rows) => _ = counted.tables.insert(name, rows),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+                counted.uncounted += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(counted)
+}
+
+pub(crate) fn open(file: &Path, busy_timeout: Duration) -> Result<Connection, Failure> {
     let told = |error| failed(file, error);
     // To be written only where a crashed app left something to be undone, as by anybody who opens
     // it; never made.
@@ -148,13 +202,13 @@ fn open(file: &Path, busy_timeout: Duration) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-fn number(connection: &Connection, query: &str) -> rusqlite::Result<u64> {
+pub(crate) fn number(connection: &Connection, query: &str) -> rusqlite::Result<u64> {
     let number: i64 = connection.query_row(query, [], |row| row.get(0))?;
     Ok(u64::try_from(number).unwrap_or_default())
 }
 
 /// Errs where the copy is damaged; gives what could not be checked.
-fn check(copy: &Connection, from: &Path) -> Result<Vec<String>, Failure> {
+pub(crate) fn check(copy: &Connection, from: &Path) -> Result<Vec<String>, Failure> {
     match complaints(copy, "PRAGMA integrity_check(3)") {
         Ok(found) => verdict(from, &found).map(|()| Vec::new()),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
@@ -165,6 +219,24 @@ fn check(copy: &Connection, from: &Path) -> Result<Vec<String>, Failure> {
             check_without_indexes(copy, from, &error)
         }
         Err(error) => Err(failed(from, error)),
+    }
+}
+
+/// Whether SQLite can work with `file`; errs where that cannot be told.
+pub(crate) fn is_sound(file: &Path, busy_timeout: Duration) -> Result<bool, Failure> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let found = Connection::open_with_flags(file, flags).and_then(|database| {
+        database.busy_timeout(busy_timeout)?;
+        complaints(&database, "PRAGMA integrity_check(1)")
+    });
+    match found {
+        Ok(found) => Ok(found == ["ok"]),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Ok(false),
+            // A collation or function of the app's own.
+            Some(ErrorCode::Unknown) => Ok(true),
+            _ => Err(failed(file, error)),
+        },
     }
 }
 
@@ -221,12 +293,12 @@ pub(super) async fn look(file: PathBuf, busy_timeout: Duration) -> Result<String
     work.await.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?
 }
 
-fn too_late() -> Failure {
+pub(crate) fn too_late() -> Failure {
     let message = "the copy of the database did not end in time: raise the app's time limit";
     Failure::new(FailureCode::Timeout, message)
 }
 
-fn busy(file: &Path) -> Failure {
+pub(crate) fn busy(file: &Path) -> Failure {
     let message = format!(
         "{} is locked by another process; raise busy_timeout_secs, or look at who keeps it locked",
         file.display()
@@ -234,7 +306,7 @@ fn busy(file: &Path) -> Failure {
     Failure::new(FailureCode::SourceBusy, message)
 }
 
-fn failed(file: &Path, error: Error) -> Failure {
+pub(crate) fn failed(file: &Path, error: Error) -> Failure {
     let file_shown = file.display();
     let (code, advice) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return busy(file),
@@ -247,7 +319,9 @@ fn failed(file: &Path, error: Error) -> Failure {
             "the orchestrator must be able to read the file, and to write beside it where its \
              journal mode is WAL",
         ),
-        Some(ErrorCode::DiskFull) => (FailureCode::SourceFailed, "the spool folder is full"),
+        Some(ErrorCode::DiskFull) => {
+            (FailureCode::SourceFailed, "there is no room where it is written")
+        }
         _ => (FailureCode::SourceFailed, "look at the file with `sqlite3`"),
     };
     Failure::new(code, format!("{file_shown}: {error}: {advice}"))

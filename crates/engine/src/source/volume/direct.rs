@@ -36,7 +36,7 @@ const LOOKED_AT: usize = 1_000;
 
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
+pub(crate) enum Read {
     /// We where that is proven to be the same, else Docker.
     Auto,
     /// We, or nobody.
@@ -45,7 +45,7 @@ pub(super) enum Read {
 }
 
 impl Read {
-    pub(super) fn of(setting: Option<&str>) -> Self {
+    pub(crate) fn of(setting: Option<&str>) -> Self {
         match setting {
             Some("direct") => Self::Direct,
             Some("docker") => Self::Docker,
@@ -55,10 +55,10 @@ impl Read {
 }
 
 /// Why it is not read directly.
-pub(super) type Why = String;
+pub(crate) type Why = String;
 
 /// The folder where `volume` seems to be, readable by us.
-pub(super) async fn candidate(asked: &Asked<'_>, volume: &Volume) -> Result<PathBuf, Why> {
+pub(crate) async fn candidate(asked: &Asked<'_>, volume: &Volume) -> Result<PathBuf, Why> {
     let host = asked.engine.0.config.docker_host.as_deref().unwrap_or_default();
     if !host.starts_with("unix://") {
         return Err("DOCKER_HOST is no socket of this machine".to_owned());
@@ -132,7 +132,7 @@ fn reads_all(status: &str) -> bool {
 
 /// Whether `folder` is what this Docker has mounted in the helper, and no folder that another
 /// Docker has, or had, at the same place.
-pub(super) async fn prove(helper: &Helper, folder: &Path) -> Result<(), Why> {
+pub(crate) async fn prove(helper: &Helper, folder: &Path) -> Result<(), Why> {
     let (_, containers) = layout(folder).ok_or("no usual place")?;
     if tokio::fs::metadata(&containers).await.is_ok() {
         // Nobody else has a container of this name, and nobody had it a moment ago.
@@ -226,7 +226,11 @@ fn seen(told: &PathStatResponse) -> Option<(u64, u32, i64, i64)> {
 }
 
 /// What is walked: all that is in the volume and nothing that lies elsewhere.
-pub(super) fn plan(volume: &str, folder: PathBuf, exclude: &[&str]) -> Result<Plan, Failure> {
+pub(in crate::source) fn plan(
+    volume: &str,
+    folder: PathBuf,
+    exclude: &[&str],
+) -> Result<Plan, Failure> {
     let excluded: Vec<_> = exclude
         .iter()
         .map(|word| word.trim_start_matches("./").trim_matches('/'))

@@ -14,30 +14,43 @@ use crate::{docker, duty::Owed, run::RunContext};
 
 /// Where the volume is mounted. The closing dot makes `./` of its root, so that `tar x -C FOLDER`
 /// fills the folder itself.
-const AT: &str = "/backup-orchestrator-volume";
-pub(super) const CONTENTS: &str = "/backup-orchestrator-volume/.";
+pub(crate) const AT: &str = "/backup-orchestrator-volume";
+pub(crate) const CONTENTS: &str = "/backup-orchestrator-volume/.";
 
 /// It is there until [`Helper::remove`], or until the run's duties are done.
-pub(super) struct Helper {
-    pub(super) docker: Docker,
-    pub(super) name: String,
+pub(crate) struct Helper {
+    pub(crate) docker: Docker,
+    pub(crate) name: String,
     /// What Docker calls it.
-    pub(super) id: String,
+    pub(crate) id: String,
     owed: Owed,
 }
 
 impl Helper {
-    pub(super) async fn make(
+    pub(crate) async fn make(
         context: &RunContext,
         docker: &Docker,
         volume: &str,
         image: Option<&str>,
         part: &Part,
     ) -> Result<Self, Failure> {
+        Self::mounting(context, docker, volume, image, part.name.as_str(), false).await
+    }
+
+    /// The same; `writes` is whether the volume is to be filled by way of it, and `of` what it is
+    /// made for.
+    pub(crate) async fn mounting(
+        context: &RunContext,
+        docker: &Docker,
+        volume: &str,
+        image: Option<&str>,
+        of: &str,
+        writes: bool,
+    ) -> Result<Self, Failure> {
         let image = self::image(docker, image).await?;
         let inspected = docker.inspect_image(&image).await.map_err(|error| no_image(&error))?;
         let declared = inspected.config.and_then(|config| config.volumes).unwrap_or_default();
-        let name = format!("backup-volume-{}-{}", context.run.id, part.name).to_lowercase();
+        let name = format!("backup-volume-{}-{}", context.run.id, of).to_lowercase();
         let owed = context.owe(Duty::RemoveContainer { container: name.clone() }).await?;
         let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
         let body = ContainerCreateBody {
@@ -49,7 +62,7 @@ impl Helper {
             labels: Some(HashMap::from([(docker::HELPER.to_owned(), context.run.id.to_string())])),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
-                mounts: Some(mounts(volume, declared)),
+                mounts: Some(mounts(volume, declared, writes)),
                 ..Default::default()
             }),
             ..Default::default()
@@ -66,15 +79,15 @@ impl Helper {
         }
     }
 
-    pub(super) async fn remove(self, context: &RunContext) {
+    pub(crate) async fn remove(self, context: &RunContext) {
         if let Err(failure) = context.settle(self.owed).await {
             context.journal.warn(format!("{} stays for now: {}", self.name, failure.message));
         }
     }
 }
 
-/// The volume, read-only; and what keeps the volumes that the image declares from being made.
-fn mounts(volume: &str, declared: Vec<String>) -> Vec<Mount> {
+/// The volume, read-only where nothing is written; and what keeps the volumes that the image declares from being made.
+fn mounts(volume: &str, declared: Vec<String>, writes: bool) -> Vec<Mount> {
     let empty =
         |target| Mount { target: Some(target), typ: Some(MountType::TMPFS), ..Default::default() };
     let mut mounts: Vec<_> = declared.into_iter().map(empty).collect();
@@ -82,7 +95,7 @@ fn mounts(volume: &str, declared: Vec<String>) -> Vec<Mount> {
         target: Some(AT.to_owned()),
         source: Some(volume.to_owned()),
         typ: Some(MountType::VOLUME),
-        read_only: Some(true),
+        read_only: Some(!writes),
         // An empty volume stays empty.
         volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
         ..Default::default()
@@ -91,7 +104,7 @@ fn mounts(volume: &str, declared: Vec<String>) -> Vec<Mount> {
 }
 
 /// The image asked for, else our own, else any that is here.
-pub(super) async fn image(docker: &Docker, asked: Option<&str>) -> Result<String, Failure> {
+pub(crate) async fn image(docker: &Docker, asked: Option<&str>) -> Result<String, Failure> {
     if let Some(asked) = asked {
         docker.inspect_image(asked).await.map_err(|error| no_image(&error))?;
         return Ok(asked.to_owned());

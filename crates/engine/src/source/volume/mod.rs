@@ -4,11 +4,11 @@
 //! and no extra image is needed. Where Docker keeps the volume's files in a folder that we can read,
 //! and that proves to be the same, we read them there; else Docker's Engine API writes the tar.
 
-mod direct;
-mod helper;
+pub(crate) mod direct;
+pub(crate) mod helper;
 mod members;
 mod stream;
-mod users;
+pub(crate) mod users;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -189,7 +189,7 @@ async fn examine(asked: &Asked<'_>, report: &mut Report) -> Result<(), Failure> 
     Ok(())
 }
 
-fn volume_of<'a>(asked: &Asked<'a>) -> Result<&'a str, Failure> {
+pub(crate) fn volume_of<'a>(asked: &Asked<'a>) -> Result<&'a str, Failure> {
     let name = asked.direct.setting("volume").unwrap_or_default();
     if is_volume_name(name) {
         return Ok(name);
@@ -226,7 +226,7 @@ fn not_a_name(name: &str) -> String {
 }
 
 /// What Docker takes as a volume's name. The name becomes a part of addresses.
-fn is_volume_name(name: &str) -> bool {
+pub(crate) fn is_volume_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
         && name.len() >= 2

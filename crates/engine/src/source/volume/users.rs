@@ -18,14 +18,14 @@ const STOP_GRACE: Duration = Duration::from_secs(60);
 
 /// What becomes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meanwhile {
+pub(crate) enum Meanwhile {
     Run,
     Pause,
     Stop,
 }
 
 impl Meanwhile {
-    pub(super) fn of(setting: Option<&str>) -> Self {
+    pub(crate) fn of(setting: Option<&str>) -> Self {
         match setting {
             Some("pause") => Self::Pause,
             Some("stop") => Self::Stop,
@@ -35,9 +35,9 @@ impl Meanwhile {
 }
 
 /// A running container that mounts the volume, and is not us.
-pub(super) struct Running {
+pub(crate) struct Running {
     id: String,
-    pub(super) name: String,
+    pub(crate) name: String,
     stop_timeout: Duration,
     auto_removed: bool,
     of_swarm: bool,
@@ -45,7 +45,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Why it would not come back.
-    pub(super) fn why_not_stopped(&self) -> Option<String> {
+    pub(crate) fn why_not_stopped(&self) -> Option<String> {
         let why = if self.auto_removed {
             "was started with `--rm`: stopping removes it"
         } else if self.of_swarm {
@@ -58,7 +58,7 @@ impl Running {
 }
 
 /// The running containers that mount `volume`; we are not among them.
-pub(super) async fn running(docker: &Docker, volume: &str) -> Result<Vec<Running>, Failure> {
+pub(crate) async fn running(docker: &Docker, volume: &str) -> Result<Vec<Running>, Failure> {
     let filters = [("volume", volume), ("status", "running")]
         .map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
     let options = ListContainersOptions { filters: Some(filters.into()), ..Default::default() };
@@ -99,7 +99,7 @@ fn mounts(container: &ContainerSummary, volume: &str) -> bool {
 }
 
 /// Containers that wait for us.
-pub(super) struct Held {
+pub(crate) struct Held {
     /// In the order in which they were held.
     waiting: Vec<(String, Owed)>,
     since: Instant,
@@ -107,7 +107,7 @@ pub(super) struct Held {
 
 /// Pauses or stops what uses `volume`. Each is written down before, so that it goes on again
 /// whatever becomes of us.
-pub(super) async fn hold(
+pub(crate) async fn hold(
     context: &RunContext,
     docker: &Docker,
     volume: &str,
@@ -159,14 +159,14 @@ async fn hold_one(
         failure.message = format!("`{}` could not be {done}: {}", user.name, failure.message);
         failure
     })?;
-    context.journal.info(format!("`{}` is {done} while its volume is read", user.name));
+    context.journal.info(format!("`{}` is {done} because of its volume", user.name));
     Ok(())
 }
 
 impl Held {
     /// Lets them go on, the last one first; gives what could not be done, which is tried again
     /// later.
-    pub(super) async fn release(&mut self, context: &RunContext) -> Vec<String> {
+    pub(crate) async fn release(&mut self, context: &RunContext) -> Vec<String> {
         let mut troubles = Vec::new();
         while let Some((name, owed)) = self.waiting.pop() {
             match context.settle(owed).await {

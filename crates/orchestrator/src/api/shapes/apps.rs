@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use engine::{AppCard, AppDraft, Health, Overview};
 use jiff::Timestamp;
 use model::{
-    App, AppId, Binding, Limits, ManagedBy, Name, Run, RunState, Snapshot, Source,
-    retention::RetentionPolicy, schedule::Schedule,
+    App, AppId, Binding, DrillPlan, Limits, ManagedBy, Name, Proof, Run, RunState, Snapshot,
+    Source, retention::RetentionPolicy, schedule::Schedule,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,6 +33,8 @@ pub(in crate::api) struct AppShown {
     limits: Limits,
     /// How its artifacts are compressed: `none`, `gzip`, `zstd:3`; null is `auto`.
     compression: Option<String>,
+    /// What its drills do.
+    drill: DrillPlan,
     /// What it is declared in, where that is not here; it is changed there.
     managed_by: Option<ManagedBy>,
     /// When it was registered.
@@ -77,6 +79,16 @@ pub(in crate::api) struct CardShown {
     rpo_secs: Option<i64>,
     /// How old it may get, in seconds.
     objective_secs: i64,
+    /// Longest time between two of its snapshots in the last 30 days, up to now, in seconds.
+    longest_gap_secs: Option<i64>,
+    /// Its last drill that ended.
+    last_drill: Option<Run>,
+    /// Its last drill that proved that a snapshot can come back.
+    proven: Option<Proof>,
+    /// Seconds that its last good drill took, else its last restore.
+    rto_secs: Option<f64>,
+    /// Seconds that a restore may take at most; `null` where nobody said.
+    restore_objective_secs: Option<u64>,
     /// Bytes that its copies take, all destinations together.
     stored_bytes: u64,
     /// One state for each of the last 30 days, oldest first; `null` where nothing ran.
@@ -141,6 +153,7 @@ impl From<App> for AppShown {
             retention: app.retention,
             limits: app.limits,
             compression: app.compression,
+            drill: app.drill,
             managed_by: app.managed_by,
             created_at: app.created_at,
             updated_at: app.updated_at,
@@ -152,6 +165,7 @@ impl From<App> for AppShown {
 impl From<AppCard> for CardShown {
     fn from(card: AppCard) -> Self {
         Self {
+            restore_objective_secs: card.app.limits.restore_objective_secs,
             app: card.app.into(),
             health: card.health,
             last_run: card.last_run,
@@ -160,6 +174,10 @@ impl From<AppCard> for CardShown {
             next_fire: card.next_fire,
             rpo_secs: card.rpo_secs,
             objective_secs: card.objective_secs,
+            longest_gap_secs: card.longest_gap_secs,
+            last_drill: card.last_drill,
+            proven: card.proven,
+            rto_secs: card.rto_secs,
             stored_bytes: card.stored_bytes,
             strip: card.strip,
         }

@@ -27,6 +27,8 @@ pub(in crate::api) struct DestinationShown {
     secrets: Vec<String>,
     /// Its keys cannot delete: snapshots are kept, never expired, by us.
     append_only: bool,
+    /// How often every copy there is re-read, in days; `null` is only when asked.
+    verify_every_days: Option<u32>,
     /// What it is declared in, where that is not here; it is changed there.
     managed_by: Option<ManagedBy>,
     /// When it was added.
@@ -75,6 +77,7 @@ impl From<Destination> for DestinationShown {
             settings: one.settings,
             secrets: one.secrets.into_keys().collect(),
             append_only: one.append_only,
+            verify_every_days: one.verify_every_days,
             managed_by: one.managed_by,
             created_at: one.created_at,
             updated_at: one.updated_at,

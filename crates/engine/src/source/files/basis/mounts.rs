@@ -25,8 +25,19 @@ pub(crate) struct Mount {
 
 /// All that this process sees.
 pub(crate) async fn all() -> Result<Vec<Mount>, Failure> {
-    let told = tokio::fs::read("/proc/self/mountinfo").await;
-    let told = told.map_err(|error| failed(format!("/proc/self/mountinfo: {error}")))?;
+    let told = tokio::fs::read(MOUNTS).await;
+    listed(told)
+}
+
+/// The same for those who may not wait; the kernel has it at hand.
+pub(crate) fn now() -> Result<Vec<Mount>, Failure> {
+    listed(std::fs::read(MOUNTS))
+}
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+fn listed(told: std::io::Result<Vec<u8>>) -> Result<Vec<Mount>, Failure> {
+    let told = told.map_err(|error| failed(format!("{MOUNTS}: {error}")))?;
     Ok(told.split(|byte| *byte == b'\n').filter_map(parse).collect())
 }
 
@@ -37,7 +48,7 @@ pub(super) fn of<'m>(mounts: &'m [Mount], real: &Path) -> Option<&'m Mount> {
 }
 
 /// Whether something is mounted at `place`.
-pub(super) fn is_at(mounts: &[Mount], place: &Path) -> bool {
+pub(crate) fn is_at(mounts: &[Mount], place: &Path) -> bool {
     mounts.iter().any(|mount| mount.at == place)
 }
 

@@ -1,0 +1,151 @@
+//! Archives, volumes and trees: unpacked to scratch, every file read, and compared with what was
+//! counted when they were stored.
+
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use model::{Contents, DirectKind, DrillCheck, DrillState, Failure, FailureCode, SourceKind};
+use tokio_util::sync::CancellationToken;
+
+use super::{Restored, Trial, Way, check};
+use crate::target::{
+    refused,
+    unpacking::{self, Packed, Wish},
+};
+
+const BLOCK: usize = 256 << 10;
+
+pub(super) struct Files;
+
+struct Unpacked {
+    folder: PathBuf,
+    report: archive::Report,
+}
+
+#[async_trait::async_trait]
+impl Way for Files {
+    async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
+        let packed = unpacking::packed(trial.aim.artifact)
+            .ok_or_else(|| refused("this is no archive of files"))?;
+        let folder = trial.folder.join("files");
+        // Only a volume may have had devices.
+        let devices = trial.aim.source.is_some_and(|source| match &source.kind {
+            SourceKind::Direct(direct) => direct.what == DirectKind::Volume,
+            SourceKind::Contract(_) => false,
+        });
+        let wish = Wish { packed, only: Vec::new(), privileges: false, devices };
+        let (context, supply) = (trial.context, trial.supply);
+        let mut report = unpacking::unpack(context, trial.aim, supply, &folder, wish).await?;
+        if packed == Packed::Tree {
+            // What the listing says of each of its files was proven before.
+            report.warnings.clear();
+        }
+        Ok(Box::new(Unpacked { folder, report }))
+    }
+}
+
+#[async_trait::async_trait]
+impl Restored for Unpacked {
+    fn place(&self) -> String {
+        "a scratch folder".to_owned()
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        Some(self.folder.clone())
+    }
+
+    async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
+        let (folder, stop) = (self.folder.clone(), trial.context.stop_token().clone());
+        let read = tokio::task::spawn_blocking(move || read_all(&folder, &stop)).await;
+        trial.context.keep_going()?;
+        let read = read.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?;
+        let found = match read {
+            Ok(found) => found,
+            Err(error) => {
+                let message = format!("not every file can be read: {error}");
+                return Ok(vec![check("files", DrillState::Failed, message)]);
+            }
+        };
+        Ok(vec![compare(trial.aim.artifact.contents.as_ref(), &self.report, found)])
+    }
+}
+
+/// Files, and names of them beyond their first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Found {
+    names: u64,
+    bytes: u64,
+}
+
+fn compare(contents: Option<&Contents>, report: &archive::Report, found: Found) -> DrillCheck {
+    let told =
+        format!("{} files with {} bytes came back and could be read", report.files, report.bytes);
+    let others = report.members - report.files;
+    if found.names != report.files + report.links {
+        let message = format!(
+            "{} files were unpacked, {} are there",
+            report.files + report.links,
+            found.names
+        );
+        return check("files", DrillState::Failed, message);
+    }
+    match contents {
+        Some(&Contents::Members { files, bytes, others: expected }) => {
+            if (files, bytes, expected) == (report.files, report.bytes, others) {
+                let message = format!("{told}, as many as were stored");
+                return check("files", DrillState::Passed, message);
+            }
+            let message = format!(
+                "{told}; {files} files with {bytes} bytes and {expected} other members were stored, \
+                 and {others} other members came back"
+            );
+            check("files", DrillState::Failed, message)
+        }
+        // Nothing is known of what there should be: some of it at least.
+        _ if report.files > 0 => check("files", DrillState::Passed, told),
+        _ => check("files", DrillState::Failed, "there is no file in it: nothing is proven"),
+    }
+}
+
+/// Reads every regular file to its end.
+fn read_all(folder: &Path, stop: &CancellationToken) -> io::Result<Found> {
+    let mut found = Found::default();
+    let mut folders = vec![folder.to_owned()];
+    let mut block = vec![0; BLOCK];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|error| told(&folder, &error))? {
+            let entry = entry?;
+            let (kind, path) = (entry.file_type()?, entry.path());
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                found.names += 1;
+                found.bytes +=
+                    read(&path, &mut block, stop).map_err(|error| told(&path, &error))?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read(path: &Path, block: &mut [u8], stop: &CancellationToken) -> io::Result<u64> {
+    let mut file = std::fs::File::open(path)?;
+    let mut sum = 0;
+    loop {
+        if stop.is_cancelled() {
+            return Err(io::Error::other("it was called off"));
+        }
+        match file.read(block) {
+            Ok(0) => return Ok(sum),
+            Ok(read) => sum += read as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn told(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("{}: {error}", archive::quoted(path)))
+}

@@ -1,0 +1,74 @@
+//! Rows of what came back, against those that were counted when it was stored.
+
+use std::collections::BTreeMap;
+
+use model::{Contents, DrillCheck, DrillState};
+
+use super::check;
+
+/// More tables than this are not named one by one.
+const MAX_NAMED: usize = 5;
+
+/// Compares the rows by table with what was stored; `unread` tables could not be counted here.
+pub(super) fn compared(
+    counts: &BTreeMap<String, u64>,
+    unread: u64,
+    stored: Option<&Contents>,
+) -> DrillCheck {
+    let total: u64 = counts.values().sum();
+    let Some(Contents::Tables { tables, total: expected }) = stored else {
+        let message = format!("{} tables with {total} rows could all be read", counts.len());
+        // Nothing is known of what there should be: some of it at least.
+        let state = if total > 0 { DrillState::Passed } else { DrillState::Failed };
+        return check("rows", state, message);
+    };
+    let wrong: Vec<_> = tables
+        .iter()
+        .filter(|one| counts.get(&one.table) != Some(&one.rows))
+        .map(|one| {
+            let now = counts.get(&one.table).map_or("none".to_owned(), u64::to_string);
+            format!("{} has {now} rows of {}", one.table, one.rows)
+        })
+        .collect();
+    if !wrong.is_empty() {
+        let shown = wrong[..wrong.len().min(MAX_NAMED)].join(", ");
+        let message = format!("{} tables differ from when they were stored: {shown}", wrong.len());
+        return check("rows", DrillState::Failed, message);
+    }
+    if counts.is_empty() && unread == 0 && *expected == 0 {
+        let message = "there is no table in it: there is nothing to prove";
+        return check("rows", DrillState::Skipped, message);
+    }
+    let message = format!(
+        "{} tables with {total} rows came back; {} of them were counted when they were stored, \
+         and all of these agree",
+        counts.len(),
+        tables.len()
+    );
+    check("rows", DrillState::Passed, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::TableRows;
+
+    use super::*;
+
+    #[test]
+    fn rows_that_are_missing_are_found() {
+        let stored = |rows| {
+            let tables = vec![TableRows { table: "t".to_owned(), rows }];
+            Contents::Tables { tables, total: 1 }
+        };
+        let counts = BTreeMap::from([("t".to_owned(), 7)]);
+        let state =
+            |counts: &BTreeMap<_, _>, stored: Option<&Contents>| compared(counts, 0, stored).state;
+        assert_eq!(state(&counts, Some(&stored(7))), DrillState::Passed);
+        assert_eq!(state(&counts, Some(&stored(8))), DrillState::Failed);
+        assert_eq!(state(&BTreeMap::new(), Some(&stored(0))), DrillState::Failed);
+        assert_eq!(state(&counts, None), DrillState::Passed);
+        assert_eq!(state(&BTreeMap::new(), None), DrillState::Failed);
+        let none = Contents::Tables { tables: Vec::new(), total: 0 };
+        assert_eq!(state(&BTreeMap::new(), Some(&none)), DrillState::Skipped);
+    }
+}

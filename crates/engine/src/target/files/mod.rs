@@ -1,0 +1,204 @@
+//! Files and folders of this machine: unpacked on the file system where they belong, and put in
+//! their place by renaming.
+
+mod spots;
+
+use std::path::{Path, PathBuf};
+
+use model::{Failure, FailureCode, RestoreTarget};
+
+use self::spots::Spot;
+use super::{
+    Aim, Loaded, Look, Supply, Switched, Target, folder, refused,
+    unpacking::{self, Packed, Wish},
+};
+use crate::run::RunContext;
+
+pub(crate) struct Files;
+
+#[async_trait::async_trait]
+impl Target for Files {
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
+        packed(aim)?;
+        let spots = spots::of(aim)?;
+        if let Some(place) = beside(aim)? {
+            let mut look = Look::at(format!("folder {}", place.display()));
+            if let Err(failure) = folder::allowed(aim, &place) {
+                look.block(failure.message);
+            } else if place.symlink_metadata().is_ok() {
+                look.block(format!("{} is there already: give another name", place.display()));
+            } else {
+                folder::room(&mut look, &place, size(aim)).await;
+            }
+            return Ok(look);
+        }
+        let told: Vec<_> = spots.iter().map(|spot| spot.pattern.display().to_string()).collect();
+        let mut look = Look::at(told.join(", "));
+        for spot in &spots {
+            if let Err(failure) = spot.allowed(aim) {
+                look.block(failure.message);
+                return Ok(look);
+            }
+        }
+        let there = found_now(&spots).await?;
+        if !there.is_empty() {
+            look.replaces = Some(format!("{} (kept beside it)", there.join(", ")));
+        }
+        for stage in spots::stages(&spots) {
+            folder::room(&mut look, stage, size(aim)).await;
+        }
+        Ok(look)
+    }
+
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
+        let spots = spots::of(aim)?;
+        if let Some(place) = beside(aim)? {
+            let name = place.file_name().unwrap_or_default().to_string_lossy();
+            let made = place.with_file_name(format!(".{name}.restoring-{}", aim.tag));
+            return Ok(made.display().to_string());
+        }
+        let stages = spots::stages(&spots);
+        let stages: Vec<_> = stages.iter().map(|stage| stage.display().to_string()).collect();
+        Ok(stages.join("\n"))
+    }
+
+    async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
+        for folder in made.lines() {
+            match tokio::fs::remove_dir_all(folder).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(refused(format!("{folder} cannot be removed: {error}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure> {
+        let spots = spots::of(aim)?;
+        let wish = |only| Ok(Wish { packed: packed(aim)?, only, privileges: true, devices: false });
+        if let Some(place) = beside(aim)? {
+            folder::allowed(aim, &place)?;
+            let only = aim.paths().iter().map(PathBuf::from).collect();
+            let into = Path::new(made);
+            let report = unpacking::unpack(context, aim, supply, into, wish(only)?).await?;
+            return Ok(Loaded { notes: unpacking::notes(&report) });
+        }
+        let mut notes = Vec::new();
+        for stage in made.lines().map(Path::new) {
+            let here: Vec<_> = spots.iter().filter(|spot| spot.stage == stage).cloned().collect();
+            for spot in &here {
+                spot.allowed(aim)?;
+            }
+            let only = here.iter().map(|spot| spot.literal.clone()).collect();
+            let report = unpacking::unpack(context, aim, supply, stage, wish(only)?).await?;
+            notes.extend(unpacking::notes(&report));
+            // Nothing may be replaced by nothing.
+            blocking(move || here.iter().try_for_each(|spot| spot.found().map(drop))).await?;
+        }
+        Ok(Loaded { notes })
+    }
+
+    async fn switch(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        _supply: &Supply<'_>,
+    ) -> Result<Switched, Failure> {
+        let spots = spots::of(aim)?;
+        let tag = aim.tag.to_owned();
+        if let Some(place) = beside(aim)? {
+            folder::allowed(aim, &place)?;
+            let made = PathBuf::from(made);
+            blocking(move || folder::switch(&made, &place, &tag)).await?;
+            return Ok(Switched::default());
+        }
+        for spot in &spots {
+            spot.allowed(aim)?;
+        }
+        let stages: Vec<_> = made.lines().map(PathBuf::from).collect();
+        let kept = blocking(move || {
+            let mut kept = Vec::new();
+            for spot in &spots {
+                for found in spot.left()? {
+                    kept.extend(found.put(&tag)?);
+                }
+                kept.extend(spot.kept(&tag));
+            }
+            for stage in &stages {
+                match std::fs::remove_dir_all(stage) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        let at = stage.display();
+                        return Err(refused(format!("{at} cannot be removed: {error}")));
+                    }
+                    _ => {}
+                }
+            }
+            kept.sort();
+            kept.dedup();
+            Ok(kept)
+        });
+        let kept: Vec<_> = kept.await?.iter().map(|path| path.display().to_string()).collect();
+        let kept = (!kept.is_empty()).then(|| kept.join(", "));
+        Ok(Switched { kept, notes: Vec::new() })
+    }
+}
+
+fn packed(aim: &Aim<'_>) -> Result<Packed, Failure> {
+    if !aim.tables().is_empty() {
+        return Err(refused("tables are chosen for databases"));
+    }
+    unpacking::packed(aim.artifact).ok_or_else(|| {
+        refused(format!(
+            "`{}` is no archive of files: restore it into a folder",
+            aim.artifact.source
+        ))
+    })
+}
+
+/// The new folder, where it goes beside: in the folder of the first of its paths.
+fn beside(aim: &Aim<'_>) -> Result<Option<PathBuf>, Failure> {
+    let Some(name) = aim.beside() else { return Ok(None) };
+    if !matches!(aim.target, RestoreTarget::Beside { .. }) || name.contains('/') {
+        return Err(refused(format!("`{name}` is no name of a folder")));
+    }
+    let spots = spots::named(aim)?;
+    let first = spots.first().ok_or_else(|| refused("the source names no path"))?;
+    let beside = first.place_beside().join(name);
+    Ok(Some(beside))
+}
+
+fn size(aim: &Aim<'_>) -> u64 {
+    match aim.artifact.contents {
+        Some(model::Contents::Members { bytes, .. }) => bytes,
+        _ => aim.artifact.size_bytes,
+    }
+}
+
+async fn found_now(spots: &[Spot]) -> Result<Vec<String>, Failure> {
+    let patterns: Vec<_> = spots.iter().map(|spot| spot.pattern.clone()).collect();
+    blocking(move || {
+        let mut there = Vec::new();
+        for pattern in patterns {
+            let found = archive::find(&pattern)
+                .map_err(|error| refused(format!("{}: {error}", pattern.display())))?;
+            there.extend(found.iter().map(|path| path.display().to_string()));
+        }
+        Ok(there)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?
+}

@@ -1,0 +1,263 @@
+//! Docker volumes: a new one, filled by way of a container that is never started; or, in the place of
+//! one that is there, its folder exchanged for a new one while nobody uses it.
+
+mod fill;
+
+use std::path::{Path, PathBuf};
+
+use bollard::{
+    Docker,
+    models::{Volume as Found, VolumeCreateRequest},
+    query_parameters::RemoveVolumeOptions,
+};
+use model::Failure;
+
+use super::{
+    Aim, Loaded, Look, Supply, Switched, Target, folder, refused,
+    unpacking::{self, Packed, Wish},
+};
+use crate::{
+    docker,
+    run::RunContext,
+    source::{
+        direct::Asked,
+        volume::{
+            direct,
+            helper::Helper,
+            is_volume_name,
+            users::{self, Meanwhile},
+            volume_of,
+        },
+    },
+};
+
+pub(crate) struct Volume;
+
+#[async_trait::async_trait]
+impl Target for Volume {
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
+        only_whole(aim)?;
+        let (asked, name) = (aim.asked()?, name(aim)?);
+        let mut look = Look::at(format!("volume {name}"));
+        let docker = docker::connect(&aim.engine.0.config).await?;
+        let Some(found) = find(&docker, &name).await? else {
+            look.good(format!("volume `{name}` is made"));
+            return Ok(look);
+        };
+        if aim.beside().is_some() {
+            look.block(format!("volume `{name}` is there already: give another name"));
+            return Ok(look);
+        }
+        match direct::candidate(&asked, &found).await {
+            Ok(place) => {
+                look.replaces = Some(format!("volume {name} (kept beside {})", place.display()));
+                folder::room(&mut look, &place, aim.artifact.size_bytes).await;
+            }
+            Err(why) => look.warn(format!(
+                "volume `{name}` is filled only if it is empty, because its folder cannot be \
+                 exchanged ({why}): else restore it beside, and point your compose file at the new \
+                 volume"
+            )),
+        }
+        let users = users::running(&docker, &name).await?;
+        if let Some(why) = users.iter().find_map(users::Running::why_not_stopped) {
+            look.block(format!("{why}: stop it, or restore the volume beside"));
+        } else if !users.is_empty() {
+            let names: Vec<_> = users.iter().map(|user| user.name.as_str()).collect();
+            look.warn(format!("stopped meanwhile, and started again: {}", names.join(", ")));
+        }
+        Ok(look)
+    }
+
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
+        name(aim)
+    }
+
+    /// Only what has our mark: what was there before has another, or none.
+    async fn clear(&self, aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
+        let docker = docker::connect(&aim.engine.0.config).await?;
+        let Some(found) = find(&docker, made).await? else { return Ok(()) };
+        if is_ours(&found, aim.tag) {
+            let removed = docker.remove_volume(made, None::<RemoveVolumeOptions>).await;
+            return match removed {
+                Err(error) if !docker::is_gone(&error) => Err(docker::told(&error)),
+                _ => Ok(()),
+            };
+        }
+        let stage = stage(&found, aim.tag);
+        match tokio::fs::remove_dir_all(&stage).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(refused(format!("{} cannot be removed: {error}", stage.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn load(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure> {
+        only_whole(aim)?;
+        let asked = aim.asked()?;
+        let docker = docker::connect(&aim.engine.0.config).await?;
+        let Some(found) = find(&docker, made).await? else {
+            return new(context, aim, &docker, made, supply).await;
+        };
+        if aim.beside().is_some() {
+            return Err(refused(format!("volume `{made}` is there already: give another name")));
+        }
+        match exchangeable(context, aim, &asked, &docker, &found).await? {
+            Ok(()) => {
+                let packed = Packed::Tar { plain: true };
+                let wish = Wish { packed, only: Vec::new(), privileges: true, devices: true };
+                let stage = stage(&found, aim.tag);
+                let report = unpacking::unpack(context, aim, supply, &stage, wish).await?;
+                Ok(Loaded { notes: unpacking::notes(&report) })
+            }
+            Err(why) => {
+                fill::only_if_empty(context, aim, &docker, made, &why).await?;
+                supply.prove().await?;
+                Ok(Loaded::default())
+            }
+        }
+    }
+
+    async fn switch(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Switched, Failure> {
+        let docker = docker::connect(&aim.engine.0.config).await?;
+        let found = find(&docker, made).await?;
+        let found = found.ok_or_else(|| refused(format!("volume `{made}` is gone")))?;
+        if is_ours(&found, aim.tag) {
+            return Ok(Switched::default());
+        }
+        let users = users::running(&docker, made).await?;
+        if let Some(why) = users.iter().find_map(users::Running::why_not_stopped) {
+            return Err(refused(format!("{why}: stop it, or restore the volume beside")));
+        }
+        let mut held = users::hold(context, &docker, made, Meanwhile::Stop).await?;
+        let switched = put(context, aim, &docker, &found, supply).await;
+        let notes = held.release(context).await;
+        Ok(Switched { kept: switched?, notes })
+    }
+}
+
+/// Nobody uses it now.
+async fn put(
+    context: &RunContext,
+    aim: &Aim<'_>,
+    docker: &Docker,
+    found: &Found,
+    supply: &Supply<'_>,
+) -> Result<Option<String>, Failure> {
+    let (place, stage) = (PathBuf::from(&found.mountpoint), stage(found, aim.tag));
+    let before = sibling(&place, "before", aim.tag);
+    let (looked, tag) = ([stage.clone(), before], aim.tag.to_owned());
+    let exchanged = tokio::task::spawn_blocking(move || {
+        let is_there = looked.iter().any(|path| path.symlink_metadata().is_ok());
+        is_there.then(|| folder::switch(&stage, &place, &tag)).transpose()
+    });
+    let exchanged = exchanged.await.map_err(|error| refused(error.to_string()))??;
+    if let Some(kept) = exchanged {
+        return Ok(kept.map(|path| path.display().to_string()));
+    }
+    let why = "what it holds may be what an earlier try has left";
+    fill::only_if_empty(context, aim, docker, &found.name, why).await?;
+    fill::fill(context, aim, docker, &found.name, supply).await?;
+    Ok(None)
+}
+
+/// A volume of our own.
+async fn new(
+    context: &RunContext,
+    aim: &Aim<'_>,
+    docker: &Docker,
+    name: &str,
+    supply: &Supply<'_>,
+) -> Result<Loaded, Failure> {
+    let labels = [(docker::RESTORED.to_owned(), aim.tag.to_owned())];
+    let request = VolumeCreateRequest {
+        name: Some(name.to_owned()),
+        labels: Some(labels.into()),
+        ..VolumeCreateRequest::default()
+    };
+    docker.create_volume(request).await.map_err(|error| docker::told(&error))?;
+    // Docker gives the one that is there where somebody was faster.
+    let made = find(docker, name).await?;
+    if !made.is_some_and(|made| is_ours(&made, aim.tag)) {
+        return Err(refused(format!("volume `{name}` was made by somebody else just now")));
+    }
+    fill::fill(context, aim, docker, name, supply).await?;
+    Ok(Loaded::default())
+}
+
+/// Whether the volume's folder is ours to exchange; or why it is not.
+async fn exchangeable(
+    context: &RunContext,
+    aim: &Aim<'_>,
+    asked: &Asked<'_>,
+    docker: &Docker,
+    found: &Found,
+) -> Result<Result<(), direct::Why>, Failure> {
+    let place = match direct::candidate(asked, found).await {
+        Ok(place) => place,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (image, of) = (asked.setting("image"), aim.artifact.source.as_str());
+    let helper = Helper::mounting(context, docker, &found.name, image, of, false).await?;
+    let proven = direct::prove(&helper, &place).await;
+    helper.remove(context).await;
+    Ok(proven)
+}
+
+/// A tar of files, all of it.
+fn only_whole(aim: &Aim<'_>) -> Result<(), Failure> {
+    if !aim.tables().is_empty() || !aim.paths().is_empty() {
+        return Err(refused(
+            "a volume comes back whole: choose paths of it for a restore into a folder",
+        ));
+    }
+    match unpacking::packed(aim.artifact) {
+        Some(Packed::Tar { plain: true }) => Ok(()),
+        _ => Err(refused(format!("`{}` is no tar of a volume", aim.artifact.source))),
+    }
+}
+
+/// The volume it goes to.
+fn name(aim: &Aim<'_>) -> Result<String, Failure> {
+    match aim.beside() {
+        Some(name) if is_volume_name(&name) => Ok(name),
+        Some(name) => Err(refused(format!("`{name}` is no name of a volume"))),
+        None => Ok(volume_of(&aim.asked()?)?.to_owned()),
+    }
+}
+
+async fn find(docker: &Docker, volume: &str) -> Result<Option<Found>, Failure> {
+    match docker.inspect_volume(volume).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if docker::is_gone(&error) => Ok(None),
+        Err(error) => Err(docker::told(&error)),
+    }
+}
+
+fn is_ours(found: &Found, tag: &str) -> bool {
+    found.labels.get(docker::RESTORED).is_some_and(|label| label == tag)
+}
+
+/// Where a volume's new folder waits: beside the one that it has.
+fn stage(found: &Found, tag: &str) -> PathBuf {
+    sibling(Path::new(&found.mountpoint), "restoring", tag)
+}
+
+/// As [`folder::switch`] names it.
+fn sibling(place: &Path, word: &str, tag: &str) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!("{name}.{word}-{tag}"))
+}

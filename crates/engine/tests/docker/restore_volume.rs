@@ -1,0 +1,141 @@
+//! Volumes that come back: as new ones beside, where they are gone, and in the place of what is
+//! there while a server uses it.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::RestoreRequest;
+use model::{Run, RunState, Snapshot};
+
+use crate::{
+    host::{Host, Made},
+    images::Image,
+    volume::{LIST, TREE, helpers, is_running, world_of},
+    world::World,
+};
+
+fn to(to: &str) -> RestoreRequest {
+    RestoreRequest { to: to.to_owned(), ..RestoreRequest::default() }
+}
+
+fn beside(name: &str) -> RestoreRequest {
+    RestoreRequest { name: Some(name.to_owned()), ..to("beside") }
+}
+
+async fn restored(world: &World, snapshot: &Snapshot, request: &RestoreRequest) -> Run {
+    let run = world.engine.restore_now(snapshot.id, request).await.unwrap();
+    for _ in 0..6_000 {
+        let run = world.engine.catalog().run(run.id).await.unwrap();
+        if run.state.is_terminal() {
+            return run;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the restore did not end");
+}
+
+async fn good(world: &World, snapshot: &Snapshot, request: &RestoreRequest) -> Option<String> {
+    let run = restored(world, snapshot, request).await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+    world.engine.restore_report(run.id).await.unwrap().unwrap().steps.remove(0).kept
+}
+
+pub(crate) fn list(host: &Host, volume: &str) -> String {
+    host.run(&["-v", &format!("{volume}:/v")], Image::Postgres15, &["sh", "-c", LIST])
+}
+
+/// Owners, modes, links, capabilities and the volume's own folder.
+pub(crate) async fn a_volume_comes_back_beside_and_where_it_is_gone(host: Arc<Host>) {
+    let volume = host.volume("tree");
+    let mount = format!("{}:/v", volume.name);
+    host.run(&["-v", &mount], Image::Postgres15, &["bash", "-c", TREE]);
+    let before = list(&host, &volume.name);
+    let world = world_of(&host, &volume, &[]).await;
+    let snapshot = world.good_snapshot().await;
+
+    let name = Host::name("beside");
+    assert_eq!(good(&world, &snapshot, &beside(&name)).await, None);
+    assert_eq!(list(&host, &name), before);
+    let seen = world.engine.preflight(snapshot.id, &beside(&name)).await.unwrap();
+    assert!(!seen.may_begin(), "one that is there is never touched: {seen:?}");
+    host.docker(&["volume", "rm", &name]);
+
+    host.docker(&["volume", "rm", &volume.name]);
+    assert_eq!(good(&world, &snapshot, &to("app")).await, None);
+    assert_eq!(list(&host, &volume.name), before);
+    assert_eq!(helpers(&host, &volume), "");
+}
+
+/// A copy that is damaged leaves no volume behind.
+pub(crate) async fn what_did_not_come_back_is_removed(host: Arc<Host>) {
+    let volume = host.volume("damaged");
+    let mount = format!("{}:/v", volume.name);
+    let fill = ["sh", "-c", "head -c 3000000 /dev/urandom > /v/big"];
+    host.run(&["-v", &mount], Image::Base, &fill);
+    let world = world_of(&host, &volume, &[]).await;
+    let name = Host::name("never");
+    let into =
+        RestoreRequest { confirm: Some("direct".to_owned()), without_undo: true, ..to("app") };
+    let before = list(&host, &volume.name);
+    for request in [beside(&name), into] {
+        let snapshot = world.good_snapshot().await;
+        let object = world.folder.path().join("disk").join(&snapshot.copies[0].objects[0].key);
+        let mut bytes = std::fs::read(&object).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&object, &bytes).unwrap();
+        let run = restored(&world, &snapshot, &request).await;
+        assert_eq!(run.state, RunState::Failed);
+        assert!(!host.try_docker(&["volume", "inspect", &name]).status.success());
+        assert_eq!(list(&host, &volume.name), before, "it is as it was");
+    }
+}
+
+pub(crate) async fn a_servers_data_are_exchanged_while_it_waits(host: Arc<Host>) {
+    let volume = host.volume("pgdata");
+    let serve = "set -e; if [ ! -s /v/main/PG_VERSION ]; then mkdir -p /v/main /run/postgresql; \
+                 chown postgres: /v/main; \
+                 runuser -u postgres -- initdb -A trust -D /v/main > /dev/null; fi; \
+                 mkdir -p /run/postgresql; chown postgres: /run/postgresql; \
+                 exec setpriv --reuid postgres --regid postgres --clear-groups \
+                 postgres -D /v/main -c listen_addresses= -c unix_socket_directories=/run/postgresql";
+    let mount = format!("{}:/v", volume.name);
+    let options = ["--stop-signal", "INT", "-v", mount.as_str()];
+    let server = host.container("pg", &options, Image::Postgres15, &["bash", "-c", serve]);
+    let sql = |server: &Made<'_>, sql: &str| {
+        let psql = ["exec", &server.name, "psql", "-h", "/run/postgresql", "-U", "postgres"];
+        for _ in 0..300 {
+            let told = host.try_docker(&[&psql[..], &["-Atc", sql]].concat());
+            if told.status.success() {
+                return String::from_utf8(told.stdout).unwrap().trim().to_owned();
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        panic!("{}", host.docker(&["logs", &server.name]));
+    };
+    sql(&server, "create table rows as select n, md5(n::text) from generate_series(1, 20000) n");
+    let sum = "select count(*) || ' ' || md5(string_agg(md5, ',' order by n)) from rows";
+    let wanted = sql(&server, sum);
+    let world = world_of(&host, &volume, &[("containers", "stop")]).await;
+    let snapshot = world.good_snapshot().await;
+    sql(&server, "drop table rows");
+
+    let into = RestoreRequest { confirm: Some("direct".to_owned()), ..to("app") };
+    let seen = world.engine.preflight(snapshot.id, &into).await.unwrap();
+    assert!(seen.confirm.is_some() && seen.may_begin(), "{seen:?}");
+    let kept = good(&world, &snapshot, &into).await.unwrap();
+    assert!(std::path::Path::new(&kept).join("main/PG_VERSION").exists(), "{kept}");
+    assert!(is_running(&host, &server.name));
+    assert_eq!(sql(&server, sum), wanted);
+
+    // All of it is destroyed: container, volume and what was kept in it.
+    drop(server);
+    host.docker(&["volume", "rm", &volume.name]);
+    good(&world, &snapshot, &to("app")).await;
+    let server = host.container("pg-again", &options, Image::Postgres15, &["bash", "-c", serve]);
+    assert_eq!(sql(&server, sum), wanted);
+    drop(server);
+    // The drill reads every file of it.
+    let run = world.engine.drill_snapshot(snapshot.id).await.unwrap();
+    let run = world.ended(&run).await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+}

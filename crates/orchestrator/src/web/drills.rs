@@ -1,0 +1,230 @@
+//! Drills: asked for, how the last one went, and what they are to do.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{Html, IntoResponse as _, Response},
+};
+use engine::{AppCard, FieldError};
+use model::{App, DrillCommand, DrillPlan, DrillQuestion, Name, SnapshotId};
+
+use super::{
+    Web,
+    app_fields::{Values, schedule},
+    app_form::zones,
+    fault::{Fault, show},
+    form::{Errors, Fields, Sealed, redirect},
+    format::When,
+    mark::Mark,
+    page::{Nav, Page},
+    run_report::{proof_mark, seconds},
+    visitor::Visitor,
+};
+
+/// How an app's last drill went.
+pub(super) struct LastDrill {
+    pub(super) mark: Mark,
+    pub(super) run: String,
+    pub(super) when: When,
+    pub(super) took: String,
+    pub(super) why: Option<String>,
+}
+
+impl LastDrill {
+    pub(super) fn of(card: &AppCard, visitor: &Visitor) -> Option<Self> {
+        let run = card.last_drill.as_ref()?;
+        let ended = run.finished_at?;
+        let began = run.started_at.unwrap_or(ended);
+        Some(Self {
+            mark: proof_mark(run.state == model::RunState::Succeeded, visitor.lang),
+            run: run.id.to_string(),
+            when: visitor.when(ended),
+            took: seconds(ended.duration_since(began).as_secs_f64(), visitor.lang),
+            why: run.failure.as_ref().map(|failure| failure.message.clone()),
+        })
+    }
+}
+
+/// An app's drill plan, for its page.
+pub(super) struct Planned {
+    pub(super) schedule: Option<String>,
+    pub(super) next: Option<When>,
+    pub(super) checks: usize,
+}
+
+impl Planned {
+    pub(super) fn of(app: &App, visitor: &Visitor) -> Self {
+        let schedule = app.drill.schedule.as_ref();
+        let next = schedule.filter(|_| app.enabled).and_then(|one| {
+            let at = one.next_after(visitor.now)?;
+            Some(visitor.lang.when(at, visitor.now, &one.time_zone.zone()))
+        });
+        Self {
+            schedule: schedule.map(|one| format!("{} ({})", one.spec, one.time_zone)),
+            next,
+            checks: app.drill.questions.len() + app.drill.commands.len(),
+        }
+    }
+}
+
+pub(super) async fn drill_app(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    let app = web.engine.catalog().app_by_name(&name).await?;
+    let run = web.engine.drill_app(&app).await?;
+    Ok(redirect(&format!("/runs/{}", run.id)))
+}
+
+pub(super) async fn drill_snapshot(
+    State(web): State<Web>,
+    Path(text): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    let id: SnapshotId = text.parse().map_err(|_| Fault::not_found())?;
+    let run = web.engine.drill_snapshot(id).await?;
+    Ok(redirect(&format!("/runs/{}", run.id)))
+}
+
+/// A question or a command, as the form shows it.
+#[derive(Default)]
+struct Row {
+    artifact: String,
+    text: String,
+    expect: String,
+}
+
+#[derive(Template)]
+#[template(path = "drill_plan.html")]
+struct PlanPage {
+    page: Page,
+    app: String,
+    version: i64,
+    values: Values,
+    zones: Vec<String>,
+    questions: Vec<Row>,
+    commands: Vec<Row>,
+    artifacts: Vec<String>,
+    errors: Errors,
+}
+
+/// Rows left empty for more.
+const BLANK: usize = 2;
+
+async fn form(
+    web: &Web,
+    visitor: &Visitor,
+    app: &App,
+    version: i64,
+    filled: (Values, Vec<Row>, Vec<Row>),
+    errors: Errors,
+) -> Result<Html<String>, Fault> {
+    let (values, mut questions, mut commands) = filled;
+    questions.extend((0..BLANK).map(|_| Row::default()));
+    commands.extend((0..BLANK).map(|_| Row::default()));
+    let mut artifacts: Vec<_> = app.sources.iter().map(|one| one.name.to_string()).collect();
+    let last = web.engine.catalog().last_good_snapshots(&[app.id]).await?;
+    if let Some(snapshot) = last.get(&app.id) {
+        artifacts = snapshot.artifacts.iter().map(|one| one.source.to_string()).collect();
+    }
+    Ok(show(&PlanPage {
+        page: visitor
+            .page(visitor.lang.with("drill-plan-title", "app", app.name.as_str()), Nav::Overview),
+        app: app.name.to_string(),
+        version,
+        values,
+        zones: zones(),
+        questions,
+        commands,
+        artifacts,
+        errors,
+    }))
+}
+
+pub(super) async fn plan(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Response, Fault> {
+    let app = web.engine.catalog().app_by_name(&name).await?;
+    if app.managed_by.is_some() {
+        return Ok(redirect(&format!("/apps/{}", app.name)));
+    }
+    let mut values = Values::blank(&visitor.zone, &[]);
+    values.of_schedule(app.drill.schedule.as_ref());
+    let questions = app.drill.questions.iter().map(|one| Row {
+        artifact: one.artifact.to_string(),
+        text: one.sql.clone(),
+        expect: one.expect.clone().unwrap_or_default(),
+    });
+    let commands = app.drill.commands.iter().map(|one| Row {
+        artifact: one.artifact.to_string(),
+        text: one.argv.join("\n"),
+        expect: String::new(),
+    });
+    let filled = (values, questions.collect(), commands.collect());
+    let page = form(&web, &visitor, &app, app.version, filled, Errors::default()).await?;
+    Ok(page.into_response())
+}
+
+/// The rows of one kind that say something.
+fn rows(fields: &Fields, text: &str, artifact: &str, expect: &str) -> Vec<Row> {
+    let rows = fields.all(text).zip(fields.all(artifact)).enumerate().map(|(n, row)| Row {
+        text: row.0.trim().to_owned(),
+        artifact: row.1.trim().to_owned(),
+        expect: fields.all(expect).nth(n).unwrap_or_default().trim().to_owned(),
+    });
+    rows.filter(|row| !row.text.is_empty()).collect()
+}
+
+fn read(
+    fields: &Fields,
+    questions: &[Row],
+    commands: &[Row],
+) -> Result<DrillPlan, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let schedule = schedule(fields, &mut errors)
+        .and_then(|draft| draft.parse().map_err(|error| errors.push(error)).ok());
+    let mut named = |field: String, text: &str| -> Option<Name> {
+        text.parse().map_err(|error| errors.push(FieldError::new(field, error))).ok()
+    };
+    let mut plan = DrillPlan { schedule, ..DrillPlan::default() };
+    for (n, row) in questions.iter().enumerate() {
+        if let Some(artifact) = named(format!("questions[{n}].artifact"), &row.artifact) {
+            let expect = Some(row.expect.clone()).filter(|text| !text.is_empty());
+            plan.questions.push(DrillQuestion { artifact, sql: row.text.clone(), expect });
+        }
+    }
+    for (n, row) in commands.iter().enumerate() {
+        if let Some(artifact) = named(format!("commands[{n}].artifact"), &row.artifact) {
+            let argv = row.text.lines().map(str::trim).filter(|word| !word.is_empty());
+            let argv = argv.map(str::to_owned).collect();
+            plan.commands.push(DrillCommand { artifact, argv });
+        }
+    }
+    if errors.is_empty() { Ok(plan) } else { Err(errors) }
+}
+
+pub(super) async fn save(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let app = web.engine.catalog().app_by_name(&name).await?;
+    let questions = rows(&fields, "q-sql", "q-artifact", "q-expect");
+    let commands = rows(&fields, "c-argv", "c-artifact", "");
+    let version = fields.text("version").parse().unwrap_or(0);
+    let errors = match read(&fields, &questions, &commands) {
+        Ok(plan) => match web.engine.plan_drills(app.id, version, plan).await {
+            Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
+            Err(error) => Errors::from(error, visitor.lang)?,
+        },
+        Err(errors) => Errors::some(errors),
+    };
+    let filled = (Values::sent(&fields), questions, commands);
+    let page = form(&web, &visitor, &app, version, filled, errors).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}

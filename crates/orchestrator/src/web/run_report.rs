@@ -1,0 +1,213 @@
+//! What restores and drills tell of themselves: on their run's page, and as a page to print.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Html,
+};
+use model::{
+    Condition, DrillItem, DrillReport, DrillState, RestoreReport, RestoreStep, Run, RunKind,
+    StepState,
+};
+
+use super::{
+    Web,
+    fault::{Fault, show},
+    format::When,
+    lang::Lang,
+    mark::Mark,
+    page::{Nav, Page},
+    visitor::Visitor,
+};
+
+/// One thing that was looked at.
+pub(super) struct Check {
+    pub(super) mark: Mark,
+    pub(super) name: Option<String>,
+    pub(super) message: String,
+}
+
+/// One artifact on its way back.
+pub(super) struct Step {
+    pub(super) artifact: String,
+    pub(super) target: String,
+    pub(super) mark: Mark,
+    pub(super) made: Option<String>,
+    pub(super) kept: Option<String>,
+    pub(super) from: Option<String>,
+    pub(super) notes: Vec<String>,
+}
+
+/// One artifact that was tried.
+pub(super) struct Item {
+    pub(super) artifact: String,
+    pub(super) scratch: String,
+    pub(super) mark: Mark,
+    pub(super) restore: String,
+    pub(super) check: String,
+    pub(super) checks: Vec<Check>,
+}
+
+/// A report in words.
+pub(super) struct Told {
+    /// In what state a restore left the app, or whether a drill proved something.
+    pub(super) verdict: Option<Mark>,
+    pub(super) steps: Vec<Step>,
+    pub(super) items: Vec<Item>,
+    pub(super) undo: Option<String>,
+    pub(super) took: String,
+}
+
+/// What a run tells, if it is of a kind that does and has begun.
+pub(super) async fn told(web: &Web, visitor: &Visitor, run: &Run) -> Result<Option<Told>, Fault> {
+    let ended = run.state.is_terminal();
+    Ok(match run.kind {
+        RunKind::Restore => match web.engine.restore_report(run.id).await? {
+            Some(report) => Some(of_restore(web, &report, ended, visitor.lang).await),
+            None => None,
+        },
+        RunKind::Drill => {
+            let report = web.engine.drill_report(run.id).await?;
+            report.map(|report| of_drill(&report, ended, visitor.lang))
+        }
+        _ => None,
+    })
+}
+
+async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, lang: Lang) -> Told {
+    let mut steps = Vec::new();
+    for step in &report.steps {
+        let from = match step.read_from {
+            Some(id) => web.engine.catalog().destination(id).await.ok().map(|d| d.name.to_string()),
+            None => None,
+        };
+        steps.push(of_step(step, from, ended, lang));
+    }
+    let verdict = ended.then(|| Mark {
+        class: match report.condition {
+            Condition::Untouched => "disabled",
+            Condition::Restored => "good",
+            Condition::Mixed => "damaged",
+        },
+        word: lang.t(&format!("condition-{}", report.condition)),
+    });
+    Told {
+        verdict,
+        steps,
+        items: Vec::new(),
+        undo: report.undo_snapshot.map(|id| id.to_string()),
+        took: seconds(report.took_secs, lang),
+    }
+}
+
+fn of_step(step: &RestoreStep, from: Option<String>, ended: bool, lang: Lang) -> Step {
+    let class = match (step.state, ended) {
+        (StepState::Done, _) => "good",
+        (StepState::Waiting, false) => "queued",
+        (_, false) => "running",
+        (StepState::Waiting, true) => "never",
+        (StepState::Switching, true) => "damaged",
+        (_, true) => "interrupted",
+    };
+    Step {
+        artifact: step.artifact.to_string(),
+        target: step.target.clone(),
+        mark: Mark { class, word: lang.t(&format!("step-{}", step.state)) },
+        made: step.made.clone(),
+        kept: step.kept.clone(),
+        from,
+        notes: step.notes.clone(),
+    }
+}
+
+fn of_drill(report: &DrillReport, ended: bool, lang: Lang) -> Told {
+    Told {
+        verdict: ended.then(|| proof_mark(report.is_proof(), lang)),
+        steps: Vec::new(),
+        items: report.items.iter().map(|item| of_item(item, lang)).collect(),
+        undo: None,
+        took: seconds(report.took_secs, lang),
+    }
+}
+
+fn of_item(item: &DrillItem, lang: Lang) -> Item {
+    let check = |check: &model::DrillCheck| Check {
+        mark: Mark {
+            class: match check.state {
+                DrillState::Passed => "good",
+                DrillState::Failed => "failed",
+                DrillState::Skipped => "disabled",
+            },
+            word: lang.t(&format!("drill-check-{}", check.state)),
+        },
+        name: Some(check.name.clone()),
+        message: check.message.clone(),
+    };
+    Item {
+        artifact: item.artifact.to_string(),
+        scratch: item.scratch.clone(),
+        mark: proof_mark(item.is_proof(), lang),
+        restore: seconds(item.restore_secs, lang),
+        check: seconds(item.check_secs, lang),
+        checks: item.checks.iter().map(check).collect(),
+    }
+}
+
+/// Whether something is proven to come back.
+pub(super) fn proof_mark(passed: bool, lang: Lang) -> Mark {
+    if passed {
+        Mark { class: "good", word: lang.t("proven") }
+    } else {
+        Mark { class: "failed", word: lang.t("not-proven") }
+    }
+}
+
+/// A measured length of time.
+pub(super) fn seconds(secs: f64, lang: Lang) -> String {
+    lang.measured(jiff::SignedDuration::try_from_secs_f64(secs).unwrap_or_default())
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct ReportPage {
+    page: Page,
+    run: String,
+    kind: String,
+    app: Option<String>,
+    snapshot: Option<(String, When)>,
+    began: When,
+    mark: Mark,
+    why: Option<String>,
+    told: Told,
+}
+
+/// The report as a page of its own, to print or to keep.
+pub(super) async fn page(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(text): Path<String>,
+) -> Result<Html<String>, Fault> {
+    let catalog = web.engine.catalog();
+    let run = catalog.run(text.parse().map_err(|_| Fault::not_found())?).await?;
+    let told = told(&web, &visitor, &run).await?.ok_or_else(Fault::not_found)?;
+    let app = match run.app_id {
+        Some(id) => catalog.app(id).await.ok().map(|app| app.name.to_string()),
+        None => None,
+    };
+    let snapshot = match run.snapshot_id {
+        Some(id) => catalog.snapshot(id).await.ok(),
+        None => None,
+    };
+    let title = visitor.t(&format!("report-of-{}", run.kind));
+    Ok(show(&ReportPage {
+        page: visitor.page(title, Nav::Runs),
+        run: run.id.to_string(),
+        kind: visitor.t(&format!("kind-{}", run.kind)),
+        app,
+        snapshot: snapshot.map(|one| (one.id.to_string(), visitor.when(one.taken_at))),
+        began: visitor.when(run.started_at.unwrap_or(run.queued_at)),
+        mark: Mark::run(run.state, visitor.lang),
+        why: run.failure.map(|failure| failure.message),
+        told,
+    }))
+}
