@@ -12,6 +12,7 @@ mod doctor;
 mod doctor_host;
 mod duty;
 mod error;
+mod index;
 mod keyring;
 mod ops;
 mod orphans;
@@ -44,8 +45,10 @@ pub use config::{EngineConfig, GoogleUrls};
 pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
+pub use index::{ArchiveEntry, EntryKind, Listing};
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
+    browse::MemberStream,
     destinations::{DestinationDraft, DestinationFields, fields_of},
     google::GoogleQuestion,
     managed::{DeclareError, Declared, Entry, Reconciled},
@@ -76,6 +79,8 @@ struct Inner {
     streams: AtomicUsize,
     /// Whose turn it is to write progress.
     reporting: tokio::sync::Semaphore,
+    /// What is in snapshots' archives.
+    indexes: index::Cache,
     /// Rung when there may be something to work on sooner than the next tick.
     queue_bell: Notify,
     /// Rung when schedules may have changed.
@@ -103,6 +108,7 @@ impl Engine {
             catalog: parts.catalog,
             clock: parts.clock,
             vault: parts.vault,
+            indexes: index::Cache::beside(&parts.config.spool),
             config: parts.config,
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),

@@ -1,6 +1,7 @@
 //! What the API, the web pages and the command line ask of the engine.
 
 pub(crate) mod apps;
+pub(crate) mod browse;
 pub(crate) mod destinations;
 pub(crate) mod drill;
 mod encryption;

@@ -1,6 +1,7 @@
 //! The engine against a real catalog, real stores and an app that behaves as it is told.
 
 mod app_server;
+mod browse;
 mod clock;
 mod daemon;
 mod damage;

@@ -826,3 +826,17 @@ done-recovery-confirmed = Confirmed: schedules and retention go on.
 done-kit-stored = Noted: it is asked for again when a destination or a key changes.
 done-reindexed = The manifests were read; events tell what they told.
 field-no-catalog-copy = No copies of the catalog go there
+
+browse-open = Look into it
+browse-search = Name
+browse-nothing = Nothing is here.
+browse-modified = Modified
+browse-owner = Rights, owner
+browse-take-folder = Download as tar
+browse-more = Show more
+browse-means = The list comes from an index of the archive, made when it is first asked for: that may take a while once. A file is read from the snapshot itself.
+browse-table = Table
+browse-rows = Rows
+browse-no-tables = No table has such a name.
+browse-more-tables = And { $count } more, whose rows were not counted.
+browse-tables-mean = The rows were counted while the snapshot was stored.

@@ -826,3 +826,17 @@ done-recovery-confirmed = Confirmado: las programaciones y la retención contin�
 done-kit-stored = Anotado: se volverá a pedir cuando cambie un destino o una clave.
 done-reindexed = Se leyeron los manifiestos; los eventos cuentan lo que dicen.
 field-no-catalog-copy = Las copias del catálogo no van allí
+
+browse-open = Ver contenido
+browse-search = Nombre
+browse-nothing = Aquí no hay nada.
+browse-modified = Modificado
+browse-owner = Permisos, dueño
+browse-take-folder = Descargar como tar
+browse-more = Mostrar más
+browse-means = La lista sale de un índice del archivo, que se hace la primera vez que se pide: esa vez puede tardar. Un fichero se lee de la propia instantánea.
+browse-table = Tabla
+browse-rows = Filas
+browse-no-tables = Ninguna tabla tiene ese nombre.
+browse-more-tables = Y { $count } más, cuyas filas no se contaron.
+browse-tables-mean = Las filas se contaron mientras se guardaba la instantánea.

@@ -88,6 +88,10 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/api/v1/snapshots/{snapshot}/restore", Download, "snapshot.restore"),
     act("POST", "/api/v1/snapshots/{snapshot}/drill", Operate, "snapshot.drill"),
     act("GET", "/api/v1/snapshots/{snapshot}/artifacts/{source}", Download, "snapshot.download"),
+    // Names are content too.
+    act("GET", "/api/v1/snapshots/{snapshot}/browse", Download, "snapshot.browse"),
+    act("GET", "/api/v1/snapshots/{snapshot}/search", Download, "snapshot.browse"),
+    act("GET", "/api/v1/snapshots/{snapshot}/file", Download, "snapshot.download"),
     look("/api/v1/users", Administer),
     act("POST", "/api/v1/users", Administer, "user.add"),
     act("PUT", "/api/v1/users/{user}", Administer, "user.edit"),

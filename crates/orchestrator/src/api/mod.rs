@@ -2,6 +2,7 @@
 
 mod apps;
 mod audit;
+pub(crate) mod browse;
 mod clock;
 mod config;
 mod destinations;
@@ -111,6 +112,9 @@ pub(crate) fn router(
         .route("/snapshots/{snapshot}/restore", post(restores::restore))
         .route("/snapshots/{snapshot}/drill", post(restores::drill_snapshot))
         .route("/snapshots/{snapshot}/artifacts/{source}", get(snapshots::download))
+        .route("/snapshots/{snapshot}/browse", get(browse::browse))
+        .route("/snapshots/{snapshot}/search", get(browse::search))
+        .route("/snapshots/{snapshot}/file", get(browse::file))
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", put(users::edit).delete(users::remove))
         .route("/tokens", get(tokens::list).post(tokens::create))

@@ -16,7 +16,7 @@ use super::{
     extract::{Json, Path},
 };
 
-fn id(text: &str) -> Result<SnapshotId, Problem> {
+pub(super) fn id(text: &str) -> Result<SnapshotId, Problem> {
     text.parse().map_err(|_| Problem::not_found("snapshot"))
 }
 

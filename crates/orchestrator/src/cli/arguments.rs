@@ -8,6 +8,7 @@ use super::{
     accounts::{TokenCommand, UserCommand},
     apps::AppCommand,
     bootstrap::BootstrapArgs,
+    browse::BrowseArgs,
     completions::CompletionsArgs,
     config::ConfigCommand,
     contract::ContractCommand,
@@ -158,6 +159,8 @@ pub(crate) enum Command {
         /// The snapshot.
         id: String,
     },
+    /// Lists, searches or downloads what is in an archive of a snapshot.
+    SnapshotBrowse(BrowseArgs),
     /// Keeps a snapshot whatever retention says.
     Pin {
         /// The snapshot.

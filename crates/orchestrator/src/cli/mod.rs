@@ -5,6 +5,7 @@ mod app_settings;
 mod apps;
 mod arguments;
 mod bootstrap;
+mod browse;
 mod client;
 mod clock;
 mod completions;
@@ -138,6 +139,7 @@ async fn perform(
         Command::Cancel { id } => runs::cancel(&server()?, &id, out).await,
         Command::Snapshots { app } => snapshots::list(&server()?, app, out).await,
         Command::SnapshotShow { id } => snapshots::show(&server()?, &id, out).await,
+        Command::SnapshotBrowse(given) => browse::browse(&server()?, given, out).await,
         Command::Pin { id } => snapshots::pin(&server()?, &id, out).await,
         Command::Unpin { id } => snapshots::unpin(&server()?, &id, out).await,
         Command::AcceptClock => clock::accept(&server()?, out).await,

@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 
 use self::on_server::OnServer;
 use super::{
+    browse,
     client::{CliError, Client, part},
     extract,
     show::{self, LANG, Out, items, text},
@@ -50,6 +51,18 @@ pub(super) async fn restore(
         let only = given.only.as_deref();
         return on_server::restore(client, &given.snapshot, only, &given.on_server, out).await;
     };
+    if let Some(source) = given.only.as_ref().filter(|_| !given.on_server.path.is_empty()) {
+        let mut restored = Vec::new();
+        for path in &given.on_server.path {
+            let one = browse::download(client, &given.snapshot, (source, path), to).await?;
+            if !out.json {
+                show::line(&format!("✓ {}", text(&one["path"])));
+            }
+            restored.push(one);
+        }
+        out.answer(&json!({ "restored": restored }), || ());
+        return Ok(0);
+    }
     let snapshot = client.get(&format!("snapshots/{}", part(&given.snapshot))).await?;
     let mut artifacts = items(&snapshot["artifacts"]).to_vec();
     if let Some(only) = &given.only {

@@ -50,6 +50,8 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/snapshots/{snapshot}/restore", Download, "snapshot.restore"),
     act("POST", "/snapshots/{snapshot}/drill", Operate, "snapshot.drill"),
     act("GET", "/snapshots/{snapshot}/download/{source}", Download, "snapshot.download"),
+    act("GET", "/snapshots/{snapshot}/browse/{source}", Download, "snapshot.browse"),
+    act("GET", "/snapshots/{snapshot}/file/{source}", Download, "snapshot.download"),
     look("/destinations", See),
     look("/new/destination", Configure),
     act("POST", "/new/destination", Configure, "destination.add"),

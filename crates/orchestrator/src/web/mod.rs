@@ -5,6 +5,7 @@ mod app_fields;
 mod app_form;
 mod app_sources;
 mod assets;
+mod browse;
 mod coverage;
 mod destinations;
 mod drills;
@@ -96,6 +97,8 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/snapshots/{snapshot}/restore", get(restore::ask).post(restore::sent))
         .route("/snapshots/{snapshot}/drill", post(drills::drill_snapshot))
         .route("/snapshots/{snapshot}/download/{source}", get(snapshots::download))
+        .route("/snapshots/{snapshot}/browse/{source}", get(browse::page))
+        .route("/snapshots/{snapshot}/file/{source}", get(browse::file))
         .route("/destinations", get(destinations::list))
         .route("/new/destination", get(destinations::blank).post(destinations::add))
         .route("/destinations/{destination}", get(destinations::page))

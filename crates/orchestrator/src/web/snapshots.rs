@@ -131,6 +131,8 @@ struct ArtifactRow {
     format: String,
     size: String,
     sha256: String,
+    /// Whether it can be looked into.
+    can_look: bool,
 }
 
 struct CopyRow {
@@ -274,6 +276,7 @@ pub(super) async fn page(
                 format: artifact.format.clone().unwrap_or_else(|| "–".to_owned()),
                 size: lang.size(artifact.size_bytes),
                 sha256: artifact.sha256.clone(),
+                can_look: super::browse::can_look(&one, artifact),
             })
             .collect(),
         copies,

@@ -112,6 +112,7 @@ async fn export(State(app): State<App>, headers: HeaderMap) -> Response {
     let pause = Duration::from_millis(app.pause_ms.load(Ordering::Relaxed));
     let (content, digest) = (app.content.clone(), app.sha256());
     let size = content.len();
+    let is_script = std::path::Path::new(app.name).extension().is_some_and(|end| end == "sql");
     let chunks = futures::stream::unfold(content, move |mut rest| async move {
         if rest.is_empty() {
             return None;
@@ -128,7 +129,7 @@ async fn export(State(app): State<App>, headers: HeaderMap) -> Response {
         .header(header::CONTENT_LENGTH, size)
         .header("X-Size", size)
         .header("X-Checksum-SHA256", digest)
-        .header("X-Format", "lines")
+        .header("X-Format", if is_script { "pg_dump_Fp" } else { "lines" })
         .body(Body::from_stream(chunks))
         .unwrap()
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
+    browsing,
     chromium::{Chromium, Look, is_there},
     road::{assert_stored, ended},
     server::{PASSWORD, Place},
@@ -218,6 +219,8 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
         runs.push(ended(&server, run["id"].as_str().unwrap()).await);
     }
+    let media = browsing::snapshot(&server, "media", &browsing::archive().await).await;
+    let tables = browsing::snapshot(&server, "tables", &browsing::dump().await).await;
     let id = |at: usize, of: &str| runs[at][of].as_str().unwrap().to_owned();
     let pages = [
         ("overview", "/".to_owned()),
@@ -236,6 +239,11 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         ("run-failed", format!("/runs/{}", id(3, "id"))),
         ("snapshots", "/snapshots".to_owned()),
         ("snapshot", format!("/snapshots/{}", id(1, "snapshot_id"))),
+        ("snapshot-files", format!("/snapshots/{media}")),
+        ("browse", format!("/snapshots/{media}/browse/media")),
+        ("browse-folder", format!("/snapshots/{media}/browse/media?path=srv%2Fmedia")),
+        ("browse-search", format!("/snapshots/{media}/browse/media?q=pdf")),
+        ("browse-tables", format!("/snapshots/{tables}/browse/tables")),
         ("destinations", "/destinations".to_owned()),
         ("destination", "/destinations/disk".to_owned()),
         ("destination-new", "/new/destination?kind=s3".to_owned()),

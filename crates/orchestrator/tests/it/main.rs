@@ -4,6 +4,7 @@ mod app;
 mod backups_file;
 mod bad_input;
 mod browser;
+mod browsing;
 mod canary;
 mod chromium;
 mod command_line;

@@ -46,7 +46,7 @@ pub(crate) fn faults(document: &Value, schema: &Value, reply: &Value) -> Vec<Str
         .collect()
 }
 
-fn schema<'a>(document: &'a Value, method: &str, path: &str, status: &str) -> &'a Value {
+pub(crate) fn schema<'a>(document: &'a Value, method: &str, path: &str, status: &str) -> &'a Value {
     let one = &document["paths"][path][method.to_ascii_lowercase()];
     let answer = &one["responses"][status];
     assert!(!answer.is_null(), "{method} {path} answers {status}, which is not told");
@@ -176,9 +176,9 @@ async fn every_answer_is_as_the_description_tells() {
     asker.done("PUT", "/api/v1/users/{user}", "users/ana", json!({ "role": "operator" })).await;
     let mut looked = 0;
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
-        if ["/events", "/{source}", "/report"].iter().any(|end| route.path.ends_with(end))
-            && route.path.contains('{')
-        {
+        // Streams, and what takes an archive to answer.
+        let others = ["/events", "/{source}", "/report", "/browse", "/search", "/file"];
+        if others.iter().any(|end| route.path.ends_with(end)) && route.path.contains('{') {
             continue;
         }
         let value = asker.done("GET", route.path, &fill(route.path), Value::Null).await;

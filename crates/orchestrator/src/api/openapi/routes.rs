@@ -1,8 +1,8 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, Covered, DestinationDraft, Reindexed, Report, RestoreRequest, RetentionPreview,
-    RunRequest,
+    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, Reindexed, Report, RestoreRequest,
+    RetentionPreview, RunRequest,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
 
@@ -257,6 +257,29 @@ fn of_snapshots() -> Vec<Operation> {
              its last chunk the answer has not proven true.",
         )
         .may_fail(&[502]),
+        Operation::get("/api/v1/snapshots/{snapshot}/browse", "List a folder of an archive")
+            .asks("source", "string", "The source whose archive it is.")
+            .asks("path", "string", "The folder: the archive's own unless told.")
+            .asks("next", "string", "What the page before gave as `next`.")
+            .gives::<Listing>(200, "A page of what is in it, folders first.")
+            .may_fail(&[409, 422, 502]),
+        Operation::get("/api/v1/snapshots/{snapshot}/search", "Search an archive by name")
+            .asks("source", "string", "The source whose archive it is.")
+            .asks("q", "string", "A part of a name, or a pattern with `*` and `?`.")
+            .lists::<ArchiveEntry>(200, "What has such a name; at most 500.")
+            .may_fail(&[409, 422, 502]),
+        Operation::get(
+            "/api/v1/snapshots/{snapshot}/file",
+            "Download a file of an archive, or a folder as a tar",
+        )
+        .asks("source", "string", "The source whose archive it is.")
+        .asks("path", "string", "The file or the folder: all of the archive unless told.")
+        .streams(
+            "application/octet-stream",
+            "Its bytes, with `X-Size` where it is a file. Without its last chunk the answer has \
+             not proven true.",
+        )
+        .may_fail(&[409, 422, 502]),
     ]
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct OnServer {
     #[arg(long, value_name = "TABLE", requires = "only", conflicts_with = "to")]
     table: Vec<String>,
     /// These files and folders only; together with --only.
-    #[arg(long, value_name = "PATH", requires = "only", conflicts_with = "to")]
-    path: Vec<String>,
+    #[arg(long, value_name = "PATH", requires = "only", conflicts_with = "extract")]
+    pub(super) path: Vec<String>,
     /// Read from this destination.
     #[arg(long, value_name = "DESTINATION", conflicts_with = "to")]
     from: Option<String>,

@@ -1,0 +1,357 @@
+//! What is in a snapshot's archives, and single files of them.
+
+use std::{
+    io::{self, Read, Write as _},
+    pin::Pin,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use archive::{Kind, Members, Packing, Sink};
+use artifact::Identities;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream::BoxStream};
+use model::{Artifact, Snapshot, SnapshotId};
+use tokio::sync::mpsc;
+
+use crate::{
+    Engine, EngineError,
+    index::{ArchiveEntry, ArtifactBytes, Cache, EntryKind, Incoming, Index, Listing, Place},
+};
+
+/// Entries of a folder that are told at once.
+const PAGE: usize = 500;
+/// Finds that are told at all.
+const MAX_FOUND: usize = 500;
+/// Links to links that are followed to a file's content.
+const MAX_LINKS: usize = 8;
+
+/// A file of a snapshot, or a folder of it as a tar.
+pub struct MemberStream {
+    /// What is read.
+    pub entry: ArchiveEntry,
+    /// What it is to be called, without its folder.
+    pub file_name: String,
+    /// Its length in bytes, where it is known.
+    pub size_bytes: Option<u64>,
+    chunks: BoxStream<'static, io::Result<Bytes>>,
+}
+
+impl Stream for MemberStream {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.as_mut().poll_next(context)
+    }
+}
+
+impl Engine {
+    /// A page of the folder `path` in the archive that `source` gave to the snapshot; the page
+    /// after `next`, as the one before told it. The first call makes the index of the archive,
+    /// which reads all of it.
+    pub async fn browse(
+        &self,
+        id: SnapshotId,
+        source: &str,
+        path: &str,
+        next: Option<String>,
+    ) -> Result<Listing, EngineError> {
+        let path = path.trim_matches('/').to_owned();
+        let wanted = path.clone();
+        let listed =
+            self.ask(id, source, move |index| index.list(&wanted, next.as_deref(), PAGE)).await?;
+        listed.ok_or_else(|| EngineError::not_found("folder", path))
+    }
+
+    /// Members of that archive whose names hold `words`, or match them where they have a `*` or a
+    /// `?`; at most 500.
+    pub async fn search(
+        &self,
+        id: SnapshotId,
+        source: &str,
+        words: &str,
+    ) -> Result<Vec<ArchiveEntry>, EngineError> {
+        let words = words.to_owned();
+        self.ask(id, source, move |index| index.search(&words, MAX_FOUND)).await
+    }
+
+    /// What is at `path` of that archive: a file's content, or a folder as a tar. No more of the
+    /// artifact is read than that takes, where it was stored so that it can be.
+    pub async fn read_path(
+        &self,
+        id: SnapshotId,
+        source: &str,
+        path: &str,
+    ) -> Result<MemberStream, EngineError> {
+        let path = path.trim_matches('/').to_owned();
+        let wanted = path.clone();
+        let found =
+            self.ask(id, source, move |index| Ok((index.packing()?, found(index, &wanted)?)));
+        let (packing, found) = found.await?;
+        let Some((entry, places)) = found else {
+            return Err(EngineError::not_found("file", path));
+        };
+        let is_folder = entry.kind == EntryKind::Folder;
+        if !is_folder && entry.kind != EntryKind::File {
+            let what = "it is neither a file nor a folder: download the folder that holds it";
+            return Err(EngineError::invalid("path", what));
+        }
+        let Some(whole) = places
+            .first()
+            .map(|first| first.start..places.last().map_or(first.end, |last: &Place| last.end))
+        else {
+            return Err(EngineError::not_found("file", path));
+        };
+        let (snapshot, artifact) = self.artifact_of(id, source).await?;
+        let (incoming, begins) = if packing == "none" {
+            let stretched = self.stretches(&snapshot, &artifact).await?;
+            (Some(stretched.read(whole.clone())), whole.start)
+        } else {
+            (None, 0)
+        };
+        let incoming = match incoming {
+            Some(incoming) => incoming,
+            None => Incoming::of(self.read_artifact(&snapshot, source, None).await?),
+        };
+        let (sink, chunks) = mpsc::channel(4);
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut to = Sink::new(sink);
+            if is_folder {
+                folder(incoming, begins, &places, &mut to)?;
+            } else {
+                file(incoming, begins, &whole, &mut to)?;
+            }
+            to.flush()
+        });
+        let chunks = futures::stream::unfold((chunks, Some(writing)), async |state| {
+            let (mut chunks, mut writing) = state;
+            if let Some(chunk) = chunks.recv().await {
+                return Some((Ok(chunk), (chunks, writing)));
+            }
+            // Only an end without a word is an end.
+            match writing.take()?.await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some((Err(error), (chunks, None))),
+                Err(fault) => Some((Err(io::Error::other(fault)), (chunks, None))),
+            }
+        });
+        let chunks = chunks.boxed();
+        let file_name = if is_folder {
+            format!("{}.tar", if entry.name.is_empty() { source } else { &entry.name })
+        } else {
+            entry.name.clone()
+        };
+        let size_bytes = (!is_folder).then_some(entry.size_bytes);
+        Ok(MemberStream { entry, file_name, size_bytes, chunks })
+    }
+
+    async fn artifact_of(
+        &self,
+        id: SnapshotId,
+        source: &str,
+    ) -> Result<(Snapshot, Artifact), EngineError> {
+        let snapshot = self.0.catalog.snapshot(id).await?;
+        let artifact = snapshot.artifacts.iter().find(|one| one.source.as_str() == source);
+        let artifact =
+            artifact.cloned().ok_or_else(|| EngineError::not_found("artifact", source))?;
+        Ok((snapshot, artifact))
+    }
+
+    /// Asks the index of that archive, which is made where it is not there.
+    async fn ask<T: Send + 'static>(
+        &self,
+        id: SnapshotId,
+        source: &str,
+        question: impl FnOnce(&Index) -> Result<T, crate::index::IndexError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let (snapshot, artifact) = self.artifact_of(id, source).await?;
+        let path = self.0.indexes.path(&id.to_string(), artifact.source.as_str());
+        let now = SystemTime::from(self.now());
+        if !snapshot.copies.iter().any(|copy| copy.state.is_restorable()) {
+            drop(std::fs::remove_file(&path));
+            return Err(EngineError::Damaged(format!("snapshot {id} has no good copy")));
+        }
+        let mut objects = snapshot.copies.iter().flat_map(|copy| &copy.objects);
+        if objects.any(|one| one.source == artifact.source && one.tree.is_some()) {
+            let what = format!(
+                "`{source}` is a tree of files: look into its folder at the \
+                                destination, or download it"
+            );
+            return Err(EngineError::invalid("source", what));
+        }
+        if !path.exists() {
+            self.make_index(&snapshot, source, &path).await?;
+        }
+        let asked = tokio::task::spawn_blocking(move || match Cache::open(&path, now) {
+            Some(index) => question(&index).map(Some),
+            None => Ok(None),
+        });
+        let lost = || EngineError::Conflict("the index was just removed: ask again".to_owned());
+        let asked = asked.await.map_err(|_| lost())?;
+        asked.map_err(|error| EngineError::Damaged(error.to_string()))?.ok_or_else(lost)
+    }
+
+    async fn make_index(
+        &self,
+        snapshot: &Snapshot,
+        source: &str,
+        path: &std::path::Path,
+    ) -> Result<(), EngineError> {
+        let turn = self.0.indexes.turn().await;
+        if path.exists() {
+            return Ok(()); // Somebody else wanted it too.
+        }
+        for (held, file) in self.0.indexes.snapshots() {
+            let is_there = match held.parse() {
+                Ok(held) => self.0.catalog.snapshot(held).await.is_ok(),
+                Err(_) => false,
+            };
+            if !is_there {
+                drop(std::fs::remove_file(file));
+            }
+        }
+        let incoming = Incoming::of(self.read_artifact(snapshot, source, None).await?);
+        let path = path.to_owned();
+        let made =
+            tokio::task::spawn_blocking(move || Cache::make(&path, incoming).map(drop)).await;
+        self.0.indexes.bound();
+        drop(turn);
+        match made {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(EngineError::invalid(
+                "source",
+                format!("`{source}` cannot be looked into: {error}"),
+            )),
+            Err(_) => Err(EngineError::Conflict("the index was not made: ask again".to_owned())),
+        }
+    }
+
+    /// The artifact in the first copy that can be read.
+    async fn stretches(
+        &self,
+        snapshot: &Snapshot,
+        artifact: &Artifact,
+    ) -> Result<ArtifactBytes, EngineError> {
+        let mut refusal =
+            EngineError::Damaged(format!("snapshot {} has no good copy", snapshot.id));
+        for copy in snapshot.copies.iter().filter(|copy| copy.state.is_restorable()) {
+            let opened = async {
+                let destination = self.0.catalog.destination(copy.destination_id).await?;
+                let store = self.0.store_for(&destination).await?;
+                let identities = if copy.is_encrypted() {
+                    let locked = |failure: model::Failure| EngineError::Locked(failure.message);
+                    self.0.identities_of(&destination).map_err(locked)?
+                } else {
+                    Identities::default()
+                };
+                ArtifactBytes::open(store, copy, artifact, identities).await.map_err(|error| {
+                    EngineError::Damaged(format!("`{}`: {error}", destination.name))
+                })
+            };
+            match opened.await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// The member at `path`, by its first name, and where it lies with all that is below it.
+fn found(
+    index: &Index,
+    path: &str,
+) -> Result<Option<(ArchiveEntry, Vec<Place>)>, crate::index::IndexError> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if path.is_empty() {
+            let entry = ArchiveEntry {
+                path: String::new(),
+                name: String::new(),
+                kind: EntryKind::Folder,
+                size_bytes: 0,
+                mode: 0,
+                uid: 0,
+                gid: 0,
+                modified_at: 0,
+                link: None,
+            };
+            return Ok(Some((entry, index.below("")?)));
+        }
+        let Some((entry, place)) = index.find(&path)? else { return Ok(None) };
+        match (entry.kind, &entry.link) {
+            (EntryKind::Folder, _) => {
+                let places = index.below(&path)?;
+                return Ok(Some((entry, places)));
+            }
+            (EntryKind::Link, Some(link)) => link.trim_matches('/').clone_into(&mut path),
+            _ => return Ok(Some((entry, place.into_iter().collect()))),
+        }
+    }
+    Ok(None)
+}
+
+/// What comes, unpacked, from `at` on, of which `begins` is the first byte's place.
+fn from(incoming: Incoming, begins: u64, at: u64) -> io::Result<Box<dyn Read + Send>> {
+    if begins == at && begins > 0 {
+        return Ok(Box::new(incoming));
+    }
+    let mut incoming = incoming;
+    let mut first = Vec::new();
+    incoming.by_ref().take(6).read_to_end(&mut first)?;
+    let packing = Packing::of(&first);
+    let mut plain = packing.open(io::Cursor::new(first).chain(incoming), None)?;
+    pass(&mut plain, at - begins)?;
+    Ok(plain)
+}
+
+fn pass(from: &mut impl Read, bytes: u64) -> io::Result<()> {
+    let passed = io::copy(&mut from.take(bytes), &mut io::sink())?;
+    if passed == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// The content of the member at `place`, its holes as zeros.
+fn file(incoming: Incoming, begins: u64, place: &Place, to: &mut Sink) -> io::Result<()> {
+    let mut members = Members::new(from(incoming, begins, place.start)?);
+    let member = members.next_member().map_err(io::Error::other)?;
+    let member = member.filter(|member| member.kind == Kind::File);
+    let member = member.ok_or_else(|| io::Error::other("the archive is not what was indexed"))?;
+    let whole = 0..member.size;
+    let mut block = vec![0; 128 << 10];
+    let mut at = 0;
+    for part in member.parts.as_deref().unwrap_or(std::slice::from_ref(&whole)) {
+        io::copy(&mut io::repeat(0).take(part.start - at), to)?;
+        let mut left = part.end - part.start;
+        while left > 0 {
+            let room = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = members.read_data(&mut block[..room]).map_err(io::Error::other)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            to.write_all(&block[..read])?;
+            left -= read as u64;
+        }
+        at = part.end;
+    }
+    io::copy(&mut io::repeat(0).take(member.size - at), to)?;
+    // What is left proves what came.
+    members.drain().map_err(io::Error::other)
+}
+
+/// The members at `places` as a tar of their own.
+fn folder(incoming: Incoming, begins: u64, places: &[Place], to: &mut Sink) -> io::Result<()> {
+    let Some(first) = places.first() else { return Ok(()) };
+    let mut plain = from(incoming, begins, first.start)?;
+    let mut at = first.start;
+    for place in places {
+        pass(&mut plain, place.start - at)?;
+        let length = place.end - place.start;
+        let copied = io::copy(&mut plain.by_ref().take(length), to)?;
+        if copied != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        at = place.end;
+    }
+    io::copy(&mut plain, &mut io::sink())?;
+    to.write_all(&[0; 1024])
+}

@@ -1,0 +1,199 @@
+//! What is in a snapshot: listed, searched and taken home, by the API, the pages and the program.
+
+use model::Permission;
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+
+use crate::{
+    app::{App, TOKEN},
+    openapi::{description, faults, schema},
+    road::ended,
+    server::{As, PASSWORD, Place, Server},
+};
+
+/// A name that breaks a line, turns what follows around and would be a tag.
+const ODD: &str = "<b>\u{202e}gpj.\nx";
+
+/// An app that sends a tar with a few folders.
+pub(crate) async fn archive() -> App {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o640);
+    header.set_uid(1000);
+    header.set_gid(33);
+    header.set_mtime(1_700_000_000);
+    let long = format!("srv/media/{}.pdf", "a-name-that-goes-on-".repeat(8));
+    let odd = format!("srv/media/{ODD}");
+    for name in ["srv/media/2026/report.pdf", "srv/media/2025/old.txt", &odd, &long] {
+        header.set_size(name.len() as u64);
+        tar.append_data(&mut header, name, name.as_bytes()).unwrap();
+    }
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    tar.append_link(&mut header, "srv/media/newest", "2026/report.pdf").unwrap();
+    App::serve_file("media.tar", tar.into_inner().unwrap()).await
+}
+
+/// An app that sends a dump as a script.
+pub(crate) async fn dump() -> App {
+    let table = |name: &str, rows: &str| {
+        format!(
+            "--\n-- Data for Name: {name}; Type: TABLE DATA; Schema: public; Owner: shop\n--\n\n\
+             COPY public.{name} (id) FROM stdin;\n{rows}\\.\n\n"
+        )
+    };
+    let tables = [table("orders", "1\n2\n3\n"), table("customers", "1\n")].concat();
+    let end = "--\n-- PostgreSQL database dump complete\n--\n";
+    let dump = format!("--\n-- PostgreSQL database dump\n--\n\n{tables}{end}");
+    App::serve_file("shop.sql", dump.into_bytes()).await
+}
+
+/// Takes a snapshot of an app called `name`.
+pub(crate) async fn snapshot(server: &Server, name: &str, app: &App) -> String {
+    let draft = json!({
+        "name": name, "url": app.url(), "token": TOKEN,
+        "destinations": [{ "destination": "disk", "folder": name }],
+    });
+    server.done("POST", "apps", draft).await;
+    let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
+    let run = ended(server, run["id"].as_str().unwrap()).await;
+    assert_eq!(run["state"], "succeeded", "{run}");
+    run["snapshot_id"].as_str().unwrap().to_owned()
+}
+
+async fn serve() -> Server {
+    let server = Place::new(&[]).serve().await;
+    let disk = server.place.folder.path().join("disk");
+    let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
+    server.done("POST", "destinations", disk).await;
+    server
+}
+
+fn names(entries: &Value) -> Vec<&str> {
+    entries.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
+}
+
+async fn text(server: &Server, path: &str) -> String {
+    let reply = server.request(Method::GET, path, &server.local()).send().await.unwrap();
+    assert_eq!(reply.status(), 200, "{path}");
+    reply.text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_is_looked_into() {
+    let server = serve().await;
+    let app = archive().await;
+    let id = snapshot(&server, "media", &app).await;
+    let document = description(&server).await;
+    let base = format!("snapshots/{id}");
+
+    let listing = server.done_get(&format!("{base}/browse?source=media&path=srv/media")).await;
+    let entries = &listing["entries"];
+    assert_eq!(names(entries)[..2], ["2025", "2026"]);
+    assert!(names(entries).contains(&ODD), "{entries}");
+    let told = schema(&document, "GET", "/api/v1/snapshots/{snapshot}/browse", "200");
+    assert_eq!(faults(&document, told, &listing), Vec::<String>::new());
+    let found = server.done_get(&format!("{base}/search?source=media&q=*.pdf")).await;
+    assert_eq!(names(&found)[0], "report.pdf");
+    assert_eq!(found.as_array().unwrap().len(), 2);
+    let told = schema(&document, "GET", "/api/v1/snapshots/{snapshot}/search", "200");
+    assert_eq!(faults(&document, told, &found), Vec::<String>::new());
+
+    let file = format!("/api/v1/{base}/file?source=media&path=srv/media/2026/report.pdf");
+    let reply = server.request(Method::GET, &file, &server.local()).send().await.unwrap();
+    assert_eq!(reply.headers()[header::CONTENT_TYPE], "application/octet-stream");
+    let disposition = reply.headers()[header::CONTENT_DISPOSITION].to_str().unwrap();
+    assert!(disposition.starts_with("attachment; filename=\"report.pdf\""), "{disposition}");
+    assert_eq!(reply.text().await.unwrap(), "srv/media/2026/report.pdf");
+    let local = server.local();
+    for (path, status) in [
+        ("browse?source=media&path=none", 404),
+        ("browse?source=none", 404),
+        ("browse", 400),
+        ("file?source=media&path=../../etc/passwd", 404),
+        ("file?source=media&path=srv/media/newest", 422),
+    ] {
+        let answered = server.get(&format!("{base}/{path}"), &local).await.as_u16();
+        assert!(answered == status || status == 400 && answered == 422, "{path}: {answered}");
+    }
+
+    // Names are content: who may not download sees none.
+    server.add_user("ana", "viewer").await;
+    let viewer = server.login("ana", PASSWORD).await;
+    for path in ["browse?source=media", "search?source=media&q=a", "file?source=media"] {
+        let answered = server.get(&format!("{base}/{path}"), &viewer).await;
+        assert_eq!(answered, 403, "{path} takes {:?}", Permission::Download);
+    }
+    assert_eq!(server.get(&format!("{base}/browse?source=media"), &As::Nobody).await, 401);
+
+    let page = text(&server, &format!("/snapshots/{id}")).await;
+    assert!(page.contains(&format!("/snapshots/{id}/browse/media")), "no way there");
+    let page = text(&server, &format!("/snapshots/{id}/browse/media?path=srv%2Fmedia")).await;
+    assert!(page.contains("&#60;b&#62;\\u{202e}gpj.\\u{a}x"), "{page}");
+    assert!(!page.contains('\u{202e}'));
+    let page = text(&server, &format!("/snapshots/{id}/browse/media?q=report")).await;
+    assert!(page.contains("srv/media/2026/report.pdf") && !page.contains("old.txt"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_lists_searches_and_downloads() {
+    let server = serve().await;
+    let app = archive().await;
+    let id = snapshot(&server, "media", &app).await;
+    let place = &server.place;
+    let run = |more: &[&str]| {
+        let done = place.run(&[&["snapshot-browse", &id, "media"], more].concat());
+        (done.status.code(), String::from_utf8(done.stdout).unwrap(), done.stderr)
+    };
+    let (code, told, _) = run(&["srv/media"]);
+    assert_eq!(code, Some(0));
+    assert!(told.contains("2026/") && told.contains("0640") && told.contains("1000:33"), "{told}");
+    assert!(told.contains("\\u{202e}") && !told.contains('\u{202e}'), "{told}");
+    let (_, told, _) = run(&["--search", "REPORT", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told[0]["path"], "srv/media/2026/report.pdf");
+
+    let to = place.folder.path().join("here");
+    let into = to.to_str().unwrap();
+    let report = ["srv/media/2026/report.pdf", "--to", into];
+    assert_eq!(run(&report).0, Some(0));
+    let file = std::fs::read_to_string(to.join("report.pdf")).unwrap();
+    assert_eq!(file, "srv/media/2026/report.pdf");
+    std::fs::write(to.join("report.pdf"), "mine").unwrap();
+    let (code, _, said) = run(&report);
+    assert_eq!(code, Some(5), "{}", String::from_utf8_lossy(&said));
+    assert_eq!(std::fs::read_to_string(to.join("report.pdf")).unwrap(), "mine");
+    assert_eq!(run(&["srv/media/2025", "--to", into]).0, Some(0));
+    let tar = std::fs::File::open(to.join("2025.tar")).unwrap();
+    let mut tar = tar::Archive::new(tar);
+    let inside: Vec<_> =
+        tar.entries().unwrap().map(|one| one.unwrap().path().unwrap().into_owned()).collect();
+    assert_eq!(inside, [std::path::Path::new("srv/media/2025/old.txt")]);
+    let restored = ["restore", &id, "--only", "media", "--path", "srv/media/2025/old.txt", "--to"];
+    let done = place.run(&[&restored, [into].as_slice()].concat());
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(std::fs::read_to_string(to.join("old.txt")).unwrap(), "srv/media/2025/old.txt");
+    // What did not come leaves nothing.
+    assert_ne!(run(&["srv/media/none", "--to", into]).0, Some(0));
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_shown_with_their_rows() {
+    let server = serve().await;
+    let app = dump().await;
+    let id = snapshot(&server, "shop", &app).await;
+    let page = text(&server, &format!("/snapshots/{id}")).await;
+    assert!(page.contains(&format!("/snapshots/{id}/browse/shop")), "no way there");
+    let page = text(&server, &format!("/snapshots/{id}/browse/shop")).await;
+    assert!(page.contains("public.orders") && page.contains("public.customers"), "{page}");
+    let page = text(&server, &format!("/snapshots/{id}/browse/shop?q=ORD")).await;
+    assert!(page.contains("public.orders") && !page.contains("public.customers"), "{page}");
+    let told = server.place.run(&["snapshot-browse", &id, "shop", "--json"]);
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let expected = json!([
+        { "table": "public.customers", "rows": 1 },
+        { "table": "public.orders", "rows": 3 },
+    ]);
+    assert_eq!(told, expected);
+}
