@@ -34,7 +34,9 @@ async fn a_log_goes_with_its_snapshot_or_after_thirty_days() {
     assert_eq!(logs(&world), ["backup_20261101_100000_shop.log"]);
     let key = first.copies[0].log_key.as_deref();
     assert_eq!(key, Some("apps/shop/logs/backup_20261101_100000_shop.log"));
-    // Another of the same second has another name, unless the first one has gone by then.
+    // Another of the same second has another name, unless the first one has gone by then. Of two of
+    // the same moment either would be the newer one.
+    clock.advance(SignedDuration::from_millis(100));
     let second = world.good_snapshot().await;
     world.expire().await;
     let key = second.copies[0].log_key.clone().unwrap();
