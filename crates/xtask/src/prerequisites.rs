@@ -33,6 +33,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.ext4", "e2fsprogs"),
     ("setfacl", "acl"),
+    ("fusermount", "fuse"),
     ("curl", "curl"),
     ("dockerd", "docker.io"),
     ("docker-compose", "docker-compose"),
