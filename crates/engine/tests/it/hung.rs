@@ -29,7 +29,7 @@ impl Hung {
         std::fs::create_dir_all(behind).unwrap();
         std::fs::create_dir_all(at).unwrap();
         let mut command = Command::new(rclone);
-        command.arg("mount").args([behind, at]).stdin(Stdio::null());
+        command.args(["mount", "--allow-non-empty"]).args([behind, at]).stdin(Stdio::null());
         let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let hung = Self { server, at: at.to_owned() };
         let begun = Instant::now();
