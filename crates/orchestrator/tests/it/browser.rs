@@ -96,8 +96,7 @@ async fn an_app_is_added_run_and_looked_at() {
     app.pause(Duration::from_millis(250));
     browser.click("button[value=save-run]").await;
     browser.find("#run-panel .mark.running").await;
-    let path = browser.path().await;
-    let run = path.strip_prefix("/runs/").expect("the run's page").to_owned();
+    let run = browser.after("/runs/").await;
     let bytes = "return Number(document.querySelector('[data-bytes]').dataset.bytes)";
     let before = loop {
         let bytes = browser.ask(bytes).await.as_u64().unwrap();
@@ -158,10 +157,9 @@ async fn everything_works_without_a_script() {
     browser.click("aside button[value=save]").await;
     browser.sees("Guardado.").await;
     browser.click(".page-head form button.primary").await;
-    let path = browser.path().await;
-    let run = path.strip_prefix("/runs/").expect("the run's page").to_owned();
+    let run = browser.after("/runs/").await;
     assert_eq!(ended(&server, &run).await["state"], "succeeded");
-    browser.go(&path).await;
+    browser.go(&format!("/runs/{run}")).await;
     browser.sees("Abrir instantánea").await;
     browser.click(".menu summary").await;
     browser.click("button[value=en]").await;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use thirtyfour::{
     By, ChromiumLikeCapabilities as _, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver,
     WebElement,
+    error::{WebDriverError, WebDriverErrorInner, WebDriverResult},
 };
 
 /// How a visitor looks at the pages.
@@ -27,6 +28,10 @@ pub(crate) struct Chromium {
 }
 
 struct Driver(Child);
+
+fn is_stale(error: &WebDriverError) -> bool {
+    matches!(error.as_inner(), WebDriverErrorInner::StaleElementReference(_))
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -120,15 +125,31 @@ impl Chromium {
     }
 
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
-        let field = self.find(selector).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        self.on(selector, async |field| {
+            field.clear().await?;
+            field.send_keys(text).await
+        })
+        .await;
     }
 
     pub(crate) async fn click(&self, selector: &str) {
-        let found = self.find(selector).await;
-        found.scroll_into_view().await.unwrap();
-        found.click().await.unwrap();
+        self.on(selector, async |found| {
+            found.scroll_into_view().await?;
+            found.click().await
+        })
+        .await;
+    }
+
+    /// Does it to what is found: again when a page that was being left had it, too.
+    async fn on(&self, selector: &str, to_do: impl AsyncFn(WebElement) -> WebDriverResult<()>) {
+        for _ in 0..5 {
+            match to_do(self.find(selector).await).await {
+                Ok(()) => return,
+                Err(error) if is_stale(&error) => {}
+                Err(error) => panic!("`{selector}` on {}: {error}", self.path().await),
+            }
+        }
+        panic!("`{selector}` on {} does not stay", self.path().await);
     }
 
     /// Chooses in a select.
@@ -158,6 +179,19 @@ impl Chromium {
 
     pub(crate) async fn path(&self) -> String {
         self.driver.current_url().await.unwrap().path().to_owned()
+    }
+
+    /// What follows `start` in the page's path, once a click has led there.
+    pub(crate) async fn after(&self, start: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let path = self.path().await;
+            if let Some(rest) = path.strip_prefix(start) {
+                return rest.to_owned();
+            }
+            assert!(Instant::now() < until, "on {path}, not {start}:\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub(crate) async fn ask(&self, script: &str) -> Value {

@@ -1,7 +1,5 @@
 //! Restoring and drilling by the pages, with a real PostgreSQL and a real browser.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::{
@@ -44,14 +42,7 @@ async fn ready(database: &Postgres) -> (Server, String) {
 
 /// The run whose page is shown, once it ended.
 async fn shown(server: &Server, browser: &Chromium) -> Value {
-    for _ in 0..200 {
-        let path = browser.path().await;
-        if let Some(run) = path.strip_prefix("/runs/") {
-            return ended(server, run).await;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("no run is shown: {}", browser.text().await);
+    ended(server, &browser.after("/runs/").await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

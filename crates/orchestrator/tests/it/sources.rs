@@ -78,8 +78,8 @@ async fn two_sources_are_added_through_the_form_and_make_one_snapshot() {
     browser.picture("app-form-two-sources-tested").await;
     browser.click("button[value=save-run]").await;
     browser.find("#run-panel .mark.good").await;
-    let run = browser.path().await;
-    assert_eq!(ended(&server, run.strip_prefix("/runs/").unwrap()).await["state"], "succeeded");
+    let run = browser.after("/runs/").await;
+    assert_eq!(ended(&server, &run).await["state"], "succeeded");
 
     let stored = sources(&server).await;
     assert_eq!(stored.len(), 2);
