@@ -165,9 +165,10 @@ impl ContractClient {
         let media = answer.response.headers().get(header::CONTENT_TYPE);
         let is_json = media.is_some_and(|media| media.as_bytes().starts_with(b"application/json"));
         let bytes = self.bytes(url, answer).await?;
-        let report: ImportReport = match is_json {
-            true => serde_json::from_slice(&bytes).unwrap_or_default(),
-            false => ImportReport::default(),
+        let report: ImportReport = if is_json {
+            serde_json::from_slice(&bytes).unwrap_or_default()
+        } else {
+            ImportReport::default()
         };
         let clean = |text: String| {
             let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();

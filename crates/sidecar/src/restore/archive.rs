@@ -212,10 +212,12 @@ impl Place {
             fs::rename(&half, self.aside.join(format!("cut-{}", name_of(&self.stage))))?;
         }
         fs::create_dir(&half)?;
-        let moved = move_all(&self.root, &half, true)
-            .and_then(|()| move_all(&self.staged, &self.root, false));
-        if let Err(error) = moved {
-            // Back to what was; what of it is new goes back first.
+        if let Err(error) = move_all(&self.root, &half, true) {
+            move_all(&half, &self.root, false)?;
+            fs::remove_dir(&half)?;
+            return Err(error);
+        }
+        if let Err(error) = move_all(&self.staged, &self.root, false) {
             move_all(&self.root, &self.staged, true)?;
             move_all(&half, &self.root, false)?;
             fs::remove_dir(&half)?;

@@ -37,7 +37,7 @@ pub(crate) struct Given<'a> {
 enum Way<'a> {
     Command,
     Archive(archive::Archive<'a>),
-    Postgres(postgres::Postgres<'a>),
+    Postgres(Box<postgres::Postgres<'a>>),
     Mysql(Box<mysql::Mysql<'a>>),
     Sqlite(sqlite::Sqlite<'a>),
 }
@@ -100,7 +100,8 @@ impl<'a> Way<'a> {
         };
         match preset {
             Some(Preset::Postgres) => {
-                Ok(Self::Postgres(postgres::Postgres::new(commands, given, target)))
+                let way = postgres::Postgres::new(commands, given, target);
+                Ok(Self::Postgres(Box::new(way)))
             }
             Some(Preset::Mysql | Preset::Mariadb) => {
                 mysql::Mysql::new(commands, given, target).map(|way| Self::Mysql(Box::new(way)))

@@ -110,9 +110,8 @@ impl<'a> Mysql<'a> {
 
     pub(super) async fn load(&self) -> Result<(), ExportError> {
         let file = self.given.file.to_owned();
-        let looked = tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file).and_then(|file| elsewhere(file))
-        });
+        let looked =
+            tokio::task::spawn_blocking(move || std::fs::File::open(&file).and_then(elsewhere));
         let looked = looked.await.map_err(|panic| failed(panic.to_string()))?;
         if let Some(line) = looked.map_err(|error| failed(error.to_string()))? {
             return Err(failed(format!(
