@@ -3,7 +3,6 @@
 
 use std::{collections::HashMap, io};
 
-use archive::names;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tar::{Builder, EntryType, Header};
@@ -211,14 +210,36 @@ fn head(
         header.set_device_minor(u32::try_from(nix::sys::stat::minor(node.device)).unwrap_or(0))?;
     }
     if matches!(kind, EntryType::Link | EntryType::Symlink) {
-        names::link_to(&mut builder, &mut header, target)?;
+        if target.len() > header.as_old().linkname.len() {
+            long(&mut builder, b'K', target)?;
+        } else {
+            header.set_link_name_literal(target)?;
+        }
     }
     let mut name = path.to_vec();
     if kind == EntryType::Directory {
         name.push(b'/');
     }
-    names::append_header(&mut builder, &mut header, &name)?;
+    if name.len() > header.as_old().name.len() {
+        long(&mut builder, b'L', &name)?;
+    }
+    let count = name.len().min(header.as_old().name.len());
+    header.as_old_mut().name[..count].copy_from_slice(&name[..count]);
+    header.set_cksum();
+    builder.append(&header, io::empty())?;
     Ok(std::mem::take(builder.get_mut()))
+}
+
+/// A name that is too long for its field, before the header that it belongs to.
+fn long(builder: &mut Builder<Vec<u8>>, kind: u8, name: &[u8]) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    let title = b"././@LongLink";
+    header.as_old_mut().name[..title.len()].copy_from_slice(title);
+    header.set_entry_type(EntryType::new(kind));
+    header.set_mode(0o644);
+    header.set_size(name.len() as u64 + 1);
+    header.set_cksum();
+    builder.append(&header, [name, b"\0"].concat().as_slice())
 }
 
 /// What a header cannot hold: the whole time, and extended attributes.

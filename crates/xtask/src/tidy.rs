@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("orchestrator", &["archive", "catalog", "contract", "engine", "handwritten", "model"]),
     ("replication", &[]),
-    ("repository", &["archive", "store"]),
+    ("repository", &["store"]),
     ("sidecar", &["archive", "contract", "handwritten"]),
     ("store", &[]),
     ("xtask", &[]),
