@@ -41,7 +41,7 @@ impl LastDrill {
             run: run.id.to_string(),
             when: visitor.when(ended),
             took: seconds(ended.duration_since(began).as_secs_f64(), visitor.lang),
-            why: run.failure.as_ref().map(|failure| failure.message.clone()),
+            why: run.failure.as_ref().map(|failure| visitor.failure(failure)),
         })
     }
 }
