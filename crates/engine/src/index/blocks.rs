@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::ArtifactBytes;
+use super::{ArtifactBytes, Incoming};
 
 const BLOCK: u64 = 512 << 10;
 /// Blocks that are kept.
@@ -20,11 +20,14 @@ pub(crate) struct Blocks {
     at: u64,
     /// Blocks by their number, the newest last.
     kept: VecDeque<(u64, Bytes)>,
+    /// What goes on after the last block that was read, and that block's successor: within a
+    /// compressed frame every other place is reached from the frame's beginning.
+    going_on: Option<(u64, Incoming)>,
 }
 
 impl Blocks {
     pub(crate) fn new(from: ArtifactBytes, size_bytes: u64) -> Self {
-        Self { from, size_bytes, at: 0, kept: VecDeque::new() }
+        Self { from, size_bytes, at: 0, kept: VecDeque::new(), going_on: None }
     }
 
     fn block(&mut self, number: u64) -> io::Result<Bytes> {
@@ -33,11 +36,16 @@ impl Blocks {
         }
         let start = number * BLOCK;
         let end = (start + BLOCK).min(self.size_bytes);
+        let mut stream = match self.going_on.take() {
+            Some((next, stream)) if next == number => stream,
+            _ => self.from.read(start..self.size_bytes),
+        };
         let mut block = Vec::new();
-        self.from.read(start..end).read_to_end(&mut block)?;
+        stream.by_ref().take(end - start).read_to_end(&mut block)?;
         if block.len() as u64 != end - start {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.going_on = Some((number + 1, stream));
         let block = Bytes::from(block);
         if self.kept.len() == KEPT {
             self.kept.pop_front();

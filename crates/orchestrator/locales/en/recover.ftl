@@ -43,3 +43,5 @@ recover-next-login = Log in as one of the users of the backup.
 recover-next-look = Look whether apps and destinations are as they should be.
 recover-next-confirm = Once the old server is gone for good: confirm the recovery on the overview. Schedules and retention go on then.
 recover-next-restore = Restore what was lost from its snapshot: “Restore” on the page of each.
+recover-nothing-there = No copy of a catalog is there. Is it the right place? Snapshots alone are read by the command line: backup-orchestrator bootstrap --manifests-only
+recover-none-usable = None of the copies there can be used with this key: { $why }

@@ -43,3 +43,5 @@ recover-next-login = Entrar con uno de los usuarios del respaldo.
 recover-next-look = Mirar si las apps y los destinos están como deben.
 recover-next-confirm = Cuando el servidor anterior ya no exista: confirmar la recuperación en el resumen. Entonces siguen los horarios y la retención.
 recover-next-restore = Restaurar lo perdido desde su instantánea: «Restaurar» en la página de cada una.
+recover-nothing-there = Ahí no hay ninguna copia del catálogo. ¿Es el lugar correcto? Las instantáneas solas se leen con la línea de comandos: backup-orchestrator bootstrap --manifests-only
+recover-none-usable = Ninguna copia de ahí se puede usar con esta clave: { $why }

@@ -102,7 +102,7 @@ pub(super) async fn bootstrap(
     let done = perform(&settings, request, &|_| {}).await.map_err(|error| match error {
         BootstrapError::Refused(why) => CliError::Refused(why),
         BootstrapError::Wrong(why) => CliError::Usage(why),
-        BootstrapError::Failed(why) => CliError::Failed(why),
+        other => CliError::Failed(other.to_string()),
     })?;
     let value = serde_json::to_value(&done).map_err(CliError::failed)?;
     out.answer(&value, || {

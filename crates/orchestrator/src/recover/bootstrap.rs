@@ -78,6 +78,18 @@ pub(crate) struct Done {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootstrapError {
+    /// Nothing of ours is there.
+    #[error(
+        "there is no copy of a catalog there: is it the right place? Snapshots alone are read by \
+         `backup-orchestrator bootstrap --manifests-only`"
+    )]
+    NothingThere,
+    /// There are copies, and none can be used.
+    #[error(
+        "no copy of the catalog there can be used: {0}; give the right key, or --manifests-only \
+         for the snapshots alone"
+    )]
+    NoneUsable(String),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -97,13 +109,7 @@ fn about(path: &Path) -> impl Fn(std::io::Error) -> BootstrapError {
 /// Looks what there is to come back to. Nothing of the catalog is changed.
 pub(crate) async fn look(settings: &Settings, request: &Request) -> Result<Found, BootstrapError> {
     let identity = request.identity.as_ref().ok_or_else(|| failed("there is no key"))?;
-    let fetched = fetch(settings, request, identity).await?.ok_or_else(|| {
-        BootstrapError::Wrong(
-            "there is no copy of a catalog there: is it the right place? Snapshots alone are read \
-             by `backup-orchestrator bootstrap --manifests-only`"
-                .to_owned(),
-        )
-    })?;
+    let fetched = fetch(settings, request, identity).await?.ok_or(BootstrapError::NothingThere)?;
     is_same_key(settings, &fetched)?;
     let rows = rebuild::rows_by_table(&fetched.file, identity).await.map_err(failed)?;
     Ok(Found { at: fetched.name.at, rows, passed_over: fetched.passed_over })
@@ -360,11 +366,7 @@ async fn fetch(
     match found {
         Some(found) => Ok(Some(found)),
         None if passed_over.is_empty() => Ok(None),
-        None => Err(BootstrapError::Failed(format!(
-            "no copy of the catalog there can be used: {}; give the right key, or \
-             --manifests-only for the snapshots alone",
-            passed_over.join("; ")
-        ))),
+        None => Err(BootstrapError::NoneUsable(passed_over.join("; "))),
     }
 }
 

@@ -102,7 +102,9 @@ fn form(
         kinds: KindChoice::all("/recover", kind, lang),
         fields: fields_of(kind, None, values, &errors, lang)
             .into_iter()
-            .filter(|field| !OF_NEW.contains(&field.name.as_str()))
+            .filter(|field| {
+                !OF_NEW.contains(&&*field.name) && !field.name.starts_with(OF_ENCRYPTION)
+            })
             .collect(),
         address: address.to_owned(),
         errors,
@@ -110,7 +112,9 @@ fn form(
 }
 
 /// Settings of a destination that say nothing of where it is.
-const OF_NEW: &[&str] = &["encryption", "age_recipients", "no_catalog_copy", "age_identity"];
+const OF_NEW: &[&str] = &["encryption", "no_catalog_copy"];
+/// Those of its encryption: the copy of the catalog is for the recovery key alone.
+const OF_ENCRYPTION: &str = "age_";
 
 pub(super) async fn ask(
     visitor: Visitor,
@@ -170,9 +174,16 @@ pub(super) async fn look(
     }
     match web.way_back.look(&web.settings, request).await {
         Ok((word, found)) => Ok(of_found(&visitor, word, found).into_response()),
-        Err(
-            BootstrapError::Wrong(why) | BootstrapError::Refused(why) | BootstrapError::Failed(why),
-        ) => Ok(again(vec![FieldError::new("", why)])),
+        Err(error) => {
+            let why = match error {
+                BootstrapError::NothingThere => visitor.t("recover-nothing-there"),
+                BootstrapError::NoneUsable(why) => {
+                    visitor.lang.with("recover-none-usable", "why", why)
+                }
+                other => other.to_string(),
+            };
+            Ok(again(vec![FieldError::new("", why)]))
+        }
     }
 }
 
