@@ -38,6 +38,7 @@ pub(crate) struct Program {
     run_by: Option<(u32, u32)>,
     stdin: Option<PathBuf>,
     accepted: Option<i32>,
+    dying_by: &'static str,
 }
 
 impl Program {
@@ -55,7 +56,15 @@ impl Program {
             run_by: None,
             stdin: None,
             accepted: None,
+            dying_by: "KILL",
         }
+    }
+
+    /// The signal, as `kill -l` names it, that it gets when we are gone: for one that would leave
+    /// something behind where it is killed.
+    pub(crate) fn dying_by(mut self, signal: &'static str) -> Self {
+        self.dying_by = signal;
+        self
     }
 
     /// Run by this user and group instead of by ours, with no other groups.
@@ -113,7 +122,7 @@ impl Program {
                     command.args(["--clear-groups", "--reuid", &uid.to_string()]);
                     command.args(["--regid", &gid.to_string()]);
                 }
-                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.path);
+                command.args(["--pdeathsig", self.dying_by, "--"]).arg(&self.path);
                 command
             }
             None => Command::new(&self.path),
@@ -248,6 +257,15 @@ impl Running {
     /// Says that it has been given everything.
     pub(crate) fn end_of_input(&mut self) {
         self.input = None;
+    }
+
+    /// Asks it by `signal` to end, and waits for that for a while; whoever does not is killed with
+    /// its owner.
+    pub(crate) async fn end_by(&mut self, signal: nix::sys::signal::Signal, patience: Duration) {
+        let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else { return };
+        if nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).is_ok() {
+            let _ = tokio::time::timeout(patience, self.child.wait()).await;
+        }
     }
 
     /// What it has said of its troubles up to its end.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{DestinationId, Name, SnapshotId};
+use crate::{DestinationId, FailureCode, Name, SnapshotId};
 
 /// What a restore is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub struct RestoreOrder {
     /// What is there already may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// Why it was given up: what earlier tries have made is cleared away, and nothing is brought
+    /// back any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<FailureCode>,
 }
 
 /// Where a restore puts what it brings back.

@@ -20,6 +20,7 @@ mod postgres;
 mod recovery;
 mod reindex;
 mod replicas;
+mod restore_cut;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;

@@ -8,7 +8,7 @@ pub(crate) mod users;
 
 use model::{Failure, RestoreTarget};
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use super::{Aim, Loaded, Look, Supply, Switched, Target, folder, refused};
 use crate::{
     run::RunContext,
     source::mysql::client::{Client, classified},
@@ -55,12 +55,6 @@ impl Target for Mysql {
         let database = final_name(aim)?;
         let mut look = Look::at(format!("database {database} at {at}"));
         look.good(format!("{at} is {}", client.server_version().await?));
-        if asked.setting("container").is_some() && aim.beside().is_none() {
-            look.block(
-                "a database is replaced by client programs of this machine: give the source a host \
-                 or a socket instead of a container, or restore beside it",
-            );
-        }
         let missing = missing_rights(&client).await?;
         if !missing.is_empty() {
             look.warn(format!(
@@ -82,6 +76,11 @@ impl Target for Mysql {
             look.replaces = Some(format!(
                 "database {database} ({size_bytes} bytes; a copy of it is kept under another name)"
             ));
+            if client.is_inside() {
+                // Both are written to a file on their way.
+                let spool = &aim.engine.0.config.spool;
+                folder::room(&mut look, spool, size_bytes.max(aim.artifact.size_bytes)).await;
+            }
             look.warn(format!(
                 "stop what writes to {database}: what is written while it is replaced is lost; \
                  the server needs room for two more copies of it"

@@ -1,9 +1,11 @@
 //! PostgreSQL: each database is restored into a new one, which then takes the old one's name.
 
 pub(crate) mod database;
+mod directory;
 pub(crate) mod globals;
 pub(crate) mod roles;
 mod script;
+mod toc;
 
 use bytes::Bytes;
 use model::{Failure, RestoreTarget};
@@ -35,6 +37,7 @@ impl Target for Postgres {
         let mut look = Look::at(format!("database {database} at {at}"));
         look.good(format!("{at} is PostgreSQL {major}"));
         parts_are_possible(aim, &mut look);
+        directory::look(aim, &session.place, &mut look).await;
         if !database::may_create(&session, &tools, maintenance).await? {
             look.block(format!(
                 "the user {0} may not make databases: ALTER ROLE \"{0}\" CREATEDB",
@@ -146,12 +149,6 @@ pub(crate) async fn fill(
     if is_script(aim) {
         return script(context, aim, session, tools, made, supply).await;
     }
-    if aim.artifact.format.as_deref() == Some("pg_dump_Fd") {
-        return Err(refused(
-            "a dump of the format `directory` is restored by hand: restore it into a folder and \
-             run pg_restore --format=directory on it",
-        ));
-    }
     let mut restore = session.tool(tools, "pg_restore").args([
         "--exit-on-error",
         "--no-password",
@@ -163,6 +160,9 @@ pub(crate) async fn fill(
     for table in aim.tables() {
         let (schema, name) = table.split_once('.').unwrap_or(("public", table));
         restore = restore.arg(format!("--schema={schema}")).arg(format!("--table={name}"));
+    }
+    if directory::is(aim) {
+        return directory::fill(context, aim, restore, supply).await;
     }
     let reading = restore.fed(size).start(context, deadline).await.map_err(told::explained)?;
     supply.feed(reading, Ok).await.map_err(told::explained)
