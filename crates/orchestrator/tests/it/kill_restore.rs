@@ -42,7 +42,7 @@ fn fill(database: &Postgres) -> PathBuf {
             "CREATE TABLE orders AS SELECT id, md5(id::text) AS what \
              FROM generate_series(1, 20000) id; \
              CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN \
-             WHILE n = 1 AND pg_catalog.pg_stat_file('{}', true) IS NOT NULL LOOP \
+             WHILE n = 1 AND (pg_catalog.pg_stat_file('{}', true)).size IS NOT NULL LOOP \
              PERFORM pg_catalog.pg_sleep(0.02); END LOOP; RETURN n; END $$; \
              CREATE INDEX ON orders (slow(id))",
             hold.display()

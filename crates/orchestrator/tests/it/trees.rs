@@ -145,7 +145,12 @@ async fn templated(server: &Server) {
 }
 
 async fn sent(server: &Server, browser: &As, path: &str, fields: &[(&str, &str)]) {
-    let request = server.request(reqwest::Method::POST, path, browser).form(fields);
+    let page = server.request(reqwest::Method::GET, path, browser).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    let (_, token) = page.split_once("name=\"csrf\" value=\"").unwrap();
+    let (token, _) = token.split_once('"').unwrap();
+    let fields = [fields, &[("csrf", token)]].concat();
+    let request = server.request(reqwest::Method::POST, path, browser).form(&fields);
     let response = request.send().await.unwrap();
     let status = response.status();
     let text = response.text().await.unwrap();
