@@ -14,6 +14,8 @@ mod killed;
 mod labels;
 mod mysql;
 mod postgres;
+#[path = "../../../orchestrator/tests/it/program.rs"]
+mod program;
 mod restore_volume;
 mod volume;
 #[path = "../it/world.rs"]

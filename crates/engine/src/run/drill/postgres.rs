@@ -3,21 +3,16 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode, RestoreTarget};
+use model::{DirectKind, DrillCheck, DrillState, Failure, FailureCode};
 use nix::sys::signal::Signal;
 
 use super::{
     Restored, Trial, Way, asked, check,
     rows::compared,
-    scratch::{self, LIFE},
-    stand_in,
+    scratch::{self, Daemon},
 };
 use crate::{
-    process::Running,
-    source::{
-        direct::Asked,
-        postgres::{session::Session, tools::Tools},
-    },
+    source::postgres::{session::Session, tools::Tools},
     target::{
         Aim,
         postgres::{Owners, database, fill},
@@ -49,9 +44,7 @@ impl Way for Postgres {
 }
 
 struct Server {
-    running: tokio::sync::Mutex<Running>,
-    app: App,
-    source: model::Source,
+    daemon: Daemon,
     socket: PathBuf,
 }
 
@@ -77,38 +70,33 @@ impl Server {
             .args([format!("--username={SUPERUSER}"), format!("--pgdata={}", data.display())])
             .output(1 << 20, ANSWER)
             .await?;
-        let mut running = scratch::program(config, &postgres, user)
+        let program = scratch::program(config, &postgres, user)
             .args([format!("-D{}", data.display()), format!("-k{}", socket.display())])
             // Nothing of it is to last, and nobody but us is to reach it.
             .args(["-clisten_addresses=", "-cfsync=off", "-cfull_page_writes=off"])
             .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"])
             // Killed, it would leave its piece of shared memory to this machine for ever.
-            .dying_by("QUIT")
-            .start(LIFE)?;
-        let socket_text = socket.display().to_string();
-        let source = stand_in(
-            trial.aim,
-            DirectKind::Postgres,
-            &[("host", &socket_text), ("user", SUPERUSER), ("database", DATABASE)],
-        );
-        let app = trial.aim.app.clone();
-        let (engine, context) = (&trial.context.engine, trial.context);
-        let ask = || async {
-            context.keep_going()?;
-            let session = session(engine, &app, &source).await?;
-            session.maintenance().await.map(|_| ())
-        };
-        if let Err(failure) = scratch::until_ready(&mut running, "PostgreSQL", ask).await {
-            running.end_by(Signal::SIGQUIT, ENDING).await;
+            .dying_by("QUIT");
+        let text = socket.display().to_string();
+        let settings = [("host", text.as_str()), ("user", SUPERUSER), ("database", DATABASE)];
+        let daemon = Daemon::start(trial, program, DirectKind::Postgres, &settings)?;
+        let server = Self { daemon, socket };
+        let ask = || async { server.session(trial).await?.maintenance().await.map(drop) };
+        if let Err(failure) = server.daemon.until_ready(trial, "PostgreSQL", ask).await {
+            server.end().await;
             return Err(failure);
         }
-        Ok(Self { running: tokio::sync::Mutex::new(running), app, source, socket })
+        Ok(server)
+    }
+
+    async fn session<'a>(&'a self, trial: &'a Trial<'_>) -> Result<Session<'a>, Failure> {
+        Session::of(&self.daemon.aim(trial).asked()?).await
     }
 
     async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
-        let session = session(&trial.context.engine, &self.app, &self.source).await?;
+        let session = self.session(trial).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
-        let aim = self.aim(trial);
+        let aim = self.daemon.aim(trial);
         if aim.artifact.format.as_deref() == Some("pg_dumpall") {
             return self.roles(trial, &session, &tools).await;
         }
@@ -133,30 +121,6 @@ impl Server {
             .await
             .map(|_| ())
     }
-
-    fn aim<'a>(&'a self, trial: &'a Trial<'a>) -> Aim<'a> {
-        Aim {
-            engine: trial.aim.engine,
-            app: &self.app,
-            source: Some(&self.source),
-            artifact: trial.aim.artifact,
-            selection: None,
-            target: &RestoreTarget::App,
-            is_one_of_many: false,
-            tag: trial.aim.tag,
-        }
-    }
-}
-
-async fn session<'a>(
-    engine: &'a crate::Engine,
-    app: &'a App,
-    source: &'a model::Source,
-) -> Result<Session<'a>, Failure> {
-    let model::SourceKind::Direct(direct) = &source.kind else {
-        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
-    };
-    Session::of(&Asked { engine, app, source, direct }).await
 }
 
 #[async_trait::async_trait]
@@ -166,7 +130,7 @@ impl Restored for Server {
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
-        let session = session(&trial.context.engine, &self.app, &self.source).await?;
+        let session = self.session(trial).await?;
         let (_, tools, _) = session.maintenance().await?;
         if trial.aim.artifact.format.as_deref() == Some("pg_dumpall") {
             let query = "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'";
@@ -181,7 +145,7 @@ impl Restored for Server {
     }
 
     async fn end(&self) {
-        self.running.lock().await.end_by(Signal::SIGQUIT, ENDING).await;
+        self.daemon.end_by(Signal::SIGQUIT, ENDING).await;
     }
 }
 
@@ -203,11 +167,12 @@ impl Server {
             trial.aim.asked().ok().and_then(|asked| asked.setting("user").map(str::to_owned));
         let path = format!("{}, public", database::ident(user.as_deref().unwrap_or(SUPERUSER)));
         session.ask(tools, DATABASE, READER_MADE).await?;
-        let mut source = self.source.clone();
+        let mut source = self.daemon.source().clone();
         if let model::SourceKind::Direct(direct) = &mut source.kind {
             direct.settings.insert("user".to_owned(), READER.to_owned());
         }
-        let reader = self::session(&trial.context.engine, &self.app, &source).await?;
+        let aim = Aim { source: Some(&source), ..self.daemon.aim(trial) };
+        let reader = Session::of(&aim.asked()?).await?;
         let mut checks = Vec::new();
         for question in questions {
             let asked = reader.value_along(&path, tools, DATABASE, &question.sql);
