@@ -12,7 +12,8 @@ RUN cargo build --release --locked --package orchestrator
 FROM ${BASE}
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        ca-certificates mariadb-client openssh-client postgresql-client rclone rsync tzdata \
+        ca-certificates mariadb-client openssh-client postgresql-client rclone redis-server rsync \
+        tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 orchestrator \
     && useradd --uid 10001 --gid orchestrator --no-create-home --home-dir /app \

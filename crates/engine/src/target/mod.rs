@@ -5,6 +5,7 @@ mod files;
 pub(crate) mod folder;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
+pub(crate) mod redis;
 mod sqlite;
 pub(crate) mod supply;
 pub(crate) mod unpacking;
@@ -164,10 +165,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
         SourceKind::Direct(DirectSource { what: DirectKind::Mysql, .. }) => Ok(&mysql::Mysql),
         SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
-        SourceKind::Direct(direct) => Err(refused(format!(
-            "`{}` cannot be restored into its {} yet: restore it into a folder",
-            aim.artifact.source, direct.what
-        ))),
+        SourceKind::Direct(DirectSource { what: DirectKind::Redis, .. }) => Ok(&redis::Redis),
         SourceKind::Contract(_) => Err(refused(format!(
             "`{}` cannot be restored through its contract yet: restore it into a folder",
             aim.artifact.source

@@ -23,6 +23,7 @@ mod replicas;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;
+mod restore_redis;
 mod restore_sqlite;
 mod retention;
 mod source_files;

@@ -1,29 +1,16 @@
 //! Snapshots of Redis and Valkey: loaded by a server of this machine's own that nobody else can
 //! reach.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use model::{DrillCheck, DrillState, Failure};
 
-use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode};
-use tokio::time::Instant;
-
-use super::{
-    Restored, Trial, Way, asked, check,
-    scratch::{self, LIFE},
-    stand_in,
-};
+use super::{Restored, Trial, Way, asked, check, scratch};
 use crate::{
-    process::{self, Running},
-    source::{direct::Asked, redis::wire::Connection},
-    target::unpacking,
+    process,
+    target::{
+        redis::{scratch::Scratch, told::Told},
+        unpacking,
+    },
 };
-
-/// A snapshot does not say how many databases its server had.
-const DATABASES: &str = "4096";
-/// Between two questions whether the snapshot is loaded.
-const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Redis;
 
@@ -32,96 +19,29 @@ impl Way for Redis {
     async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
         let file = trial.folder.join("dump.rdb");
         unpacking::spool(trial.supply, &file).await?;
-        let server = Server::start(trial, file).await?;
-        let keys = server.loaded(trial).await?;
-        Ok(Box::new(Server { keys, ..server }))
+        let scratch = Scratch::start(trial.context, trial.aim, &trial.folder).await?;
+        let told = Told(scratch.loaded(trial.context, trial.aim.timeout()).await?);
+        Ok(Box::new(Server { scratch, told }))
     }
 }
 
 struct Server {
-    running: tokio::sync::Mutex<Running>,
-    app: App,
-    source: model::Source,
-    /// `redis` or `valkey`.
-    kind: &'static str,
-    file: PathBuf,
-    /// Keys by database, in the server's words.
-    keys: Vec<(String, u64)>,
+    scratch: Scratch,
+    told: Told,
 }
 
 impl Server {
-    async fn start(trial: &Trial<'_>, file: PathBuf) -> Result<Self, Failure> {
-        let config = trial.context.engine.config();
-        let is_valkey = starts_with(&file, b"VALKEY").await?;
-        let kinds: &[&str] = if is_valkey { &["valkey"] } else { &["redis", "valkey"] };
-        let found = kinds
-            .iter()
-            .find_map(|kind| Some((*kind, process::find(config, &format!("{kind}-server"))?)));
-        let Some((kind, program)) = found else {
-            let message = format!(
-                "there is no {0}-server on this machine to restore into: install the server \
-                 (apt-get install {0}-server)",
-                kinds[0]
-            );
-            return Err(Failure::new(FailureCode::SourceConfig, message));
-        };
-        let user = scratch::user(&[kind]);
-        scratch::give(&trial.folder, user)?;
-        scratch::give(&file, user)?;
-        let socket = trial.folder.join("s").display().to_string();
-        let mut running = scratch::program(config, &program, user)
-            .args(["--port", "0", "--unixsocket", &socket, "--dbfilename", "dump.rdb", "--dir"])
-            .args([trial.folder.display().to_string()])
-            // It reads the snapshot and writes nothing.
-            .args(["--save", "", "--appendonly", "no", "--databases", DATABASES])
-            .start(LIFE)?;
-        let source = stand_in(trial.aim, DirectKind::Redis, &[("socket", &socket)]);
-        let app = trial.aim.app.clone();
-        let ask = || async {
-            trial.context.keep_going()?;
-            match info(trial, &app, &source).await {
-                // It is there, and still loads.
-                Err(failure) if failure.code == FailureCode::SourceBusy => Ok(()),
-                told => told.map(drop),
-            }
-        };
-        scratch::until_ready(&mut running, kind, ask).await?;
-        let running = tokio::sync::Mutex::new(running);
-        Ok(Self { running, app, source, kind, file, keys: Vec::new() })
-    }
-
-    /// Waits until the whole snapshot is loaded; gives how many keys there are. A server that
-    /// finds anything wrong with it ends instead.
-    async fn loaded(&self, trial: &Trial<'_>) -> Result<Vec<(String, u64)>, Failure> {
-        let ends_by = Instant::now() + trial.aim.timeout();
-        loop {
-            trial.context.keep_going()?;
-            let failure = match info(trial, &self.app, &self.source).await {
-                Ok(info) => return Ok(keys(&info)),
-                Err(failure) => failure,
-            };
-            if let Some(said) = self.running.lock().await.has_ended().await {
-                let message = format!("{} did not load the snapshot: {said}", self.kind);
-                return Err(Failure::new(FailureCode::DrillFailed, message));
-            }
-            if Instant::now() > ends_by {
-                return Err(failure);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
     /// A second reader of the same file has to find as many keys.
     async fn second(&self, trial: &Trial<'_>) -> DrillCheck {
-        let name = format!("{}-check-rdb", self.kind);
+        let name = format!("{}-check-rdb", self.scratch.kind);
         let config = trial.context.engine.config();
         let Some(program) = process::find(config, &name) else {
             let message = format!("{name} is not on this machine");
             return check(name, DrillState::Skipped, message);
         };
-        let user = scratch::user(&[self.kind]);
+        let user = scratch::user(&[self.scratch.kind]);
         let told = scratch::program(config, &program, user)
-            .args([self.file.display().to_string()])
+            .args([self.scratch.file.display().to_string()])
             .output(16 << 20, trial.aim.timeout())
             .await;
         let told = match told {
@@ -138,7 +58,7 @@ impl Server {
         if read == 0 {
             return check(name, DrillState::Skipped, "there is no key in the file");
         }
-        let loaded: u64 = self.keys.iter().map(|(_, keys)| keys).sum();
+        let loaded = self.told.keys();
         // Keys may have expired since the server loaded them.
         let agrees = loaded <= read && loaded + expired >= read;
         let state = if agrees { DrillState::Passed } else { DrillState::Failed };
@@ -148,47 +68,19 @@ impl Server {
     }
 }
 
-async fn starts_with(file: &Path, word: &[u8]) -> Result<bool, Failure> {
-    use tokio::io::AsyncReadExt as _;
-    let mut head = Vec::new();
-    let read = async {
-        let file = tokio::fs::File::open(file).await?;
-        file.take(word.len() as u64).read_to_end(&mut head).await
-    };
-    read.await.map_err(|error| {
-        let message = format!("{} cannot be read: {error}", file.display());
-        Failure::new(FailureCode::DrillFailed, message)
-    })?;
-    Ok(head == word)
-}
-
-async fn info(trial: &Trial<'_>, app: &App, source: &model::Source) -> Result<String, Failure> {
-    let model::SourceKind::Direct(direct) = &source.kind else {
-        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
-    };
-    let asked = Asked { engine: &trial.context.engine, app, source, direct };
-    let mut connection = Connection::open(&asked, Instant::now() + PAUSE * 50).await?;
-    connection.info().await
-}
-
-/// `dbN:keys=COUNT,…` of an INFO.
-fn keys(info: &str) -> Vec<(String, u64)> {
-    let databases = info.lines().filter_map(|line| {
-        let (name, rest) = line.split_once(":keys=")?;
-        let count = rest.split(',').next()?.trim().parse().ok()?;
-        Some((name.to_owned(), count))
-    });
-    databases.collect()
-}
-
 #[async_trait::async_trait]
 impl Restored for Server {
     fn place(&self) -> String {
-        format!("a scratch {} on {}", self.kind, self.file.display())
+        format!("a scratch {} on {}", self.scratch.kind, self.scratch.file.display())
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
-        let told: Vec<_> = self.keys.iter().map(|(name, keys)| format!("{name}: {keys}")).collect();
+        let told: Vec<_> = self
+            .told
+            .databases()
+            .iter()
+            .map(|one| format!("db{}: {}", one.number, one.keys))
+            .collect();
         let mut checks = vec![if told.is_empty() {
             check("keys", DrillState::Skipped, "there is no key in it: there is nothing to prove")
         } else {
@@ -202,16 +94,5 @@ impl Restored for Server {
             checks.push(check(name, DrillState::Skipped, message));
         }
         Ok(checks)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::keys;
-
-    #[test]
-    fn keys_are_read_from_the_servers_words() {
-        let info = "# Keyspace\r\ndb0:keys=5,expires=1,avg_ttl=2\r\ndb3:keys=1,expires=0\r\n";
-        assert_eq!(keys(info), [("db0".to_owned(), 5), ("db3".to_owned(), 1)]);
     }
 }

@@ -1,0 +1,209 @@
+//! A server of ours that loads a snapshot: on this machine, reachable through a socket in its own
+//! folder and through nothing else.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use model::{App, DirectKind, Failure, FailureCode};
+use tokio::time::Instant;
+
+use crate::{
+    process::{self, Running},
+    run::{
+        RunContext,
+        drill::{
+            scratch::{self, LIFE},
+            stand_in,
+        },
+    },
+    source::{direct::Asked, redis::wire::Connection},
+    target::Aim,
+};
+
+/// A snapshot does not say how many databases its server had.
+const DATABASES: &str = "4096";
+/// Between two questions whether the snapshot is loaded.
+const PAUSE: Duration = Duration::from_millis(200);
+/// What is read of a server's own words.
+const MAX_LOG: u64 = 64 << 10;
+
+pub(crate) struct Scratch {
+    running: tokio::sync::Mutex<Running>,
+    app: App,
+    source: model::Source,
+    /// `redis` or `valkey`.
+    pub(crate) kind: &'static str,
+    /// The snapshot.
+    pub(crate) file: PathBuf,
+}
+
+impl Scratch {
+    /// Starts one on the snapshot `dump.rdb` in `folder`; see [`Self::loaded`].
+    pub(crate) async fn start(
+        context: &RunContext,
+        aim: &Aim<'_>,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
+        let config = context.engine.config();
+        let file = folder.join("dump.rdb");
+        let kinds = kinds(starts_with(&file, b"VALKEY").await?);
+        let (kind, program) = installed(config, kinds)?;
+        let user = scratch::user(&[kind]);
+        scratch::give(folder, user)?;
+        scratch::give(&file, user)?;
+        let socket = folder.join("s").display().to_string();
+        let mut running = scratch::program(config, &program, user)
+            .args(["--port", "0", "--unixsocket", &socket, "--dbfilename", "dump.rdb", "--dir"])
+            .args([folder.display().to_string()])
+            // It reads the snapshot and writes nothing.
+            .args(["--save", "", "--appendonly", "no", "--databases", DATABASES])
+            .args(["--logfile".to_owned(), log(folder).display().to_string()])
+            .start(LIFE)?;
+        let source = stand_in(aim, DirectKind::Redis, &[("socket", &socket)]);
+        let app = aim.app.clone();
+        let ask = || async {
+            context.keep_going()?;
+            match info(context, &app, &source).await {
+                // It is there, and still loads.
+                Err(failure) if failure.code == FailureCode::SourceBusy => Ok(()),
+                told => told.map(drop),
+            }
+        };
+        let ready = scratch::until_ready(&mut running, kind, ask).await;
+        ready.map_err(|failure| with_log(failure, folder))?;
+        Ok(Self { running: tokio::sync::Mutex::new(running), app, source, kind, file })
+    }
+
+    /// Waits until the whole snapshot is loaded; gives what the server says of itself. One that
+    /// finds anything wrong with it ends instead.
+    pub(crate) async fn loaded(
+        &self,
+        context: &RunContext,
+        patience: Duration,
+    ) -> Result<String, Failure> {
+        let ends_by = Instant::now() + patience;
+        loop {
+            context.keep_going()?;
+            let failure = match info(context, &self.app, &self.source).await {
+                Ok(info) => return Ok(info),
+                Err(failure) => failure,
+            };
+            if let Some(said) = self.running.lock().await.has_ended().await {
+                let message = format!("{} did not load the snapshot: {said}", self.kind);
+                let failure = Failure::new(FailureCode::DrillFailed, message);
+                return Err(with_log(failure, self.file.parent().unwrap_or(&self.file)));
+            }
+            if Instant::now() > ends_by {
+                return Err(failure);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    pub(crate) async fn connect(
+        &self,
+        context: &RunContext,
+        ends_by: Instant,
+    ) -> Result<Connection, Failure> {
+        connect(context, &self.app, &self.source, ends_by).await
+    }
+}
+
+/// Programs that read a snapshot, the best first.
+fn kinds(is_of_valkey: bool) -> &'static [&'static str] {
+    if is_of_valkey { &["valkey"] } else { &["redis", "valkey"] }
+}
+
+/// The first of `kinds` that this machine has.
+fn installed(
+    config: &crate::EngineConfig,
+    kinds: &[&'static str],
+) -> Result<(&'static str, PathBuf), Failure> {
+    let found = kinds
+        .iter()
+        .find_map(|kind| Some((*kind, process::find(config, &format!("{kind}-server"))?)));
+    found.ok_or_else(|| {
+        let message = format!(
+            "there is no {0}-server on this machine to load the snapshot: install the server \
+             (apt-get install {0}-server)",
+            kinds[0]
+        );
+        Failure::new(FailureCode::SourceConfig, message)
+    })
+}
+
+/// Errs where this machine has no server that could load a snapshot.
+pub(crate) fn is_possible(config: &crate::EngineConfig) -> Result<(), Failure> {
+    installed(config, kinds(false)).map(drop)
+}
+
+fn log(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+/// With what the server wrote of its trouble.
+fn with_log(failure: Failure, folder: &Path) -> Failure {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let read = std::fs::File::open(log(folder))
+        .and_then(|file| file.take(MAX_LOG).read_to_string(&mut text));
+    let said = trouble(&text);
+    if read.is_err() || said.is_empty() {
+        return failure;
+    }
+    Failure { message: format!("{} {said}", failure.message), ..failure }
+}
+
+/// Lines of weight in a log, without what stands before them.
+fn trouble(log: &str) -> String {
+    let lines = log.lines().filter_map(|line| Some(line.split_once(" # ")?.1.trim()));
+    let wanted = lines.filter(|line| !line.starts_with("WARNING") && !line.starts_with("Fatal"));
+    wanted.map(str::to_owned).collect::<Vec<_>>().join("; ")
+}
+
+async fn starts_with(file: &Path, word: &[u8]) -> Result<bool, Failure> {
+    use tokio::io::AsyncReadExt as _;
+    let mut head = Vec::new();
+    let read = async {
+        let file = tokio::fs::File::open(file).await?;
+        file.take(word.len() as u64).read_to_end(&mut head).await
+    };
+    read.await.map_err(|error| {
+        let message = format!("{} cannot be read: {error}", file.display());
+        Failure::new(FailureCode::Internal, message)
+    })?;
+    Ok(head == word)
+}
+
+async fn connect(
+    context: &RunContext,
+    app: &App,
+    source: &model::Source,
+    ends_by: Instant,
+) -> Result<Connection, Failure> {
+    let model::SourceKind::Direct(direct) = &source.kind else {
+        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
+    };
+    let asked = Asked { engine: &context.engine, app, source, direct };
+    Connection::open(&asked, ends_by).await
+}
+
+async fn info(context: &RunContext, app: &App, source: &model::Source) -> Result<String, Failure> {
+    connect(context, app, source, Instant::now() + PAUSE * 50).await?.info().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trouble;
+
+    #[test]
+    fn a_log_is_cut_to_what_went_wrong() {
+        let log = "1:C 21 Nov 2026 10:00:00.000 * oO0OoO0OoO0Oo Redis is starting\n\
+                   1:M 21 Nov 2026 10:00:00.000 # WARNING Memory overcommit must be enabled!\n\
+                   1:M 21 Nov 2026 10:00:00.000 # Can't handle RDB format version 12\n\
+                   1:M 21 Nov 2026 10:00:00.000 # Fatal error loading the DB, check server logs.\n";
+        assert_eq!(trouble(log), "Can't handle RDB format version 12");
+    }
+}
