@@ -1,6 +1,7 @@
 //! Targets: where a restore goes. Each looks before it changes anything, brings everything in
 //! beside what is there, and only then puts it in its place.
 
+mod contract;
 mod files;
 pub(crate) mod folder;
 pub(crate) mod mysql;
@@ -166,16 +167,21 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Mysql, .. }) => Ok(&mysql::Mysql),
         SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
         SourceKind::Direct(DirectSource { what: DirectKind::Redis, .. }) => Ok(&redis::Redis),
-        SourceKind::Contract(_) => Err(refused(format!(
-            "`{}` cannot be restored through its contract yet: restore it into a folder",
-            aim.artifact.source
-        ))),
+        SourceKind::Contract(_) => Ok(&contract::Contract),
     }
 }
 
 /// A restore that cannot begin or go on as it was asked for.
 pub(crate) fn refused(message: impl Into<String>) -> Failure {
     Failure::new(FailureCode::RestoreRefused, message)
+}
+
+/// Does `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))
 }
 
 /// The source of `app` that gave `artifact`: of that name, or of the name before its part's.

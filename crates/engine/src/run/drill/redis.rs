@@ -19,8 +19,8 @@ impl Way for Redis {
     async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
         let file = trial.folder.join("dump.rdb");
         unpacking::spool(trial.supply, &file).await?;
-        let scratch = Scratch::start(trial.context, trial.aim, &trial.folder).await?;
-        let told = Told(scratch.loaded(trial.context, trial.aim.timeout()).await?);
+        let scratch = Scratch::start(trial).await?;
+        let told = Told(scratch.loaded(trial).await?);
         Ok(Box::new(Server { scratch, told }))
     }
 }

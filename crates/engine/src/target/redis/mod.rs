@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Aim, Loaded, Look, Supply, Switched, Target, refused, unpacking};
 use crate::{
-    run::RunContext,
+    run::{RunContext, drill::Trial},
     source::redis::wire::{self, Answer, Connection},
 };
 use moving::{LONG, Moving, Pass};
@@ -148,9 +148,10 @@ impl<'a> Restore<'a> {
             let renamed = tokio::fs::rename(&half, &file).await;
             renamed.map_err(|error| refused(format!("{}: {error}", file.display())))?;
         }
-        let scratch = Scratch::start(context, aim, folder).await.map_err(not_loaded)?;
-        let source = Told(scratch.loaded(context, aim.timeout()).await.map_err(not_loaded)?);
-        let from = scratch.connect(context, ends_by).await?;
+        let trial = Trial { context, aim, supply, folder: folder.to_owned() };
+        let scratch = Scratch::start(&trial).await.map_err(not_loaded)?;
+        let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
+        let from = scratch.connect(&trial, ends_by).await?;
         let mut to = Connection::open(&aim.asked()?, ends_by).await?;
         let target = Told(to.info().await?);
         Ok(Self { context, aim, _scratch: scratch, from, source, to, target })

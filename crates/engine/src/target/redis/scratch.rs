@@ -6,20 +6,16 @@ use std::{
     time::Duration,
 };
 
-use model::{App, DirectKind, Failure, FailureCode};
+use model::{DirectKind, Failure, FailureCode};
 use tokio::time::Instant;
 
 use crate::{
-    process::{self, Running},
-    run::{
-        RunContext,
-        drill::{
-            scratch::{self, LIFE},
-            stand_in,
-        },
+    process,
+    run::drill::{
+        Trial,
+        scratch::{self, Daemon},
     },
-    source::{direct::Asked, redis::wire::Connection},
-    target::Aim,
+    source::redis::wire::Connection,
 };
 
 /// A snapshot does not say how many databases its server had.
@@ -30,9 +26,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MAX_LOG: u64 = 64 << 10;
 
 pub(crate) struct Scratch {
-    running: tokio::sync::Mutex<Running>,
-    app: App,
-    source: model::Source,
+    daemon: Daemon,
     /// `redis` or `valkey`.
     pub(crate) kind: &'static str,
     /// The snapshot.
@@ -40,13 +34,9 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Starts one on the snapshot `dump.rdb` in `folder`; see [`Self::loaded`].
-    pub(crate) async fn start(
-        context: &RunContext,
-        aim: &Aim<'_>,
-        folder: &Path,
-    ) -> Result<Self, Failure> {
-        let config = context.engine.config();
+    /// Starts one on the snapshot `dump.rdb` in the trial's folder; see [`Self::loaded`].
+    pub(crate) async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
+        let (config, folder) = (trial.context.engine.config(), &trial.folder);
         let file = folder.join("dump.rdb");
         let kinds = kinds(starts_with(&file, b"VALKEY").await?);
         let (kind, program) = installed(config, kinds)?;
@@ -54,46 +44,41 @@ impl Scratch {
         scratch::give(folder, user)?;
         scratch::give(&file, user)?;
         let socket = folder.join("s").display().to_string();
-        let mut running = scratch::program(config, &program, user)
+        let program = scratch::program(config, &program, user)
             .args(["--port", "0", "--unixsocket", &socket, "--dbfilename", "dump.rdb", "--dir"])
             .args([folder.display().to_string()])
             // It reads the snapshot and writes nothing.
             .args(["--save", "", "--appendonly", "no", "--databases", DATABASES])
-            .args(["--logfile".to_owned(), log(folder).display().to_string()])
-            .start(LIFE)?;
-        let source = stand_in(aim, DirectKind::Redis, &[("socket", &socket)]);
-        let app = aim.app.clone();
+            .args(["--logfile".to_owned(), log(folder).display().to_string()]);
+        let settings = [("socket", socket.as_str())];
+        let daemon = Daemon::start(trial, program, DirectKind::Redis, &settings)?;
+        let server = Self { daemon, kind, file };
         let ask = || async {
-            context.keep_going()?;
-            match info(context, &app, &source).await {
+            match server.info(trial).await {
                 // It is there, and still loads.
                 Err(failure) if failure.code == FailureCode::SourceBusy => Ok(()),
                 told => told.map(drop),
             }
         };
-        let ready = scratch::until_ready(&mut running, kind, ask).await;
+        let ready = server.daemon.until_ready(trial, kind, ask).await;
         ready.map_err(|failure| with_log(failure, folder))?;
-        Ok(Self { running: tokio::sync::Mutex::new(running), app, source, kind, file })
+        Ok(server)
     }
 
     /// Waits until the whole snapshot is loaded; gives what the server says of itself. One that
     /// finds anything wrong with it ends instead.
-    pub(crate) async fn loaded(
-        &self,
-        context: &RunContext,
-        patience: Duration,
-    ) -> Result<String, Failure> {
-        let ends_by = Instant::now() + patience;
+    pub(crate) async fn loaded(&self, trial: &Trial<'_>) -> Result<String, Failure> {
+        let ends_by = Instant::now() + trial.aim.timeout();
         loop {
-            context.keep_going()?;
-            let failure = match info(context, &self.app, &self.source).await {
+            trial.context.keep_going()?;
+            let failure = match self.info(trial).await {
                 Ok(info) => return Ok(info),
                 Err(failure) => failure,
             };
-            if let Some(said) = self.running.lock().await.has_ended().await {
+            if let Some(said) = self.daemon.has_ended().await {
                 let message = format!("{} did not load the snapshot: {said}", self.kind);
                 let failure = Failure::new(FailureCode::DrillFailed, message);
-                return Err(with_log(failure, self.file.parent().unwrap_or(&self.file)));
+                return Err(with_log(failure, &trial.folder));
             }
             if Instant::now() > ends_by {
                 return Err(failure);
@@ -104,10 +89,16 @@ impl Scratch {
 
     pub(crate) async fn connect(
         &self,
-        context: &RunContext,
+        trial: &Trial<'_>,
         ends_by: Instant,
     ) -> Result<Connection, Failure> {
-        connect(context, &self.app, &self.source, ends_by).await
+        let aim = self.daemon.aim(trial);
+        let asked = aim.asked()?;
+        Connection::open(&asked, ends_by).await
+    }
+
+    async fn info(&self, trial: &Trial<'_>) -> Result<String, Failure> {
+        self.connect(trial, Instant::now() + PAUSE * 50).await?.info().await
     }
 }
 
@@ -175,23 +166,6 @@ async fn starts_with(file: &Path, word: &[u8]) -> Result<bool, Failure> {
         Failure::new(FailureCode::Internal, message)
     })?;
     Ok(head == word)
-}
-
-async fn connect(
-    context: &RunContext,
-    app: &App,
-    source: &model::Source,
-    ends_by: Instant,
-) -> Result<Connection, Failure> {
-    let model::SourceKind::Direct(direct) = &source.kind else {
-        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
-    };
-    let asked = Asked { engine: &context.engine, app, source, direct };
-    Connection::open(&asked, ends_by).await
-}
-
-async fn info(context: &RunContext, app: &App, source: &model::Source) -> Result<String, Failure> {
-    connect(context, app, source, Instant::now() + PAUSE * 50).await?.info().await
 }
 
 #[cfg(test)]
