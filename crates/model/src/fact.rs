@@ -156,8 +156,6 @@ facts! {
     SourceGone { app: String, artifact: String } =
         "`{app}` has no source of its own for `{artifact}` any more: restore it into a folder, or \
          add the source again";
-    KindNotInto { artifact: String, kind: String } =
-        "`{artifact}` cannot be restored into its {kind} yet: restore it into a folder";
     NoRootAllowed { path: String } =
         "{path} is not allowed for restores: none is: name one in BACKUP_RESTORE_ROOTS, or \
          download the artifact";

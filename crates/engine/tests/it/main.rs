@@ -27,6 +27,7 @@ mod restore_cut;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;
+mod restore_redis;
 mod restore_sqlite;
 mod retention;
 mod source_files;

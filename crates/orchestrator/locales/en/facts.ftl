@@ -31,7 +31,6 @@ fact-no_tar_of_volume = `{ $artifact }` is no tar of a volume.
 fact-no_path_in_archive = `{ $path }` is no path in an archive.
 fact-not_in_archive = `{ $artifact }` does not hold { $paths }.
 fact-source_gone = `{ $app }` has no source of its own for `{ $artifact }` any more: restore it into a folder, or add the source again.
-fact-kind_not_into = `{ $artifact }` cannot be restored into its { $kind } yet: restore it into a folder.
 fact-no_root_allowed = { $path } is not allowed for restores, and no folder is: name one in BACKUP_RESTORE_ROOTS, or download the artifact.
 fact-outside_roots = { $path } is not allowed for restores: only folders below { $roots } are (BACKUP_RESTORE_ROOTS).
 fact-is_there = { $what } is there already: choose another name.

@@ -31,7 +31,6 @@ fact-no_tar_of_volume = `{ $artifact }` no es el tar de un volumen.
 fact-no_path_in_archive = `{ $path }` no es una ruta dentro de un paquete.
 fact-not_in_archive = `{ $artifact }` no contiene { $paths }.
 fact-source_gone = `{ $app }` ya no tiene un origen para `{ $artifact }`: restaurarlo en una carpeta, o agregar el origen otra vez.
-fact-kind_not_into = `{ $artifact }` todavía no se puede restaurar en su { $kind }: restaurarlo en una carpeta.
 fact-no_root_allowed = { $path } no está permitida para restaurar, ni ninguna otra carpeta: nombrar una en BACKUP_RESTORE_ROOTS, o descargar el artefacto.
 fact-outside_roots = { $path } no está permitida para restaurar: solo carpetas dentro de { $roots } (BACKUP_RESTORE_ROOTS).
 fact-is_there = { $what } ya está: elegir otro nombre.

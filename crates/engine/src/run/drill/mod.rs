@@ -8,7 +8,7 @@ mod mysql;
 mod postgres;
 mod redis;
 mod rows;
-mod scratch;
+pub(crate) mod scratch;
 mod sqlite;
 
 use std::{path::PathBuf, time::Instant};
