@@ -59,6 +59,9 @@ async fn end_one(engine: &Engine, run: &Run) -> Result<(), CatalogError> {
     if run.cancel_requested {
         follow_ups.clear();
     }
+    if follow_ups.is_empty() {
+        follow_ups.extend(run::restore::cut_off::last_try(engine, run).await);
+    }
     let ending = Ending {
         at: engine.now(),
         state,

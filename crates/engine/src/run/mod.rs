@@ -212,10 +212,14 @@ pub(crate) async fn ending(context: &RunContext, mut outcome: Outcome) -> Ending
         },
         (None, state) => state.unwrap_or(RunState::Failed),
     };
-    if let Some(failure) = &outcome.failure
-        && let Some(retry) = retry_of(&context.engine, &context.run, state, failure).await
-    {
-        outcome.follow_ups.push(retry);
+    if let Some(failure) = &outcome.failure {
+        let retry = match retry_of(&context.engine, &context.run, state, failure).await {
+            None if state == RunState::Interrupted => {
+                restore::cut_off::last_try(&context.engine, &context.run).await
+            }
+            retry => retry,
+        };
+        outcome.follow_ups.extend(retry);
     }
     let message = outcome.failure.as_ref().map(|failure| failure.message.clone());
     outcome.events.extend(end_event(
@@ -262,7 +266,12 @@ pub(crate) async fn retry_of(
     } else {
         engine.0.config.retry_delay * 2_u32.saturating_pow(run.attempt.min(10) - 1)
     };
-    Some(Run {
+    Some(next_try(engine, run, now.saturating_add(delay).unwrap_or(now)))
+}
+
+/// `run` once more.
+fn next_try(engine: &Engine, run: &Run, not_before: jiff::Timestamp) -> Run {
+    Run {
         id: engine.new_id(RunId::generate),
         trigger: Trigger::Retry,
         state: RunState::Queued,
@@ -270,8 +279,8 @@ pub(crate) async fn retry_of(
         attempt: run.attempt + 1,
         retry_of: Some(run.id),
         snapshot_id: run.snapshot_id.filter(|_| run.kind != RunKind::Backup),
-        not_before: now.saturating_add(delay).unwrap_or(now),
-        queued_at: now,
+        not_before,
+        queued_at: engine.now(),
         started_at: None,
         finished_at: None,
         bytes_read: 0,
@@ -280,7 +289,7 @@ pub(crate) async fn retry_of(
         lease: None,
         failure: None,
         ..run.clone()
-    })
+    }
 }
 
 /// How many times `run` may be tried again: what its app says, else the configuration.

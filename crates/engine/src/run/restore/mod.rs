@@ -3,6 +3,7 @@
 //! What it does is written down before it is done, so that one that was cut off goes on where it
 //! was. Nothing that is there is touched before all of the snapshot has been brought in and proven.
 
+pub(crate) mod cut_off;
 pub(crate) mod look;
 
 use model::{
@@ -12,7 +13,7 @@ use model::{
 };
 
 use super::{Outcome, RunContext, StopReason, failure};
-use crate::target::{self, Aim, Supply, refused};
+use crate::target::{self, Aim, PutBack, Supply, refused};
 use catalog::CopyUpdate;
 
 /// Restores the run's snapshot as its order says.
@@ -79,6 +80,8 @@ struct Restore<'a> {
     app: App,
     snapshot: Snapshot,
     report: RestoreReport,
+    /// What somebody has to know of a failure.
+    to_know: Vec<String>,
 }
 
 impl<'a> Restore<'a> {
@@ -92,16 +95,13 @@ impl<'a> Restore<'a> {
         context
             .journal
             .expect_bytes(chosen(&snapshot, &order).map(|artifact| artifact.size_bytes).sum());
-        let earlier = match context.run.retry_of {
-            Some(earlier) => {
-                catalog.report(earlier).await.map_err(|error| failure::of_catalog(&error))?
-            }
-            None => None,
-        };
+        let earlier = cut_off::earlier_report(catalog, &context.run)
+            .await
+            .map_err(|error| failure::of_catalog(&error))?;
         let resumed = earlier.is_some();
         let report = earlier
             .unwrap_or_else(|| RestoreReport { tag: tag(context), ..RestoreReport::default() });
-        let mut restore = Self { context, order, app, snapshot, report };
+        let mut restore = Self { context, order, app, snapshot, report, to_know: Vec::new() };
         if !resumed {
             restore.report.undo_snapshot = undo_snapshot(context).await?;
             restore.prepare().await?;
@@ -152,6 +152,11 @@ impl<'a> Restore<'a> {
     }
 
     async fn bring_back(&mut self, copies: &mut Vec<CopyUpdate>) -> Result<(), Failure> {
+        let catalog = &self.context.engine.0.catalog;
+        let no_further = cut_off::why_no_further(catalog, &self.context.run).await;
+        if let Some(why) = no_further.map_err(|error| failure::of_catalog(&error))? {
+            return Err(why);
+        }
         self.enter(Stage::Load).await?;
         for at in 0..self.report.steps.len() {
             if matches!(self.report.steps[at].state, StepState::Waiting | StepState::Loading) {
@@ -259,8 +264,6 @@ impl<'a> Restore<'a> {
     async fn switch(&mut self, at: usize, copies: &mut Vec<CopyUpdate>) -> Result<(), Failure> {
         let artifact = self.artifact(at)?;
         let made = self.report.steps[at].made.clone().unwrap_or_default();
-        self.report.steps[at].state = StepState::Switching;
-        self.record().await?;
         let from = self.report.steps[at].read_from;
         let copy = self.snapshot.copies.iter().find(|copy| Some(copy.destination_id) == from);
         let copy = copy.cloned().ok_or_else(|| {
@@ -268,7 +271,17 @@ impl<'a> Restore<'a> {
         })?;
         let aim = self.aim(&artifact);
         let supply = Supply::from(self.context, &artifact, &copy).await?;
-        let switched = target::target(&aim)?.switch(self.context, &aim, &made, &supply).await;
+        let target = target::target(&aim)?;
+        if let Some(kept) = target.keep(self.context, &aim, &made).await? {
+            self.report.steps[at].kept = Some(kept);
+        }
+        if self.report.steps[at].state != StepState::Switching {
+            self.context.check_lease().await?;
+        }
+        self.report.steps[at].state = StepState::Switching;
+        self.record().await?;
+        let aim = self.aim(&artifact);
+        let switched = target.switch(self.context, &aim, &made, &supply).await;
         let switched = match switched {
             Ok(switched) => switched,
             Err(failure) => {
@@ -294,7 +307,8 @@ impl<'a> Restore<'a> {
             Some(StopReason::Shutdown | StopReason::LeaseLost)
         );
         if done.is_err() && !cut_off {
-            self.clear_away().await;
+            let from_kept = self.put_back().await;
+            self.clear_away(&from_kept).await;
         }
         let began = self.context.run.started_at.unwrap_or(self.context.run.queued_at);
         self.report.took_secs += self.context.engine.now().duration_since(began).as_secs_f64();
@@ -304,11 +318,58 @@ impl<'a> Restore<'a> {
             recorded?;
             return Ok(vec![self.event()]);
         };
-        Err(Failure { message: format!("{}; {}", failure.message, self.told()), ..failure })
+        let mut message = format!("{}; {}", failure.message, self.told());
+        for one in &self.to_know {
+            message = format!("{message}; {one}");
+        }
+        Err(Failure { message, ..failure })
     }
 
-    /// Removes what was made and did not get into its place.
-    async fn clear_away(&mut self) {
+    /// Sees to it that what was there is there, where a switch did not come to its end. Gives the
+    /// steps whose kept copies were needed for that.
+    async fn put_back(&mut self) -> Vec<usize> {
+        let mut from_kept = Vec::new();
+        for at in 0..self.report.steps.len() {
+            if self.report.steps[at].state != StepState::Switching {
+                continue;
+            }
+            let (Some(made), Ok(artifact)) =
+                (self.report.steps[at].made.clone(), self.artifact(at))
+            else {
+                continue;
+            };
+            let aim = self.aim(&artifact);
+            let put_back = match target::target(&aim) {
+                Ok(target) => target.put_back(self.context, &aim, &made).await,
+                Err(failure) => Err(failure),
+            };
+            let step = &mut self.report.steps[at];
+            let note = match put_back {
+                Ok(PutBack::AsItWas) => {
+                    step.state = StepState::Loaded;
+                    continue;
+                }
+                Ok(PutBack::FromKept) => {
+                    from_kept.push(at);
+                    step.state = StepState::Loaded;
+                    let kept = step.kept.as_deref().unwrap_or_default();
+                    format!(
+                        "{}: what was there was put back from {kept}, which stays until you remove \
+                         it",
+                        step.target
+                    )
+                }
+                Err(failure) => format!("{}: {}", step.target, failure.message),
+            };
+            self.context.journal.warn(&note);
+            step.notes.push(note.clone());
+            self.to_know.push(note);
+        }
+        from_kept
+    }
+
+    /// Removes what was made and did not get into its place, but no copy that is still of use.
+    async fn clear_away(&mut self, from_kept: &[usize]) {
         for at in 0..self.report.steps.len() {
             let step = &self.report.steps[at];
             if !matches!(step.state, StepState::Loading | StepState::Loaded) {
@@ -327,11 +388,15 @@ impl<'a> Restore<'a> {
                 Ok(()) => {
                     step.state = StepState::Waiting;
                     step.made = None;
+                    if !from_kept.contains(&at) {
+                        step.kept = None;
+                    }
                 }
                 Err(failure) => {
                     let note = format!("{made} is left over: {}", failure.message);
                     self.context.journal.warn(&note);
-                    step.notes.push(note);
+                    step.notes.push(note.clone());
+                    self.to_know.push(note);
                 }
             }
         }

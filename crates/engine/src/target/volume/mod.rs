@@ -13,7 +13,7 @@ use bollard::{
 use model::Failure;
 
 use super::{
-    Aim, Loaded, Look, Supply, Switched, Target, folder, refused,
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::{
@@ -42,6 +42,7 @@ impl Target for Volume {
         let docker = docker::connect(&aim.engine.0.config).await?;
         let Some(found) = find(&docker, &name).await? else {
             look.good(format!("volume `{name}` is made"));
+            unknown_room(aim, &mut look);
             return Ok(look);
         };
         if aim.beside().is_some() {
@@ -53,14 +54,17 @@ impl Target for Volume {
                 look.replaces = Some(format!("volume {name} (kept beside {})", place.display()));
                 folder::room(&mut look, &place, aim.artifact.size_bytes).await;
             }
-            Err(why) => look.warn(format!(
-                "volume `{name}` is filled only if it is empty, because its folder cannot be \
-                 exchanged ({why}): else restore it beside, and point your compose file at the new \
-                 volume"
-            )),
+            Err(why) => {
+                unknown_room(aim, &mut look);
+                look.warn(format!(
+                    "volume `{name}` is filled only if it is empty, because its folder cannot be \
+                     exchanged ({why}): else restore it beside, and point your compose file at the \
+                     new volume"
+                ));
+            }
         }
         let users = users::running(&docker, &name).await?;
-        if let Some(why) = users.iter().find_map(users::Running::why_not_stopped) {
+        if let Some(why) = users.iter().find_map(users::Running::why_not_exchanged) {
             look.block(format!("{why}: stop it, or restore the volume beside"));
         } else if !users.is_empty() {
             let names: Vec<_> = users.iter().map(|user| user.name.as_str()).collect();
@@ -138,14 +142,96 @@ impl Target for Volume {
         if is_ours(&found, aim.tag) {
             return Ok(Switched::default());
         }
-        let users = users::running(&docker, made).await?;
-        if let Some(why) = users.iter().find_map(users::Running::why_not_stopped) {
-            return Err(refused(format!("{why}: stop it, or restore the volume beside")));
-        }
+        only_those_that_stop(&docker, made).await?;
         let mut held = users::hold(context, &docker, made, Meanwhile::Stop).await?;
-        let switched = put(context, aim, &docker, &found, supply).await;
-        let notes = held.release(context).await;
-        Ok(Switched { kept: switched?, notes })
+        // Somebody may have started another one meanwhile.
+        let switched = match nobody_uses(&docker, made).await {
+            Ok(()) => put(context, aim, &docker, &found, supply).await,
+            Err(failure) => Err(Stopped::Before(failure)),
+        };
+        match switched {
+            Ok(kept) => Ok(Switched { kept, notes: held.release(context).await }),
+            Err(Stopped::Before(failure)) => {
+                held.release(context).await;
+                Err(failure)
+            }
+            Err(Stopped::HalfFilled(failure)) => {
+                let left = held.leave(context).await.join(", ");
+                let message = format!(
+                    "{}; `{made}` was empty and is filled in part: remove it, and restore again\
+                     {}{left}",
+                    failure.message,
+                    if left.is_empty() { "" } else { "; left stopped: " }
+                );
+                Err(Failure { message, ..failure })
+            }
+        }
+    }
+
+    async fn put_back(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        let docker = docker::connect(&aim.engine.0.config).await?;
+        let found = find(&docker, made).await?;
+        let found = found.ok_or_else(|| refused(format!("volume `{made}` is gone")))?;
+        if is_ours(&found, aim.tag) {
+            return Ok(PutBack::AsItWas);
+        }
+        let (place, stage) = (PathBuf::from(&found.mountpoint), stage(&found, aim.tag));
+        let tag = aim.tag.to_owned();
+        let put_back = tokio::task::spawn_blocking(move || {
+            let ours = [stage.clone(), sibling(&place, "before", &tag)];
+            let is_there = ours.iter().any(|path| path.symlink_metadata().is_ok());
+            is_there.then(|| folder::put_back(&stage, &place, &tag))
+        });
+        match put_back.await.map_err(|error| refused(error.to_string()))? {
+            Some(put_back) => put_back,
+            None => {
+                let why = "what it holds may be what this restore has left";
+                let empty = fill::only_if_empty(context, aim, &docker, made, why).await;
+                empty.map(|()| PutBack::AsItWas)
+            }
+        }
+    }
+}
+
+/// Through Docker nobody tells how much room there is.
+fn unknown_room(aim: &Aim<'_>, look: &mut Look) {
+    look.warn(format!(
+        "about {} bytes are to be written where Docker keeps its volumes: see that they have room \
+         there (`df` on its machine)",
+        aim.artifact.size_bytes
+    ));
+}
+
+/// Errs where one that uses it cannot be stopped for a while.
+async fn only_those_that_stop(docker: &Docker, volume: &str) -> Result<(), Failure> {
+    let users = users::running(docker, volume).await?;
+    match users.iter().find_map(users::Running::why_not_exchanged) {
+        Some(why) => Err(refused(format!("{why}: stop it, or restore the volume beside"))),
+        None => Ok(()),
+    }
+}
+
+async fn nobody_uses(docker: &Docker, volume: &str) -> Result<(), Failure> {
+    match users::running(docker, volume).await?.first() {
+        Some(user) => Err(refused(format!("`{}` has begun to use `{volume}`: stop it", user.name))),
+        None => Ok(()),
+    }
+}
+
+/// How far it came.
+enum Stopped {
+    Before(Failure),
+    HalfFilled(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Before(failure)
     }
 }
 
@@ -156,13 +242,19 @@ async fn put(
     docker: &Docker,
     found: &Found,
     supply: &Supply<'_>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, Stopped> {
     let (place, stage) = (PathBuf::from(&found.mountpoint), stage(found, aim.tag));
     let before = sibling(&place, "before", aim.tag);
     let (looked, tag) = ([stage.clone(), before], aim.tag.to_owned());
     let exchanged = tokio::task::spawn_blocking(move || {
         let is_there = looked.iter().any(|path| path.symlink_metadata().is_ok());
-        is_there.then(|| folder::switch(&stage, &place, &tag)).transpose()
+        let exchange = || {
+            folder::switch(&stage, &place, &tag).inspect_err(|_| {
+                // Whoever uses it is started again now. Where this fails it is told later.
+                let _ = folder::put_back(&stage, &place, &tag);
+            })
+        };
+        is_there.then(exchange).transpose()
     });
     let exchanged = exchanged.await.map_err(|error| refused(error.to_string()))??;
     if let Some(kept) = exchanged {
@@ -170,8 +262,8 @@ async fn put(
     }
     let why = "what it holds may be what an earlier try has left";
     fill::only_if_empty(context, aim, docker, &found.name, why).await?;
-    fill::fill(context, aim, docker, &found.name, supply).await?;
-    Ok(None)
+    let filled = fill::fill(context, aim, docker, &found.name, supply).await;
+    filled.map(|()| None).map_err(Stopped::HalfFilled)
 }
 
 /// A volume of our own.
