@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::{Name, RunId, schedule::Schedule};
 
@@ -95,30 +94,16 @@ pub struct DrillCheck {
     pub message: String,
 }
 
-/// How a check went.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum DrillState {
-    /// Good.
-    Passed,
-    /// Wrong.
-    Failed,
-    /// Could not be looked at, and why; proves nothing.
-    Skipped,
+words! {
+    /// How a check went.
+    pub enum DrillState {
+        /// Good.
+        Passed,
+        /// Wrong.
+        Failed,
+        /// Could not be looked at, and why; proves nothing.
+        Skipped,
+    }
 }
 
 /// The last drill of a snapshot.

@@ -3,6 +3,9 @@
 //! Everything here is data or a function of its arguments. The moment and the
 //! randomness that a rule needs are handed to it.
 
+#[macro_use]
+mod words;
+
 pub mod account;
 pub mod app;
 pub mod clock;

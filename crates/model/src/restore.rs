@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::{DestinationId, Name, SnapshotId};
 
@@ -102,32 +101,18 @@ impl RestoreReport {
     }
 }
 
-/// In what state a restore left what it was to restore.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Condition {
-    /// Nothing that was there was changed.
-    #[default]
-    Untouched,
-    /// Everything asked for is in its place.
-    Restored,
-    /// Some of it is in its place, some is not: the steps tell which.
-    Mixed,
+words! {
+    /// In what state a restore left what it was to restore.
+    #[derive(Default)]
+    pub enum Condition {
+        /// Nothing that was there was changed.
+        #[default]
+        Untouched,
+        /// Everything asked for is in its place.
+        Restored,
+        /// Some of it is in its place, some is not: the steps tell which.
+        Mixed,
+    }
 }
 
 /// One artifact on its way back.
@@ -154,36 +139,22 @@ pub struct RestoreStep {
     pub notes: Vec<String>,
 }
 
-/// How far a restore of one artifact is.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum StepState {
-    /// Not begun.
-    #[default]
-    Waiting,
-    /// Its bytes are being read into something new.
-    Loading,
-    /// All of it is there, proven, beside what was there.
-    Loaded,
-    /// Taking the place of what was there.
-    Switching,
-    /// In its place.
-    Done,
+words! {
+    /// How far a restore of one artifact is.
+    #[derive(Default)]
+    pub enum StepState {
+        /// Not begun.
+        #[default]
+        Waiting,
+        /// Its bytes are being read into something new.
+        Loading,
+        /// All of it is there, proven, beside what was there.
+        Loaded,
+        /// Taking the place of what was there.
+        Switching,
+        /// In its place.
+        Done,
+    }
 }
 
 /// What a restore would meet, looked at before it changes anything.
@@ -235,32 +206,17 @@ pub struct PreflightCheck {
     pub message: String,
 }
 
-/// How much something found before a restore matters.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum PreflightLevel {
-    /// As it should be.
-    Good,
-    /// To be known.
-    Warning,
-    /// It cannot begin.
-    Blocked,
+words! {
+    /// How much something found before a restore matters.
+    #[derive(PartialOrd, Ord)]
+    pub enum PreflightLevel {
+        /// As it should be.
+        Good,
+        /// To be known.
+        Warning,
+        /// It cannot begin.
+        Blocked,
+    }
 }
 
 #[cfg(test)]

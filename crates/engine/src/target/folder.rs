@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use model::{Failure, FailureCode, RestoreTarget};
 
 use super::{
+<<<<<<< HEAD
     Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused,
+=======
+    Aim, Loaded, Look, Supply, Switched, Target, blocking, refused,
+>>>>>>> main
     unpacking::{self, Wish, packed},
 };
 use crate::run::RunContext;
@@ -46,12 +50,7 @@ impl Target for Folder {
     }
 
     async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
-        match tokio::fs::remove_dir_all(made).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(told("cannot be removed", Path::new(made), &error))
-            }
-            _ => Ok(()),
-        }
+        remove(Path::new(made)).await
     }
 
     async fn load(
@@ -85,8 +84,7 @@ impl Target for Folder {
     ) -> Result<Switched, Failure> {
         let place = place(aim)?;
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
-        let switched = tokio::task::spawn_blocking(move || switch(&made, &place, &tag)).await;
-        let kept = switched.map_err(|error| refused(error.to_string()))??;
+        let kept = blocking(move || switch(&made, &place, &tag)).await??;
         Ok(Switched { kept: kept.map(|path| path.display().to_string()), notes: Vec::new() })
     }
 
@@ -135,6 +133,16 @@ pub(super) fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
         format!("only folders below {} are (BACKUP_RESTORE_ROOTS)", roots.join(", "))
     };
     Err(refused(format!("{} is not allowed for restores: {allowed}", place.display())))
+}
+
+/// Removes `folder` and all that is in it, where it is there.
+pub(super) async fn remove(folder: &Path) -> Result<(), Failure> {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(told("cannot be removed", folder, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says whether there is room for `size_bytes` more.

@@ -217,6 +217,14 @@ pub(crate) fn refused(message: impl Into<String>) -> Failure {
     Failure::new(FailureCode::RestoreRefused, message)
 }
 
+/// Does `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))
+}
+
 /// The source of `app` that gave `artifact`: of that name, or of the name before its part's.
 pub(crate) fn source_of<'a>(app: &'a App, artifact: &Artifact) -> Option<&'a Source> {
     let whole = |name: &Name| app.sources.iter().find(|source| source.name == *name);

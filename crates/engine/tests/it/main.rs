@@ -15,6 +15,8 @@ mod hung;
 mod kills;
 mod logs;
 mod managed;
+#[path = "../../../archive/tests/it/member.rs"]
+mod member;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod recovery;

@@ -312,19 +312,3 @@ async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {
     context.keep_going()?;
     context.journal.enter(stage).await.map_err(|error| failure::of_catalog(&error))
 }
-
-/// A source of the drilled app that stands for its restored self.
-pub(crate) fn stand_in(
-    aim: &Aim<'_>,
-    kind: DirectKind,
-    settings: &[(&str, &str)],
-) -> model::Source {
-    let name = aim.source.map_or_else(|| aim.artifact.source.clone(), |one| one.name.clone());
-    let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    let direct = model::DirectSource {
-        what: kind,
-        settings: settings.collect(),
-        secrets: std::collections::BTreeMap::new(),
-    };
-    model::Source { name, kind: SourceKind::Direct(direct) }
-}

@@ -6,19 +6,14 @@ use std::{
     time::Duration,
 };
 
-use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode};
+use model::{DirectKind, DrillCheck, DrillState, Failure, FailureCode};
 use tokio::time::Instant;
 
 use super::{
     Restored, Trial, Way, asked, check,
-    scratch::{self, LIFE},
-    stand_in,
+    scratch::{self, Daemon},
 };
-use crate::{
-    process::{self, Running},
-    source::{direct::Asked, redis::wire::Connection},
-    target::unpacking,
-};
+use crate::{process, source::redis::wire::Connection, target::unpacking};
 
 /// A snapshot does not say how many databases its server had.
 const DATABASES: &str = "4096";
@@ -39,9 +34,7 @@ impl Way for Redis {
 }
 
 struct Server {
-    running: tokio::sync::Mutex<Running>,
-    app: App,
-    source: model::Source,
+    daemon: Daemon,
     /// `redis` or `valkey`.
     kind: &'static str,
     file: PathBuf,
@@ -69,25 +62,29 @@ impl Server {
         scratch::give(&trial.folder, user)?;
         scratch::give(&file, user)?;
         let socket = trial.folder.join("s").display().to_string();
-        let mut running = scratch::program(config, &program, user)
+        let program = scratch::program(config, &program, user)
             .args(["--port", "0", "--unixsocket", &socket, "--dbfilename", "dump.rdb", "--dir"])
             .args([trial.folder.display().to_string()])
             // It reads the snapshot and writes nothing.
-            .args(["--save", "", "--appendonly", "no", "--databases", DATABASES])
-            .start(LIFE)?;
-        let source = stand_in(trial.aim, DirectKind::Redis, &[("socket", &socket)]);
-        let app = trial.aim.app.clone();
+            .args(["--save", "", "--appendonly", "no", "--databases", DATABASES]);
+        let settings = [("socket", socket.as_str())];
+        let daemon = Daemon::start(trial, program, DirectKind::Redis, &settings)?;
+        let server = Self { daemon, kind, file, keys: Vec::new() };
         let ask = || async {
-            trial.context.keep_going()?;
-            match info(trial, &app, &source).await {
+            match server.info(trial).await {
                 // It is there, and still loads.
                 Err(failure) if failure.code == FailureCode::SourceBusy => Ok(()),
                 told => told.map(drop),
             }
         };
-        scratch::until_ready(&mut running, kind, ask).await?;
-        let running = tokio::sync::Mutex::new(running);
-        Ok(Self { running, app, source, kind, file, keys: Vec::new() })
+        server.daemon.until_ready(trial, kind, ask).await?;
+        Ok(server)
+    }
+
+    async fn info(&self, trial: &Trial<'_>) -> Result<String, Failure> {
+        let asked = self.daemon.aim(trial).asked()?;
+        let mut connection = Connection::open(&asked, Instant::now() + PAUSE * 50).await?;
+        connection.info().await
     }
 
     /// Waits until the whole snapshot is loaded; gives how many keys there are. A server that
@@ -96,11 +93,11 @@ impl Server {
         let ends_by = Instant::now() + trial.aim.timeout();
         loop {
             trial.context.keep_going()?;
-            let failure = match info(trial, &self.app, &self.source).await {
+            let failure = match self.info(trial).await {
                 Ok(info) => return Ok(keys(&info)),
                 Err(failure) => failure,
             };
-            if let Some(said) = self.running.lock().await.has_ended().await {
+            if let Some(said) = self.daemon.has_ended().await {
                 let message = format!("{} did not load the snapshot: {said}", self.kind);
                 return Err(Failure::new(FailureCode::DrillFailed, message));
             }
@@ -160,15 +157,6 @@ async fn starts_with(file: &Path, word: &[u8]) -> Result<bool, Failure> {
         Failure::new(FailureCode::DrillFailed, message)
     })?;
     Ok(head == word)
-}
-
-async fn info(trial: &Trial<'_>, app: &App, source: &model::Source) -> Result<String, Failure> {
-    let model::SourceKind::Direct(direct) = &source.kind else {
-        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
-    };
-    let asked = Asked { engine: &trial.context.engine, app, source, direct };
-    let mut connection = Connection::open(&asked, Instant::now() + PAUSE * 50).await?;
-    connection.info().await
 }
 
 /// `dbN:keys=COUNT,…` of an INFO.

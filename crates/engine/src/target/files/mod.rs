@@ -5,11 +5,15 @@ mod spots;
 
 use std::path::{Path, PathBuf};
 
-use model::{Failure, FailureCode, RestoreTarget};
+use model::{Failure, RestoreTarget};
 
 use self::spots::Spot;
 use super::{
+<<<<<<< HEAD
     Aim, Loaded, Look, PutBack, Supply, Switched, Target, folder, refused,
+=======
+    Aim, Loaded, Look, Supply, Switched, Target, blocking, folder, refused,
+>>>>>>> main
     unpacking::{self, Packed, Wish},
 };
 use crate::run::RunContext;
@@ -64,12 +68,7 @@ impl Target for Files {
 
     async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
         for folder in made.lines() {
-            match tokio::fs::remove_dir_all(folder).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(refused(format!("{folder} cannot be removed: {error}")));
-                }
-                _ => {}
-            }
+            folder::remove(Path::new(folder)).await?;
         }
         Ok(())
     }
@@ -100,7 +99,7 @@ impl Target for Files {
             let report = unpacking::unpack(context, aim, supply, stage, wish(only)?).await?;
             notes.extend(unpacking::notes(&report));
             // Nothing may be replaced by nothing.
-            blocking(move || here.iter().try_for_each(|spot| spot.found().map(drop))).await?;
+            blocking(move || here.iter().try_for_each(|spot| spot.found().map(drop))).await??;
         }
         Ok(Loaded { notes })
     }
@@ -117,13 +116,12 @@ impl Target for Files {
         if let Some(place) = beside(aim)? {
             folder::allowed(aim, &place)?;
             let made = PathBuf::from(made);
-            blocking(move || folder::switch(&made, &place, &tag)).await?;
+            blocking(move || folder::switch(&made, &place, &tag)).await??;
             return Ok(Switched::default());
         }
         for spot in &spots {
             spot.allowed(aim)?;
         }
-        let stages: Vec<_> = made.lines().map(PathBuf::from).collect();
         let kept = blocking(move || {
             let mut kept = Vec::new();
             for spot in &spots {
@@ -132,20 +130,15 @@ impl Target for Files {
                 }
                 kept.extend(spot.kept(&tag));
             }
-            for stage in &stages {
-                match std::fs::remove_dir_all(stage) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        let at = stage.display();
-                        return Err(refused(format!("{at} cannot be removed: {error}")));
-                    }
-                    _ => {}
-                }
-            }
             kept.sort();
             kept.dedup();
-            Ok(kept)
+            Ok::<_, Failure>(kept)
         });
-        let kept: Vec<_> = kept.await?.iter().map(|path| path.display().to_string()).collect();
+        let kept = kept.await??;
+        for stage in made.lines() {
+            folder::remove(Path::new(stage)).await?;
+        }
+        let kept: Vec<_> = kept.iter().map(|path| path.display().to_string()).collect();
         let kept = (!kept.is_empty()).then(|| kept.join(", "));
         Ok(Switched { kept, notes: Vec::new() })
     }
@@ -221,12 +214,5 @@ async fn found_now(spots: &[Spot]) -> Result<Vec<String>, Failure> {
         }
         Ok(there)
     })
-    .await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?
+    .await?
 }

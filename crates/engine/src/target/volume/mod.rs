@@ -88,13 +88,7 @@ impl Target for Volume {
                 _ => Ok(()),
             };
         }
-        let stage = stage(&found, aim.tag);
-        match tokio::fs::remove_dir_all(&stage).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(refused(format!("{} cannot be removed: {error}", stage.display())))
-            }
-            _ => Ok(()),
-        }
+        folder::remove(&stage(&found, aim.tag)).await
     }
 
     async fn load(
