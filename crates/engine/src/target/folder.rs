@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 use model::{Failure, FailureCode, RestoreTarget};
 
 use super::{
-<<<<<<< HEAD
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused,
-=======
-    Aim, Loaded, Look, Supply, Switched, Target, blocking, refused,
->>>>>>> main
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, refused,
     unpacking::{self, Wish, packed},
 };
 use crate::run::RunContext;
@@ -96,8 +92,7 @@ impl Target for Folder {
     ) -> Result<PutBack, Failure> {
         let place = place(aim)?;
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
-        let put_back = tokio::task::spawn_blocking(move || put_back(&made, &place, &tag)).await;
-        put_back.map_err(|error| refused(error.to_string()))?
+        blocking(move || put_back(&made, &place, &tag)).await?
     }
 }
 

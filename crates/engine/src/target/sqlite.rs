@@ -14,7 +14,7 @@ use rusqlite::{
 };
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target,
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking,
     folder::{allowed, room, told},
     refused, unpacking,
 };
@@ -149,8 +149,7 @@ impl Target for Sqlite {
         made: &str,
     ) -> Result<PutBack, Failure> {
         let change = change(aim, made)?;
-        let put_back = tokio::task::spawn_blocking(move || change.put_back()).await;
-        put_back.map_err(|error| refused(error.to_string()))?
+        blocking(move || change.put_back()).await?
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use engine::{EngineError, PartRequest, RestoreRequest};
 use model::{
-    Condition, CopyState, EventKind, FailureCode, PreflightLevel, RestoreReport, Run, RunKind,
-    RunState, Snapshot, StepState,
+    Condition, CopyState, EventKind, FailureCode, PreflightLevel, RestoreReport, Run, RunState,
+    Snapshot, StepState,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -278,83 +278,105 @@ fn holding(server: &Server, database: &str) -> std::process::Child {
         .unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_is_closed_and_cancelled_it_is_opened_again() {
-    let Some(server) = shared() else { return };
-    for is_cancelled in [true, false] {
-        let name = if is_cancelled { "closed_for_ever" } else { "closed_for_now" };
-        fill(server, name, 500);
-        let world = world(server, &[("database", name)], quick("one")).await;
-        let snapshot = world.good_snapshot().await;
-        sql(server, name, "DELETE FROM orders WHERE id > 10");
-        let mut request = into_app("direct");
-        request.without_undo = true;
-        world.stop();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let run = world.engine.restore_now(snapshot.id, &request).await.unwrap();
-        let mut holder = holding(server, name);
-        let doomed = tokio::runtime::Runtime::new().unwrap();
-        let folder = world.folder.path().to_owned();
-        doomed.spawn(async move {
-            serving(&folder, "doomed").await.serve(CancellationToken::new()).await;
-        });
-        let closed = format!("SELECT NOT datallowconn FROM pg_database WHERE datname = '{name}'");
-        let renaming = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ \
-             '^BEGIN; ALTER DATABASE .{name}'"
-        );
-        for _ in 0..500 {
-            if sql(server, "postgres", &renaming) == "1" {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// A restore that is killed while the database is closed for its renaming.
+async fn killed_while_closed(server: &Server, name: &str, is_cancelled: bool) -> (World, Run) {
+    fill(server, name, 500);
+    let world = world(server, &[("database", name)], quick("one")).await;
+    let snapshot = world.good_snapshot().await;
+    sql(server, name, "DELETE FROM orders WHERE id > 10");
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    world.stop();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let run = world.engine.restore_now(snapshot.id, &request).await.unwrap();
+    let mut holder = holding(server, name);
+    let doomed = tokio::runtime::Runtime::new().unwrap();
+    let folder = world.folder.path().to_owned();
+    doomed.spawn(async move {
+        serving(&folder, "doomed").await.serve(CancellationToken::new()).await;
+    });
+    let renaming = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ \
+         '^BEGIN; ALTER DATABASE .{name}'"
+    );
+    for _ in 0..500 {
+        if sql(server, "postgres", &renaming) == "1" {
+            break;
         }
-        assert_eq!(sql(server, "postgres", &closed), "t");
-        if is_cancelled {
-            world.engine.cancel(run.id).await.unwrap();
-        }
-        doomed.shutdown_background();
-        let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ \
-             '^BEGIN; (ALTER|COMMENT ON) DATABASE .?{name}'"
-        );
-        sql(server, "postgres", &end);
-        holder.wait().unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_closed(server, name));
+    if is_cancelled {
+        world.engine.cancel(run.id).await.unwrap();
+    }
+    doomed.shutdown_background();
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ \
+         '^BEGIN; (ALTER|COMMENT ON) DATABASE .?{name}'"
+    );
+    sql(server, "postgres", &end);
+    holder.wait().unwrap();
+    (world, run)
+}
 
+/// Whether nobody can connect to one of the databases whose names begin so.
+fn is_closed(server: &Server, name: &str) -> bool {
+    let query =
+        format!("SELECT count(*) FROM pg_database WHERE NOT datallowconn AND datname ~ '^{name}'");
+    sql(server, "postgres", &query) != "0"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_is_closed_it_is_opened_again_whatever_comes() {
+    let Some(server) = shared() else { return };
+    let succeeded = (RunState::Succeeded, Condition::Restored, "500");
+    let cases = [
+        ("closed_once", false, 0, succeeded),
+        // Taken up by another that is killed before it has done anything.
+        ("closed_twice", false, 1, succeeded),
+        // Once too often: what was there is put back.
+        ("closed_often", false, 5, (RunState::Failed, Condition::Untouched, "10")),
+        ("closed_and_cancelled", true, 0, (RunState::Cancelled, Condition::Untouched, "10")),
+    ];
+    for (name, is_cancelled, ghosts, expected) in cases {
+        let (world, run) = killed_while_closed(server, name, is_cancelled).await;
         let again = serving(world.folder.path(), "next").await;
         let token = CancellationToken::new();
+        again.take_over_at_start().await.unwrap();
+        for _ in 0..ghosts {
+            let lease = jiff::SignedDuration::from_secs(60);
+            again.catalog().claim("ghost", again.now(), lease).await.unwrap().expect(name);
+            again.take_over_at_start().await.unwrap();
+        }
         let (at_work, stop) = (again.clone(), token.clone());
         tokio::spawn(async move { at_work.serve(stop).await });
-        let resumed = last_restore(&again, &run).await;
-        token.cancel();
-        let told = again.restore_report(resumed.id).await.unwrap().unwrap();
-        assert_eq!(sql(server, "postgres", &closed), "f");
-        let rows = sql(server, name, "SELECT count(*) FROM orders");
-        if is_cancelled {
-            assert_eq!(resumed.state, RunState::Cancelled, "{:?}", resumed.failure);
-            assert_eq!((told.condition, rows.as_str()), (Condition::Untouched, "10"));
-            assert_eq!(databases(server, &format!("{name}\\_%")), "", "{told:?}");
-        } else {
-            assert_eq!(resumed.state, RunState::Succeeded, "{:?}", resumed.failure);
-            assert_eq!((told.condition, rows.as_str()), (Condition::Restored, "500"));
-            let open = format!(
-                "SELECT count(*) FROM pg_database WHERE NOT datallowconn AND datname ~ '^{name}'"
-            );
-            assert_eq!(sql(server, "postgres", &open), "0");
+        let last = last_try(&again, &run, ghosts + 2).await;
+        let told = again.restore_report(last.id).await.unwrap().unwrap();
+        for _ in 0..100 {
+            if !is_closed(server, name) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        token.cancel();
+        assert!(!is_closed(server, name), "{name}");
+        let rows = sql(server, name, "SELECT count(*) FROM orders");
+        assert_eq!((last.state, told.condition, rows.as_str()), expected, "{name}: {last:?}");
+        let kept = told.steps[0].kept.clone().unwrap_or_default();
+        assert_eq!(databases(server, &format!("{name}\\_%")), kept, "{name}: {told:?}");
     }
 }
 
-/// The try after `run`, once it has ended.
-async fn last_restore(engine: &engine::Engine, run: &Run) -> Run {
+/// The try of that number, once it has ended.
+async fn last_try(engine: &engine::Engine, run: &Run, attempt: u32) -> Run {
     for _ in 0..600 {
         let query = catalog::RunQuery { limit: 500, ..catalog::RunQuery::default() };
         let runs = engine.catalog().runs(query).await.unwrap();
-        let next = runs.into_iter().find(|one| {
-            one.kind == RunKind::Restore && one.id != run.id && one.state.is_terminal()
-        });
-        if let Some(next) = next {
-            return next;
+        let last = runs
+            .into_iter()
+            .find(|one| one.kind == run.kind && one.attempt == attempt && one.state.is_terminal());
+        if let Some(last) = last {
+            return last;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

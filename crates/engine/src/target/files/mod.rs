@@ -9,11 +9,7 @@ use model::{Failure, RestoreTarget};
 
 use self::spots::Spot;
 use super::{
-<<<<<<< HEAD
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, folder, refused,
-=======
-    Aim, Loaded, Look, Supply, Switched, Target, blocking, folder, refused,
->>>>>>> main
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::run::RunContext;
@@ -153,7 +149,7 @@ impl Target for Files {
         let tag = aim.tag.to_owned();
         if let Some(place) = beside(aim)? {
             let made = PathBuf::from(made);
-            return blocking(move || folder::put_back(&made, &place, &tag)).await;
+            return blocking(move || folder::put_back(&made, &place, &tag)).await?;
         }
         let stages = made.replace('\n', ", ");
         blocking(move || {
@@ -168,7 +164,7 @@ impl Target for Files {
                 before.join(", ")
             )))
         })
-        .await
+        .await?
     }
 }
 

@@ -13,7 +13,7 @@ use bollard::{
 use model::Failure;
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, folder, refused,
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::{
@@ -176,12 +176,12 @@ impl Target for Volume {
         }
         let (place, stage) = (PathBuf::from(&found.mountpoint), stage(&found, aim.tag));
         let tag = aim.tag.to_owned();
-        let put_back = tokio::task::spawn_blocking(move || {
+        let put_back = blocking(move || {
             let ours = [stage.clone(), sibling(&place, "before", &tag)];
             let is_there = ours.iter().any(|path| path.symlink_metadata().is_ok());
             is_there.then(|| folder::put_back(&stage, &place, &tag))
         });
-        match put_back.await.map_err(|error| refused(error.to_string()))? {
+        match put_back.await? {
             Some(put_back) => put_back,
             None => {
                 let why = "what it holds may be what this restore has left";
