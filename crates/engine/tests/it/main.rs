@@ -22,6 +22,7 @@ mod postgres;
 mod recovery;
 mod reindex;
 mod replicas;
+mod restore_contract;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;
