@@ -69,7 +69,7 @@ impl Version {
     }
 
     /// What is to be known of loading a dump of `self` into `server`.
-    pub(crate) fn into_server(&self, server: &Self) -> (PreflightLevel, String) {
+    pub(crate) fn loaded_into(&self, server: &Self) -> (PreflightLevel, String) {
         let (from, to) = (self.told(), server.told());
         if self.product != server.product {
             let message = format!(
@@ -179,7 +179,7 @@ mod tests {
     fn an_older_server_and_another_product_are_told() {
         let postgres = |told| Version::of_postgres(told).unwrap();
         let mysql = |told| Version::of_mysql(told).unwrap();
-        let level = |from: &Version, to: &Version| from.into_server(to).0;
+        let level = |from: &Version, to: &Version| from.loaded_into(to).0;
         assert_eq!(level(&postgres("15.14"), &postgres("15.3")), PreflightLevel::Good);
         assert_eq!(level(&postgres("15.14"), &postgres("17.0")), PreflightLevel::Good);
         assert_eq!(level(&postgres("16.1"), &postgres("15.14")), PreflightLevel::Warning);

@@ -72,7 +72,7 @@ pub(crate) async fn look(
                 if let Some(server) = &looked.server
                     && let Some(dumped) = dumped(engine, snapshot, order, artifact).await
                 {
-                    let (level, message) = dumped.into_server(server);
+                    let (level, message) = dumped.loaded_into(server);
                     seen.checks.push(check(name.clone(), level, message));
                 }
                 for (level, message) in looked.checks {
