@@ -137,7 +137,10 @@ pub(crate) async fn nothing_is_exchanged_under_a_paused_container(host: Arc<Host
         RestoreRequest { confirm: Some("direct".to_owned()), without_undo: true, ..to("app") };
     let seen = world.engine.preflight(snapshot.id, &into).await.unwrap();
     assert!(!seen.may_begin(), "{seen:?}");
-    assert!(seen.checks.iter().any(|check| check.message.contains("is paused")), "{seen:?}");
+    assert!(
+        seen.checks.iter().any(|check| check.sentence.message.contains("is paused")),
+        "{seen:?}"
+    );
     let refused = world.engine.restore_now(snapshot.id, &into).await.unwrap_err();
     assert!(refused.to_string().contains("is paused"), "{refused}");
 

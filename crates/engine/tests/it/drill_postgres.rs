@@ -51,7 +51,7 @@ async fn a_drill_proves_that_a_dump_comes_back() {
         let checks = &report.items[0].checks;
         let rows = checks.iter().find(|check| check.name == "rows").unwrap();
         assert_eq!(rows.state, DrillState::Passed);
-        assert!(rows.message.starts_with("3 tables with 702 rows came back; 3 "), "{rows:?}");
+        assert!(rows.sentence.starts_with("3 tables with 702 rows came back; 3 "), "{rows:?}");
         let sound = checks.iter().find(|check| check.name == "pg_amcheck").unwrap();
         assert_eq!(sound.state, DrillState::Passed, "{sound:?}");
         let proof = world.engine.catalog().snapshot(snapshot.id).await.unwrap().proof.unwrap();

@@ -45,7 +45,7 @@ async fn a_database_comes_back_with_all_that_belongs_to_it() {
     );
     let seen = world.engine.preflight(snapshot.id, &into_app("")).await.unwrap();
     assert!(seen.may_begin(), "{seen:?}");
-    let told = |word: &str| seen.checks.iter().any(|check| check.message.contains(word));
+    let told = |word: &str| seen.checks.iter().any(|check| check.sentence.message.contains(word));
     assert!(told("the dump is of MariaDB 1") && told("needs room"), "{seen:?}");
     assert_eq!(seen.confirm.as_deref(), Some("direct"));
     let run = restored(&world, &snapshot, &into_app("direct")).await;
@@ -91,7 +91,7 @@ async fn beside_is_a_new_database_and_never_one_that_is_there() {
     assert_eq!(sql(&server, "part", tables_there).trim(), "1", "the view is left out");
     let into = engine::RestoreRequest { to: "app".to_owned(), name: None, ..part };
     let refused = world.engine.restore_now(snapshot.id, &into).await.unwrap_err();
-    assert!(refused.to_string().contains("INSERT"), "{refused}");
+    assert!(refused.to_string().contains("beside the database"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +128,7 @@ async fn a_damaged_copy_changes_nothing_and_a_drill_finds_it() {
     assert_eq!(run.state, RunState::Succeeded, "{:?} {drill:?}", run.failure);
     let checks = &drill.items[0].checks;
     assert!(checks.iter().all(|check| check.state == DrillState::Passed), "{drill:?}");
-    assert!(checks[0].message.starts_with("2 tables with 20000 rows came back; 2 "), "{drill:?}");
+    assert!(checks[0].sentence.starts_with("2 tables with 20000 rows came back; 2 "), "{drill:?}");
     nothing_is_left(&world);
     let question = |sql: &str, expect: &str| model::DrillQuestion {
         artifact: "db".parse().unwrap(),

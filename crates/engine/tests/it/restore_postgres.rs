@@ -72,7 +72,8 @@ async fn a_database_comes_back_in_the_place_of_the_broken_one() {
         assert!(seen.may_begin(), "{seen:?}");
         assert_eq!(seen.confirm.as_deref(), Some("direct"));
         assert!(seen.items[0].replaces.as_ref().unwrap().contains(&name), "{seen:?}");
-        let told = |word: &str| seen.checks.iter().any(|check| check.message.contains(word));
+        let told =
+            |word: &str| seen.checks.iter().any(|check| check.sentence.message.contains(word));
         assert!(told("the dump is of PostgreSQL 1") && told("needs room"), "{seen:?}");
         let refused = world.engine.restore_now(snapshot.id, &into_app("shop")).await.unwrap_err();
         assert!(matches!(refused, EngineError::Refused(_)), "{refused}");
@@ -233,7 +234,7 @@ async fn a_damaged_copy_changes_nothing_and_is_marked() {
     assert_eq!((told.condition, told.steps[0].state), (Condition::Untouched, StepState::Waiting));
     let seen = world.engine.preflight(snapshot.id, &request).await.unwrap();
     let blocked = seen.checks.iter().find(|check| check.level == PreflightLevel::Blocked);
-    assert!(blocked.unwrap().message.contains("no good copy"), "{seen:?}");
+    assert!(blocked.unwrap().sentence.contains("no good copy"), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -181,7 +181,7 @@ async fn beside_is_a_new_file_in_an_allowed_folder() {
     assert_eq!(things, "by_note orders", "its index came along, no other table did");
     let into = RestoreRequest { to: "app".to_owned(), name: None, ..part };
     let refused = world.engine.restore_now(snapshot.id, &into).await.unwrap_err();
-    assert!(refused.to_string().contains("ATTACH"), "{refused}");
+    assert!(refused.to_string().contains("beside the database"), "{refused}");
 
     let elsewhere = tempfile::tempdir().unwrap();
     let config = EngineConfig { restore_roots: vec![elsewhere.path().to_owned()], ..quick("one") };
@@ -209,7 +209,7 @@ async fn a_damaged_copy_changes_nothing_and_fails_its_drill() {
     let passed = DrillState::Passed;
     let expected = [("integrity_check", passed), ("rows", passed), ("foreign_key_check", passed)];
     assert_eq!(states, expected, "{drill:?}");
-    assert!(drill.items[0].checks[1].message.starts_with("2 tables with 5001 rows"), "{drill:?}");
+    assert!(drill.items[0].checks[1].sentence.starts_with("2 tables with 5001 rows"), "{drill:?}");
     nothing_is_left(&world);
 
     let plan = model::DrillPlan {
@@ -224,7 +224,7 @@ async fn a_damaged_copy_changes_nothing_and_fails_its_drill() {
     world.engine.plan_drills(now.id, now.version, plan).await.unwrap();
     let (run, drill) = drilled(&world, &snapshot).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(drill.items[0].checks[3].message.contains("`5000`, expected `4999`"), "{drill:?}");
+    assert!(drill.items[0].checks[3].sentence.contains("`5000`, expected `4999`"), "{drill:?}");
 
     damage_proves_nothing(&world, &snapshot).await;
 }

@@ -24,6 +24,7 @@ mod pages;
 mod permissions;
 mod postgres;
 mod program;
+mod recover_page;
 mod recovery;
 mod restore_pages;
 mod road;

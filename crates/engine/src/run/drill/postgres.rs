@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use model::{DirectKind, DrillCheck, DrillState, Failure, FailureCode};
+use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 
 use super::{
     Restored, Trial, Way, asked, check,
@@ -39,11 +39,11 @@ impl Server {
     async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
         let config = trial.context.engine.config();
         let missing = |what: &str| {
-            let message = format!(
-                "there is no {what} on this machine to restore into: install the server \
-                 (apt-get install postgresql)"
-            );
-            Failure::new(FailureCode::SourceConfig, message)
+            let missing = Fact::ServerNotInstalled {
+                program: what.to_owned(),
+                package: "postgresql".to_owned(),
+            };
+            Failure::new(FailureCode::SourceConfig, missing)
         };
         let initdb = scratch::newest(config, "initdb").ok_or_else(|| missing("initdb"))?;
         let postgres = initdb.with_file_name("postgres");
@@ -107,8 +107,11 @@ impl Server {
 
 #[async_trait::async_trait]
 impl Restored for Server {
-    fn place(&self) -> String {
-        format!("a scratch PostgreSQL in {}", self.socket.display())
+    fn place(&self) -> Fact {
+        Fact::ScratchServer {
+            kind: "PostgreSQL".to_owned(),
+            path: self.socket.display().to_string(),
+        }
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
@@ -117,8 +120,8 @@ impl Restored for Server {
         if trial.aim.artifact.format.as_deref() == Some("pg_dumpall") {
             let query = "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'";
             let roles = session.value(&tools, "postgres", query).await?;
-            let message = format!("{roles} roles are there");
-            return Ok(vec![check("roles", DrillState::Passed, message)]);
+            let count = roles.parse().unwrap_or_default();
+            return Ok(vec![check("roles", DrillState::Passed, Fact::RolesThere { count })]);
         }
         let mut checks = vec![rows(trial, &session, &tools).await?];
         checks.push(amcheck(trial, &session, &tools).await);
@@ -165,16 +168,16 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
         DATABASE,
     ]);
     match tool.output(1 << 20, trial.aim.timeout()).await {
-        Ok(_) => check("pg_amcheck", DrillState::Passed, "every table and every index is sound"),
+        Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
         // The tool or its extension is not on this machine.
         Err(failure)
             if failure.code == FailureCode::SourceConfig
                 || failure.message.contains("extension control file")
                 || failure.message.contains("is not available") =>
         {
-            check("pg_amcheck", DrillState::Skipped, failure.message)
+            check("pg_amcheck", DrillState::Skipped, failure)
         }
-        Err(failure) => check("pg_amcheck", DrillState::Failed, failure.message),
+        Err(failure) => check("pg_amcheck", DrillState::Failed, failure),
     }
 }
 

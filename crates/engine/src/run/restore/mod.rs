@@ -7,9 +7,9 @@ pub(crate) mod cut_off;
 pub(crate) mod look;
 
 use model::{
-    App, Artifact, CopyState, Event, EventId, EventKind, Failure, FailureCode, RestoreOrder,
-    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Severity, Snapshot, Stage, StepState,
-    StoredCopy,
+    App, Artifact, CopyState, Event, EventId, EventKind, Fact, Failure, FailureCode, RestoreOrder,
+    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Sentence, Severity, Snapshot, Stage,
+    StepState, StoredCopy,
 };
 
 use super::{Outcome, RunContext, StopReason, failure};
@@ -122,18 +122,18 @@ impl<'a> Restore<'a> {
         )
         .await?;
         for check in &seen.checks {
-            self.context.journal.info(&check.message);
+            self.context.journal.info(&check.sentence.message);
         }
         if let Some(blocked) =
             seen.checks.iter().find(|check| check.level == model::PreflightLevel::Blocked)
         {
-            return Err(refused(&blocked.message));
+            return Err(refused(blocked.sentence.clone()));
         }
         if let Some(item) = seen.items.iter().find(|item| item.replaces.is_some())
             && !self.order.overwrite
         {
-            let what = item.replaces.clone().unwrap_or_default();
-            return Err(refused(format!("{what} would be replaced, which was not allowed")));
+            let what = item.replaces.clone().unwrap_or_default().message;
+            return Err(refused(Fact::WouldReplace { what }));
         }
         self.report.steps = seen
             .items
@@ -227,9 +227,7 @@ impl<'a> Restore<'a> {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| {
-            Failure::new(FailureCode::Missing, "this snapshot has no good copy to read from")
-        }))
+        Err(last.unwrap_or_else(|| Failure::new(FailureCode::Missing, Fact::NoGoodCopy {})))
     }
 
     /// Notes what is wrong with a copy; whether it is the copy, so that another may do better.
@@ -322,7 +320,9 @@ impl<'a> Restore<'a> {
         for one in &self.to_know {
             message = format!("{message}; {one}");
         }
-        Err(Failure { message, ..failure })
+        // Its code would not tell what has to be known.
+        let fact = failure.fact.filter(|_| self.to_know.is_empty());
+        Err(Failure { message, fact, ..failure })
     }
 
     /// Sees to it that what was there is there, where a switch did not come to its end. Gives the
@@ -362,7 +362,7 @@ impl<'a> Restore<'a> {
                 Err(failure) => format!("{}: {}", step.target, failure.message),
             };
             self.context.journal.warn(&note);
-            step.notes.push(note.clone());
+            step.notes.push(note.clone().into());
             self.to_know.push(note);
         }
         from_kept
@@ -393,10 +393,10 @@ impl<'a> Restore<'a> {
                     }
                 }
                 Err(failure) => {
-                    let note = format!("{made} is left over: {}", failure.message);
-                    self.context.journal.warn(&note);
-                    step.notes.push(note.clone());
-                    self.to_know.push(note);
+                    let note = Sentence::from(Fact::LeftOver { what: made, why: failure.message });
+                    self.context.journal.warn(&note.message);
+                    self.to_know.push(note.message.clone());
+                    step.notes.push(note);
                 }
             }
         }
@@ -441,7 +441,7 @@ impl<'a> Restore<'a> {
     fn artifact(&self, at: usize) -> Result<Artifact, Failure> {
         let name = &self.report.steps[at].artifact;
         let found = self.snapshot.artifacts.iter().find(|artifact| artifact.source == *name);
-        found.cloned().ok_or_else(|| refused(format!("the snapshot has no artifact `{name}`")))
+        found.cloned().ok_or_else(|| refused(Fact::NoSuchArtifact { artifact: name.to_string() }))
     }
 
     fn aim<'b>(&'b self, artifact: &'b Artifact) -> Aim<'b> {
@@ -513,8 +513,5 @@ async fn undo_snapshot(context: &RunContext) -> Result<Option<model::SnapshotId>
         return Err(Begin::Wait(Box::new(again)));
     }
     let why = undo.failure.map(|failure| failure.message).unwrap_or_default();
-    Err(Begin::Fail(refused(format!(
-        "the undo snapshot could not be taken ({why}): nothing was changed; where there is nothing \
-         left to save, restore without one"
-    ))))
+    Err(Begin::Fail(refused(Fact::UndoNotTaken { why })))
 }

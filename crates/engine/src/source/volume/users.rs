@@ -7,7 +7,7 @@ use bollard::{
     models::{ContainerState, ContainerSummary},
     query_parameters::{InspectContainerOptions, ListContainersOptions, StopContainerOptions},
 };
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode, Sentence};
 
 use crate::{docker, duty::Owed, run::RunContext};
 
@@ -68,16 +68,27 @@ impl State {
 }
 
 impl Running {
-    /// Why its volume's folder may not be exchanged: it would go on in the old one.
-    pub(crate) fn why_not_exchanged(&self) -> Option<String> {
-        match self.state {
-            State::Running => self.why_not_stopped(),
-            State::Paused => {
-                Some(format!("`{}` is paused, and would go on in what is there", self.name))
-            }
-            State::Restarting => {
-                Some(format!("`{}` is being restarted again and again", self.name))
-            }
+    /// What stands against exchanging its volume's folder: it would go on in the old one.
+    pub(crate) fn in_the_way(&self) -> Option<Sentence> {
+        let container = self.name.clone();
+        match (self.state, self.auto_removed, self.of_swarm) {
+            (State::Paused, ..) => Some(
+                format!(
+                    "`{container}` is paused, and would go on in what is there: stop it, or restore \
+                     the volume beside"
+                )
+                .into(),
+            ),
+            (State::Restarting, ..) => Some(
+                format!(
+                    "`{container}` is being restarted again and again: stop it, or restore the \
+                     volume beside"
+                )
+                .into(),
+            ),
+            (_, true, _) => Some(Fact::AutoRemoved { container }.into()),
+            (_, _, true) => Some(Fact::OfSwarm { container }.into()),
+            _ => None,
         }
     }
 
@@ -230,7 +241,7 @@ impl Held {
 
     /// Lets them go on, the last one first; gives what could not be done, which is tried again
     /// later.
-    pub(crate) async fn release(&mut self, context: &RunContext) -> Vec<String> {
+    pub(crate) async fn release(&mut self, context: &RunContext) -> Vec<Sentence> {
         let mut troubles = Vec::new();
         while let Some((name, owed)) = self.waiting.pop() {
             match context.settle(owed).await {
@@ -239,8 +250,9 @@ impl Held {
                     context.journal.info(format!("`{name}` goes on after {secs:.1} s"));
                 }
                 Err(failure) => {
-                    let trouble = format!("`{name}` does not go on: {}", failure.message);
-                    context.journal.warn(&trouble);
+                    let trouble =
+                        Sentence::from(Fact::DoesNotGoOn { container: name, why: failure.message });
+                    context.journal.warn(&trouble.message);
                     troubles.push(trouble);
                 }
             }

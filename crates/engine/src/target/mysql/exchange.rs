@@ -1,7 +1,7 @@
 //! One database in the place of another, where none can be renamed: what is there is copied and
 //! kept, then dropped, and the new one is copied to its name. How far that is stands in the new one.
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{
     super::{PutBack, Switched},
@@ -66,7 +66,8 @@ impl Exchange<'_> {
         }
         let mut notes = Vec::new();
         if let Err(failure) = on.drop_if_there(made).await {
-            notes.push(format!("the database {made} is left over, drop it: {}", failure.message));
+            let left = Fact::LeftOver { what: made.to_string(), why: failure.message };
+            notes.push(left.into());
         }
         Ok(Switched { kept, notes })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use model::Failure;
+use model::{Fact, Failure};
 use secrecy::SecretString;
 
 use super::{super::Loaded, Aim, Supply, refused};
@@ -34,7 +34,7 @@ pub(crate) async fn load(client: &Client<'_>, supply: &Supply<'_>) -> Result<Loa
         let all = SecretString::from(format!("{};\n", statements.join(";\n")));
         client.tell(supply.context(), &all).await?;
     }
-    let notes = vec![format!("{made} users were made; those that are there stay as they are")];
+    let notes = vec![Fact::UsersMade { count: made as u64 }.into()];
     Ok(Loaded { notes })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::refused;
 use crate::source::{

@@ -8,7 +8,7 @@ pub(crate) mod roles;
 mod script;
 
 use bytes::Bytes;
-use model::{AppId, Duty, Failure, FailureCode, Name, RestoreTarget};
+use model::{AppId, Duty, Fact, Failure, FailureCode, Name, RestoreTarget, Size};
 
 use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused, version::Version};
 use crate::{
@@ -34,26 +34,21 @@ impl Target for Postgres {
         let (maintenance, tools, major) = session.maintenance().await?;
         let at = session.server.address();
         if is_globals(aim) {
-            let mut look = Look::at(format!("roles at {at}"));
-            look.warn("only roles that are missing are made; tablespaces are left as they are");
+            let mut look = Look::at(Fact::RolesAt { server: at });
+            look.warn(Fact::OnlyMissingRoles {});
             return Ok(look);
         }
         let database = final_name(aim)?;
-        let mut look = Look::at(format!("database {database} at {at}"));
-        look.good(format!("{at} is PostgreSQL {major}"));
+        let mut look =
+            Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
+        look.good(Fact::ServerIs { server: at, version: format!("PostgreSQL {major}") });
         look.server = Version::of_postgres(&major.to_string());
         parts_are_possible(aim, &mut look);
         if !database::may_create(&session, &tools, maintenance).await? {
-            look.block(format!(
-                "the user {0} may not make databases: ALTER ROLE \"{0}\" CREATEDB",
-                session.server.user
-            ));
+            look.block(Fact::MayNotCreate { user: session.server.user.clone() });
         }
         match database::describe(&session, &tools, maintenance, &database).await? {
-            Some(there) if aim.beside().is_some() => look.block(format!(
-                "the database {database} is there already ({} bytes): choose another name",
-                there.size_bytes
-            )),
+            Some(_) if aim.beside().is_some() => look.block(Fact::DatabaseIsThere { database }),
             Some(there) => {
                 // What is there stays until somebody drops it.
                 look.warn(format!(
@@ -63,19 +58,22 @@ impl Target for Postgres {
                     there.size_bytes, aim.artifact.size_bytes
                 ));
                 if !there.is_ours {
-                    look.block(format!(
-                        "the database {database} belongs to {}: only its owner or a superuser may \
-                         rename it",
-                        there.owner
-                    ));
+                    look.block(Fact::NotOwner {
+                        database: database.clone(),
+                        owner: there.owner.clone(),
+                    });
                 }
-                look.replaces = Some(format!(
-                    "database {database} ({} bytes, {} connections; it is kept under another name)",
-                    there.size_bytes, there.connections
-                ));
+                look.replaces = Some(
+                    Fact::DatabaseRenamed {
+                        database,
+                        size: Size(there.size_bytes),
+                        connections: there.connections,
+                    }
+                    .into(),
+                );
             }
             None => {
-                look.good(format!("the database {database} is not there and will be made"));
+                look.good(Fact::DatabaseMade { database });
                 look.warn(format!(
                     "the server needs room for it: at least about the {} bytes of the dump, and \
                      more for indexes; how much it has left cannot be asked",
@@ -119,12 +117,12 @@ impl Target for Postgres {
         fill(context, aim, &session, &tools, made, Owners::Theirs, supply).await?;
         let mut notes = Vec::new();
         if !aim.tables().is_empty() {
-            notes.push(if is_script(aim) {
+            if is_script(aim) {
                 only::keep_only(&session, &tools, made, aim.tables()).await?;
-                "views and references to other tables are left out".to_owned()
+                notes.push("views and references to other tables are left out".into());
             } else {
-                "tables alone come without their indexes and constraints".to_owned()
-            });
+                notes.push(Fact::TablesComeBare {}.into());
+            }
         }
         Ok(Loaded { notes })
     }
@@ -238,10 +236,7 @@ pub(crate) async fn fill(
         return script(context, aim, session, tools, made, supply).await;
     }
     if aim.artifact.format.as_deref() == Some("pg_dump_Fd") {
-        return Err(refused(
-            "a dump of the format `directory` is restored by hand: restore it into a folder and \
-             run pg_restore --format=directory on it",
-        ));
+        return Err(refused(Fact::DirectoryByHand {}));
     }
     let mut restore = session.tool(tools, "pg_restore").args([
         "--exit-on-error",
@@ -296,7 +291,7 @@ async fn script(
 fn own_name(aim: &Aim<'_>) -> Result<String, Failure> {
     let part = aim.artifact.part.clone();
     let named = || aim.asked().ok()?.setting("database").map(str::to_owned);
-    part.or_else(named).ok_or_else(|| refused("the source does not say which database it is"))
+    part.or_else(named).ok_or_else(|| refused(Fact::WhichDatabase {}))
 }
 
 /// What the restored database is called in the end.
@@ -327,14 +322,14 @@ fn is_script(aim: &Aim<'_>) -> bool {
 
 fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
     if !aim.paths().is_empty() {
-        look.block("a database has tables, not paths");
+        look.block(Fact::DatabaseHasTables {});
     }
     let tables = aim.tables();
     if tables.is_empty() {
         return;
     }
     if matches!(aim.target, RestoreTarget::App) {
-        look.block("tables are restored beside the database, to be copied from there");
+        look.block(Fact::TablesBeside {});
     }
     if is_script(aim) {
         look.warn("this dump is plain SQL: it is loaded whole, and other tables are dropped again");
@@ -342,7 +337,7 @@ fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
     }
     let schema = |table: &String| table.split_once('.').map_or("public", |(s, _)| s).to_owned();
     if tables.iter().any(|table| schema(table) != schema(&tables[0])) {
-        look.block("the tables of one restore are to be in one schema");
+        look.block(Fact::TablesOfOneSchema {});
     }
 }
 

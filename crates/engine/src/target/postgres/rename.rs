@@ -99,6 +99,7 @@ impl On<'_> {
                 ident(before),
                 closed.message
             )
+            .into()
         });
         Ok(Switched { kept, notes: notes.into_iter().collect() })
     }
