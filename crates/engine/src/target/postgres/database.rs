@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Fact, Failure};
+use model::Failure;
 
 use super::refused;
 use crate::source::{

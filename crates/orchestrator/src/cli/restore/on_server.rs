@@ -78,15 +78,17 @@ pub(super) async fn restore(
         )));
     }
     let mut run = client.post(&format!("{path}/restore"), &request).await?;
+    if !given.wait {
+        return wait::finish(client, run, false, out).await;
+    }
     // One that was cut off, or that waits for its undo snapshot, goes on as another run.
-    while given.wait {
+    loop {
         let ended = wait::ended(client, &run, out).await?;
         match next_try(client, &ended).await? {
             Some(next) => run = next,
             None => return Ok(wait::end(&ended, out)),
         }
     }
-    wait::finish(client, run, false, out).await
 }
 
 /// The run that goes on where `run` ended.
