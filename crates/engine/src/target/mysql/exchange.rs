@@ -66,7 +66,7 @@ impl Exchange<'_> {
         }
         let mut notes = Vec::new();
         if let Err(failure) = on.drop_if_there(made).await {
-            let left = Fact::LeftOver { what: made.to_string(), why: failure.message };
+            let left = Fact::LeftOver { what: (*made).to_owned(), why: failure.message };
             notes.push(left.into());
         }
         Ok(Switched { kept, notes })
