@@ -33,6 +33,12 @@ impl RunContext {
         settle(&self.engine, &owed.0).await.map_err(|error| failure::of_engine(&error))
     }
 
+    /// Takes off the list what must not be done any more.
+    pub(crate) async fn forgo(&self, owed: Owed) -> Result<(), Failure> {
+        let done = self.engine.0.catalog.duty_done(owed.0.run_id, owed.0.seq).await;
+        done.map_err(|error| failure::of_catalog(&error))
+    }
+
     /// Does now what this run owes. A failure is for the run to tell, and ends the duty where
     /// trying again would be no better.
     pub(crate) async fn settle_told(&self, owed: Owed) -> Result<(), Failure> {
@@ -79,9 +85,14 @@ async fn settle(engine: &Engine, owed: &OwedDuty) -> Result<(), EngineError> {
     Ok(engine.0.catalog.duty_done(owed.run_id, owed.seq).await?)
 }
 
-/// Whether it was done and went wrong, so that doing it again is no remedy: a command that ran.
+/// Whether doing it again is no remedy: a command that ran and went wrong, a server that no source
+/// names any more.
 fn is_final(duty: &Duty, failure: &Failure) -> bool {
-    matches!(duty, Duty::ExecPost { .. }) && failure.code != FailureCode::SourceUnreachable
+    match duty {
+        Duty::ExecPost { .. } => failure.code != FailureCode::SourceUnreachable,
+        Duty::AllowConnections { .. } => failure.code == FailureCode::ConfigurationChanged,
+        _ => false,
+    }
 }
 
 /// Tells people what was not put back.
@@ -129,6 +140,9 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
         | Duty::DestroyZfsSnapshot { .. }
         | Duty::RemoveLogicalVolume { .. } => {
             crate::source::files::basis::remove(engine, duty).await
+        }
+        Duty::AllowConnections { app, source, databases } => {
+            crate::target::postgres::allow_connections(engine, *app, source, databases).await
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::RunId;
+use crate::{AppId, Name, RunId};
 
 /// Something to put back or to clear away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,15 @@ pub enum Duty {
         name: String,
         /// Where it is mounted.
         mount: PathBuf,
+    },
+    /// Let databases be connected to again that were closed while their names changed.
+    AllowConnections {
+        /// The app whose source knows the server.
+        app: AppId,
+        /// That source.
+        source: Name,
+        /// Names of databases; those that are not there are left alone.
+        databases: Vec<String>,
     },
     /// Remove a folder of ours.
     RemoveFolder {

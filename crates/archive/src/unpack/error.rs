@@ -110,6 +110,9 @@ pub enum Excess {
     /// A name.
     #[error("it has a path of more than {0} bytes")]
     NameBytes(usize),
+    /// Folders, with their names and attributes.
+    #[error("its folders with their names and attributes need more than {0} bytes of memory")]
+    FolderMemory(u64),
     /// Growth.
     #[error("it grows to more than {0} times its size, as a bomb does")]
     Ratio(u64),

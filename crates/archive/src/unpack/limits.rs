@@ -15,6 +15,8 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of a name.
     pub name_bytes: usize,
+    /// Memory for what is known of folders until their attributes are set, which is done last.
+    pub folder_memory_bytes: u64,
     /// How many bytes may come of one compressed byte, beyond the first 256 MiB. gzip never gives
     /// more than 1,032.
     pub ratio: Option<u64>,
@@ -28,6 +30,7 @@ impl Default for Limits {
             members: 100_000_000,
             depth: 256,
             name_bytes: 16 << 10,
+            folder_memory_bytes: 256 << 20,
             ratio: Some(1_100),
         }
     }

@@ -123,6 +123,7 @@ struct Unpacker<'w> {
     warnings: Warnings,
     /// Folders get their attributes last: what is written into them changes them.
     folders: Vec<(Vec<u8>, Attributes)>,
+    folder_memory_bytes: u64,
     watch: Watch<'w>,
     told: u64,
     block: Vec<u8>,
@@ -136,6 +137,7 @@ impl<'w> Unpacker<'w> {
             report: Report::default(),
             warnings: Warnings::default(),
             folders: Vec::new(),
+            folder_memory_bytes: 0,
             watch,
             told: 0,
             block: vec![0; BLOCK],
@@ -183,8 +185,7 @@ impl<'w> Unpacker<'w> {
             Kind::Folder => {
                 self.place.make_folder(&parts).map_err(|fault| failed(name, fault))?;
                 self.report.folders += 1;
-                self.folders.push((parts.join(&b'/'), member.attributes.clone()));
-                Ok(())
+                self.dress_later(parts.join(&b'/'), member.attributes.clone())
             }
             Kind::Symlink => self.symlink(name, &parts, &member.link, &member.attributes),
             Kind::Link => {
@@ -325,6 +326,22 @@ impl<'w> Unpacker<'w> {
             return Err(UnpackError::TooMuch(Excess::Depth(limits.depth)));
         }
         Ok(parts)
+    }
+
+    fn dress_later(&mut self, path: Vec<u8>, attributes: Attributes) -> Result<(), UnpackError> {
+        let extended: usize = attributes
+            .extended
+            .iter()
+            .map(|pair| size_of_val(pair) + pair.0.len() + pair.1.len())
+            .sum();
+        let one = size_of::<(Vec<u8>, Attributes)>() + path.len() + extended;
+        self.folder_memory_bytes = self.folder_memory_bytes.saturating_add(one as u64);
+        let most = self.options.limits.folder_memory_bytes;
+        if self.folder_memory_bytes > most {
+            return Err(UnpackError::TooMuch(Excess::FolderMemory(most)));
+        }
+        self.folders.push((path, attributes));
+        Ok(())
     }
 
     fn finish(mut self) -> Result<Report, UnpackError> {

@@ -57,8 +57,7 @@ impl Unpacker<'_> {
         if is_folder {
             self.place.make_folder(&parts).map_err(|fault| failed(&name, fault))?;
             self.report.folders += 1;
-            self.folders.push((parts.join(&b'/'), attributes));
-            return Ok(());
+            return self.dress_later(parts.join(&b'/'), attributes);
         }
         if mode.is_some_and(|mode| mode & KIND == LINK) {
             let mut target = Vec::new();

@@ -146,6 +146,7 @@ fn there_is_an_end_to_everything() {
         members: 4,
         depth: 3,
         name_bytes: 20,
+        folder_memory_bytes: 150,
         ratio: Some(1_100),
     };
     let sized = |name: &str, bytes| member(name.as_bytes(), E::Regular, b"", &vec![1; bytes]);
@@ -155,6 +156,22 @@ fn there_is_an_end_to_everything() {
     too_much(&ended(&many), limits, Excess::Members(4));
     too_much(&ended(&[sized("a/b/c/d", 0)]), limits, Excess::Depth(3));
     too_much(&ended(&[sized(&"n".repeat(21), 0)]), limits, Excess::NameBytes(20));
+    let folder = |name: &str| member(name.as_bytes(), E::Directory, b"", b"");
+    too_much(&ended(&[folder("a/"), folder("b/")]), limits, Excess::FolderMemory(150));
+}
+
+#[test]
+fn folders_do_not_fill_the_memory_with_their_attributes() {
+    let value = vec![b'x'; 60 << 10];
+    let mut packer = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    for at in 0..5_000 {
+        packer.write_all(&pax(&[("SCHILY.xattr.user.much", &value)])).unwrap();
+        packer.write_all(&member(at.to_string().as_bytes(), E::Directory, b"", b"")).unwrap();
+    }
+    packer.write_all(&[0; 1024]).unwrap();
+    let tar = packer.finish().unwrap();
+    assert!(tar.len() < 3 << 20, "{}", tar.len());
+    too_much(&tar, Limits { ratio: None, ..Limits::default() }, Excess::FolderMemory(256 << 20));
 }
 
 #[test]

@@ -177,6 +177,13 @@ fn told(duty: &Duty) -> (String, String) {
             format!("the snapshot {name} cannot be removed"),
             format!("Unmount {}, then `lvremove {name}`", mount.display()),
         ),
+        Duty::AllowConnections { databases, .. } => {
+            let names = databases.join(", ");
+            (
+                format!("the databases {names} may be closed to everybody since a restore"),
+                "Open those that are there: ALTER DATABASE … ALLOW_CONNECTIONS true".to_owned(),
+            )
+        }
         Duty::RemoveFolder { path } => {
             (format!("the folder {} cannot be removed", path.display()), "Remove it".to_owned())
         }

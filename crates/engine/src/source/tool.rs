@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use model::{Duty, Failure, FailureCode};
 use rand::RngExt;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{SourceMeta, SourceOutcome, SourceStream};
 use crate::{
@@ -109,6 +109,29 @@ impl<'a> Tool<'a> {
         asked
     }
 
+    /// Gives it all of `input` to read, for a run, and waits for its good end. Nothing of the input
+    /// is in the failure: a tool that complains of a statement may quote it.
+    pub(crate) async fn told(
+        self,
+        context: &RunContext,
+        input: &SecretString,
+        deadline: Duration,
+    ) -> Result<(), Failure> {
+        let input = input.expose_secret().as_bytes();
+        let told = async {
+            let mut reading = self.fed(input.len() as u64).start(context, deadline).await?;
+            if reading.feed(input).await? {
+                reading.end_of_input();
+            }
+            while reading.chunk().await?.is_some() {}
+            Ok(())
+        };
+        told.await.map_err(|failure: Failure| {
+            let message = unquoted(&failure.message);
+            Failure { message, ..failure }
+        })
+    }
+
     /// Starts it for a run, which ends it however it goes on itself.
     pub(crate) async fn start(
         &self,
@@ -152,6 +175,21 @@ impl<'a> Tool<'a> {
         let exec = Exec { container, argv: &argv, env, secret_env, marker, input_bytes };
         exec.start(&self.engine.0.config, deadline).await
     }
+}
+
+/// A complaint without what it quotes of what it complains of.
+fn unquoted(message: &str) -> String {
+    const RULE: &str = "--------------";
+    let mut message = message.to_owned();
+    // MariaDB's shell shows the whole statement between two of these.
+    if let (Some(from), Some(to)) = (message.find(RULE), message.rfind(RULE)) {
+        message.replace_range(from..to + RULE.len(), "…");
+    }
+    let ends = [" near ", "LINE ", "STATEMENT"].into_iter().filter_map(|end| message.find(end));
+    if let Some(end) = ends.min() {
+        message.truncate(end);
+    }
+    message
 }
 
 fn marker(engine: &Engine, what: &str) -> String {
@@ -273,4 +311,22 @@ pub(crate) fn within(size: u64, limit: u64, what: &str) -> Result<(), Failure> {
          app's own limit"
     );
     Err(Failure::new(FailureCode::SourceTooLarge, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquoted;
+
+    #[test]
+    fn complaints_do_not_quote_statements() {
+        for said in [
+            "mariadb ended with exit code 1: --------------;CREATE USER x IDENTIFIED BY \
+             'canary';--------------;;ERROR 1064 (42000) at line 1: right syntax to use near \
+             'canary' at line 1",
+            "psql: ERROR:  syntax error at or near \"'canary'\";LINE 1: ALTER ROLE 'canary'",
+        ] {
+            let told = unquoted(said);
+            assert!(!told.contains("canary") && told.contains("ERROR"), "{told}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use contract::{
 use model::{ContractSource, Failure, RestoreTarget, Sentence, SourceKind};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused};
 use crate::{
     run::{RunContext, failure},
     source::client_for,
@@ -138,6 +138,19 @@ impl Target for Contract {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    async fn put_back(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        Err(refused(format!(
+            "the app at {} replaces by itself what it has: look there whether it did; it knows \
+             this as {made}",
+            server(aim)?.url
+        )))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use model::{Fact, Failure, FailureCode, RestoreTarget, Size};
 
 use super::{
-    Aim, Loaded, Look, Supply, Switched, Target, blocking, refused,
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, refused,
     unpacking::{self, Wish, packed},
 };
 use crate::run::RunContext;
@@ -82,6 +82,17 @@ impl Target for Folder {
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
         let kept = blocking(move || switch(&made, &place, &tag)).await??;
         Ok(Switched { kept: kept.map(|path| path.display().to_string()), notes: Vec::new() })
+    }
+
+    async fn put_back(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        let place = place(aim)?;
+        let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
+        blocking(move || put_back(&made, &place, &tag)).await?
     }
 }
 
@@ -171,6 +182,28 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
         return Err(refused(Fact::IsGone { what: made.display().to_string() }));
     }
     Ok(exists(&before).then_some(before))
+}
+
+/// After a [`switch`] that failed: what went aside gets its name again.
+pub(super) fn put_back(made: &Path, place: &Path, tag: &str) -> Result<PutBack, Failure> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let before = place.with_file_name(format!("{name}.before-{tag}"));
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    let (made_at, place_at, before_at) = (made.display(), place.display(), before.display());
+    if !exists(made) {
+        return Err(refused(format!(
+            "look at {place_at}: it may be what was restored; what was there before is {before_at}"
+        )));
+    }
+    if !exists(place) && exists(&before) {
+        std::fs::rename(&before, place).map_err(|error| {
+            refused(format!(
+                "{place_at} is not there ({error}): what was there before is {before_at}, what was \
+                 to take its place is {made_at}; give the one that you want its name"
+            ))
+        })?;
+    }
+    Ok(PutBack::AsItWas)
 }
 
 pub(super) fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {

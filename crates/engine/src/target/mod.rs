@@ -10,6 +10,7 @@ pub(crate) mod redis;
 mod sqlite;
 pub(crate) mod supply;
 pub(crate) mod unpacking;
+pub(crate) mod version;
 mod volume;
 
 use model::{
@@ -83,6 +84,8 @@ pub(crate) struct Look {
     /// What is there and would be replaced, for people.
     pub(crate) replaces: Option<Sentence>,
     pub(crate) checks: Vec<(PreflightLevel, Sentence)>,
+    /// The server that it would be loaded into, where there is one.
+    pub(crate) server: Option<version::Version>,
 }
 
 impl Look {
@@ -118,6 +121,15 @@ pub(crate) struct Switched {
     pub(crate) notes: Vec<Sentence>,
 }
 
+/// How what was there came to be as it was, after a step that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutBack {
+    /// Nothing of it was changed, or only its name for a while.
+    AsItWas,
+    /// From the copy that was kept of it, which stays.
+    FromKept,
+}
+
 /// A kind of place that artifacts can go to.
 #[async_trait::async_trait]
 pub(crate) trait Target: Send + Sync {
@@ -139,6 +151,17 @@ pub(crate) trait Target: Send + Sync {
         supply: &Supply<'_>,
     ) -> Result<Loaded, Failure>;
 
+    /// Makes a copy of what is there, where [`Self::switch`] would lose it, and gives its name.
+    /// Changes nothing of what is there. Called again, it goes on where it was.
+    async fn keep(
+        &self,
+        _context: &RunContext,
+        _aim: &Aim<'_>,
+        _made: &str,
+    ) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     /// Puts `made` in the place of what is there. After it was cut off it is called again, and
     /// goes on where it was. Where the new one is to stay beside, there is nothing to do.
     async fn switch(
@@ -148,6 +171,20 @@ pub(crate) trait Target: Send + Sync {
         made: &str,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure>;
+
+    /// After [`Self::switch`] failed: sees to it that what was there is in its place as it was,
+    /// and that nobody waits for us. Where that cannot be, it errs with what is where and what a
+    /// person can do.
+    async fn put_back(
+        &self,
+        _context: &RunContext,
+        _aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        Err(refused(format!(
+            "it may be half-way: look what is there; what was to take its place is {made}"
+        )))
+    }
 }
 
 /// The target for an artifact.

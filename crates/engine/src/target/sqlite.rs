@@ -14,7 +14,7 @@ use rusqlite::{
 };
 
 use super::{
-    Aim, Loaded, Look, Supply, Switched, Target,
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking,
     folder::{allowed, room, told},
     refused, unpacking,
 };
@@ -41,8 +41,8 @@ impl Target for Sqlite {
         if !aim.paths().is_empty() {
             look.block(Fact::DatabaseHasTables {});
         }
-        if !aim.tables().is_empty() {
-            look.block(Fact::SqliteWhole {});
+        if !aim.tables().is_empty() && aim.beside().is_none() {
+            look.block(Fact::TablesBeside {});
         }
         if let Err(failure) = allowed(aim, &place) {
             look.block(failure);
@@ -117,8 +117,17 @@ impl Target for Sqlite {
             proven = proven => proven?,
         };
         agrees(&counted, aim.artifact.contents.as_ref())?;
-        let notes = notes.into_iter().map(Sentence::from).collect();
-        let given = tokio::task::spawn_blocking(move || give_as(&made, &place));
+        let mut notes: Vec<_> = notes.into_iter().map(Sentence::from).collect();
+        let tables = aim.tables().to_vec();
+        if !tables.is_empty() {
+            notes.push("views, and what triggers need of other tables, are left out".into());
+        }
+        let given = tokio::task::spawn_blocking(move || {
+            if !tables.is_empty() {
+                keep_only(&made, &tables)?;
+            }
+            give_as(&made, &place)
+        });
         given.await.map_err(|error| refused(error.to_string()))??;
         Ok(Loaded { notes })
     }
@@ -130,21 +139,35 @@ impl Target for Sqlite {
         made: &str,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
-        let place = place(aim)?;
-        allowed(aim, &place)?;
-        let change = Change {
-            made: PathBuf::from(made),
-            before: place.with_file_name(format!("{}.before-{}", name(&place), aim.tag)),
-            half: half_copy(&place, aim.tag),
-            is_new: aim.beside().is_some(),
-            busy_timeout: busy_timeout(&aim.asked()?),
-            ends_by: Instant::now() + aim.timeout(),
-            place,
-        };
+        let change = change(aim, made)?;
+        allowed(aim, &change.place)?;
         // Not to be given up half-way: it ends by itself.
         let switched = tokio::task::spawn_blocking(move || change.make()).await;
         switched.map_err(|error| refused(error.to_string()))?
     }
+
+    async fn put_back(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        let change = change(aim, made)?;
+        blocking(move || change.put_back()).await?
+    }
+}
+
+fn change(aim: &Aim<'_>, made: &str) -> Result<Change, Failure> {
+    let place = place(aim)?;
+    Ok(Change {
+        made: PathBuf::from(made),
+        before: place.with_file_name(format!("{}.before-{}", name(&place), aim.tag)),
+        half: half_copy(&place, aim.tag),
+        is_new: aim.beside().is_some(),
+        busy_timeout: busy_timeout(&aim.asked()?),
+        ends_by: Instant::now() + aim.timeout(),
+        place,
+    })
 }
 
 /// The file that is there in the end.
@@ -206,6 +229,47 @@ fn agrees(counted: &Counted, stored: Option<&Contents>) -> Result<(), Failure> {
         None => Ok(()),
         Some(one) => Err(refused(Fact::OtherRows { table: one.table.clone(), rows: one.rows })),
     }
+}
+
+/// Leaves only `tables` of those in a file of ours, with their indexes and triggers, and no view.
+fn keep_only(file: &Path, tables: &[String]) -> Result<(), Failure> {
+    let failed = |error| copy::failed(file, error);
+    let mut database = copy::open(file, Duration::ZERO)?;
+    let is_wanted = |name: &str| tables.iter().any(|table| table.eq_ignore_ascii_case(name));
+    let changing = database.transaction().map_err(failed)?;
+    let named = |kind: &str| -> rusqlite::Result<Vec<String>> {
+        // Virtual tables first: what they keep their rows in goes with them.
+        let mut asked = changing.prepare(
+            "SELECT name FROM sqlite_master WHERE type = ?1 AND name NOT LIKE 'sqlite\\_%' ESCAPE \
+             '\\' ORDER BY sql NOT LIKE 'create virtual%'",
+        )?;
+        let names = asked.query_map([kind], |row| row.get(0))?;
+        names.collect()
+    };
+    let (views, all) = (named("view").map_err(failed)?, named("table").map_err(failed)?);
+    if let Some(missing) =
+        tables.iter().find(|one| !all.iter().any(|a| a.eq_ignore_ascii_case(one)))
+    {
+        return Err(refused(format!("the snapshot has no table `{missing}`")));
+    }
+    let keeps_rows_of = |name: &str| {
+        tables.iter().any(|table| {
+            name.get(..table.len()).is_some_and(|start| start.eq_ignore_ascii_case(table))
+                && name[table.len()..].starts_with('_')
+        })
+    };
+    let drop = |kind: &str, name: &str| {
+        let name = name.replace('"', "\"\"");
+        changing.execute_batch(&format!("DROP {kind} IF EXISTS \"{name}\""))
+    };
+    for view in &views {
+        drop("VIEW", view).map_err(failed)?;
+    }
+    for table in all.iter().filter(|name| !is_wanted(name) && !keeps_rows_of(name)) {
+        drop("TABLE", table).map_err(failed)?;
+    }
+    changing.commit().map_err(failed)?;
+    database.execute_batch("VACUUM").map_err(failed)
 }
 
 /// Gives `made` to whoever has `place`, or else the folder it is in.
@@ -270,8 +334,63 @@ impl Change {
     }
 
     fn switched(&self, notes: Vec<Sentence>) -> Switched {
-        let kept = exists(&self.before).then(|| self.before.display().to_string());
-        Switched { kept, notes }
+        let kept = self.kept();
+        Switched { kept: (!kept.is_empty()).then(|| kept.join(", ")), notes }
+    }
+
+    /// What is kept: of a switch that was cut off there may be more than one.
+    fn kept(&self) -> Vec<String> {
+        let all = (1..).map(|number| self.numbered(number)).take_while(|path| exists(path));
+        all.map(|path| path.display().to_string()).collect()
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
+        if number == 1 {
+            self.before.clone()
+        } else {
+            with_end(&self.before, &format!("-{number}"))
+        }
+    }
+
+    /// After a switch that failed: what was moved aside gets its name again. What SQLite has not
+    /// written to its end it takes back by itself.
+    fn put_back(&self) -> Result<PutBack, Failure> {
+        let by_hand = |why: &str| {
+            refused(format!(
+                "{why}: look at {}; what was there before is {}, what was to take its place is {}",
+                self.place.display(),
+                self.before.display(),
+                self.made.display()
+            ))
+        };
+        if !exists(&self.made) {
+            return Err(by_hand("it may be restored already"));
+        }
+        if !exists(&self.place) {
+            for end in ["", "-wal", "-journal", "-shm"] {
+                let (old, aside) = (with_end(&self.place, end), with_end(&self.before, end));
+                if exists(&aside) && !exists(&old) {
+                    std::fs::rename(&aside, &old).map_err(|error| by_hand(&error.to_string()))?;
+                }
+            }
+            self.sync_folder()?;
+            return Ok(PutBack::AsItWas);
+        }
+        let noted = std::fs::read_to_string(marker(&self.made)).ok();
+        let Some(noted) = noted.and_then(|noted| noted.parse::<i64>().ok()) else {
+            return Ok(PutBack::AsItWas);
+        };
+        let live = copy::open(&self.place, self.busy_timeout);
+        let version = live.and_then(|live| {
+            schema_version(&live).map_err(|error| copy::failed(&self.place, error))
+        });
+        let version = version.map_err(|failure| by_hand(&failure.message))?;
+        if version != noted || self.kept().len() > 1 {
+            return Err(by_hand("it may be restored already"));
+        }
+        // Untouched: its copy is of no use.
+        remove(&self.before)?;
+        Ok(PutBack::AsItWas)
     }
 
     /// Puts the new file where the old one was, and all that belongs to the old one aside: what is
@@ -299,14 +418,15 @@ impl Change {
         let new = copy::open(&self.made, Duration::ZERO)?;
         let mut live = copy::open(&self.place, self.busy_timeout)?;
         let version = schema_version(&live).map_err(failed)?;
-        if let Ok(noted) = std::fs::read_to_string(marker(&self.made))
-            && noted.parse().is_ok_and(|noted: i64| noted + 1 == version)
+        let noted = std::fs::read_to_string(marker(&self.made)).ok();
+        let noted = noted.and_then(|noted| noted.parse::<i64>().ok());
+        if noted.is_some_and(|noted| noted + 1 == version)
             && schema(&live).map_err(failed)? == schema(&new).map_err(failed)?
         {
             // Cut off right after it was done.
             return Ok(());
         }
-        self.keep()?;
+        self.keep(noted.is_some_and(|noted| noted != version))?;
         let note = marker(&self.made);
         std::fs::write(&note, version.to_string())
             .map_err(|error| told("cannot be written", &note, &error))?;
@@ -353,8 +473,9 @@ impl Change {
         }
     }
 
-    /// A copy of what is there, whole before it has its name.
-    fn keep(&self) -> Result<(), Failure> {
+    /// A copy of what is there, whole before it has its name. None is replaced where what is
+    /// there may be the new one already.
+    fn keep(&self, may_be_new: bool) -> Result<(), Failure> {
         remove(&self.half)?;
         let copying = Copying {
             busy_timeout: self.busy_timeout,
@@ -372,8 +493,11 @@ impl Change {
         copying.here(&self.place, &self.half)?;
         give_as(&self.half, &self.place)?;
         sync(&self.half)?;
-        std::fs::rename(&self.half, &self.before)
-            .map_err(|error| told("cannot be named", &self.before, &error))?;
+        let mut before = (1..).map(|number| self.numbered(number));
+        let before = before.find(|path| !may_be_new || !exists(path));
+        let before = before.unwrap_or_else(|| self.before.clone());
+        std::fs::rename(&self.half, &before)
+            .map_err(|error| told("cannot be named", &before, &error))?;
         self.sync_folder()
     }
 }
@@ -444,7 +568,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (change, app) = self::change(folder.path());
         std::fs::write(&change.half, "half a copy").unwrap();
-        change.keep().unwrap();
+        change.keep(false).unwrap();
         std::fs::write(&change.half, "half a copy").unwrap();
         app.execute_batch("INSERT INTO t VALUES (1)").unwrap();
         is_finished(&change, 70, 6);
@@ -456,12 +580,49 @@ mod tests {
         app.execute_batch("INSERT INTO t VALUES (1)").unwrap();
         is_finished(&change, 71, 5);
 
+        // The same, and the app has changed its tables since.
+        let folder = tempfile::tempdir().unwrap();
+        let (change, app) = self::change(folder.path());
+        change.take_in().unwrap();
+        app.execute_batch("INSERT INTO t VALUES (1); CREATE TABLE newer(a)").unwrap();
+        let kept = change.make().unwrap().kept.unwrap();
+        let second = with_end(&change.before, "-2");
+        assert_eq!(kept, format!("{}, {}", change.before.display(), second.display()));
+        assert_eq!((count(&change.before), count(&second)), (5, 71), "nothing is lost");
+        assert_eq!(count(&change.place), 70);
+
         // Between two files that are exchanged.
         let folder = tempfile::tempdir().unwrap();
         let (change, app) = self::change(folder.path());
         drop(app);
         std::fs::rename(&change.place, &change.before).unwrap();
         is_finished(&change, 70, 5);
+    }
+
+    #[test]
+    fn what_failed_is_put_back_as_long_as_it_is_sure_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (change, app) = change(folder.path());
+        change.keep(false).unwrap();
+        let version = schema_version(&app).unwrap().to_string();
+        std::fs::write(marker(&change.made), &version).unwrap();
+        assert_eq!(change.put_back().unwrap(), PutBack::AsItWas);
+        assert!(!exists(&change.before) && count(&change.place) == 5);
+
+        change.take_in().unwrap();
+        let failure = change.put_back().unwrap_err();
+        for path in [&change.place, &change.before, &change.made] {
+            assert!(failure.message.contains(path.to_str().unwrap()), "{failure:?}");
+            assert!(exists(path));
+        }
+        drop(app);
+
+        let folder = tempfile::tempdir().unwrap();
+        let (change, app) = self::change(folder.path());
+        drop(app);
+        std::fs::rename(&change.place, &change.before).unwrap();
+        assert_eq!(change.put_back().unwrap(), PutBack::AsItWas);
+        assert_eq!(count(&change.place), 5);
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl<'a> Supply<'a> {
         Ok(Self { context, artifact, copy, destination, store, identities })
     }
 
+    /// The run it is read for.
+    pub(crate) fn context(&self) -> &'a RunContext {
+        self.context
+    }
+
     /// Its destination.
     pub(crate) fn destination(&self) -> &Destination {
         &self.destination

@@ -70,6 +70,7 @@ impl Suite {
             disaster::an_app_comes_back_with_its_orchestrator,
             restore_volume::a_servers_data_are_exchanged_while_it_waits,
             restore_volume::a_volume_comes_back_beside_and_where_it_is_gone,
+            restore_volume::nothing_is_exchanged_under_a_paused_container,
             restore_volume::what_did_not_come_back_is_removed,
             volume::postgres_starts_on_a_restored_volume,
             volume::what_is_no_volume_is_refused_and_not_made,

@@ -123,3 +123,32 @@ pub(crate) async fn a_servers_data_are_exchanged_while_it_waits(host: Arc<Host>)
     let run = world.ended(&run).await;
     assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
 }
+
+/// A paused container would go on in the folder that was exchanged under it.
+pub(crate) async fn nothing_is_exchanged_under_a_paused_container(host: Arc<Host>) {
+    let volume = host.volume("paused");
+    let mount = format!("{}:/v", volume.name);
+    let writes = ["sh", "-c", "while :; do date >> /v/log; sleep 0.1; done"];
+    let user = host.container("writer", &["-v", mount.as_str()], Image::Base, &writes);
+    let world = world_of(&host, &volume, &[("containers", "stop")]).await;
+    let snapshot = world.good_snapshot().await;
+    host.docker(&["pause", &user.name]);
+    let into =
+        RestoreRequest { confirm: Some("direct".to_owned()), without_undo: true, ..to("app") };
+    let seen = world.engine.preflight(snapshot.id, &into).await.unwrap();
+    assert!(!seen.may_begin(), "{seen:?}");
+    assert!(
+        seen.checks.iter().any(|check| check.sentence.message.contains("is paused")),
+        "{seen:?}"
+    );
+    let refused = world.engine.restore_now(snapshot.id, &into).await.unwrap_err();
+    assert!(refused.to_string().contains("is paused"), "{refused}");
+
+    host.docker(&["unpause", &user.name]);
+    let kept = good(&world, &snapshot, &into).await.unwrap();
+    let log = std::path::Path::new(&kept).join("log");
+    let before = std::fs::metadata(&log).unwrap().len();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), before, "nobody writes there any more");
+    assert!(is_running(&host, &user.name));
+}

@@ -1,17 +1,17 @@
 //! Restores into a real MariaDB, and drills on a scratch one.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use engine::{Engine, PartRequest, RestoreRequest, SystemClock};
+use engine::{Engine, PartRequest, RestoreRequest};
 use model::{Condition, DrillState, FailureCode, Run, RunKind, RunState, Snapshot, StepState};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    daemon::Server,
+    daemon::{Server, Watcher},
     drill_postgres::{damage_proves_nothing, drilled, nothing_is_left},
     restore_postgres::{beside, into_app, report, restored},
     source_mysql::{content, fill, sql, start},
-    world::{World, open, quick, source},
+    world::{World, quick, serving, source},
 };
 
 async fn world(server: &Server, more: &[(&str, &str)]) -> World {
@@ -19,14 +19,6 @@ async fn world(server: &Server, more: &[(&str, &str)]) -> World {
     let mut settings = vec![("host", "127.0.0.1"), ("port", port.as_str()), ("user", "root")];
     settings.extend(more.iter().copied());
     World::reading(vec![source("db", "mysql", &settings, &[])], quick("one")).await
-}
-
-/// An engine on the data of a world.
-async fn serving(folder: &std::path::Path, instance: &str) -> Engine {
-    let mut config = quick(instance);
-    config.spool = folder.join("spool");
-    config.source_timeout = Duration::from_secs(60);
-    open(folder, config, Arc::new(SystemClock)).await
 }
 
 fn databases(server: &Server, like: &str) -> String {
@@ -53,6 +45,8 @@ async fn a_database_comes_back_with_all_that_belongs_to_it() {
     );
     let seen = world.engine.preflight(snapshot.id, &into_app("")).await.unwrap();
     assert!(seen.may_begin(), "{seen:?}");
+    let told = |word: &str| seen.checks.iter().any(|check| check.sentence.message.contains(word));
+    assert!(told("the dump is of MariaDB 1") && told("needs room"), "{seen:?}");
     assert_eq!(seen.confirm.as_deref(), Some("direct"));
     let run = restored(&world, &snapshot, &into_app("direct")).await;
     assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
@@ -83,15 +77,21 @@ async fn beside_is_a_new_database_and_never_one_that_is_there() {
     assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
     assert_eq!(content(&server, "copy"), content(&server, "shop"));
     assert_eq!(databases(&server, "copy%"), "copy");
-    let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()";
-    assert_eq!(sql(&server, "copy", tables).trim(), "2", "our mark is gone");
+    let tables_there =
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()";
+    assert_eq!(sql(&server, "copy", tables_there).trim(), "2", "our mark is gone");
     let again = world.engine.restore_now(snapshot.id, &beside("copy")).await.unwrap_err();
     assert!(again.to_string().contains("is there already"), "{again}");
     let mut part = beside("part");
     let tables = vec!["item".to_owned()];
     part.only = vec![PartRequest { artifact: "db".to_owned(), tables, ..PartRequest::default() }];
-    let refused = world.engine.restore_now(snapshot.id, &part).await.unwrap_err();
-    assert!(refused.to_string().contains("INSERT"), "{refused}");
+    let run = restored(&world, &snapshot, &part).await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+    assert_eq!(sql(&server, "part", "SELECT count(*) FROM item").trim(), "100");
+    assert_eq!(sql(&server, "part", tables_there).trim(), "1", "the view is left out");
+    let into = engine::RestoreRequest { to: "app".to_owned(), name: None, ..part };
+    let refused = world.engine.restore_now(snapshot.id, &into).await.unwrap_err();
+    assert!(refused.to_string().contains("beside the database"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,4 +238,131 @@ async fn cut_off_anywhere_it_is_carried_to_its_end() {
         assert_eq!(sql(&server, &kept, "SELECT count(*) FROM item").trim(), "10");
         assert_eq!(databases(&server, &format!("{name}\\_%")), kept, "nothing else is left");
     }
+}
+
+/// Somebody who may do everything with what a restore makes, and only so much with the app's own.
+fn keeper(server: &Server, name: &str) {
+    let rights = format!(
+        "CREATE USER keeper@localhost IDENTIFIED BY 'k'; \
+         GRANT SET USER, PROCESS, SHOW DATABASES ON *.* TO keeper@localhost; \
+         GRANT ALL ON `{name}\\_%`.* TO keeper@localhost; \
+         GRANT SELECT, INSERT, CREATE, DROP, ALTER, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT, \
+           CREATE ROUTINE, ALTER ROUTINE, EXECUTE, INDEX ON `{name}`.* TO keeper@localhost; \
+         GRANT SELECT ON mysql.* TO keeper@localhost"
+    );
+    sql(server, "mysql", &rights);
+}
+
+async fn kept_by(server: &Server, name: &str) -> World {
+    let port = server.port.to_string();
+    let settings =
+        [("host", "127.0.0.1"), ("port", port.as_str()), ("user", "keeper"), ("database", name)];
+    World::reading(vec![source("db", "mysql", &settings, &[("password", "k")])], quick("one")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_take_its_place_leaves_the_app_what_it_had() {
+    let Some(server) = start() else { return };
+    fill(&server, "shop", 300);
+    keeper(&server, "shop");
+    let world = kept_by(&server, "shop").await;
+    let snapshot = world.good_snapshot().await;
+    // The view of the snapshot cannot be made there; what is there now has none.
+    let now = "DROP VIEW cheap; CREATE TABLE cheap (id INT); DELETE FROM item WHERE id > 10";
+    sql(&server, "shop", now);
+    let before = content(&server, "shop");
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    let run = restored(&world, &snapshot, &request).await;
+    let failure = run.failure.clone().unwrap();
+    assert_eq!(content(&server, "shop"), before, "{failure:?}");
+    let events = "SELECT status FROM information_schema.events WHERE event_schema = 'shop'";
+    assert_eq!(sql(&server, "mysql", events).trim(), "ENABLED");
+    let told = report(&world, &run).await;
+    assert_eq!((told.condition, told.steps[0].state), (Condition::Untouched, StepState::Waiting));
+    let kept = told.steps[0].kept.clone().unwrap();
+    assert_eq!(databases(&server, "shop\\_%"), kept, "the copy that was needed stays");
+    assert!(failure.message.contains(&format!("put back from {kept}")), "{failure:?}");
+
+    // With the right to it, it is as if nothing had been.
+    sql(&server, "mysql", "GRANT ALL ON shop.* TO keeper@localhost");
+    let run = restored(&world, &snapshot, &request).await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+    assert_eq!(sql(&server, "shop", "SELECT count(*) FROM item").trim(), "300");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_even_be_put_back_is_told_by_its_names() {
+    let Some(server) = start() else { return };
+    fill(&server, "shop", 300);
+    keeper(&server, "shop");
+    let before = content(&server, "shop");
+    let world = kept_by(&server, "shop").await;
+    let snapshot = world.good_snapshot().await;
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    let run = restored(&world, &snapshot, &request).await;
+    let failure = run.failure.clone().unwrap();
+    let told = report(&world, &run).await;
+    assert_eq!((told.condition, told.steps[0].state), (Condition::Mixed, StepState::Switching));
+    let (kept, made) = (told.steps[0].kept.clone().unwrap(), told.steps[0].made.clone().unwrap());
+    for one in [&kept, &made] {
+        assert!(failure.message.contains(one), "{one}: {failure:?}");
+        assert!(told.steps[0].notes.iter().any(|note| note.contains(one)), "{told:?}");
+        assert_eq!(content(&server, one), before, "{one}");
+    }
+    // The advice helps.
+    assert!(failure.message.contains(&format!("'{kept}' | mariadb 'shop'")), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_cannot_be_kept_changes_nothing() {
+    let Some(server) = start() else { return };
+    fill(&server, "shop", 300);
+    keeper(&server, "shop");
+    let before = content(&server, "shop");
+    let world = kept_by(&server, "shop").await;
+    let snapshot = world.good_snapshot().await;
+    sql(
+        &server,
+        "mysql",
+        "REVOKE ALL ON `shop\\_%`.* FROM keeper@localhost; \
+         GRANT ALL ON `shop\\_restore\\_%`.* TO keeper@localhost",
+    );
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    let run = restored(&world, &snapshot, &request).await;
+    let failure = run.failure.clone().unwrap();
+    assert!(failure.message.contains("nothing that was there was changed"), "{failure:?}");
+    assert_eq!(content(&server, "shop"), before);
+    assert_eq!(databases(&server, "shop\\_%"), "", "what was made is gone: {failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_list_of_processes_shows_a_password_of_a_user() {
+    let Some(server) = start() else { return };
+    fill(&server, "shop", 5);
+    let of = |word: &str, end: &str| {
+        let all = (0..30).map(|at| format!("{word} hashed{at}@'%'{end}"));
+        all.collect::<Vec<_>>().join("; ")
+    };
+    sql(&server, "mysql", &of("CREATE USER", " IDENTIFIED BY 'canary'"));
+    let hashes = "SELECT group_concat(user, authentication_string ORDER BY user) FROM mysql.user \
+                  WHERE user LIKE 'hashed%'";
+    let before = sql(&server, "mysql", hashes);
+    let hash: &'static str =
+        sql(&server, "mysql", "SELECT password('canary')").trim().to_owned().leak();
+    assert!(before.contains(hash), "{before}");
+    let world = world(&server, &[("database", "shop"), ("users", "true")]).await;
+    let snapshot = world.good_snapshot().await;
+    sql(&server, "mysql", &of("DROP USER", ""));
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    let watcher = Watcher::start(hash, "mariadb");
+    let run = restored(&world, &snapshot, &request).await;
+    let (found, seen) = watcher.stop();
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+    assert_eq!(sql(&server, "mysql", hashes), before);
+    assert!(seen > 0, "the restore was not looked at");
+    assert_eq!(found, Vec::<String>::new());
 }

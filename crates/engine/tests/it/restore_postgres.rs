@@ -1,16 +1,20 @@
 //! Restores into a real PostgreSQL: in the place of what is there, beside it, in part; and what is
 //! left where they fail.
 
+use std::time::Duration;
+
 use engine::{EngineError, PartRequest, RestoreRequest};
 use model::{
     Condition, CopyState, EventKind, FailureCode, PreflightLevel, RestoreReport, Run, RunState,
     Snapshot, StepState,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    daemon::Watcher,
     postgres::Server,
     source_postgres::{PASSWORD, SUM, fill, shared, sql, world},
-    world::{World, quick},
+    world::{World, quick, serving, source},
 };
 
 pub(crate) fn into_app(confirm: &str) -> RestoreRequest {
@@ -68,6 +72,9 @@ async fn a_database_comes_back_in_the_place_of_the_broken_one() {
         assert!(seen.may_begin(), "{seen:?}");
         assert_eq!(seen.confirm.as_deref(), Some("direct"));
         assert!(seen.items[0].replaces.as_ref().unwrap().contains(&name), "{seen:?}");
+        let told =
+            |word: &str| seen.checks.iter().any(|check| check.sentence.message.contains(word));
+        assert!(told("the dump is of PostgreSQL 1") && told("needs room"), "{seen:?}");
         let refused = world.engine.restore_now(snapshot.id, &into_app("shop")).await.unwrap_err();
         assert!(matches!(refused, EngineError::Refused(_)), "{refused}");
 
@@ -135,6 +142,38 @@ async fn beside_is_a_new_database_and_never_one_that_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tables_of_plain_sql_come_with_their_indexes_and_parts() {
+    let Some(server) = shared() else { return };
+    fill(server, "plainly", 50);
+    let more = "CREATE TABLE line (id int REFERENCES orders(id), at int) PARTITION BY RANGE (at);
+        CREATE TABLE line_1 PARTITION OF line FOR VALUES FROM (0) TO (10);
+        CREATE INDEX by_at ON line(at);
+        INSERT INTO line VALUES (1, 1), (2, 2);
+        CREATE VIEW seen AS SELECT * FROM here";
+    sql(server, "plainly", more);
+    let settings = [("database", "plainly"), ("format", "plain")];
+    let world = world(server, &settings, quick("one")).await;
+    let snapshot = world.good_snapshot().await;
+    let some = |name: &str, tables: &[&str]| {
+        let tables = tables.iter().map(|&table| table.to_owned()).collect();
+        let part = PartRequest { artifact: "pg".to_owned(), tables, ..PartRequest::default() };
+        RestoreRequest { only: vec![part], ..beside(name) }
+    };
+    let run = restored(&world, &snapshot, &some("plainly_some", &["public.line"])).await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+    let there = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE \
+                 relnamespace = 'public'::regnamespace";
+    assert_eq!(sql(server, "plainly_some", there), "by_at line line_1 line_1_at_idx");
+    assert_eq!(sql(server, "plainly_some", "SELECT sum(at) FROM line"), "3");
+
+    for part in ["public.line_1", "public.nothing"] {
+        let run = restored(&world, &snapshot, &some("plainly_none", &[part])).await;
+        assert_eq!(run.state, RunState::Failed, "{part}");
+        assert_eq!(databases(server, "plainly\\_none%"), "", "{part}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn missing_roles_are_made_before_what_they_own() {
     let Some(server) = shared() else { return };
     fill(server, "owned", 5);
@@ -196,4 +235,190 @@ async fn a_damaged_copy_changes_nothing_and_is_marked() {
     let seen = world.engine.preflight(snapshot.id, &request).await.unwrap();
     let blocked = seen.checks.iter().find(|check| check.level == PreflightLevel::Blocked);
     assert!(blocked.unwrap().sentence.contains("no good copy"), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_list_of_processes_shows_a_password_of_a_role() {
+    let Some(server) = shared() else { return };
+    fill(server, "hashes", 5);
+    let roles = || (0..30).map(|at| format!("hashed_{at}"));
+    let all = |word: &str| roles().map(|role| format!("{word} {role}")).collect::<Vec<_>>();
+    sql(
+        server,
+        "postgres",
+        &format!("{} LOGIN PASSWORD 'x'", all("CREATE ROLE").join(" LOGIN PASSWORD 'x'; ")),
+    );
+    let hashes = "SELECT string_agg(rolpassword, ' ' ORDER BY rolname) FROM pg_authid \
+                  WHERE rolname ~ '^hashed_'";
+    let before = sql(server, "postgres", hashes);
+    let world = world(server, &[("database", "hashes"), ("globals", "true")], quick("one")).await;
+    let snapshot = world.good_snapshot().await;
+    sql(server, "postgres", &all("DROP ROLE").join("; "));
+
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    let watcher = Watcher::start("SCRAM-SHA-256$", "psql");
+    let run = restored(&world, &snapshot, &request).await;
+    let (found, seen) = watcher.stop();
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+    assert_eq!(sql(server, "postgres", hashes), before);
+    assert!(seen > 0, "the restore was not looked at");
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// Somebody who holds `database` in the middle of its renaming.
+fn holding(server: &Server, database: &str) -> std::process::Child {
+    let mut psql = std::process::Command::new(server.bin.join("psql"));
+    psql.env("PGPASSWORD", PASSWORD)
+        .args(["-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "postgres", "-X"])
+        .args(["-d", "postgres", "-c"])
+        .arg(format!("BEGIN; COMMENT ON DATABASE {database} IS 'held'; SELECT pg_sleep(60)"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A restore that is killed while the database is closed for its renaming.
+async fn killed_while_closed(server: &Server, name: &str, is_cancelled: bool) -> (World, Run) {
+    fill(server, name, 500);
+    let world = world(server, &[("database", name)], quick("one")).await;
+    let snapshot = world.good_snapshot().await;
+    sql(server, name, "DELETE FROM orders WHERE id > 10");
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    world.stop();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let run = world.engine.restore_now(snapshot.id, &request).await.unwrap();
+    let mut holder = holding(server, name);
+    let doomed = tokio::runtime::Runtime::new().unwrap();
+    let folder = world.folder.path().to_owned();
+    doomed.spawn(async move {
+        serving(&folder, "doomed").await.serve(CancellationToken::new()).await;
+    });
+    let renaming = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ \
+         '^BEGIN; ALTER DATABASE .{name}'"
+    );
+    for _ in 0..500 {
+        if sql(server, "postgres", &renaming) == "1" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_closed(server, name));
+    if is_cancelled {
+        world.engine.cancel(run.id).await.unwrap();
+    }
+    doomed.shutdown_background();
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ \
+         '^BEGIN; (ALTER|COMMENT ON) DATABASE .?{name}'"
+    );
+    sql(server, "postgres", &end);
+    holder.wait().unwrap();
+    (world, run)
+}
+
+/// Whether nobody can connect to one of the databases whose names begin so.
+fn is_closed(server: &Server, name: &str) -> bool {
+    let query =
+        format!("SELECT count(*) FROM pg_database WHERE NOT datallowconn AND datname ~ '^{name}'");
+    sql(server, "postgres", &query) != "0"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_is_closed_it_is_opened_again_whatever_comes() {
+    let Some(server) = shared() else { return };
+    let succeeded = (RunState::Succeeded, Condition::Restored, "500");
+    let cases = [
+        ("closed_once", false, 0, succeeded),
+        // Taken up by another that is killed before it has done anything.
+        ("closed_twice", false, 1, succeeded),
+        // Once too often: what was there is put back.
+        ("closed_often", false, 5, (RunState::Failed, Condition::Untouched, "10")),
+        ("closed_and_cancelled", true, 0, (RunState::Cancelled, Condition::Untouched, "10")),
+    ];
+    for (name, is_cancelled, ghosts, expected) in cases {
+        let (world, run) = killed_while_closed(server, name, is_cancelled).await;
+        let again = serving(world.folder.path(), "next").await;
+        let token = CancellationToken::new();
+        again.take_over_at_start().await.unwrap();
+        for _ in 0..ghosts {
+            let lease = jiff::SignedDuration::from_secs(60);
+            again.catalog().claim("ghost", again.now(), lease).await.unwrap().expect(name);
+            again.take_over_at_start().await.unwrap();
+        }
+        let (at_work, stop) = (again.clone(), token.clone());
+        tokio::spawn(async move { at_work.serve(stop).await });
+        let last = last_try(&again, &run, ghosts + 2).await;
+        let told = again.restore_report(last.id).await.unwrap().unwrap();
+        for _ in 0..100 {
+            if !is_closed(server, name) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        token.cancel();
+        assert!(!is_closed(server, name), "{name}");
+        let rows = sql(server, name, "SELECT count(*) FROM orders");
+        assert_eq!((last.state, told.condition, rows.as_str()), expected, "{name}: {last:?}");
+        let kept = told.steps[0].kept.clone().unwrap_or_default();
+        assert_eq!(databases(server, &format!("{name}\\_%")), kept, "{name}: {told:?}");
+    }
+}
+
+/// The try of that number, once it has ended.
+async fn last_try(engine: &engine::Engine, run: &Run, attempt: u32) -> Run {
+    for _ in 0..600 {
+        let query = catalog::RunQuery { limit: 500, ..catalog::RunQuery::default() };
+        let runs = engine.catalog().runs(query).await.unwrap();
+        let last = runs
+            .into_iter()
+            .find(|one| one.kind == run.kind && one.attempt == attempt && one.state.is_terminal());
+        if let Some(last) = last {
+            return last;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nobody took it up again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_renamed_stays_open_and_is_cleared_away() {
+    let Some(server) = shared() else { return };
+    fill(server, "unrenamed", 500);
+    sql(server, "postgres", "CREATE ROLE renamer LOGIN CREATEDB PASSWORD 'r'");
+    sql(server, "postgres", "ALTER DATABASE unrenamed OWNER TO renamer");
+    let own = "ALTER TABLE orders OWNER TO renamer; ALTER TABLE here OWNER TO renamer; \
+               ALTER SCHEMA public OWNER TO renamer";
+    sql(server, "unrenamed", own);
+    let port = server.port.to_string();
+    let settings = [
+        ("host", "127.0.0.1"),
+        ("port", port.as_str()),
+        ("user", "renamer"),
+        ("database", "unrenamed"),
+    ];
+    let draft = source("pg", "postgres", &settings, &[("password", "r")]);
+    let world = World::reading(vec![draft], quick("one")).await;
+    let snapshot = world.good_snapshot().await;
+    sql(server, "unrenamed", "DELETE FROM orders WHERE id > 10");
+    // A superuser's connection, which its owner may not end.
+    let mut idle = std::process::Command::new(server.bin.join("psql"));
+    idle.env("PGPASSWORD", PASSWORD)
+        .args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres"])
+        .args(["-X", "-d", "unrenamed", "-c", "SELECT pg_sleep(600)"]);
+    let mut idle = idle.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut request = into_app("direct");
+    request.without_undo = true;
+    let run = restored(&world, &snapshot, &request).await;
+    idle.kill().unwrap();
+    idle.wait().unwrap();
+    let failure = run.failure.clone().unwrap();
+    assert!(failure.message.contains("nothing that was there was changed"), "{failure:?}");
+    let told = report(&world, &run).await;
+    assert_eq!((told.condition, told.steps[0].state), (Condition::Untouched, StepState::Waiting));
+    assert_eq!(sql(server, "unrenamed", "SELECT count(*) FROM orders"), "10");
+    assert_eq!(databases(server, "unrenamed\\_%"), "", "{failure:?}");
 }

@@ -172,8 +172,16 @@ async fn beside_is_a_new_file_in_an_allowed_folder() {
         tables: vec!["orders".to_owned()],
         ..engine::PartRequest::default()
     }];
-    let refused = world.engine.restore_now(snapshot.id, &part).await.unwrap_err();
-    assert!(refused.to_string().contains("ATTACH"), "{refused}");
+    let run = restored(&world, &snapshot, &part).await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+    let some = Connection::open(folder.path().join("part")).unwrap();
+    assert_eq!(count(&some), 100);
+    let things = "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_master ORDER BY 1)";
+    let things: String = some.query_row(things, [], |row| row.get(0)).unwrap();
+    assert_eq!(things, "by_note orders", "its index came along, no other table did");
+    let into = RestoreRequest { to: "app".to_owned(), name: None, ..part };
+    let refused = world.engine.restore_now(snapshot.id, &into).await.unwrap_err();
+    assert!(refused.to_string().contains("beside the database"), "{refused}");
 
     let elsewhere = tempfile::tempdir().unwrap();
     let config = EngineConfig { restore_roots: vec![elsewhere.path().to_owned()], ..quick("one") };

@@ -51,6 +51,14 @@ pub(crate) async fn open(folder: &Path, config: EngineConfig, clock: Arc<dyn Clo
     open_at(&url.into(), config, clock).await
 }
 
+/// A further engine on the data of a world.
+pub(crate) async fn serving(folder: &Path, instance: &str) -> Engine {
+    let mut config = quick(instance);
+    config.spool = folder.join("spool");
+    config.source_timeout = Duration::from_secs(60);
+    open(folder, config, Arc::new(SystemClock)).await
+}
+
 /// A source as somebody describes it.
 pub(crate) fn source(
     name: &str,

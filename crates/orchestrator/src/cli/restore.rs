@@ -31,9 +31,9 @@ pub(crate) struct RestoreArgs {
     to: Option<PathBuf>,
     #[command(flatten)]
     on_server: OnServer,
-    /// This source only.
+    /// This source only; may be given several times.
     #[arg(long, value_name = "SOURCE")]
-    only: Option<String>,
+    only: Vec<String>,
     /// Also where the folder is not empty; nothing there is replaced.
     #[arg(long)]
     force: bool,
@@ -47,11 +47,15 @@ pub(super) async fn restore(
     given: RestoreArgs,
     out: &Out,
 ) -> Result<u8, CliError> {
+    if given.only.len() > 1 && given.on_server.is_of_one() {
+        let told = "--table and --path are parts of one source: give --only once with them";
+        return Err(CliError::Refused(told.to_owned()));
+    }
     let Some(to) = &given.to else {
-        let only = given.only.as_deref();
+        let only = &given.only;
         return on_server::restore(client, &given.snapshot, only, &given.on_server, out).await;
     };
-    if let Some(source) = given.only.as_ref().filter(|_| !given.on_server.path.is_empty()) {
+    if let Some(source) = given.only.first().filter(|_| !given.on_server.path.is_empty()) {
         let mut restored = Vec::new();
         for path in &given.on_server.path {
             let one = browse::download(client, &given.snapshot, (source, path), to).await?;
@@ -65,14 +69,14 @@ pub(super) async fn restore(
     }
     let snapshot = client.get(&format!("snapshots/{}", part(&given.snapshot))).await?;
     let mut artifacts = items(&snapshot["artifacts"]).to_vec();
-    if let Some(only) = &given.only {
+    if !given.only.is_empty() {
         let all: Vec<_> = artifacts.iter().map(|one| text(&one["source"]).to_owned()).collect();
-        artifacts.retain(|one| text(&one["source"]) == only);
-        if artifacts.is_empty() {
+        if let Some(only) = given.only.iter().find(|only| !all.contains(only)) {
             let has = all.join(", ");
             let told = format!("the snapshot has no source `{only}`: it has {has}");
             return Err(CliError::NotFound(told));
         }
+        artifacts.retain(|one| given.only.iter().any(|only| text(&one["source"]) == only));
     }
     let told = |error: std::io::Error| CliError::Failed(format!("{}: {error}", to.display()));
     tokio::fs::create_dir_all(to).await.map_err(told)?;

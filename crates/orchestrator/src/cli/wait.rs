@@ -68,9 +68,13 @@ pub(super) async fn finish(
         });
         return Ok(0);
     }
-    let run = ended(client, &run, out).await?;
+    Ok(end(&ended(client, &run, out).await?, out))
+}
+
+/// Tells how a run ended; gives the exit code for that.
+pub(super) fn end(run: &Value, out: &Out) -> u8 {
     let state = text(&run["state"]);
-    out.answer(&run, || {
+    out.answer(run, || {
         let what = match run["snapshot_id"].as_str() {
             Some(snapshot) => format!(", snapshot {snapshot}"),
             None => String::new(),
@@ -82,7 +86,7 @@ pub(super) async fn finish(
     if let Some(message) = run["failure"]["message"].as_str() {
         eprintln!("{}", safe(message));
     }
-    Ok(code(state))
+    code(state)
 }
 
 /// The exit code that tells how a run ended.

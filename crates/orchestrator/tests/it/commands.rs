@@ -105,6 +105,12 @@ async fn every_command_answers_people_and_programs() {
     assert_eq!(none.status.code(), Some(4), "{none:?}");
     let told = document(place, &["restore", snapshot, "--to", &to, "--only", "shop"], 0);
     assert_eq!(told["restored"][0]["size_bytes"], size);
+    let to = place.folder.path().join("twice").display().to_string();
+    let twice = ["restore", snapshot, "--to", &to, "--only", "shop", "--only", "nothing"];
+    let told = place.run(&twice);
+    assert_eq!(told.status.code(), Some(4), "each of them has to be there: {told:?}");
+    let twice = ["restore", snapshot, "--to", &to, "--only", "shop", "--only", "shop"];
+    assert_eq!(document(place, &twice, 0)["restored"].as_array().unwrap().len(), 1);
     document(place, &["app", "remove", "shop"], 0);
     document(place, &["destination", "remove", "far"], 0);
 }

@@ -1,5 +1,6 @@
 //! What a restore would meet.
 
+use artifact::Identities;
 use model::{
     App, Artifact, Fact, Failure, Name, Preflight, PreflightCheck, PreflightItem, PreflightLevel,
     RestoreOrder, Sentence, Snapshot,
@@ -8,8 +9,15 @@ use model::{
 use super::{candidates, chosen};
 use crate::{
     Engine,
-    target::{self, Aim},
+    run::plain::Plain,
+    target::{
+        self, Aim,
+        version::{HEAD, Version},
+    },
 };
+
+/// How long the beginning of a dump may take to come.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Where `artifact` is to go.
 pub(crate) fn aim<'a>(
@@ -61,6 +69,12 @@ pub(crate) async fn look(
         seen.size_bytes += artifact.size_bytes;
         match looked {
             Ok(looked) => {
+                if let Some(server) = &looked.server
+                    && let Some(dumped) = dumped(engine, snapshot, order, artifact).await
+                {
+                    let (level, message) = dumped.loaded_into(server);
+                    seen.checks.push(check(name.clone(), level, message));
+                }
                 for (level, sentence) in looked.checks {
                     seen.checks.push(check(name.clone(), level, sentence));
                 }
@@ -81,6 +95,35 @@ pub(crate) async fn look(
         seen.confirm = Some(app.name.to_string());
     }
     Ok(seen)
+}
+
+/// The server that a dump was taken from, as the beginning of its likeliest copy tells.
+async fn dumped(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    order: &RestoreOrder,
+    artifact: &Artifact,
+) -> Option<Version> {
+    let copy = candidates(snapshot, order).into_iter().next()?;
+    let head = async {
+        let destination = engine.0.catalog.destination(copy.destination_id).await.ok()?;
+        let store = engine.0.store_for(&destination).await.ok()?;
+        let identities = if copy.is_encrypted() {
+            engine.0.identities_of(&destination).ok()?
+        } else {
+            Identities::default()
+        };
+        let mut bytes = Plain::read(store, &copy, artifact, &identities).ok()?;
+        let mut head = Vec::new();
+        while head.len() < HEAD
+            && let Ok(Some(chunk)) = bytes.chunk().await
+        {
+            head.extend_from_slice(&chunk);
+        }
+        Some(head)
+    };
+    // What it would tell is worth no long wait.
+    Version::of_dump(&tokio::time::timeout(PATIENCE, head).await.ok()??)
 }
 
 /// Whether there is a copy that can be read.

@@ -13,7 +13,7 @@ use model::{
 };
 
 use super::{Outcome, RunContext, StopReason, failure};
-use crate::target::{self, Aim, Supply, refused};
+use crate::target::{self, Aim, PutBack, Supply, refused};
 use catalog::CopyUpdate;
 
 /// Restores the run's snapshot as its order says.
@@ -83,6 +83,8 @@ struct Restore<'a> {
     app: App,
     snapshot: Snapshot,
     report: RestoreReport,
+    /// What somebody has to know of a failure.
+    to_know: Vec<String>,
 }
 
 impl<'a> Restore<'a> {
@@ -102,7 +104,7 @@ impl<'a> Restore<'a> {
         let is_new = earlier.is_none() && order.given_up.is_none();
         let report = earlier
             .unwrap_or_else(|| RestoreReport { tag: tag(context), ..RestoreReport::default() });
-        let mut restore = Self { context, order, app, snapshot, report };
+        let mut restore = Self { context, order, app, snapshot, report, to_know: Vec::new() };
         if is_new {
             restore.report.undo_snapshot = undo_snapshot(context).await?;
             restore.prepare().await?;
@@ -281,8 +283,6 @@ impl<'a> Restore<'a> {
     async fn switch(&mut self, at: usize, copies: &mut Vec<CopyUpdate>) -> Result<(), Failure> {
         let artifact = self.artifact(at)?;
         let made = self.report.steps[at].made.clone().unwrap_or_default();
-        self.report.steps[at].state = StepState::Switching;
-        self.record().await?;
         let from = self.report.steps[at].read_from;
         let copy = self.snapshot.copies.iter().find(|copy| Some(copy.destination_id) == from);
         let copy = copy.cloned().ok_or_else(|| {
@@ -290,7 +290,17 @@ impl<'a> Restore<'a> {
         })?;
         let aim = self.aim(&artifact);
         let supply = Supply::from(self.context, &artifact, &copy).await?;
-        let switched = target::target(&aim)?.switch(self.context, &aim, &made, &supply).await;
+        let target = target::target(&aim)?;
+        if let Some(kept) = target.keep(self.context, &aim, &made).await? {
+            self.report.steps[at].kept = Some(kept);
+        }
+        if self.report.steps[at].state != StepState::Switching {
+            self.context.check_lease().await?;
+        }
+        self.report.steps[at].state = StepState::Switching;
+        self.record().await?;
+        let aim = self.aim(&artifact);
+        let switched = target.switch(self.context, &aim, &made, &supply).await;
         let switched = match switched {
             Ok(switched) => switched,
             Err(failure) => {
@@ -316,7 +326,8 @@ impl<'a> Restore<'a> {
             Some(StopReason::Shutdown | StopReason::LeaseLost)
         );
         if done.is_err() && !cut_off {
-            self.clear_away().await;
+            let from_kept = self.put_back().await;
+            self.clear_away(&from_kept).await;
         }
         let began = self.context.run.started_at.unwrap_or(self.context.run.queued_at);
         self.report.took_secs += self.context.engine.now().duration_since(began).as_secs_f64();
@@ -326,21 +337,62 @@ impl<'a> Restore<'a> {
             recorded?;
             return Ok(vec![self.event()]);
         };
-        Err(Failure { message: format!("{}; {}", failure.message, self.told()), ..failure })
+        let mut message = format!("{}; {}", failure.message, self.told());
+        for one in &self.to_know {
+            message = format!("{message}; {one}");
+        }
+        // Its code would not tell what has to be known.
+        let fact = failure.fact.filter(|_| self.to_know.is_empty());
+        Err(Failure { message, fact, ..failure })
     }
 
-    /// Removes what was made and did not get into its place.
-    async fn clear_away(&mut self) {
+    /// Sees to it that what was there is there, where a switch did not come to its end. Gives the
+    /// steps whose kept copies were needed for that.
+    async fn put_back(&mut self) -> Vec<usize> {
+        let mut from_kept = Vec::new();
         for at in 0..self.report.steps.len() {
-            let step = &mut self.report.steps[at];
-            if step.state == StepState::Switching
-                && let Some(made) = &step.made
-            {
-                // It may be in its place by half: nobody but people can judge that.
-                let note = format!("what was brought back is left as it is: {made}");
-                self.context.journal.warn(&note);
-                step.notes.push(note.into());
+            if self.report.steps[at].state != StepState::Switching {
+                continue;
             }
+            let (Some(made), Ok(artifact)) =
+                (self.report.steps[at].made.clone(), self.artifact(at))
+            else {
+                continue;
+            };
+            let aim = self.aim(&artifact);
+            let put_back = match target::target(&aim) {
+                Ok(target) => target.put_back(self.context, &aim, &made).await,
+                Err(failure) => Err(failure),
+            };
+            let step = &mut self.report.steps[at];
+            let note = match put_back {
+                Ok(PutBack::AsItWas) => {
+                    step.state = StepState::Loaded;
+                    continue;
+                }
+                Ok(PutBack::FromKept) => {
+                    from_kept.push(at);
+                    step.state = StepState::Loaded;
+                    let kept = step.kept.as_deref().unwrap_or_default();
+                    format!(
+                        "{}: what was there was put back from {kept}, which stays until you remove \
+                         it",
+                        step.target
+                    )
+                }
+                Err(failure) => format!("{}: {}", step.target, failure.message),
+            };
+            self.context.journal.warn(&note);
+            step.notes.push(note.clone().into());
+            self.to_know.push(note);
+        }
+        from_kept
+    }
+
+    /// Removes what was made and did not get into its place, but no copy that is still of use.
+    async fn clear_away(&mut self, from_kept: &[usize]) {
+        for at in 0..self.report.steps.len() {
+            let step = &self.report.steps[at];
             if !matches!(step.state, StepState::Loading | StepState::Loaded) {
                 continue;
             }
@@ -357,10 +409,14 @@ impl<'a> Restore<'a> {
                 Ok(()) => {
                     step.state = StepState::Waiting;
                     step.made = None;
+                    if !from_kept.contains(&at) {
+                        step.kept = None;
+                    }
                 }
                 Err(failure) => {
                     let note = Sentence::from(Fact::LeftOver { what: made, why: failure.message });
                     self.context.journal.warn(&note.message);
+                    self.to_know.push(note.message.clone());
                     step.notes.push(note);
                 }
             }

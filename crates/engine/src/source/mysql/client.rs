@@ -145,6 +145,18 @@ impl<'a> Client<'a> {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
+    /// Runs statements that hold secrets: by standard input, where no list of processes shows them.
+    pub(crate) async fn tell(
+        &self,
+        context: &RunContext,
+        statements: &SecretString,
+    ) -> Result<(), Failure> {
+        // Without a terminal this mode knows no command of the shell but the delimiter.
+        let tool = self.tool(self.shell).args(["--batch", "--binary-mode", "--connect-timeout=15"]);
+        let told = tool.told(context, statements, ANSWER.min(self.asked.timeout())).await;
+        told.map_err(classified)
+    }
+
     pub(crate) async fn server_version(&self) -> Result<String, Failure> {
         let told = self.ask("SELECT concat(@@version_comment, ' ', version())").await?;
         Ok(told.trim().to_owned())

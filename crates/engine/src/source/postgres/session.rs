@@ -15,7 +15,7 @@ use super::{
     told,
     tools::{self, Tools},
 };
-use crate::Engine;
+use crate::{Engine, run::RunContext};
 
 const ANSWER: Duration = Duration::from_secs(60);
 /// Room for the names of many thousands of databases.
@@ -104,6 +104,26 @@ impl<'a> Session<'a> {
             .filter(|row| !row.is_empty())
             .map(|row| row.split('\t').map(str::to_owned).collect())
             .collect())
+    }
+
+    /// Runs statements that hold secrets, all or none: by standard input, where no list of
+    /// processes shows them. They are to hold nothing that psql takes for its own.
+    pub(crate) async fn tell(
+        &self,
+        context: &RunContext,
+        tools: &Tools,
+        database: &str,
+        statements: &SecretString,
+    ) -> Result<(), Failure> {
+        self.tool(tools, "psql")
+            .env("PGCLIENTENCODING", "UTF8")
+            .env("PGOPTIONS", "-c client_min_messages=error")
+            .args(["--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--file=-"])
+            .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--output=/dev/null"])
+            .arg(format!("--dbname={}", self.server.conninfo(database)))
+            .told(context, statements, ANSWER)
+            .await
+            .map_err(told::explained)
     }
 
     /// The one value that `query` gives.

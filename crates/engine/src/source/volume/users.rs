@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bollard::{
     Docker,
-    models::ContainerSummary,
+    models::{ContainerState, ContainerSummary},
     query_parameters::{InspectContainerOptions, ListContainersOptions, StopContainerOptions},
 };
 use model::{Duty, Fact, Failure, FailureCode, Sentence};
@@ -34,22 +34,60 @@ impl Meanwhile {
     }
 }
 
-/// A running container that mounts the volume, and is not us.
+/// A container that runs, or may go on any moment, mounts the volume, and is not us.
 pub(crate) struct Running {
     id: String,
     pub(crate) name: String,
+    state: State,
     stop_timeout: Duration,
     auto_removed: bool,
     of_swarm: bool,
 }
 
+/// What it does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    /// Somebody has paused it: it writes nothing until somebody lets it go on.
+    Paused,
+    /// It ended, and Docker starts it again in a moment.
+    Restarting,
+}
+
+impl State {
+    const FILTERS: [&str; 3] = ["running", "paused", "restarting"];
+
+    fn of(told: Option<&ContainerState>) -> Self {
+        let is = |flag: Option<bool>| flag == Some(true);
+        match told {
+            Some(told) if is(told.paused) => Self::Paused,
+            Some(told) if is(told.restarting) => Self::Restarting,
+            _ => Self::Running,
+        }
+    }
+}
+
 impl Running {
-    /// What stands against stopping it for a restore.
-    pub(crate) fn in_the_way(&self) -> Option<Fact> {
+    /// What stands against exchanging its volume's folder: it would go on in the old one.
+    pub(crate) fn in_the_way(&self) -> Option<Sentence> {
         let container = self.name.clone();
-        match (self.auto_removed, self.of_swarm) {
-            (true, _) => Some(Fact::AutoRemoved { container }),
-            (_, true) => Some(Fact::OfSwarm { container }),
+        match (self.state, self.auto_removed, self.of_swarm) {
+            (State::Paused, ..) => Some(
+                format!(
+                    "`{container}` is paused, and would go on in what is there: stop it, or restore \
+                     the volume beside"
+                )
+                .into(),
+            ),
+            (State::Restarting, ..) => Some(
+                format!(
+                    "`{container}` is being restarted again and again: stop it, or restore the \
+                     volume beside"
+                )
+                .into(),
+            ),
+            (_, true, _) => Some(Fact::AutoRemoved { container }.into()),
+            (_, _, true) => Some(Fact::OfSwarm { container }.into()),
             _ => None,
         }
     }
@@ -67,10 +105,12 @@ impl Running {
     }
 }
 
-/// The running containers that mount `volume`; we are not among them.
+/// The containers that mount `volume` and have not ended; we are not among them.
 pub(crate) async fn running(docker: &Docker, volume: &str) -> Result<Vec<Running>, Failure> {
-    let filters = [("volume", volume), ("status", "running")]
-        .map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
+    let filters = [
+        ("volume".to_owned(), vec![volume.to_owned()]),
+        ("status".to_owned(), State::FILTERS.map(str::to_owned).to_vec()),
+    ];
     let options = ListContainersOptions { filters: Some(filters.into()), ..Default::default() };
     let listed = docker.list_containers(Some(options)).await;
     let own = docker::own_container().await;
@@ -93,6 +133,7 @@ pub(crate) async fn running(docker: &Docker, volume: &str) -> Result<Vec<Running
                 || id.chars().take(12).collect(),
                 |name| name.trim_start_matches('/').to_owned(),
             ),
+            state: State::of(inspected.state.as_ref()),
             id,
             stop_timeout: Duration::from_secs(stop_timeout.unwrap_or(10)),
             auto_removed: inspected.host_config.and_then(|host| host.auto_remove) == Some(true),
@@ -127,7 +168,19 @@ pub(crate) async fn hold(
     if meanwhile == Meanwhile::Run {
         return Ok(held);
     }
-    let users = running(docker, volume).await?;
+    let mut users = running(docker, volume).await?;
+    // Who has been paused by somebody writes nothing, and is left so.
+    users.retain(|user| user.state != State::Paused);
+    if meanwhile == Meanwhile::Pause
+        && let Some(user) = users.iter().find(|user| user.state == State::Restarting)
+    {
+        let message = format!(
+            "`{}` is being restarted again and again, and cannot be paused: look why, or set \
+             `containers` of this source to `stop`",
+            user.name
+        );
+        return Err(Failure::new(FailureCode::SourceConfig, message));
+    }
     if meanwhile == Meanwhile::Stop
         && let Some(why) = users.iter().find_map(Running::why_not_stopped)
     {
@@ -174,6 +227,18 @@ async fn hold_one(
 }
 
 impl Held {
+    /// Leaves them as they are, and takes it off the list of what is owed; gives their names.
+    pub(crate) async fn leave(&mut self, context: &RunContext) -> Vec<String> {
+        let mut left = Vec::new();
+        while let Some((name, owed)) = self.waiting.pop() {
+            match context.forgo(owed).await {
+                Ok(()) => left.push(name),
+                Err(failure) => context.journal.warn(&failure.message),
+            }
+        }
+        left
+    }
+
     /// Lets them go on, the last one first; gives what could not be done, which is tried again
     /// later.
     pub(crate) async fn release(&mut self, context: &RunContext) -> Vec<Sentence> {

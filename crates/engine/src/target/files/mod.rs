@@ -9,7 +9,7 @@ use model::{Fact, Failure, RestoreTarget};
 
 use self::spots::Spot;
 use super::{
-    Aim, Loaded, Look, Supply, Switched, Target, blocking, folder, refused,
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::run::RunContext;
@@ -137,6 +137,34 @@ impl Target for Files {
         let kept: Vec<_> = kept.iter().map(|path| path.display().to_string()).collect();
         let kept = (!kept.is_empty()).then(|| kept.join(", "));
         Ok(Switched { kept, notes: Vec::new() })
+    }
+
+    async fn put_back(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        let spots = spots::of(aim)?;
+        let tag = aim.tag.to_owned();
+        if let Some(place) = beside(aim)? {
+            let made = PathBuf::from(made);
+            return blocking(move || folder::put_back(&made, &place, &tag)).await?;
+        }
+        let stages = made.replace('\n', ", ");
+        blocking(move || {
+            if spots.iter().all(|spot| spot.is_untouched(&tag)) {
+                return Ok(PutBack::AsItWas);
+            }
+            let before: Vec<_> = spots.iter().flat_map(|spot| spot.kept(&tag)).collect();
+            let before: Vec<_> = before.iter().map(|path| path.display().to_string()).collect();
+            Err(refused(format!(
+                "some of it may be in its place and some not: what is not waits in {stages}; what \
+                 was there before is kept beside it as `….before-{tag}` ({})",
+                before.join(", ")
+            )))
+        })
+        .await?
     }
 }
 

@@ -145,6 +145,16 @@ impl Spot {
         Ok(found)
     }
 
+    /// Whether nothing of it was exchanged yet; of a pattern that cannot be told.
+    pub(super) fn is_untouched(&self, tag: &str) -> bool {
+        let below = self.pattern.strip_prefix("/").unwrap_or(&self.pattern);
+        let path = self.stage.join(below);
+        self.literal == self.pattern
+            && self.kept(tag).is_empty()
+            && path.symlink_metadata().is_ok()
+            && !self.filling(&path).exists()
+    }
+
     /// Where what was there before is kept, where something is.
     pub(super) fn kept(&self, tag: &str) -> Vec<PathBuf> {
         let kept = if self.mounted {

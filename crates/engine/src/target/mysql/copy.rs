@@ -17,16 +17,34 @@ use crate::{
 
 /// Read at a time.
 const CHUNK: usize = 128 << 10;
+/// What stands before the name of an event in our mark.
+const EVENT: &str = "event:";
 
 /// How far a restore is, as it is written down in the database that it made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     /// The dump is in.
     Loaded,
     /// What was there before is kept.
     Kept,
+    /// What was there is about to be dropped.
+    Placing,
+    /// It is dropped: what has its name now is the new one, or a part of that.
+    Dropped,
     /// The new one is in its place.
     Placed,
+}
+
+impl Step {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Kept => "kept",
+            Self::Placing => "placing",
+            Self::Dropped => "dropped",
+            Self::Placed => "placed",
+        }
+    }
 }
 
 /// A server on which databases are restored.
@@ -38,7 +56,7 @@ pub(super) struct On<'a> {
 
 impl On<'_> {
     /// The table that says that a database is of this restore, and how far it is.
-    fn mark(&self) -> String {
+    pub(super) fn mark(&self) -> String {
         format!("backup_orchestrator_{}", self.aim.tag)
     }
 
@@ -62,7 +80,10 @@ impl On<'_> {
         let made = self.create_bare(name, like).await;
         made?;
         let (name, mark) = (ident(name), ident(&self.mark()));
-        let make = format!("CREATE TABLE {name}.{mark} (step VARCHAR(20) PRIMARY KEY)");
+        let make = format!(
+            "CREATE TABLE {name}.{mark} (step VARCHAR(300) CHARACTER SET ascii \
+             PRIMARY KEY)"
+        );
         self.client.ask(&make).await.map(drop)
     }
 
@@ -77,7 +98,7 @@ impl On<'_> {
         self.client.ask(&make).await.map(drop)
     }
 
-    async fn is_marked(&self, name: &str) -> Result<bool, Failure> {
+    pub(super) async fn is_marked(&self, name: &str) -> Result<bool, Failure> {
         let query = format!(
             "SELECT count(*) FROM information_schema.tables WHERE table_schema = {} AND \
              table_name = {}",
@@ -108,23 +129,51 @@ impl On<'_> {
         let (made, mark) = (ident(made), ident(&self.mark()));
         let told = self.client.ask(&format!("SELECT step FROM {made}.{mark}")).await?;
         let has = |step: &str| told.lines().any(|line| line == step);
-        Ok(match (has("placed"), has("kept")) {
-            (true, _) => Step::Placed,
-            (_, true) => Step::Kept,
-            _ => Step::Loaded,
-        })
+        let steps = [Step::Placed, Step::Dropped, Step::Placing, Step::Kept];
+        Ok(steps.into_iter().find(|step| has(step.word())).unwrap_or(Step::Loaded))
     }
 
     pub(super) async fn note(&self, made: &str, step: Step) -> Result<(), Failure> {
-        let word = if step == Step::Placed { "placed" } else { "kept" };
+        let word = step.word();
         let (made, mark) = (ident(made), ident(&self.mark()));
-        self.client.ask(&format!("INSERT INTO {made}.{mark} VALUES ('{word}')")).await.map(drop)
+        self.client
+            .ask(&format!("INSERT IGNORE INTO {made}.{mark} VALUES ('{word}')"))
+            .await
+            .map(drop)
     }
 
     /// Removes our mark from what stays.
     pub(super) async fn forget(&self, made: &str) -> Result<(), Failure> {
         let (made, mark) = (ident(made), ident(&self.mark()));
         self.client.ask(&format!("DROP TABLE IF EXISTS {made}.{mark}")).await.map(drop)
+    }
+
+    /// Writes down which events happen in `name`, before a copy of it is made.
+    pub(super) async fn note_events(&self, name: &str, made: &str) -> Result<(), Failure> {
+        let query = format!(
+            "INSERT IGNORE INTO {}.{} SELECT concat('{EVENT}', hex(event_name)) FROM \
+             information_schema.events WHERE event_schema = {} AND status = 'ENABLED'",
+            ident(made),
+            ident(&self.mark()),
+            text(name)
+        );
+        self.client.ask(&query).await.map(drop)
+    }
+
+    /// Lets those events happen again in `name`.
+    pub(super) async fn enable_events(&self, name: &str, made: &str) -> Result<(), Failure> {
+        let (made, mark) = (ident(made), ident(&self.mark()));
+        let noted = self.client.ask(&format!("SELECT step FROM {made}.{mark}")).await?;
+        for event in noted.lines().filter_map(|line| line.strip_prefix(EVENT)) {
+            self.alter_event(name, event, "ENABLE").await?;
+        }
+        Ok(())
+    }
+
+    async fn alter_event(&self, name: &str, event: &str, what: &str) -> Result<(), Failure> {
+        let event = hex::decode(event).unwrap_or_default();
+        let event = ident(&String::from_utf8_lossy(&event));
+        self.client.ask(&format!("ALTER EVENT {}.{event} {what}", ident(name))).await.map(drop)
     }
 
     /// Keeps events from happening in a copy; gives how many there are.
@@ -135,9 +184,7 @@ impl On<'_> {
         );
         let events = self.client.ask(&query).await?;
         for event in events.lines() {
-            let event = hex::decode(event).unwrap_or_default();
-            let event = ident(&String::from_utf8_lossy(&event));
-            self.client.ask(&format!("ALTER EVENT {}.{event} DISABLE", ident(name))).await?;
+            self.alter_event(name, event, "DISABLE").await?;
         }
         Ok(events.lines().count())
     }
@@ -164,10 +211,15 @@ impl On<'_> {
             }
             end(load).await?;
         }
-        if self.inside(from).await? == self.inside(to).await? {
+        if self.is_like(from, to).await? {
             return Ok(());
         }
         Err(refused(format!("the copy {to} of the database {from} has not all that is in it")))
+    }
+
+    /// Whether one database has as many things of each kind as the other.
+    pub(super) async fn is_like(&self, one: &str, other: &str) -> Result<bool, Failure> {
+        Ok(self.inside(one).await? == self.inside(other).await?)
     }
 
     /// How many things of each kind are in a database.

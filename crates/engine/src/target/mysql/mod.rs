@@ -3,19 +3,26 @@
 //! copied into a database that is kept, and the new one is then copied over it.
 
 pub(crate) mod copy;
+mod exchange;
+mod only;
 pub(crate) mod script;
 pub(crate) mod users;
 
 use model::{Fact, Failure, RestoreTarget, Size};
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, folder, refused};
+use super::{
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, folder, refused, version::Version,
+};
 use crate::{
     run::RunContext,
     source::mysql::client::{Client, classified},
 };
-use copy::{On, Step};
+use copy::On;
+use exchange::Exchange;
 use script::Script;
 
+/// What is to be known of some tables.
+const PART: &str = "views are left out, and what its tables refer to in others may be missing";
 /// Longest name of a database, in characters.
 const MAX_NAME: usize = 64;
 const RIGHTS: [&str; 10] = [
@@ -39,9 +46,10 @@ impl Target for Mysql {
         let asked = aim.asked()?;
         let client = Client::of(&asked).await?;
         let at = client.place();
-        if !aim.paths().is_empty() || !aim.tables().is_empty() {
+        let is_beside = aim.beside().is_some();
+        if !aim.paths().is_empty() || !aim.tables().is_empty() && (!is_beside || users::are(aim)) {
             let mut look = Look::at(Fact::ServerAt { server: at });
-            look.block(Fact::MysqlWhole {});
+            look.block(Fact::TablesBeside {});
             return Ok(look);
         }
         if users::are(aim) {
@@ -53,6 +61,7 @@ impl Target for Mysql {
         let mut look =
             Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
         look.good(Fact::ServerIs { server: at, version: client.server_version().await?.clone() });
+        look.server = Version::of_mysql(&client.ask("SELECT version()").await?);
         let missing = missing_rights(&client).await?;
         if !missing.is_empty() {
             look.warn(Fact::RightsMissing { rights: missing.join(", ") });
@@ -98,6 +107,9 @@ impl Target for Mysql {
         let asked = aim.asked()?;
         let client = Client::of(&asked).await?;
         let on = On { client: &client, context: None, aim };
+        if aim.beside().is_none() {
+            exchange(aim, &on, made)?.clear().await?;
+        }
         on.drop_ours(made).await
     }
 
@@ -117,10 +129,29 @@ impl Target for Mysql {
         on.create(made, &final_name(aim)?).await?;
         fill(context, aim, &client, made, supply).await?;
         let mut notes = Vec::new();
+        if !aim.tables().is_empty() {
+            on.keep_only(made, aim.tables()).await?;
+            notes.push(PART.into());
+        }
         if aim.beside().is_some() && on.disable_events(made).await? > 0 {
             notes.push(Fact::EventsDisabled {}.into());
         }
         Ok(Loaded { notes })
+    }
+
+    async fn keep(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<Option<String>, Failure> {
+        if users::are(aim) || aim.beside().is_some() {
+            return Ok(None);
+        }
+        let asked = aim.asked()?;
+        let client = Client::of(&asked).await?;
+        let on = On { client: &client, context: Some(context), aim };
+        exchange(aim, &on, made)?.keep().await
     }
 
     async fn switch(
@@ -140,32 +171,48 @@ impl Target for Mysql {
             on.forget(made).await?;
             return Ok(Switched::default());
         }
-        let name = final_name(aim)?;
-        let before = with_end(&name, &format!("_before_{}", aim.tag));
-        if !on.exists(made).await? {
-            if on.exists(&name).await? {
-                let kept = on.exists(&before).await?.then_some(before);
-                return Ok(Switched { kept, notes: Vec::new() });
-            }
-            return Err(refused(Fact::IsGone { what: made.to_owned() }));
-        }
-        if on.step(made).await? == Step::Loaded {
-            if on.exists(&name).await? {
-                on.drop_if_there(&before).await?;
-                on.copy(&name, &before).await?;
-                on.disable_events(&before).await?;
-            }
-            on.note(made, Step::Kept).await?;
-        }
-        if on.step(made).await? == Step::Kept {
-            on.drop_if_there(&name).await?;
-            on.copy(made, &name).await?;
-            on.note(made, Step::Placed).await?;
-        }
-        on.drop_if_there(made).await?;
-        let kept = on.exists(&before).await?.then_some(before);
-        Ok(Switched { kept, notes: Vec::new() })
+        exchange(aim, &on, made)?.switch().await
     }
+
+    async fn put_back(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        if users::are(aim) || aim.beside().is_some() {
+            return Ok(PutBack::AsItWas);
+        }
+        let put_back = async {
+            let asked = aim.asked()?;
+            let client = Client::of(&asked).await?;
+            let on = On { client: &client, context: Some(context), aim };
+            exchange(aim, &on, made)?.put_back().await
+        };
+        let (name, before) = names(aim)?;
+        put_back.await.map_err(|failure| {
+            refused(format!(
+                "the database {name} may be missing or not whole ({}). What was there before is \
+                 {before}, what was to take its place is {made}: make {name} empty (DROP DATABASE, \
+                 CREATE DATABASE) and copy the one that you want into it (`mariadb-dump --routines \
+                 --events --triggers '{before}' | mariadb '{name}'`)",
+                failure.message
+            ))
+        })
+    }
+}
+
+/// What is exchanged where a database takes the place of another.
+fn exchange<'a>(aim: &Aim<'_>, on: &'a On<'a>, made: &'a str) -> Result<Exchange<'a>, Failure> {
+    let (name, before) = names(aim)?;
+    Ok(Exchange { on, made, name, before })
+}
+
+/// The database's own name, and that under which what was there is kept.
+fn names(aim: &Aim<'_>) -> Result<(String, String), Failure> {
+    let name = final_name(aim)?;
+    let before = with_end(&name, &format!("_before_{}", aim.tag));
+    Ok((name, before))
 }
 
 /// Brings the dump into the database `made`.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use model::{Fact, Failure};
+use secrecy::SecretString;
 
 use super::{super::Loaded, Aim, Supply, refused};
 use crate::source::mysql::{USERS, client::Client};
@@ -29,8 +30,9 @@ pub(crate) async fn load(client: &Client<'_>, supply: &Supply<'_>) -> Result<Loa
     let known = client.ask("SELECT concat('`', user, '`@`', host, '`') FROM mysql.user").await?;
     let known: HashSet<_> = known.lines().collect();
     let (made, statements) = missing(&dump, &known);
-    for statement in statements {
-        client.ask(statement).await?;
+    if !statements.is_empty() {
+        let all = SecretString::from(format!("{};\n", statements.join(";\n")));
+        client.tell(supply.context(), &all).await?;
     }
     let notes = vec![Fact::UsersMade { count: made as u64 }.into()];
     Ok(Loaded { notes })

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use model::{Fact, Failure};
+use model::Failure;
 
 use super::refused;
 use crate::source::{
     postgres::{session::Session, tools::Tools},
     tool::Tool,
 };
-
-/// How often connections to a database that is to be renamed are ended before that is given up.
-const TRIES: u32 = 20;
 
 /// What there is of a database.
 #[derive(Debug, Clone)]
@@ -145,9 +142,9 @@ pub(super) async fn drop(
     session.ask(tools, maintenance, &statement).await.map(drop_rows)
 }
 
-fn drop_rows(_rows: Vec<Vec<String>>) {}
+pub(super) fn drop_rows(_rows: Vec<Vec<String>>) {}
 
-async fn end_connections(
+pub(super) async fn end_connections(
     session: &Session<'_>,
     tools: &Tools,
     maintenance: &str,
@@ -159,118 +156,4 @@ async fn end_connections(
         literal(name)
     );
     session.ask(tools, maintenance, &query).await.map(drop_rows)
-}
-
-/// A server on which databases change their names.
-pub(super) struct On<'a> {
-    pub(super) session: &'a Session<'a>,
-    pub(super) tools: &'a Tools,
-    pub(super) maintenance: &'a str,
-}
-
-impl On<'_> {
-    /// `name` becomes `before` and `made` becomes `name`, both or neither. Gives `before` where
-    /// there is one.
-    pub(super) async fn switch(
-        &self,
-        made: &str,
-        name: &str,
-        before: &str,
-    ) -> Result<Option<String>, Failure> {
-        let (is_made, is_there) = (self.is_there(made).await?, self.is_there(name).await?);
-        if !is_made {
-            if !is_there {
-                return Err(refused(Fact::IsGone { what: made.to_owned() }));
-            }
-            // Cut off right after it was done.
-            let kept = self.is_there(before).await?;
-            if kept {
-                self.allow(before, true).await?;
-            }
-            return Ok(kept.then(|| before.to_owned()));
-        }
-        if !is_there {
-            self.ask(&format!("ALTER DATABASE {} RENAME TO {}", ident(made), ident(name))).await?;
-            return Ok(None);
-        }
-        for statement in self.properties(name, made).await? {
-            self.ask(&statement).await?;
-        }
-        self.allow(name, false).await?;
-        let renamed = self.rename_both(made, name, before).await;
-        // Whatever came of it, whoever is under either name may be talked to again.
-        let opened = self.allow(if renamed.is_ok() { before } else { name }, true).await;
-        renamed?;
-        opened?;
-        Ok(Some(before.to_owned()))
-    }
-
-    async fn rename_both(&self, made: &str, name: &str, before: &str) -> Result<(), Failure> {
-        let both = format!(
-            "BEGIN; ALTER DATABASE {1} RENAME TO {2}; ALTER DATABASE {0} RENAME TO {1}; COMMIT",
-            ident(made),
-            ident(name),
-            ident(before)
-        );
-        let mut tried = 0;
-        loop {
-            for database in [name, made] {
-                end_connections(self.session, self.tools, self.maintenance, database).await?;
-            }
-            let renamed = self.ask(&both).await;
-            tried += 1;
-            match renamed {
-                Err(failure) if failure.message.contains("is being accessed") && tried < TRIES => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                other => return other.map(drop_rows),
-            }
-        }
-    }
-
-    async fn is_there(&self, name: &str) -> Result<bool, Failure> {
-        let query = format!(
-            "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = {}",
-            literal(name)
-        );
-        Ok(self.session.value(self.tools, self.maintenance, &query).await? != "0")
-    }
-
-    async fn allow(&self, name: &str, allow: bool) -> Result<(), Failure> {
-        let statement = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {allow}", ident(name));
-        self.ask(&statement).await.map(drop_rows)
-    }
-
-    /// Statements that give `to` the settings and rights of `from`, which a dump does not have.
-    async fn properties(&self, from: &str, to: &str) -> Result<Vec<String>, Failure> {
-        let (from, to) = (literal(from), literal(to));
-        // Lists are stored as they are to be written; everything else is one value.
-        let query = format!(
-            "SELECT pg_catalog.format('ALTER DATABASE %I SET %I TO %s', {to}, name, \
-               CASE WHEN name IN ('search_path', 'temp_tablespaces', 'local_preload_libraries', \
-                 'session_preload_libraries') THEN value ELSE pg_catalog.quote_literal(value) END) \
-             FROM (SELECT pg_catalog.split_part(one, '=', 1) AS name, \
-                 pg_catalog.substr(one, pg_catalog.strpos(one, '=') + 1) AS value \
-               FROM pg_catalog.pg_db_role_setting s \
-               JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase, \
-               pg_catalog.unnest(s.setconfig) AS one \
-               WHERE s.setrole = 0 AND d.datname = {from}) AS settings \
-             UNION ALL \
-             SELECT pg_catalog.format('REVOKE ALL ON DATABASE %I FROM PUBLIC', {to}) \
-             FROM pg_catalog.pg_database WHERE datname = {from} AND datacl IS NOT NULL \
-             UNION ALL \
-             SELECT pg_catalog.format('GRANT %s ON DATABASE %I TO %s%s', a.privilege_type, {to}, \
-               CASE a.grantee WHEN 0 THEN 'PUBLIC' \
-                 ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, \
-               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) \
-             FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a \
-             WHERE d.datname = {from}"
-        );
-        let rows = self.ask(&query).await?;
-        Ok(rows.into_iter().map(|row| row.join("\t")).collect())
-    }
-
-    async fn ask(&self, statement: &str) -> Result<Vec<Vec<String>>, Failure> {
-        self.session.ask(self.tools, self.maintenance, statement).await
-    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use model::{Fact, Failure};
+use secrecy::SecretString;
 
 use super::{super::Loaded, Supply, refused};
 use crate::source::postgres::{session::Session, tools::Tools};
@@ -29,8 +30,9 @@ pub(crate) async fn load(
     let known = session.ask(tools, maintenance, "SELECT rolname FROM pg_catalog.pg_roles").await?;
     let known: HashSet<_> = known.into_iter().map(|row| row.join("\t")).collect();
     let statements = missing(&text, &known);
-    for statement in &statements {
-        session.ask(tools, maintenance, statement).await?;
+    if !statements.is_empty() {
+        let all = SecretString::from(format!("{};\n", statements.join(";\n")));
+        session.tell(supply.context(), tools, maintenance, &all).await?;
     }
     let made = statements.iter().filter(|one| one.starts_with("CREATE ROLE ")).count();
     Ok(Loaded { notes: vec![Fact::RolesMade { count: made as u64 }.into()] })
@@ -65,16 +67,23 @@ fn missing(text: &str, known: &HashSet<String>) -> Vec<String> {
     statements
 }
 
-/// Whether no `;` outside quotes makes two of it.
+/// Whether it is surely one statement, and nothing that psql takes for its own: no `;` outside
+/// quotes, and none of what would make other quotes than these.
 fn is_one_statement(text: &str) -> bool {
     let (mut single, mut double) = (false, false);
+    let mut last = ' ';
     for c in text.chars() {
         match c {
             '\'' if !double => single = !single,
             '"' if !single => double = !double,
-            ';' if !single && !double => return false,
+            // In a string it may escape its end.
+            '\\' => return false,
+            ';' | '$' | ':' if !single && !double => return false,
+            '-' if last == '-' && !single && !double => return false,
+            '*' if last == '/' && !single && !double => return false,
             _ => {}
         }
+        last = c;
     }
     !single && !double
 }
@@ -116,6 +125,12 @@ ALTER ROLE \"Shop \"\"app\"\"\" WITH LOGIN PASSWORD 'a;b';
 CREATE ROLE evil; DROP DATABASE shop;
 GRANT reader TO \"Shop \"\"app\"\"\" WITH INHERIT TRUE GRANTED BY postgres;
 GRANT reader TO postgres;
+ALTER ROLE \"Shop \"\"app\"\"\" PASSWORD E'\\''; DROP DATABASE shop; --';
+ALTER ROLE \"Shop \"\"app\"\"\" PASSWORD $$'$$; DROP DATABASE shop; --';
+ALTER ROLE \"Shop \"\"app\"\"\" /* ' */; DROP DATABASE shop; --';
+ALTER ROLE \"Shop \"\"app\"\"\" -- ' ; DROP DATABASE shop '
+ALTER ROLE \"Shop \"\"app\"\"\" CONNECTION LIMIT :DBNAME;
+ALTER ROLE \"Shop \"\"app\"\"\" WITH PASSWORD 'SCRAM-SHA-256$4096:a/*b--c==';
 CREATE TABLESPACE fast OWNER postgres LOCATION '/x';
 ";
         let known = HashSet::from(["postgres".to_owned(), "reader".to_owned()]);
@@ -125,6 +140,7 @@ CREATE TABLESPACE fast OWNER postgres LOCATION '/x';
                 "CREATE ROLE \"Shop \"\"app\"\"\"",
                 "ALTER ROLE \"Shop \"\"app\"\"\" WITH LOGIN PASSWORD 'a;b'",
                 "GRANT reader TO \"Shop \"\"app\"\"\" WITH INHERIT TRUE GRANTED BY postgres",
+                "ALTER ROLE \"Shop \"\"app\"\"\" WITH PASSWORD 'SCRAM-SHA-256$4096:a/*b--c=='",
             ]
         );
     }

@@ -3,18 +3,25 @@
 pub(crate) mod database;
 mod directory;
 pub(crate) mod globals;
+mod only;
+mod rename;
 pub(crate) mod roles;
 mod script;
 mod toc;
 
 use bytes::Bytes;
-use model::{Fact, Failure, RestoreTarget, Size};
+use model::{AppId, Duty, Fact, Failure, FailureCode, Name, RestoreTarget, Size};
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused, version::Version};
 use crate::{
-    run::RunContext,
-    source::postgres::{session::Session, told, tools::Tools},
+    Engine,
+    run::{RunContext, failure},
+    source::{
+        direct::Asked,
+        postgres::{session::Session, told, tools::Tools},
+    },
 };
+use rename::{Names, On};
 use script::Script;
 
 /// Longest name of a database (`NAMEDATALEN` less its end).
@@ -37,6 +44,7 @@ impl Target for Postgres {
         let mut look =
             Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
         look.good(Fact::ServerIs { server: at, version: format!("PostgreSQL {major}") });
+        look.server = Version::of_postgres(&major.to_string());
         parts_are_possible(aim, &mut look);
         directory::look(aim, &session.place, &mut look).await;
         if !database::may_create(&session, &tools, maintenance).await? {
@@ -45,6 +53,13 @@ impl Target for Postgres {
         match database::describe(&session, &tools, maintenance, &database).await? {
             Some(_) if aim.beside().is_some() => look.block(Fact::DatabaseIsThere { database }),
             Some(there) => {
+                // What is there stays until somebody drops it.
+                look.warn(format!(
+                    "the server needs room for one more {database}: about as much as the {} bytes \
+                     of what is there, which is kept, or the {} of the dump; how much it has left \
+                     cannot be asked",
+                    there.size_bytes, aim.artifact.size_bytes
+                ));
                 if !there.is_ours {
                     look.block(Fact::NotOwner {
                         database: database.clone(),
@@ -60,7 +75,14 @@ impl Target for Postgres {
                     .into(),
                 );
             }
-            None => look.good(Fact::DatabaseMade { database }),
+            None => {
+                look.good(Fact::DatabaseMade { database });
+                look.warn(format!(
+                    "the server needs room for it: at least about the {} bytes of the dump, and \
+                     more for indexes; how much it has left cannot be asked",
+                    aim.artifact.size_bytes
+                ));
+            }
         }
         Ok(look)
     }
@@ -98,14 +120,19 @@ impl Target for Postgres {
         fill(context, aim, &session, &tools, made, Owners::Theirs, supply).await?;
         let mut notes = Vec::new();
         if !aim.tables().is_empty() {
-            notes.push(Fact::TablesComeBare {}.into());
+            if is_script(aim) {
+                only::keep_only(&session, &tools, made, aim.tables()).await?;
+                notes.push("views and references to other tables are left out".into());
+            } else {
+                notes.push(Fact::TablesComeBare {}.into());
+            }
         }
         Ok(Loaded { notes })
     }
 
     async fn switch(
         &self,
-        _context: &RunContext,
+        context: &RunContext,
         aim: &Aim<'_>,
         made: &str,
         _supply: &Supply<'_>,
@@ -113,14 +140,78 @@ impl Target for Postgres {
         if is_globals(aim) {
             return Ok(Switched::default());
         }
-        let session = Session::of(&aim.asked()?).await?;
-        let (maintenance, tools, _) = session.maintenance().await?;
-        let name = final_name(aim)?;
-        let before = with_end(&name, &format!("_before_{}", aim.tag));
-        let on = database::On { session: &session, tools: &tools, maintenance };
-        let kept = on.switch(made, &name, &before).await?;
-        Ok(Switched { kept, notes: Vec::new() })
+        let names = names(aim, made)?;
+        let asked = aim.asked()?;
+        let session = Session::of(&asked).await?;
+        let (maintenance, tools) = rename::beside(&session, &names.name).await?;
+        let on = On { session: &session, tools: &tools, maintenance };
+        let reopen = Duty::AllowConnections {
+            app: aim.app.id,
+            source: asked.source.name.clone(),
+            databases: vec![names.name.clone(), names.before.clone()],
+        };
+        on.switch(context, reopen, &names).await
     }
+
+    async fn put_back(
+        &self,
+        _context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        if is_globals(aim) {
+            return Ok(PutBack::AsItWas);
+        }
+        let names = names(aim, made)?;
+        let put_back = async {
+            let session = Session::of(&aim.asked()?).await?;
+            let (maintenance, tools) = rename::beside(&session, &names.name).await?;
+            On { session: &session, tools: &tools, maintenance }.put_back(&names).await
+        };
+        put_back.await.map_err(|failure| {
+            let Names { made, name, before } = &names;
+            refused(format!(
+                "{}. What was there is {name}, or {before} if it was renamed already; what was to \
+                 take its place is {made} until then; ALTER DATABASE … RENAME TO … puts them in \
+                 order",
+                failure.message
+            ))
+        })
+    }
+}
+
+fn names(aim: &Aim<'_>, made: &str) -> Result<Names, Failure> {
+    let name = final_name(aim)?;
+    let before = with_end(&name, &format!("_before_{}", aim.tag));
+    Ok(Names { made: made.to_owned(), name, before })
+}
+
+/// Lets databases be connected to again, by the source that `app` has for their server.
+pub(crate) async fn allow_connections(
+    engine: &Engine,
+    app: AppId,
+    source: &Name,
+    databases: &[String],
+) -> Result<(), Failure> {
+    let gone = || {
+        let message = format!(
+            "the source `{source}` of a restore is gone, and some of the databases {} may be closed \
+             to everybody: ALTER DATABASE … ALLOW_CONNECTIONS true opens them",
+            databases.join(", ")
+        );
+        Failure::new(FailureCode::ConfigurationChanged, message)
+    };
+    let app = engine.0.catalog.app(app).await.map_err(|error| match error {
+        catalog::CatalogError::NotFound { .. } => gone(),
+        other => failure::of_catalog(&other),
+    })?;
+    let source = app.sources.iter().find(|one| one.name == *source).ok_or_else(gone)?;
+    let model::SourceKind::Direct(direct) = &source.kind else { return Err(gone()) };
+    let asked = Asked { engine, app: &app, source, direct };
+    let session = Session::of(&asked).await?;
+    let closed = databases.first().map(String::as_str).unwrap_or_default();
+    let (maintenance, tools) = rename::beside(&session, closed).await?;
+    On { session: &session, tools: &tools, maintenance }.open(databases).await
 }
 
 /// Whose things are after a restore.
@@ -244,7 +335,8 @@ fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
         look.block(Fact::TablesBeside {});
     }
     if is_script(aim) {
-        look.block(Fact::TablesNeedCustom {});
+        look.warn("this dump is plain SQL: it is loaded whole, and other tables are dropped again");
+        return;
     }
     let schema = |table: &String| table.split_once('.').map_or("public", |(s, _)| s).to_owned();
     if tables.iter().any(|table| schema(table) != schema(&tables[0])) {

@@ -61,9 +61,11 @@ async fn poured(
                 let room = MAX_HEAD.saturating_sub(head.len()).min(chunk.len());
                 head.extend_from_slice(&chunk[..room]);
                 if to.send(Ok(chunk)).await.is_err() {
-                    break; // Docker tells why.
+                    break; // Docker tells why, or has seen the tar's end.
                 }
             }
+            // Only its true end proves it.
+            while bytes.chunk().await?.is_some() {}
             Ok::<_, Failure>(())
         };
         let fed = fed.await;

@@ -13,7 +13,7 @@ use bollard::{
 use model::{Fact, Failure};
 
 use super::{
-    Aim, Loaded, Look, Supply, Switched, Target, folder, refused,
+    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::{
@@ -42,6 +42,7 @@ impl Target for Volume {
         let docker = docker::connect(&aim.engine.0.config).await?;
         let Some(found) = find(&docker, &name).await? else {
             look.good(Fact::VolumeMade { volume: name });
+            unknown_room(aim, &mut look);
             return Ok(look);
         };
         if aim.beside().is_some() {
@@ -59,7 +60,10 @@ impl Target for Volume {
                 );
                 folder::room(&mut look, &place, aim.artifact.size_bytes).await;
             }
-            Err(why) => look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why }),
+            Err(why) => {
+                unknown_room(aim, &mut look);
+                look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why });
+            }
         }
         let users = users::running(&docker, &name).await?;
         if let Some(why) = users.iter().find_map(users::Running::in_the_way) {
@@ -134,14 +138,96 @@ impl Target for Volume {
         if is_ours(&found, aim.tag) {
             return Ok(Switched::default());
         }
-        let users = users::running(&docker, made).await?;
-        if let Some(why) = users.iter().find_map(users::Running::in_the_way) {
-            return Err(refused(why));
-        }
+        only_those_that_stop(&docker, made).await?;
         let mut held = users::hold(context, &docker, made, Meanwhile::Stop).await?;
-        let switched = put(context, aim, &docker, &found, supply).await;
-        let notes = held.release(context).await;
-        Ok(Switched { kept: switched?, notes })
+        // Somebody may have started another one meanwhile.
+        let switched = match nobody_uses(&docker, made).await {
+            Ok(()) => put(context, aim, &docker, &found, supply).await,
+            Err(failure) => Err(Stopped::Before(failure)),
+        };
+        match switched {
+            Ok(kept) => Ok(Switched { kept, notes: held.release(context).await }),
+            Err(Stopped::Before(failure)) => {
+                held.release(context).await;
+                Err(failure)
+            }
+            Err(Stopped::HalfFilled(failure)) => {
+                let left = held.leave(context).await.join(", ");
+                let message = format!(
+                    "{}; `{made}` was empty and is filled in part: remove it, and restore again\
+                     {}{left}",
+                    failure.message,
+                    if left.is_empty() { "" } else { "; left stopped: " }
+                );
+                Err(Failure { message, ..failure })
+            }
+        }
+    }
+
+    async fn put_back(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+    ) -> Result<PutBack, Failure> {
+        let docker = docker::connect(&aim.engine.0.config).await?;
+        let found = find(&docker, made).await?;
+        let found = found.ok_or_else(|| refused(format!("volume `{made}` is gone")))?;
+        if is_ours(&found, aim.tag) {
+            return Ok(PutBack::AsItWas);
+        }
+        let (place, stage) = (PathBuf::from(&found.mountpoint), stage(&found, aim.tag));
+        let tag = aim.tag.to_owned();
+        let put_back = blocking(move || {
+            let ours = [stage.clone(), sibling(&place, "before", &tag)];
+            let is_there = ours.iter().any(|path| path.symlink_metadata().is_ok());
+            is_there.then(|| folder::put_back(&stage, &place, &tag))
+        });
+        match put_back.await? {
+            Some(put_back) => put_back,
+            None => {
+                let why = "what it holds may be what this restore has left";
+                let empty = fill::only_if_empty(context, aim, &docker, made, why).await;
+                empty.map(|()| PutBack::AsItWas)
+            }
+        }
+    }
+}
+
+/// Through Docker nobody tells how much room there is.
+fn unknown_room(aim: &Aim<'_>, look: &mut Look) {
+    look.warn(format!(
+        "about {} bytes are to be written where Docker keeps its volumes: see that they have room \
+         there (`df` on its machine)",
+        aim.artifact.size_bytes
+    ));
+}
+
+/// Errs where one that uses it cannot be stopped for a while.
+async fn only_those_that_stop(docker: &Docker, volume: &str) -> Result<(), Failure> {
+    let users = users::running(docker, volume).await?;
+    match users.iter().find_map(users::Running::in_the_way) {
+        Some(why) => Err(refused(why)),
+        None => Ok(()),
+    }
+}
+
+async fn nobody_uses(docker: &Docker, volume: &str) -> Result<(), Failure> {
+    match users::running(docker, volume).await?.first() {
+        Some(user) => Err(refused(format!("`{}` has begun to use `{volume}`: stop it", user.name))),
+        None => Ok(()),
+    }
+}
+
+/// How far it came.
+enum Stopped {
+    Before(Failure),
+    HalfFilled(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Before(failure)
     }
 }
 
@@ -152,13 +238,19 @@ async fn put(
     docker: &Docker,
     found: &Found,
     supply: &Supply<'_>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, Stopped> {
     let (place, stage) = (PathBuf::from(&found.mountpoint), stage(found, aim.tag));
     let before = sibling(&place, "before", aim.tag);
     let (looked, tag) = ([stage.clone(), before], aim.tag.to_owned());
     let exchanged = tokio::task::spawn_blocking(move || {
         let is_there = looked.iter().any(|path| path.symlink_metadata().is_ok());
-        is_there.then(|| folder::switch(&stage, &place, &tag)).transpose()
+        let exchange = || {
+            folder::switch(&stage, &place, &tag).inspect_err(|_| {
+                // Whoever uses it is started again now. Where this fails it is told later.
+                let _ = folder::put_back(&stage, &place, &tag);
+            })
+        };
+        is_there.then(exchange).transpose()
     });
     let exchanged = exchanged.await.map_err(|error| refused(error.to_string()))??;
     if let Some(kept) = exchanged {
@@ -166,8 +258,8 @@ async fn put(
     }
     let why = "what it holds may be what an earlier try has left";
     fill::only_if_empty(context, aim, docker, &found.name, why).await?;
-    fill::fill(context, aim, docker, &found.name, supply).await?;
-    Ok(None)
+    let filled = fill::fill(context, aim, docker, &found.name, supply).await;
+    filled.map(|()| None).map_err(Stopped::HalfFilled)
 }
 
 /// A volume of our own.

@@ -44,10 +44,17 @@ pub(crate) struct OnServer {
     wait: bool,
 }
 
+impl OnServer {
+    /// Whether it asks for a part of one source.
+    pub(super) fn is_of_one(&self) -> bool {
+        !self.table.is_empty() || !self.path.is_empty()
+    }
+}
+
 pub(super) async fn restore(
     client: &Client,
     snapshot: &str,
-    only: Option<&str>,
+    only: &[String],
     given: &OnServer,
     out: &Out,
 ) -> Result<u8, CliError> {
@@ -70,11 +77,30 @@ pub(super) async fn restore(
             safe(wanted)
         )));
     }
-    let run = client.post(&format!("{path}/restore"), &request).await?;
-    wait::finish(client, run, given.wait, out).await
+    let mut run = client.post(&format!("{path}/restore"), &request).await?;
+    if !given.wait {
+        return wait::finish(client, run, false, out).await;
+    }
+    // One that was cut off, or that waits for its undo snapshot, goes on as another run.
+    loop {
+        let ended = wait::ended(client, &run, out).await?;
+        match next_try(client, &ended).await? {
+            Some(next) => run = next,
+            None => return Ok(wait::end(&ended, out)),
+        }
+    }
 }
 
-fn request(only: Option<&str>, given: &OnServer) -> Value {
+/// The run that goes on where `run` ended.
+async fn next_try(client: &Client, run: &Value) -> Result<Option<Value>, CliError> {
+    if run["state"] == "succeeded" {
+        return Ok(None);
+    }
+    let runs = client.get("runs?limit=200").await?;
+    Ok(items(&runs).iter().find(|one| one["retry_of"] == run["id"]).cloned())
+}
+
+fn request(only: &[String], given: &OnServer) -> Value {
     let mut request = json!({ "confirm": given.confirm, "from": given.from });
     let to = match (&given.beside, &given.into_folder) {
         (Some(name), _) => {
@@ -89,10 +115,9 @@ fn request(only: Option<&str>, given: &OnServer) -> Value {
     };
     request["to"] = json!(to);
     request["without_undo"] = json!(given.no_undo);
-    if let Some(artifact) = only {
-        request["only"] =
-            json!([{ "artifact": artifact, "tables": given.table, "paths": given.path }]);
-    }
+    let part =
+        |artifact| json!({ "artifact": artifact, "tables": given.table, "paths": given.path });
+    request["only"] = only.iter().map(part).collect();
     request
 }
 
