@@ -5,6 +5,7 @@ mod asked;
 mod command;
 mod files;
 mod mysql;
+mod owner;
 mod postgres;
 mod redis;
 mod rows;

@@ -7,6 +7,7 @@ use model::{DirectKind, DrillCheck, DrillState, Failure, FailureCode};
 
 use super::{
     Restored, Trial, Way, asked, check,
+    owner::{self, OWNER, SUPERUSER},
     rows::compared,
     scratch::{self, Daemon},
 };
@@ -16,7 +17,6 @@ use crate::{
 };
 
 const DATABASE: &str = "drill";
-const SUPERUSER: &str = "postgres";
 const ANSWER: Duration = Duration::from_secs(60);
 
 pub(super) struct Postgres;
@@ -60,7 +60,8 @@ impl Server {
         let program = scratch::program(config, &postgres, user)
             .args([format!("-D{}", data.display()), format!("-k{}", socket.display())])
             // Nothing of it is to last, and nobody but us is to reach it.
-            .args(["-clisten_addresses=", "-cfsync=off", "-cfull_page_writes=off"])
+            .args(["-clisten_addresses=", "-cunix_socket_permissions=0700"])
+            .args(["-cfsync=off", "-cfull_page_writes=off"])
             .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"]);
         let text = socket.display().to_string();
         let settings = [("host", text.as_str()), ("user", SUPERUSER), ("database", DATABASE)];
@@ -75,6 +76,13 @@ impl Server {
         Session::of(&self.daemon.aim(trial).asked()?).await
     }
 
+    /// The same, as the one whose rights the dump has.
+    async fn owner<'a>(&'a self, trial: &'a Trial<'_>) -> Result<Session<'a>, Failure> {
+        let mut session = self.session(trial).await?;
+        OWNER.clone_into(&mut session.server.user);
+        Ok(session)
+    }
+
     async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
         let session = self.session(trial).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
@@ -82,14 +90,13 @@ impl Server {
         if aim.artifact.format.as_deref() == Some("pg_dumpall") {
             return self.roles(trial, &session, &tools).await;
         }
-        for role in roles_in(trial).await? {
-            let make = format!("CREATE ROLE {}", database::ident(&role));
-            if role != SUPERUSER {
-                session.ask(&tools, maintenance, &make).await?;
-            }
-        }
+        owner::make(&session, &tools, maintenance, &roles_in(trial).await?).await?;
         database::create(&session, &tools, maintenance, DATABASE, None).await?;
-        fill(trial.context, &aim, &session, &tools, DATABASE, Owners::Ours, trial.supply).await
+        owner::give(&session, &tools, DATABASE).await?;
+        let owner = self.owner(trial).await?;
+        fill(trial.context, &aim, &owner, &tools, DATABASE, Owners::Ours, trial.supply)
+            .await
+            .map_err(owner::explained)
     }
 
     /// Roles and tablespaces: the roles are made.
@@ -120,10 +127,12 @@ impl Restored for Server {
             let message = format!("{roles} roles are there");
             return Ok(vec![check("roles", DrillState::Passed, message)]);
         }
-        let mut checks = vec![rows(trial, &session, &tools).await?];
+        // Questions may reach functions of the dump.
+        let owner = self.owner(trial).await?;
+        let mut checks = vec![rows(trial, &owner, &tools).await?];
         checks.push(amcheck(trial, &session, &tools).await);
         for question in asked::of(trial) {
-            let answer = session.value(&tools, DATABASE, &question.sql).await;
+            let answer = owner.value(&tools, DATABASE, &question.sql).await;
             checks.push(asked::judge(question, answer));
         }
         Ok(checks)
@@ -153,8 +162,13 @@ async fn rows(
     Ok(compared(&counts, 0, trial.aim.artifact.contents.as_ref()))
 }
 
-/// Every table and index, page by page.
+/// Every table and index, page by page. Only a superuser may, and none of what the dump calls
+/// functions of that name is asked.
 async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> DrillCheck {
+    let drop = "DROP EXTENSION IF EXISTS amcheck CASCADE";
+    if let Err(failure) = session.ask(tools, DATABASE, drop).await {
+        return check("pg_amcheck", DrillState::Failed, failure.message);
+    }
     let tool = session.tool(tools, "pg_amcheck").args([
         "--install-missing",
         "--heapallindexed",
