@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::{
     Engine, EngineError,
     index::{ArchiveEntry, ArtifactBytes, Cache, EntryKind, Incoming, Index, Listing, Place},
+    run::restore,
 };
 
 /// Entries of a folder that are told at once.
@@ -234,7 +235,7 @@ impl Engine {
     ) -> Result<ArtifactBytes, EngineError> {
         let mut refusal =
             EngineError::Damaged(format!("snapshot {} has no good copy", snapshot.id));
-        for copy in snapshot.copies.iter().filter(|copy| copy.state.is_restorable()) {
+        for copy in &restore::candidates(snapshot, None) {
             let opened = async {
                 let destination = self.0.catalog.destination(copy.destination_id).await?;
                 let store = self.0.store_for(&destination).await?;

@@ -14,10 +14,11 @@ mod sqlite;
 
 use std::{path::PathBuf, time::Instant};
 
+use artifact::Dump;
 use catalog::CopyUpdate;
 use model::{
-    App, Artifact, CopyState, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty,
-    Event, EventId, EventKind, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Severity,
+    App, Artifact, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty, Event,
+    EventId, EventKind, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Severity,
     Snapshot, SourceKind, Stage,
 };
 
@@ -107,7 +108,10 @@ async fn one(
     artifact: &Artifact,
     copies: &mut Vec<CopyUpdate>,
 ) -> Result<DrillItem, Failure> {
-    let tag = format!("{}-{}", context.run.id.to_string().to_ascii_lowercase(), artifact.source);
+    // By number: the path of a socket in it has room for little more than a hundred bytes.
+    let at = snapshot.artifacts.iter().position(|one| one.source == artifact.source);
+    let run = context.run.id.to_string().to_ascii_lowercase();
+    let tag = format!("{run}-{}", at.unwrap_or_default());
     let config = &context.engine.0.config;
     let folder = config.scratch.as_ref().unwrap_or(&config.spool).join(format!("drill-{tag}"));
     let owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
@@ -131,11 +135,11 @@ async fn one(
             DrillState::Skipped,
             "nothing here can check this kind of artifact: give the drill a command",
         ));
-        context.settle(owed).await?;
+        clean(context, owed).await;
         return Ok(item);
     };
     let mut last = None;
-    for copy in restore::candidates(snapshot, &order) {
+    for copy in restore::candidates(snapshot, order.from) {
         prepare(&folder).await?;
         enter(context, Stage::Load).await?;
         let began = Instant::now();
@@ -180,7 +184,7 @@ async fn one(
         item.checks.push(check("restore", DrillState::Failed, message));
     }
     enter(context, Stage::Clean).await?;
-    context.settle(owed).await?;
+    clean(context, owed).await;
     Ok(item)
 }
 
@@ -190,13 +194,13 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         SourceKind::Direct(direct) => Some(direct.what),
         SourceKind::Contract(_) => None,
     });
-    match (kind, aim.artifact.format.as_deref()) {
-        (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
+    match (kind, aim.dump()) {
+        (Some(DirectKind::Postgres), _) | (None, Some(Dump::PgCustom | Dump::PgScript)) => {
             Some(&postgres::Postgres)
         }
-        (Some(DirectKind::Mysql), _) | (None, Some("mysqldump")) => Some(&mysql::Mysql),
-        (Some(DirectKind::Redis), _) | (None, Some("rdb")) => Some(&redis::Redis),
-        (Some(DirectKind::Sqlite), _) | (None, Some("sqlite3")) => Some(&sqlite::Sqlite),
+        (Some(DirectKind::Mysql), _) | (None, Some(Dump::Mysql)) => Some(&mysql::Mysql),
+        (Some(DirectKind::Redis), _) | (None, Some(Dump::Rdb)) => Some(&redis::Redis),
+        (Some(DirectKind::Sqlite), _) | (None, Some(Dump::Sqlite)) => Some(&sqlite::Sqlite),
         _ if unpacking::packed(aim.artifact).is_some() => Some(&files::Files),
         _ if command::has(aim) => Some(&command::Single),
         _ => None,
@@ -224,20 +228,23 @@ fn is_of_the_copy(
     copy: &model::StoredCopy,
     copies: &mut Vec<CopyUpdate>,
 ) -> bool {
-    let state = match failure.code {
-        FailureCode::Damaged => CopyState::Damaged,
-        FailureCode::Missing => CopyState::Missing,
-        FailureCode::DestinationUnavailable | FailureCode::SecretUnreadable => return true,
-        _ => return false,
-    };
-    copies.push(CopyUpdate {
+    let Some(verdict) = restore::verdict(failure) else { return false };
+    copies.extend(verdict.map(|state| CopyUpdate {
         snapshot_id: snapshot.id,
         destination_id: copy.destination_id,
         state,
         verified_at: copy.verified_at,
         expiring_since: None,
-    });
+    }));
     true
+}
+
+/// Removes the scratch. What cannot be removed says nothing of the snapshot; it stays written down,
+/// and is tried again after the run.
+async fn clean(context: &RunContext, owed: crate::duty::Owed) {
+    if let Err(failure) = context.settle(owed).await {
+        context.journal.warn(failure.message);
+    }
 }
 
 /// An empty folder that only we can look into.
@@ -246,11 +253,12 @@ async fn prepare(folder: &std::path::Path) -> Result<(), Failure> {
         let message = format!("the scratch folder {} cannot be made: {error}", folder.display());
         Failure::new(FailureCode::RestoreRefused, message)
     };
-    match tokio::fs::remove_dir_all(folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(told(error)),
-        _ => {}
+    crate::removal::remove(folder).await.map_err(told)?;
+    if let Some(parent) = folder.parent() {
+        tokio::fs::create_dir_all(parent).await.map_err(told)?;
     }
-    tokio::fs::create_dir_all(folder).await.map_err(told)
+    let mut closed = tokio::fs::DirBuilder::new();
+    closed.mode(0o700).create(folder).await.map_err(told)
 }
 
 fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> Outcome {

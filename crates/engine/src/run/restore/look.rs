@@ -1,5 +1,6 @@
 //! What a restore would meet.
 
+use artifact::Dump;
 use model::{
     App, Artifact, Failure, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,
     Snapshot,
@@ -50,7 +51,9 @@ pub(crate) async fn look(
     }
     let mut artifacts: Vec<_> = chosen(snapshot, order).collect();
     // Roles own what comes after them.
-    artifacts.sort_by_key(|artifact| artifact.format.as_deref() != Some("pg_dumpall"));
+    artifacts.sort_by_key(|artifact| {
+        artifact.format.as_deref().and_then(Dump::of) != Some(Dump::PgRoles)
+    });
     for artifact in artifacts {
         let name = Some(artifact.source.clone());
         let aim = aim(engine, app, snapshot, order, tag, artifact);
@@ -91,7 +94,7 @@ async fn copies(
     seen: &mut Preflight,
 ) -> Result<(), Failure> {
     let mut readable = 0;
-    for copy in candidates(snapshot, order) {
+    for copy in candidates(snapshot, order.from) {
         let destination = engine
             .0
             .catalog
