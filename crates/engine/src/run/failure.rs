@@ -59,7 +59,10 @@ pub(crate) fn of_contract(error: &ContractError) -> Failure {
         E::Mismatch(_) => FailureCode::SourceMismatch,
         E::TooLarge { .. } => FailureCode::SourceTooLarge,
         E::Timeout { .. } => FailureCode::Timeout,
-        E::Status { .. } | E::JobFailed(_) => FailureCode::SourceFailed,
+        E::Status { .. } | E::JobFailed(_) | E::ImportFailed(_) | E::Unreadable(_) => {
+            FailureCode::SourceFailed
+        }
+        E::NotOffered { .. } => FailureCode::RestoreRefused,
         E::Cancelled => FailureCode::Cancelled,
         _ => FailureCode::SourceProtocol,
     };

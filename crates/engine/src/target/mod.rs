@@ -1,6 +1,7 @@
 //! Targets: where a restore goes. Each looks before it changes anything, brings everything in
 //! beside what is there, and only then puts it in its place.
 
+mod contract;
 mod files;
 pub(crate) mod folder;
 pub(crate) mod mysql;
@@ -174,10 +175,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
             "`{}` cannot be restored into its {} yet: restore it into a folder",
             aim.artifact.source, direct.what
         ))),
-        SourceKind::Contract(_) => Err(refused(format!(
-            "`{}` cannot be restored through its contract yet: restore it into a folder",
-            aim.artifact.source
-        ))),
+        SourceKind::Contract(_) => Ok(&contract::Contract),
     }
 }
 

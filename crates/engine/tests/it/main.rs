@@ -17,11 +17,14 @@ mod hung;
 mod kills;
 mod logs;
 mod managed;
+#[path = "../../../archive/tests/it/member.rs"]
+mod member;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod recovery;
 mod reindex;
 mod replicas;
+mod restore_contract;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;

@@ -12,6 +12,7 @@ use model::{DrillCommand, DrillReport, DrillState, FailureCode, Run, RunState, S
 
 use crate::{
     app_server::Export,
+    member::member,
     source_files::{allowing, files},
     source_tree, tree,
     world::{World, quick},
@@ -208,20 +209,6 @@ async fn a_tree_comes_back_too() {
     assert_eq!(tree::facts(&found), expected);
 }
 
-fn member(name: &str, kind: tar::EntryType, link: &str, content: &[u8]) -> Vec<u8> {
-    let mut header = tar::Header::new_ustar();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-    header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
-    header.set_entry_type(kind);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(1);
-    header.set_size(content.len() as u64);
-    header.set_cksum();
-    [header.as_bytes(), content, &vec![0; content.len().wrapping_neg() % 512]].concat()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_archive_changes_nothing_outside() {
     use tar::EntryType as E;
@@ -232,12 +219,18 @@ async fn a_hostile_archive_changes_nothing_outside() {
     config.restore_roots = vec![folder.path().to_owned()];
     config.spool = folder.path().join("spool");
     let world = World::with(&["disk"], config).await;
-    let good_one = member("fine", E::Regular, "", b"fine");
+    let good_one = member(b"fine", E::Regular, b"", b"fine");
     for evil in [
-        vec![member("../../victim", E::Regular, "", b"EVIL")],
-        vec![member("away", E::Symlink, "../..", b""), member("away/victim", E::Regular, "", b"E")],
-        vec![member("hard", E::Link, "../../victim", b""), member("hard", E::Regular, "", b"E")],
-        vec![member("null", E::Char, "", b"")],
+        vec![member(b"../../victim", E::Regular, b"", b"EVIL")],
+        vec![
+            member(b"away", E::Symlink, b"../..", b""),
+            member(b"away/victim", E::Regular, b"", b"E"),
+        ],
+        vec![
+            member(b"hard", E::Link, b"../../victim", b""),
+            member(b"hard", E::Regular, b"", b"E"),
+        ],
+        vec![member(b"null", E::Char, b"", b"")],
     ] {
         let tar = [&[good_one.clone()][..], &evil, &[vec![0; 1024]]].concat().concat();
         world.server.answer_with(Export::Format("tar", "shop.tar", tar));

@@ -23,6 +23,7 @@ mod pages;
 #[allow(dead_code)]
 mod permissions;
 mod postgres;
+mod program;
 mod recovery;
 mod restore_pages;
 mod road;
