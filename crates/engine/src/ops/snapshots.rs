@@ -107,7 +107,7 @@ impl Engine {
 
     /// Marks a copy that was found not to be what it was.
     async fn mark(&self, id: SnapshotId, copy: &StoredCopy, failure: &Failure) {
-        let Some(Some(state)) = restore::verdict(failure) else { return };
+        let Some(state) = restore::Blame::of(failure).and_then(|blame| blame.state) else { return };
         // What cannot be written down now is found again by the next one who reads it.
         if let Err(error) = self.0.catalog.found_copy(id, copy, state).await {
             tracing::warn!(snapshot = %id, %error, "a damaged copy could not be marked");

@@ -118,7 +118,7 @@ impl Engine {
             report.missing,
             report.damaged,
             report.problem_count,
-            report.left_out.iter().map(|one| format!("; {one}")).collect::<String>()
+            report.left_out.iter().fold(String::new(), |told, one| told + "; " + one)
         );
         let severity = if report.problem_count == 0 && report.left_out.is_empty() {
             Severity::Info

@@ -228,8 +228,8 @@ fn is_of_the_copy(
     copy: &model::StoredCopy,
     copies: &mut Vec<CopyUpdate>,
 ) -> bool {
-    let Some(verdict) = restore::verdict(failure) else { return false };
-    copies.extend(verdict.map(|state| CopyUpdate {
+    let Some(blame) = restore::Blame::of(failure) else { return false };
+    copies.extend(blame.state.map(|state| CopyUpdate {
         snapshot_id: snapshot.id,
         destination_id: copy.destination_id,
         state,

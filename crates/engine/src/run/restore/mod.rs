@@ -234,9 +234,9 @@ impl<'a> Restore<'a> {
         failure: &Failure,
         copies: &mut Vec<CopyUpdate>,
     ) -> bool {
-        let Some(verdict) = verdict(failure) else { return false };
+        let Some(blame) = Blame::of(failure) else { return false };
         self.context.journal.warn(format!("{}; trying another copy", failure.message));
-        if let Some(state) = verdict {
+        if let Some(state) = blame.state {
             copies.push(CopyUpdate {
                 snapshot_id: self.snapshot.id,
                 destination_id: copy.destination_id,
@@ -404,17 +404,25 @@ pub(crate) fn chosen<'a>(
     })
 }
 
-/// Whether a failure is of the copy that was read, so that another may do better, and what the copy
-/// is then, where that is known.
-pub(crate) fn verdict(failure: &Failure) -> Option<Option<CopyState>> {
-    match failure.code {
-        FailureCode::Damaged => Some(Some(CopyState::Damaged)),
-        FailureCode::Missing => Some(Some(CopyState::Missing)),
-        FailureCode::DestinationUnavailable
-        | FailureCode::DestinationDenied
-        | FailureCode::DestinationConfig
-        | FailureCode::SecretUnreadable => Some(None),
-        _ => None,
+/// A failure that is of the copy that was read, so that another may do better.
+pub(crate) struct Blame {
+    /// What the copy is then, where that is known.
+    pub(crate) state: Option<CopyState>,
+}
+
+impl Blame {
+    /// `None` where the copy is not to blame.
+    pub(crate) fn of(failure: &Failure) -> Option<Self> {
+        let state = match failure.code {
+            FailureCode::Damaged => Some(CopyState::Damaged),
+            FailureCode::Missing => Some(CopyState::Missing),
+            FailureCode::DestinationUnavailable
+            | FailureCode::DestinationDenied
+            | FailureCode::DestinationConfig
+            | FailureCode::SecretUnreadable => None,
+            _ => return None,
+        };
+        Some(Self { state })
     }
 }
 
