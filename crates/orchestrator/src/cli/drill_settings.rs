@@ -10,6 +10,7 @@ use super::quantity::Change;
 /// What drills do beside what they always do; `none` takes away what was set.
 #[derive(Args)]
 #[command(next_help_heading = "Drills")]
+#[expect(clippy::struct_field_names, reason = "they are the names of flags among others")]
 pub(super) struct DrillSettings {
     /// `daily`, `weekly`, `@every 30d` or five cron fields; `none` drills when asked only.
     #[arg(long = "drill-schedule", value_name = "CRON")]
