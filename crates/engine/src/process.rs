@@ -30,6 +30,7 @@ const PIPE_BYTES: i32 = 1 << 20;
 /// A program that is to be run.
 pub(crate) struct Program {
     path: PathBuf,
+    folder: Option<PathBuf>,
     launcher: Option<PathBuf>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
@@ -38,6 +39,7 @@ pub(crate) struct Program {
     run_by: Option<(u32, u32)>,
     stdin: Option<PathBuf>,
     accepted: Option<i32>,
+    dying_by: &'static str,
 }
 
 impl Program {
@@ -47,6 +49,7 @@ impl Program {
         let is_name = path.components().count() == 1;
         Self {
             path: path.to_str().filter(|_| is_name).and_then(|n| find(config, n)).unwrap_or(path),
+            folder: None,
             launcher: find(config, "setpriv"),
             args: Vec::new(),
             env: config.child_env.clone(),
@@ -55,7 +58,26 @@ impl Program {
             run_by: None,
             stdin: None,
             accepted: None,
+            dying_by: "KILL",
         }
+    }
+
+    /// At home in `folder`, and with no variable of ours but where programs and words are found.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        let is_plain = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name == "PATH" || name == "LANG" || name == "TZ" || name.starts_with("LC_")
+        };
+        self.env.retain(|(name, _)| is_plain(name));
+        self.folder = Some(folder.to_owned());
+        self.env("HOME", folder).env("TMPDIR", folder)
+    }
+
+    /// The signal, as `kill -l` names it, that it gets when we are gone: for one that would leave
+    /// something behind where it is killed.
+    pub(crate) fn dying_by(mut self, signal: &'static str) -> Self {
+        self.dying_by = signal;
+        self
     }
 
     /// Run by this user and group instead of by ours, with no other groups.
@@ -113,7 +135,7 @@ impl Program {
                     command.args(["--clear-groups", "--reuid", &uid.to_string()]);
                     command.args(["--regid", &gid.to_string()]);
                 }
-                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.path);
+                command.args(["--pdeathsig", self.dying_by, "--"]).arg(&self.path);
                 command
             }
             None => Command::new(&self.path),
@@ -136,6 +158,9 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         let mut child = command.spawn().map_err(|error| {
             let name = self.name();
             Failure::new(FailureCode::SourceConfig, format!("{name} cannot be started: {error}"))
@@ -248,6 +273,15 @@ impl Running {
     /// Says that it has been given everything.
     pub(crate) fn end_of_input(&mut self) {
         self.input = None;
+    }
+
+    /// Asks it by `signal` to end, and waits for that for a while; whoever does not is killed with
+    /// its owner.
+    pub(crate) async fn end_by(&mut self, signal: nix::sys::signal::Signal, patience: Duration) {
+        let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else { return };
+        if nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).is_ok() {
+            let _ = tokio::time::timeout(patience, self.child.wait()).await;
+        }
     }
 
     /// What it has said of its troubles up to its end.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, RunId, schedule::Schedule};
+use crate::{Name, RunId, Sentence, schedule::Schedule};
 
 /// What an app's drills do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub struct DrillItem {
     /// The artifact.
     pub artifact: Name,
     /// Where it was restored to, for people.
-    pub scratch: String,
+    pub scratch: Sentence,
     /// Seconds until it was restored.
     pub restore_secs: f64,
     /// Seconds that the checks took after that.
@@ -90,8 +90,9 @@ pub struct DrillCheck {
     pub name: String,
     /// How it went.
     pub state: DrillState,
-    /// One sentence with the figures.
-    pub message: String,
+    /// What it found, with the figures.
+    #[serde(flatten)]
+    pub sentence: Sentence,
 }
 
 words! {
@@ -131,7 +132,7 @@ mod tests {
     fn a_drill_that_checked_nothing_proves_nothing() {
         let item = |states: &[DrillState]| DrillItem {
             artifact: "db".parse().unwrap(),
-            scratch: String::new(),
+            scratch: Sentence::default(),
             restore_secs: 0.0,
             check_secs: 0.0,
             checks: states
@@ -139,7 +140,7 @@ mod tests {
                 .map(|state| DrillCheck {
                     name: String::new(),
                     state: *state,
-                    message: String::new(),
+                    sentence: Sentence::default(),
                 })
                 .collect(),
         };

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Fact, Sentence};
+
 /// One failure: what failed, on what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -12,12 +14,16 @@ pub struct Failure {
     pub message: String,
     /// Whether trying again without a change can help.
     pub retryable: bool,
+    /// The same without its language, where it is a sentence of ours with a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Box<Fact>>,
 }
 
 impl Failure {
     /// A failure with its code's own answer to "can trying again help".
-    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: code.is_retryable() }
+    pub fn new(code: FailureCode, message: impl Into<Sentence>) -> Self {
+        let Sentence { message, fact } = message.into();
+        Self { code, message, retryable: code.is_retryable(), fact: fact.map(Box::new) }
     }
 }
 

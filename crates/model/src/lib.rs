@@ -15,6 +15,7 @@ pub mod drill;
 pub mod duration;
 pub mod duty;
 pub mod event;
+pub mod fact;
 pub mod failure;
 pub mod id;
 pub mod layout;
@@ -24,6 +25,7 @@ pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod sentence;
 pub mod snapshot;
 pub mod source;
 
@@ -39,6 +41,7 @@ pub use drill::{
 };
 pub use duty::{Duty, OwedDuty};
 pub use event::{Event, EventKind, Severity};
+pub use fact::{Fact, FactValue, Size};
 pub use failure::{Failure, FailureCode};
 pub use id::{
     AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
@@ -52,5 +55,6 @@ pub use run::{
     DestinationOutcome, Lease, LogLevel, LogLine, Run, RunKind, RunState, Stage, StageTime, Trigger,
 };
 pub use secret::SealedSecret;
+pub use sentence::Sentence;
 pub use snapshot::{Artifact, CopyState, Snapshot, SnapshotKind, StoredCopy, StoredObject};
 pub use source::{ContractSource, DirectKind, DirectSource, Source, SourceKind};

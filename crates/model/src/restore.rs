@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DestinationId, Name, SnapshotId};
+use crate::{DestinationId, FailureCode, Name, Sentence, SnapshotId};
 
 /// What a restore is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub struct RestoreOrder {
     /// What is there already may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// Why it was given up: what earlier tries have made is cleared away, and nothing is brought
+    /// back any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<FailureCode>,
 }
 
 /// Where a restore puts what it brings back.
@@ -122,7 +126,7 @@ pub struct RestoreStep {
     /// The artifact.
     pub artifact: Name,
     /// What is restored, for people: `database shop at db:5432`.
-    pub target: String,
+    pub target: Sentence,
     /// How far it is.
     pub state: StepState,
     /// What was made for it, by its exact name there.
@@ -136,7 +140,7 @@ pub struct RestoreStep {
     pub read_from: Option<DestinationId>,
     /// Things to know.
     #[serde(default)]
-    pub notes: Vec<String>,
+    pub notes: Vec<Sentence>,
 }
 
 words! {
@@ -187,9 +191,9 @@ pub struct PreflightItem {
     /// The artifact.
     pub artifact: Name,
     /// Where it would go, for people.
-    pub target: String,
+    pub target: Sentence,
     /// What is there now and would be replaced, for people.
-    pub replaces: Option<String>,
+    pub replaces: Option<Sentence>,
     /// Its size, before compression.
     pub size_bytes: u64,
 }
@@ -202,8 +206,9 @@ pub struct PreflightCheck {
     pub artifact: Option<Name>,
     /// How much it matters.
     pub level: PreflightLevel,
-    /// One sentence.
-    pub message: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub sentence: Sentence,
 }
 
 words! {
@@ -229,7 +234,7 @@ mod tests {
     fn report(states: &[StepState]) -> RestoreReport {
         let step = |state: &StepState| RestoreStep {
             artifact: "db".parse().unwrap(),
-            target: "database db".to_owned(),
+            target: "database db".into(),
             state: *state,
             made: None,
             kept: None,

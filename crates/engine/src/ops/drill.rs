@@ -43,7 +43,11 @@ impl Engine {
     ) -> Result<App, EngineError> {
         let current = self.0.catalog.app(app).await?;
         refuse_if_managed(&current.name, current.managed_by)?;
-        let errors = check_plan(&plan, "");
+        let mut errors = check_plan(&plan, "");
+        if !plan.commands.is_empty() && !self.0.config.drill_commands {
+            let message = model::Fact::CommandsOff {}.to_string();
+            errors.push(FieldError::new("commands", message));
+        }
         if !errors.is_empty() {
             return Err(EngineError::Invalid(errors));
         }

@@ -12,7 +12,7 @@ pub(crate) fn of_catalog(error: &CatalogError) -> Failure {
         CatalogError::LeaseLost { .. } => FailureCode::Interrupted,
         _ => FailureCode::Catalog,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable() }
+    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
 }
 
 pub(crate) fn of_store(error: &StoreError) -> Failure {
@@ -26,7 +26,7 @@ pub(crate) fn of_store(error: &StoreError) -> Failure {
         K::Timeout | K::Throttled | K::Unavailable => FailureCode::DestinationUnavailable,
         K::Internal => FailureCode::Internal,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable() }
+    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
 }
 
 pub(crate) fn of_engine(error: &EngineError) -> Failure {
@@ -66,5 +66,5 @@ pub(crate) fn of_contract(error: &ContractError) -> Failure {
         E::Cancelled => FailureCode::Cancelled,
         _ => FailureCode::SourceProtocol,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable() }
+    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
 }

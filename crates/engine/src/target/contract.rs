@@ -8,7 +8,7 @@ use contract::{
     Capabilities, ContractClient, ContractError, Declared, ImportReport, ImportRequest,
     ImportTarget,
 };
-use model::{ContractSource, Failure, RestoreTarget, SourceKind};
+use model::{ContractSource, Failure, RestoreTarget, Sentence, SourceKind};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
@@ -68,7 +68,7 @@ impl Target for Contract {
             ));
         }
         look.replaces =
-            Some(format!("what the app at {} has of `{}`", server.url, aim.artifact.source));
+            Some(format!("what the app at {} has of `{}`", server.url, aim.artifact.source).into());
         look.warn(
             "the app itself replaces what it has: whether it keeps a copy of that is told afterwards",
         );
@@ -177,7 +177,7 @@ fn request(aim: &Aim<'_>, made: &str) -> Result<ImportRequest, Failure> {
 }
 
 fn switched(report: ImportReport) -> Switched {
-    let notes = report.message.into_iter().chain(report.notes).collect();
+    let notes = report.message.into_iter().chain(report.notes).map(Sentence::from).collect();
     Switched { kept: report.kept, notes }
 }
 

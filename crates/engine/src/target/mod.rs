@@ -13,8 +13,8 @@ mod volume;
 
 use artifact::Dump;
 use model::{
-    App, Artifact, DirectKind, DirectSource, Failure, FailureCode, Name, PreflightLevel,
-    RestoreTarget, Selection, Source, SourceKind,
+    App, Artifact, DirectKind, DirectSource, Fact, Failure, FailureCode, Name, PreflightLevel,
+    RestoreTarget, Selection, Sentence, Source, SourceKind,
 };
 
 use crate::{Engine, run::RunContext, source::direct::Asked};
@@ -44,12 +44,10 @@ impl<'a> Aim<'a> {
     }
 
     fn no_source(&self) -> Failure {
-        let message = format!(
-            "`{}` has no source of its own for `{}` any more: restore it into a folder, or add \
-             the source again",
-            self.app.name, self.artifact.source
-        );
-        Failure::new(FailureCode::RestoreRefused, message)
+        refused(Fact::SourceGone {
+            app: self.app.name.to_string(),
+            artifact: self.artifact.source.to_string(),
+        })
     }
 
     /// What the new one is to be called, where it goes beside; `None` elsewhere.
@@ -86,26 +84,26 @@ impl<'a> Aim<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Look {
     /// Where the artifact would go, for people.
-    pub(crate) target: String,
+    pub(crate) target: Sentence,
     /// What is there and would be replaced, for people.
-    pub(crate) replaces: Option<String>,
-    pub(crate) checks: Vec<(PreflightLevel, String)>,
+    pub(crate) replaces: Option<Sentence>,
+    pub(crate) checks: Vec<(PreflightLevel, Sentence)>,
 }
 
 impl Look {
-    pub(crate) fn at(target: impl Into<String>) -> Self {
+    pub(crate) fn at(target: impl Into<Sentence>) -> Self {
         Self { target: target.into(), ..Self::default() }
     }
 
-    pub(crate) fn good(&mut self, message: impl Into<String>) {
+    pub(crate) fn good(&mut self, message: impl Into<Sentence>) {
         self.checks.push((PreflightLevel::Good, message.into()));
     }
 
-    pub(crate) fn warn(&mut self, message: impl Into<String>) {
+    pub(crate) fn warn(&mut self, message: impl Into<Sentence>) {
         self.checks.push((PreflightLevel::Warning, message.into()));
     }
 
-    pub(crate) fn block(&mut self, message: impl Into<String>) {
+    pub(crate) fn block(&mut self, message: impl Into<Sentence>) {
         self.checks.push((PreflightLevel::Blocked, message.into()));
     }
 }
@@ -114,7 +112,7 @@ impl Look {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loaded {
     /// Things to know.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Sentence>,
 }
 
 /// What came of putting it in its place.
@@ -122,7 +120,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Switched {
     /// Where what was there before is kept.
     pub(crate) kept: Option<String>,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Sentence>,
 }
 
 /// A kind of place that artifacts can go to.
@@ -171,16 +169,16 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
         SourceKind::Direct(DirectSource { what: DirectKind::Mysql, .. }) => Ok(&mysql::Mysql),
         SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
-        SourceKind::Direct(direct) => Err(refused(format!(
-            "`{}` cannot be restored into its {} yet: restore it into a folder",
-            aim.artifact.source, direct.what
-        ))),
+        SourceKind::Direct(direct) => Err(refused(Fact::KindNotInto {
+            artifact: aim.artifact.source.to_string(),
+            kind: direct.what.to_string(),
+        })),
         SourceKind::Contract(_) => Ok(&contract::Contract),
     }
 }
 
 /// A restore that cannot begin or go on as it was asked for.
-pub(crate) fn refused(message: impl Into<String>) -> Failure {
+pub(crate) fn refused(message: impl Into<Sentence>) -> Failure {
     Failure::new(FailureCode::RestoreRefused, message)
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use archive::{Limits, Only, Options, Report, UnpackError};
 use bytes::{Buf as _, Bytes};
-use model::{Artifact, Contents, Failure, FailureCode};
+use model::{Artifact, Contents, Fact, Failure, FailureCode, Sentence, Size};
 use tokio::{
     io::AsyncWriteExt as _,
     sync::mpsc,
@@ -107,27 +107,28 @@ pub(crate) async fn unpack(
     };
     match report.missing.first() {
         None => Ok(report),
-        Some(_) => Err(refused(format!(
-            "`{}` does not hold {}",
-            aim.artifact.source,
-            report.missing.join(", ")
-        ))),
+        Some(_) => Err(refused(Fact::NotInArchive {
+            artifact: aim.artifact.source.to_string(),
+            paths: report.missing.join(", "),
+        })),
     }
 }
 
 /// What is not as it was, for people.
-pub(crate) fn notes(report: &Report) -> Vec<String> {
-    let mut notes: Vec<_> = report.warnings.iter().take(MAX_TOLD).cloned().collect();
+pub(crate) fn notes(report: &Report) -> Vec<Sentence> {
+    let mut notes: Vec<Sentence> =
+        report.warnings.iter().take(MAX_TOLD).map(|told| told.as_str().into()).collect();
     if report.warnings.len() > MAX_TOLD {
-        notes.push(format!("{} more are not as they were", report.warnings.len() - MAX_TOLD));
+        let count = (report.warnings.len() - MAX_TOLD) as u64;
+        notes.push(Fact::MoreDiffer { count }.into());
     }
-    notes.push(format!(
-        "{} files, {} folders and {} links with {} bytes",
-        report.files,
-        report.folders,
-        report.links + report.symlinks,
-        report.bytes
-    ));
+    let came = Fact::Came {
+        files: report.files,
+        folders: report.folders,
+        links: report.links + report.symlinks,
+        size: Size(report.bytes),
+    };
+    notes.push(came.into());
     notes
 }
 

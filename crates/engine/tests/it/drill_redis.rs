@@ -19,9 +19,9 @@ async fn a_drill_proves_that_a_snapshot_is_loaded() {
     let (run, drill) = drilled(&world, &snapshot).await;
     assert_eq!(run.state, RunState::Succeeded, "{:?} {drill:?}", run.failure);
     let checks = &drill.items[0].checks;
-    assert!(checks[0].message.ends_with("keys: db0: 5503, db3: 1"), "{drill:?}");
+    assert!(checks[0].sentence.ends_with("keys: db0: 5503, db3: 1"), "{drill:?}");
     assert_eq!(checks[1].state, DrillState::Passed, "{drill:?}");
-    assert!(checks[1].message.starts_with("5505 keys are in the file, 1 of them"), "{drill:?}");
+    assert!(checks[1].sentence.starts_with("5505 keys are in the file, 1 of them"), "{drill:?}");
     nothing_is_left(&world);
 
     damage_proves_nothing(&world, &snapshot).await;

@@ -25,6 +25,7 @@ mod recovery;
 mod reindex;
 mod replicas;
 mod restore_contract;
+mod restore_cut;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;

@@ -128,7 +128,7 @@ async fn a_damaged_copy_changes_nothing_and_a_drill_finds_it() {
     assert_eq!(run.state, RunState::Succeeded, "{:?} {drill:?}", run.failure);
     let checks = &drill.items[0].checks;
     assert!(checks.iter().all(|check| check.state == DrillState::Passed), "{drill:?}");
-    assert!(checks[0].message.starts_with("2 tables with 20000 rows came back; 2 "), "{drill:?}");
+    assert!(checks[0].sentence.starts_with("2 tables with 20000 rows came back; 2 "), "{drill:?}");
     nothing_is_left(&world);
     let question = |sql: &str, expect: &str| model::DrillQuestion {
         artifact: "db".parse().unwrap(),

@@ -201,7 +201,7 @@ async fn a_damaged_copy_changes_nothing_and_fails_its_drill() {
     let passed = DrillState::Passed;
     let expected = [("integrity_check", passed), ("rows", passed), ("foreign_key_check", passed)];
     assert_eq!(states, expected, "{drill:?}");
-    assert!(drill.items[0].checks[1].message.starts_with("2 tables with 5001 rows"), "{drill:?}");
+    assert!(drill.items[0].checks[1].sentence.starts_with("2 tables with 5001 rows"), "{drill:?}");
     nothing_is_left(&world);
 
     let plan = model::DrillPlan {
@@ -216,7 +216,7 @@ async fn a_damaged_copy_changes_nothing_and_fails_its_drill() {
     world.engine.plan_drills(now.id, now.version, plan).await.unwrap();
     let (run, drill) = drilled(&world, &snapshot).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(drill.items[0].checks[3].message.contains("`5000`, expected `4999`"), "{drill:?}");
+    assert!(drill.items[0].checks[3].sentence.contains("`5000`, expected `4999`"), "{drill:?}");
 
     damage_proves_nothing(&world, &snapshot).await;
 }

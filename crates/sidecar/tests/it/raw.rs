@@ -86,13 +86,14 @@ pub(crate) async fn import(sidecar: &Sidecar, headers: &[(&str, &str)], body: &[
 
 /// Sends a part of what `X-Size` tells and goes away.
 pub(crate) async fn cut(sidecar: &Sidecar, headers: &[(&str, &str)], part: &[u8]) {
+    use std::fmt::Write as _;
     use tokio::io::AsyncWriteExt as _;
     let mut head =
         format!("POST /backup/import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n");
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        write!(head, "{name}: {value}\r\n").unwrap();
         if *name == "x-size" {
-            head += &format!("content-length: {value}\r\n");
+            write!(head, "content-length: {value}\r\n").unwrap();
         }
     }
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", sidecar.port)).await.unwrap();

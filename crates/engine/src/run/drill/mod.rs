@@ -18,8 +18,8 @@ use artifact::Dump;
 use catalog::CopyUpdate;
 use model::{
     App, Artifact, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty, Event,
-    EventId, EventKind, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Severity,
-    Snapshot, SourceKind, Stage,
+    EventId, EventKind, Fact, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Sentence,
+    Severity, Snapshot, SourceKind, Stage,
 };
 
 use super::{Outcome, RunContext, failure, restore};
@@ -56,7 +56,7 @@ async fn all(
         context.check_lease().await?;
         let item = one(context, &app, &snapshot, artifact, copies).await?;
         for check in &item.checks {
-            let told = format!("`{}`: {}: {}", artifact.source, check.name, check.message);
+            let told = format!("`{}`: {}: {}", artifact.source, check.name, check.sentence);
             match check.state {
                 DrillState::Passed => context.journal.info(told),
                 DrillState::Skipped => context.journal.warn(told),
@@ -91,7 +91,7 @@ pub(crate) trait Way: Send + Sync {
 #[async_trait::async_trait]
 pub(crate) trait Restored: Send + Sync {
     /// Where it is, for people.
-    fn place(&self) -> String;
+    fn place(&self) -> Fact;
     /// The file or folder that commands of one's own are given; `None` where there is neither, and
     /// they get the artifact's file.
     fn path(&self) -> Option<std::path::PathBuf> {
@@ -99,6 +99,8 @@ pub(crate) trait Restored: Send + Sync {
     }
     /// Looks whether it is what it was.
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure>;
+    /// Ends what serves it in order, where being killed would leave something behind.
+    async fn end(&self) {}
 }
 
 async fn one(
@@ -120,21 +122,18 @@ async fn one(
         only: Vec::new(),
         from: context.run.destination_id,
         overwrite: false,
+        given_up: None,
     };
     let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);
     let mut item = DrillItem {
         artifact: artifact.source.clone(),
-        scratch: String::new(),
+        scratch: Sentence::default(),
         restore_secs: 0.0,
         check_secs: 0.0,
         checks: Vec::new(),
     };
     let Some(way) = way(&aim) else {
-        item.checks.push(check(
-            "kind",
-            DrillState::Skipped,
-            "nothing here can check this kind of artifact: give the drill a command",
-        ));
+        item.checks.push(check("kind", DrillState::Skipped, Fact::NothingChecks {}));
         clean(context, owed).await;
         return Ok(item);
     };
@@ -153,11 +152,16 @@ async fn one(
             let trial = Trial { context, aim: &aim, supply: &supply, folder: folder.clone() };
             let restored = way.restore(&trial).await?;
             item.restore_secs = began.elapsed().as_secs_f64();
-            item.scratch = restored.place();
+            item.scratch = restored.place().into();
             enter(context, Stage::Check).await?;
-            let mut checks = restored.check(&trial).await?;
-            checks.extend(command::run(&trial, restored.path()).await?);
-            Ok(checks)
+            let checks = async {
+                let mut checks = restored.check(&trial).await?;
+                checks.extend(command::run(&trial, restored.path()).await?);
+                Ok(checks)
+            };
+            let checks = checks.await;
+            restored.end().await;
+            checks
         };
         match tried.await {
             Ok(checks) => {
@@ -178,10 +182,9 @@ async fn one(
         }
     }
     if let Some(failure) = last {
-        item.checks.push(check("restore", DrillState::Failed, failure.message));
+        item.checks.push(check("restore", DrillState::Failed, failure));
     } else if item.scratch.is_empty() {
-        let message = "this snapshot has no good copy to read from";
-        item.checks.push(check("restore", DrillState::Failed, message));
+        item.checks.push(check("restore", DrillState::Failed, Fact::NoGoodCopy {}));
     }
     enter(context, Stage::Clean).await?;
     clean(context, owed).await;
@@ -195,7 +198,8 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         SourceKind::Contract(_) => None,
     });
     match (kind, aim.dump()) {
-        (Some(DirectKind::Postgres), _) | (None, Some(Dump::PgCustom | Dump::PgScript)) => {
+        (Some(DirectKind::Postgres), _)
+        | (None, Some(Dump::PgCustom | Dump::PgScript | Dump::PgDirectory)) => {
             Some(&postgres::Postgres)
         }
         (Some(DirectKind::Mysql), _) | (None, Some(Dump::Mysql)) => Some(&mysql::Mysql),
@@ -211,9 +215,9 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
 pub(crate) fn check(
     name: impl Into<String>,
     state: DrillState,
-    message: impl Into<String>,
+    sentence: impl Into<Sentence>,
 ) -> DrillCheck {
-    DrillCheck { name: name.into(), state, message: message.into() }
+    DrillCheck { name: name.into(), state, sentence: sentence.into() }
 }
 
 /// Whether the drill as a whole cannot go on; what else goes wrong is what a drill is there to
@@ -268,7 +272,7 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
     } else {
         (EventKind::DrillFailed, Severity::Error)
     };
-    let message = told(snapshot, report);
+    let sentence = Sentence::from(told(snapshot, report));
     let event = Event {
         id: context.engine.new_id(EventId::generate),
         at: context.engine.now(),
@@ -278,7 +282,7 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
         run_id: Some(context.run.id),
         snapshot_id: Some(snapshot.id),
         destination_id: None,
-        message: message.clone(),
+        message: sentence.message.clone(),
     };
     let proof = Proof {
         run_id: context.run.id,
@@ -289,14 +293,16 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
     let outcome = if passed {
         Outcome::succeeded()
     } else {
-        Outcome::failed(Failure::new(FailureCode::DrillFailed, message))
+        Outcome::failed(Failure::new(FailureCode::DrillFailed, sentence))
     };
     Outcome { events: vec![event], proof: Some((snapshot.id, proof)), ..outcome }
 }
 
 /// The result in a sentence.
-fn told(snapshot: &Snapshot, report: &DrillReport) -> String {
+fn told(snapshot: &Snapshot, report: &DrillReport) -> Fact {
     let at = snapshot.taken_at;
+    let unproven = report.items.iter().filter(|item| !item.is_proof());
+    let unproven: Vec<_> = unproven.map(|item| format!("`{}`", item.artifact)).collect();
     let wrong: Vec<_> = report
         .items
         .iter()
@@ -304,17 +310,14 @@ fn told(snapshot: &Snapshot, report: &DrillReport) -> String {
         .map(|item| {
             let bad = item.checks.iter().find(|check| check.state == DrillState::Failed);
             let bad = bad.or(item.checks.first());
-            let why = bad.map_or("nothing was checked", |check| check.message.as_str());
+            let why = bad.map_or("nothing was checked", |check| &*check.sentence);
             format!("`{}`: {why}", item.artifact)
         })
         .collect();
     if wrong.is_empty() {
-        return format!(
-            "the snapshot of {at} came back whole in {:.1} s, checks included",
-            report.took_secs
-        );
+        return Fact::CameBackWhole { at, seconds: format!("{:.1}", report.took_secs) };
     }
-    format!("the snapshot of {at} is not proven: {}", wrong.join("; "))
+    Fact::NotProven { at, artifacts: unproven.join(", "), why: wrong.join("; ") }
 }
 
 async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use model::{DirectKind, DrillCheck, DrillState, Failure, FailureCode};
+use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 
 use super::{
     Restored, Trial, Way, asked, check,
@@ -39,11 +39,11 @@ impl Server {
         let config = trial.context.engine.config();
         let find = |name: &str| {
             process::find(config, name).ok_or_else(|| {
-                let message = format!(
-                    "there is no {name} on this machine to restore into: install the server \
-                     (apt-get install mariadb-server)"
-                );
-                Failure::new(FailureCode::SourceConfig, message)
+                let missing = Fact::ServerNotInstalled {
+                    program: name.to_owned(),
+                    package: "mariadb-server".to_owned(),
+                };
+                Failure::new(FailureCode::SourceConfig, missing)
             })
         };
         let (install, server) = (find("mariadb-install-db")?, find("mariadbd")?);
@@ -93,8 +93,8 @@ impl Server {
 
 #[async_trait::async_trait]
 impl Restored for Server {
-    fn place(&self) -> String {
-        format!("a scratch MariaDB at {}", self.socket.display())
+    fn place(&self) -> Fact {
+        Fact::ScratchServer { kind: "MariaDB".to_owned(), path: self.socket.display().to_string() }
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
@@ -134,9 +134,9 @@ impl Restored for Server {
         }
         let mut checks = vec![compared(&counts, 0, trial.aim.artifact.contents.as_ref())];
         checks.push(match (counts.len(), unsound.first()) {
-            (_, Some(first)) => check("check_table", DrillState::Failed, first),
-            (0, None) => check("check_table", DrillState::Skipped, "there is no table"),
-            (_, None) => check("check_table", DrillState::Passed, "every table is sound"),
+            (_, Some(first)) => check("check_table", DrillState::Failed, first.clone()),
+            (0, None) => check("check_table", DrillState::Skipped, Fact::TablesNone {}),
+            (_, None) => check("check_table", DrillState::Passed, Fact::TablesSound {}),
         });
         for question in asked::of(trial) {
             let sql = format!("USE {DATABASE}; {}", question.sql);

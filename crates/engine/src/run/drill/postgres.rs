@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use model::{DirectKind, DrillCheck, DrillState, Failure, FailureCode};
+use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
+use nix::sys::signal::Signal;
 
 use super::{
     Restored, Trial, Way, asked, check,
@@ -13,10 +14,19 @@ use super::{
 };
 use crate::{
     source::postgres::{session::Session, tools::Tools},
-    target::postgres::{Owners, database, fill, globals, is_globals, is_script},
+    target::{
+        Aim,
+        postgres::{Owners, database, fill, globals, is_globals, is_script},
+    },
 };
 
 const DATABASE: &str = "drill";
+/// Asks the questions; the statement makes it.
+const READER: &str = "backup_orchestrator_reader";
+const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
+                           IN ROLE pg_read_all_data";
+/// How long the server may take to end.
+const ENDING: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 
 pub(super) struct Postgres;
@@ -25,7 +35,10 @@ pub(super) struct Postgres;
 impl Way for Postgres {
     async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
         let server = Server::start(trial).await?;
-        server.fill(trial).await?;
+        if let Err(failure) = server.fill(trial).await {
+            server.end().await;
+            return Err(failure);
+        }
         Ok(Box::new(server))
     }
 }
@@ -39,11 +52,11 @@ impl Server {
     async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
         let config = trial.context.engine.config();
         let missing = |what: &str| {
-            let message = format!(
-                "there is no {what} on this machine to restore into: install the server \
-                 (apt-get install postgresql)"
-            );
-            Failure::new(FailureCode::SourceConfig, message)
+            let missing = Fact::ServerNotInstalled {
+                program: what.to_owned(),
+                package: "postgresql".to_owned(),
+            };
+            Failure::new(FailureCode::SourceConfig, missing)
         };
         let initdb = scratch::newest(config, "initdb").ok_or_else(|| missing("initdb"))?;
         let postgres = initdb.with_file_name("postgres");
@@ -62,13 +75,18 @@ impl Server {
             // Nothing of it is to last, and nobody but us is to reach it.
             .args(["-clisten_addresses=", "-cunix_socket_permissions=0700"])
             .args(["-cfsync=off", "-cfull_page_writes=off"])
-            .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"]);
+            .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"])
+            // Killed, it would leave its piece of shared memory to this machine for ever.
+            .dying_by("QUIT");
         let text = socket.display().to_string();
         let settings = [("host", text.as_str()), ("user", SUPERUSER), ("database", DATABASE)];
         let daemon = Daemon::start(trial, program, DirectKind::Postgres, &settings)?;
         let server = Self { daemon, socket };
         let ask = || async { server.session(trial).await?.maintenance().await.map(drop) };
-        server.daemon.until_ready(trial, "PostgreSQL", ask).await?;
+        if let Err(failure) = server.daemon.until_ready(trial, "PostgreSQL", ask).await {
+            server.end().await;
+            return Err(failure);
+        }
         Ok(server)
     }
 
@@ -113,8 +131,11 @@ impl Server {
 
 #[async_trait::async_trait]
 impl Restored for Server {
-    fn place(&self) -> String {
-        format!("a scratch PostgreSQL in {}", self.socket.display())
+    fn place(&self) -> Fact {
+        Fact::ScratchServer {
+            kind: "PostgreSQL".to_owned(),
+            path: self.socket.display().to_string(),
+        }
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
@@ -127,13 +148,46 @@ impl Restored for Server {
             let told = globals::named(trial.supply).await?;
             return Ok(vec![asked::all_there("roles", &told, &there)]);
         }
-        // Questions may reach functions of the dump.
         let owner = self.owner(trial).await?;
         let mut checks = vec![rows(trial, &owner, &tools).await?];
         checks.push(amcheck(trial, &session, &tools).await);
-        for question in asked::of(trial) {
-            let answer = owner.value(&tools, DATABASE, &question.sql).await;
-            checks.push(asked::judge(question, answer));
+        checks.extend(self.questions(trial, &session, &tools).await?);
+        Ok(checks)
+    }
+
+    async fn end(&self) {
+        self.daemon.end_by(Signal::SIGQUIT, ENDING).await;
+    }
+}
+
+impl Server {
+    /// Asks as somebody who may read everything and do nothing else: what came back is not trusted
+    /// with a superuser's session. Names without a schema mean what they mean to the source's user
+    /// where nothing else was said: those of its own schema, then those of `public`.
+    async fn questions(
+        &self,
+        trial: &Trial<'_>,
+        session: &Session<'_>,
+        tools: &Tools,
+    ) -> Result<Vec<DrillCheck>, Failure> {
+        let questions: Vec<_> = asked::of(trial).collect();
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let user =
+            trial.aim.asked().ok().and_then(|asked| asked.setting("user").map(str::to_owned));
+        let path = format!("{}, public", database::ident(user.as_deref().unwrap_or("postgres")));
+        session.ask(tools, DATABASE, READER_MADE).await?;
+        let mut source = self.daemon.source().clone();
+        if let model::SourceKind::Direct(direct) = &mut source.kind {
+            direct.settings.insert("user".to_owned(), READER.to_owned());
+        }
+        let aim = Aim { source: Some(&source), ..self.daemon.aim(trial) };
+        let reader = Session::of(&aim.asked()?).await?.patient(trial.aim.timeout());
+        let mut checks = Vec::new();
+        for question in questions {
+            let asked = reader.value_along(&path, tools, DATABASE, &question.sql);
+            checks.push(asked::judge(question, asked.await));
         }
         Ok(checks)
     }
@@ -179,16 +233,16 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
         DATABASE,
     ]);
     match tool.output(1 << 20, trial.aim.timeout()).await {
-        Ok(_) => check("pg_amcheck", DrillState::Passed, "every table and every index is sound"),
+        Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
         // The tool or its extension is not on this machine.
         Err(failure)
             if failure.code == FailureCode::SourceConfig
                 || failure.message.contains("extension control file")
                 || failure.message.contains("is not available") =>
         {
-            check("pg_amcheck", DrillState::Skipped, failure.message)
+            check("pg_amcheck", DrillState::Skipped, failure)
         }
-        Err(failure) => check("pg_amcheck", DrillState::Failed, failure.message),
+        Err(failure) => check("pg_amcheck", DrillState::Failed, failure),
     }
 }
 

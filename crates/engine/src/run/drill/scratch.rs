@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
-use model::{DirectKind, DirectSource, Failure, FailureCode, RestoreTarget, Source, SourceKind};
+use model::{
+    DirectKind, DirectSource, Fact, Failure, FailureCode, RestoreTarget, Source, SourceKind,
+};
 use tokio::sync::Mutex;
 
 use super::Trial;
@@ -53,12 +55,8 @@ pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failur
         })
     });
     if let Some(closed) = closed {
-        let message = format!(
-            "the scratch server, which does not run as root, cannot pass through {}: name a \
-             folder for drills that others may enter in BACKUP_SCRATCH_DIR",
-            closed.display()
-        );
-        return Err(Failure::new(FailureCode::RestoreRefused, message));
+        let closed = Fact::ScratchClosed { path: closed.display().to_string() };
+        return Err(Failure::new(FailureCode::RestoreRefused, closed));
     }
     let given = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
     given.map_err(|error| {
@@ -81,12 +79,12 @@ where
             Err(failure) => failure,
         };
         if let Some(said) = server.has_ended().await {
-            let message = format!("the scratch {what} did not start: {said}");
-            return Err(Failure::new(FailureCode::SourceConfig, message));
+            let ended = Fact::ServerNotStarted { kind: what.to_owned(), said };
+            return Err(Failure::new(FailureCode::SourceConfig, ended));
         }
         if began.elapsed() > READY {
-            let message = format!("the scratch {what} does not answer: {}", failure.message);
-            return Err(Failure::new(FailureCode::Timeout, message));
+            let silent = Fact::ServerSilent { kind: what.to_owned(), why: failure.message };
+            return Err(Failure::new(FailureCode::Timeout, silent));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -148,6 +146,16 @@ impl Daemon {
             ask().await
         };
         until_ready(&mut running, what, ask).await
+    }
+
+    /// Asks it by `signal` to end, and waits for that at most as long as `patience`.
+    pub(crate) async fn end_by(&self, signal: nix::sys::signal::Signal, patience: Duration) {
+        self.running.lock().await.end_by(signal, patience).await;
+    }
+
+    /// It, as a source.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// What it said last, where it has ended.

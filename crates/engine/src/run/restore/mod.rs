@@ -3,12 +3,13 @@
 //! What it does is written down before it is done, so that one that was cut off goes on where it
 //! was. Nothing that is there is touched before all of the snapshot has been brought in and proven.
 
+pub(crate) mod left;
 pub(crate) mod look;
 
 use model::{
-    App, Artifact, CopyState, Event, EventId, EventKind, Failure, FailureCode, RestoreOrder,
-    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Severity, Snapshot, Stage, StepState,
-    StoredCopy,
+    App, Artifact, CopyState, Event, EventId, EventKind, Fact, Failure, FailureCode, RestoreOrder,
+    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Sentence, Severity, Snapshot, Stage,
+    StepState, StoredCopy,
 };
 
 use super::{Outcome, RunContext, StopReason, failure};
@@ -20,7 +21,10 @@ pub(crate) async fn restore(context: &RunContext) -> Outcome {
     let mut copies = Vec::new();
     let done = match Restore::begin(context).await {
         Ok(mut restore) => {
-            let done = restore.bring_back(&mut copies).await;
+            let done = match restore.order.given_up {
+                Some(code) => restore.give_up(code, &mut copies).await,
+                None => restore.bring_back(&mut copies).await,
+            };
             restore.conclude(done).await
         }
         Err(Begin::Wait(run)) => return wait(context, run),
@@ -92,17 +96,14 @@ impl<'a> Restore<'a> {
         context
             .journal
             .expect_bytes(chosen(&snapshot, &order).map(|artifact| artifact.size_bytes).sum());
-        let earlier = match context.run.retry_of {
-            Some(earlier) => {
-                catalog.report(earlier).await.map_err(|error| failure::of_catalog(&error))?
-            }
-            None => None,
-        };
-        let resumed = earlier.is_some();
+        let earlier = left::earlier(&context.engine, &context.run)
+            .await
+            .map_err(|error| failure::of_catalog(&error))?;
+        let is_new = earlier.is_none() && order.given_up.is_none();
         let report = earlier
             .unwrap_or_else(|| RestoreReport { tag: tag(context), ..RestoreReport::default() });
         let mut restore = Self { context, order, app, snapshot, report };
-        if !resumed {
+        if is_new {
             restore.report.undo_snapshot = undo_snapshot(context).await?;
             restore.prepare().await?;
         }
@@ -122,18 +123,18 @@ impl<'a> Restore<'a> {
         )
         .await?;
         for check in &seen.checks {
-            self.context.journal.info(&check.message);
+            self.context.journal.info(&check.sentence.message);
         }
         if let Some(blocked) =
             seen.checks.iter().find(|check| check.level == model::PreflightLevel::Blocked)
         {
-            return Err(refused(&blocked.message));
+            return Err(refused(blocked.sentence.clone()));
         }
         if let Some(item) = seen.items.iter().find(|item| item.replaces.is_some())
             && !self.order.overwrite
         {
-            let what = item.replaces.clone().unwrap_or_default();
-            return Err(refused(format!("{what} would be replaced, which was not allowed")));
+            let what = item.replaces.clone().unwrap_or_default().message;
+            return Err(refused(Fact::WouldReplace { what }));
         }
         self.report.steps = seen
             .items
@@ -167,6 +168,29 @@ impl<'a> Restore<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is brought back any more. What was taking its place when it was cut off still does:
+    /// there is no other way to a stated condition.
+    async fn give_up(
+        &mut self,
+        code: FailureCode,
+        copies: &mut Vec<CopyUpdate>,
+    ) -> Result<(), Failure> {
+        self.enter(Stage::Clean).await?;
+        for at in 0..self.report.steps.len() {
+            if self.report.steps[at].state == StepState::Switching
+                && let Err(failure) = self.switch(at, copies).await
+            {
+                self.context.keep_going()?;
+                self.report.steps[at].notes.push(failure.into());
+            }
+        }
+        let message = match code {
+            FailureCode::Cancelled => "cancelled by request",
+            _ => "it was cut off again and again, and is given up",
+        };
+        Err(Failure::new(code, message))
     }
 
     /// Brings one artifact in, from the first copy that has it whole.
@@ -222,9 +246,7 @@ impl<'a> Restore<'a> {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| {
-            Failure::new(FailureCode::Missing, "this snapshot has no good copy to read from")
-        }))
+        Err(last.unwrap_or_else(|| Failure::new(FailureCode::Missing, Fact::NoGoodCopy {})))
     }
 
     /// Notes what is wrong with a copy; whether it is the copy, so that another may do better.
@@ -302,7 +324,15 @@ impl<'a> Restore<'a> {
     /// Removes what was made and did not get into its place.
     async fn clear_away(&mut self) {
         for at in 0..self.report.steps.len() {
-            let step = &self.report.steps[at];
+            let step = &mut self.report.steps[at];
+            if step.state == StepState::Switching
+                && let Some(made) = &step.made
+            {
+                // It may be in its place by half: nobody but people can judge that.
+                let note = format!("what was brought back is left as it is: {made}");
+                self.context.journal.warn(&note);
+                step.notes.push(note.into());
+            }
             if !matches!(step.state, StepState::Loading | StepState::Loaded) {
                 continue;
             }
@@ -321,8 +351,8 @@ impl<'a> Restore<'a> {
                     step.made = None;
                 }
                 Err(failure) => {
-                    let note = format!("{made} is left over: {}", failure.message);
-                    self.context.journal.warn(&note);
+                    let note = Sentence::from(Fact::LeftOver { what: made, why: failure.message });
+                    self.context.journal.warn(&note.message);
                     step.notes.push(note);
                 }
             }
@@ -368,7 +398,7 @@ impl<'a> Restore<'a> {
     fn artifact(&self, at: usize) -> Result<Artifact, Failure> {
         let name = &self.report.steps[at].artifact;
         let found = self.snapshot.artifacts.iter().find(|artifact| artifact.source == *name);
-        found.cloned().ok_or_else(|| refused(format!("the snapshot has no artifact `{name}`")))
+        found.cloned().ok_or_else(|| refused(Fact::NoSuchArtifact { artifact: name.to_string() }))
     }
 
     fn aim<'b>(&'b self, artifact: &'b Artifact) -> Aim<'b> {
@@ -465,8 +495,5 @@ async fn undo_snapshot(context: &RunContext) -> Result<Option<model::SnapshotId>
         return Err(Begin::Wait(Box::new(again)));
     }
     let why = undo.failure.map(|failure| failure.message).unwrap_or_default();
-    Err(Begin::Fail(refused(format!(
-        "the undo snapshot could not be taken ({why}): nothing was changed; where there is nothing \
-         left to save, restore without one"
-    ))))
+    Err(Begin::Fail(refused(Fact::UndoNotTaken { why })))
 }

@@ -5,7 +5,7 @@ mod spots;
 
 use std::path::{Path, PathBuf};
 
-use model::{Failure, RestoreTarget};
+use model::{Fact, Failure, RestoreTarget};
 
 use self::spots::Spot;
 use super::{
@@ -22,27 +22,27 @@ impl Target for Files {
         packed(aim)?;
         let spots = spots::of(aim)?;
         if let Some(place) = beside(aim)? {
-            let mut look = Look::at(format!("folder {}", place.display()));
+            let mut look = Look::at(Fact::FolderAt { path: place.display().to_string() });
             if let Err(failure) = folder::allowed(aim, &place) {
-                look.block(failure.message);
+                look.block(failure);
             } else if place.symlink_metadata().is_ok() {
-                look.block(format!("{} is there already: give another name", place.display()));
+                look.block(Fact::IsThere { what: place.display().to_string() });
             } else {
                 folder::room(&mut look, &place, size(aim)).await;
             }
             return Ok(look);
         }
         let told: Vec<_> = spots.iter().map(|spot| spot.pattern.display().to_string()).collect();
-        let mut look = Look::at(told.join(", "));
+        let mut look = Look::at(Fact::PathsAt { paths: told.join(", ") });
         for spot in &spots {
             if let Err(failure) = spot.allowed(aim) {
-                look.block(failure.message);
+                look.block(failure);
                 return Ok(look);
             }
         }
         let there = found_now(&spots).await?;
         if !there.is_empty() {
-            look.replaces = Some(format!("{} (kept beside it)", there.join(", ")));
+            look.replaces = Some(Fact::KeptBeside { what: there.join(", ") }.into());
         }
         for stage in spots::stages(&spots) {
             folder::room(&mut look, stage, size(aim)).await;
@@ -142,13 +142,10 @@ impl Target for Files {
 
 fn packed(aim: &Aim<'_>) -> Result<Packed, Failure> {
     if !aim.tables().is_empty() {
-        return Err(refused("tables are chosen for databases"));
+        return Err(refused(Fact::TablesAreOfDatabases {}));
     }
     unpacking::packed(aim.artifact).ok_or_else(|| {
-        refused(format!(
-            "`{}` is no archive of files: restore it into a folder",
-            aim.artifact.source
-        ))
+        refused(Fact::NoArchiveOfFiles { artifact: aim.artifact.source.to_string() })
     })
 }
 
@@ -156,7 +153,7 @@ fn packed(aim: &Aim<'_>) -> Result<Packed, Failure> {
 fn beside(aim: &Aim<'_>) -> Result<Option<PathBuf>, Failure> {
     let Some(name) = aim.beside() else { return Ok(None) };
     if !matches!(aim.target, RestoreTarget::Beside { .. }) || name.contains('/') {
-        return Err(refused(format!("`{name}` is no name of a folder")));
+        return Err(refused(Fact::NotNameOfFolder { name }));
     }
     let spots = spots::named(aim)?;
     let first = spots.first().ok_or_else(|| refused("the source names no path"))?;
