@@ -131,7 +131,7 @@ async fn plain_sql_is_given_to_no_psql_that_cannot_forbid_itself_commands() {
         assert!(!mark.exists(), "a dump ran a command");
         assert_eq!(run.state, RunState::Failed);
         let told = &report.items[0].checks[0];
-        assert!(told.state == DrillState::Failed && told.message.contains(why), "{report:?}");
+        assert!(told.state == DrillState::Failed && told.sentence.contains(why), "{report:?}");
     }
 }
 
@@ -162,7 +162,7 @@ async fn a_long_name_is_no_hindrance_and_the_apps_time_limit_holds() {
     let (run, report) = drilled(&world, &snapshot).await;
     assert_eq!(run.state, RunState::Failed, "{report:?}");
     let asked = report.items[0].checks.last().unwrap();
-    assert!(asked.name.starts_with("question") && asked.message.contains("in time"), "{report:?}");
+    assert!(asked.name.starts_with("question") && asked.sentence.contains("in time"), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +177,7 @@ async fn roles_and_users_are_compared_with_those_of_the_dump() {
     assert_eq!(run.state, RunState::Succeeded, "{:?} {report:?}", run.failure);
     let told = report.items.iter().flat_map(|item| &item.checks);
     let roles = told.into_iter().find(|check| check.name == "roles").unwrap();
-    assert!(roles.message.ends_with("roles came back"), "{roles:?}");
+    assert!(roles.sentence.ends_with("roles came back"), "{roles:?}");
 
     let Some(server) = source_mysql::start() else { return };
     source_mysql::fill(&server, "with_users", 5);

@@ -205,7 +205,7 @@ async fn a_dump_has_no_power_over_the_machine_that_tries_it() {
         assert!(!mark.exists(), "{format}: a dump ran a command");
         assert_eq!(run.state, RunState::Failed);
         assert!(
-            report.items[0].checks[0].message.contains("pg_execute_server_program"),
+            report.items[0].checks[0].sentence.contains("pg_execute_server_program"),
             "{report:?}"
         );
         nothing_is_left(&world);
@@ -245,13 +245,13 @@ async fn extensions_come_back_where_they_do_no_harm() {
         let (run, report) = drilled(&one, &snapshot).await;
         assert_eq!(run.state, RunState::Succeeded, "{format}: {:?} {report:?}", run.failure);
         let rows = &report.items[0].checks[0];
-        assert!(rows.message.starts_with("5 tables with 6 rows came back"), "{rows:?}");
+        assert!(rows.sentence.starts_with("5 tables with 6 rows came back"), "{rows:?}");
 
         sql(server, &name, "CREATE EXTENSION file_fdw");
         let snapshot = one.good_snapshot().await;
         let (run, report) = drilled(&one, &snapshot).await;
         assert_eq!(run.state, RunState::Failed);
-        let told = &report.items[0].checks[0].message;
+        let told = &report.items[0].checks[0].sentence;
         assert!(told.contains("could not be made here") && told.contains("file_fdw"), "{told}");
     }
 }
