@@ -22,7 +22,7 @@ mod seal;
 
 pub use crypt::Encrypter;
 pub use digest::{Digest, Digester, ParseSha256Error, Sha256};
-pub use format::{FormatChecker, FormatError, FormatReport, Hints};
+pub use format::{Dump, FormatChecker, FormatError, FormatReport, Hints};
 pub use keys::{Identities, KeyError, Recipients};
 pub use manifest::{Manifest, ManifestError, Restart};
 pub use open::{OpenError, Opener};

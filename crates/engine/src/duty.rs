@@ -124,13 +124,10 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
         Duty::StartContainer { .. }
         | Duty::UnpauseContainer { .. }
         | Duty::RemoveContainer { .. } => for_container(engine, duty).await,
-        Duty::RemoveFolder { path } => match tokio::fs::remove_dir_all(path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let message = format!("{} cannot be removed: {error}", path.display());
-                Err(Failure::new(FailureCode::Internal, message))
-            }
-            _ => Ok(()),
-        },
+        Duty::RemoveFolder { path } => crate::removal::remove(path).await.map_err(|error| {
+            let message = format!("{} cannot be removed: {error}", path.display());
+            Failure::new(FailureCode::Internal, message)
+        }),
         Duty::EndExec { container, marker } => exec::end(config, container, marker).await,
         Duty::ExecPost { container, argv, marker, timeout_secs } => {
             let command = Command { container, argv, marker, timeout_secs: *timeout_secs };

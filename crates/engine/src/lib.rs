@@ -19,6 +19,7 @@ mod orphans;
 mod process;
 pub mod recovery;
 mod reindex;
+mod removal;
 mod run;
 mod scheduler;
 mod source;

@@ -225,7 +225,7 @@ fn number(attempt: u32) -> String {
 /// file name ends with.
 fn extension(file_name: &str, format: Option<&str>) -> String {
     match format {
-        Some("pg_dump_Fc" | "pg_dump_custom" | "postgres-custom") => return ".dump".to_owned(),
+        Some("pg_dump_Fc") => return ".dump".to_owned(),
         Some("pg_dump_Ft") => return ".tar".to_owned(),
         Some("pg_dump_Fp") => return ".sql".to_owned(),
         _ => {}

@@ -9,6 +9,8 @@ mod rows;
 
 use std::collections::BTreeMap;
 
+use crate::format::Dump;
+
 pub use mysql::{Reader, Seen};
 
 /// Rows by table, as far as they could be counted.
@@ -39,10 +41,10 @@ enum Inner {
 impl Counter {
     /// For a stream of `format`, in the contract's words.
     pub fn new(format: Option<&str>) -> Self {
-        Self(match format {
-            Some("pg_dump_Fc") => Inner::Custom(Box::default()),
-            Some("mysqldump") => Inner::Mysql(Box::default()),
-            Some("pg_dump_Fp") => Inner::Script(Box::default()),
+        Self(match format.and_then(Dump::of) {
+            Some(Dump::PgCustom) => Inner::Custom(Box::default()),
+            Some(Dump::Mysql) => Inner::Mysql(Box::default()),
+            Some(Dump::PgScript) => Inner::Script(Box::default()),
             _ => Inner::Nothing,
         })
     }

@@ -1,6 +1,6 @@
 //! What is claimed about a stream.
 
-use super::kind::Kind;
+use super::{dump::Dump, kind::Kind};
 
 /// What is claimed about a stream; all optional.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,15 +48,18 @@ impl Hints<'_> {
 }
 
 fn of_format(text: &str) -> Option<(Kind, Option<Kind>)> {
-    let text = text.trim().to_ascii_lowercase().replace('+', ".");
-    match text.as_str() {
-        "pg_dump_fc" | "pg_dump_custom" | "pgdmp" => Some((Kind::PgCustom, None)),
-        "pg_dump_ft" | "pg_dump_tar" => Some((Kind::Tar, None)),
-        "pg_dump_fp" | "pg_dump_plain" | "pg_dumpall" | "mysqldump" | "mariadb-dump" => {
-            Some((Kind::Sql, None))
-        }
-        text => of_suffixes(&format!("x.{}", text.replace("pg_dump_fc.", "pgdmp."))),
+    if let Some(dump) = Dump::of(text) {
+        let kind = match dump {
+            Dump::PgCustom => Kind::PgCustom,
+            Dump::PgTar | Dump::PgDirectory => Kind::Tar,
+            Dump::PgScript | Dump::PgRoles | Dump::Mysql => Kind::Sql,
+            Dump::Rdb => Kind::Rdb,
+            Dump::Sqlite => Kind::Sqlite,
+        };
+        return Some((kind, None));
     }
+    let text = text.trim().to_ascii_lowercase().replace('+', ".");
+    of_suffixes(&format!("x.{}", text.replace("pg_dump_fc.", "pgdmp.")))
 }
 
 fn of_suffixes(name: &str) -> Option<(Kind, Option<Kind>)> {

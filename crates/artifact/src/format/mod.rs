@@ -20,6 +20,7 @@
 //! where another known format is found instead, it is accepted with a warning. A stream about
 //! which nothing is claimed is refused only if it looks like an HTML or JSON error page.
 
+mod dump;
 mod gzip;
 mod hints;
 mod kind;
@@ -27,6 +28,7 @@ mod layer;
 mod tar;
 mod zstd_frames;
 
+pub use dump::{Dump, canonical};
 pub use hints::Hints;
 pub use kind::Kind;
 

@@ -1,7 +1,7 @@
 //! Registering, editing and removing apps.
 
 use model::{
-    App, AppId, Binding, Destination, DestinationKind, DirectKind, Limits, Name, Source,
+    App, AppId, Binding, Destination, DestinationKind, DirectKind, DrillPlan, Limits, Name, Source,
     layout::Template,
     retention::RetentionPolicy,
     schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
@@ -9,7 +9,7 @@ use model::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{managed::refuse_if_managed, sources::SourceDraft, validate};
+use super::{drill::check_plan, managed::refuse_if_managed, sources::SourceDraft, validate};
 use crate::{Engine, EngineError, FieldError, Report};
 
 /// Longest time a source may be given, in seconds: a week.
@@ -52,6 +52,9 @@ pub struct AppDraft {
     /// `none`, `gzip`, `zstd`, the last two with a level (`zstd:9`), or `auto`, which chooses by
     /// the stream's first bytes. Left out: `auto`, or when editing what was there.
     pub compression: Option<String>,
+    /// What its drills do. Left out: nothing but when asked, or when editing what was there.
+    #[cfg_attr(feature = "openapi", schema(default = json!(null)))]
+    pub drill: Option<DrillPlan>,
     /// Whether its schedule runs.
     pub enabled: bool,
 }
@@ -72,6 +75,7 @@ impl Default for AppDraft {
             retention: RetentionPolicy::default(),
             limits: Limits::default(),
             compression: None,
+            drill: None,
             enabled: true,
         }
     }
@@ -269,6 +273,9 @@ impl Engine {
         }
         check_limits(&draft.limits, &mut errors);
         let compression = compression(&draft, current, &mut errors);
+        if let Some(plan) = &draft.drill {
+            errors.extend(check_plan(plan, "drill."));
+        }
         let destinations = parse_bindings(&draft.destinations, known, &mut errors);
         check_trees(&sources, &destinations, known, &mut errors);
         match name {
@@ -282,7 +289,10 @@ impl Engine {
                 retention: draft.retention,
                 limits: draft.limits,
                 compression,
-                drill: current.map(|app| app.drill.clone()).unwrap_or_default(),
+                drill: draft
+                    .drill
+                    .or_else(|| current.map(|app| app.drill.clone()))
+                    .unwrap_or_default(),
                 managed_by: current.and_then(|app| app.managed_by),
                 created_at: self.now(),
                 updated_at: self.now(),

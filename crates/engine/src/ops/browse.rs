@@ -20,6 +20,7 @@ use crate::{
         ArchiveEntry, ArtifactBytes, Blocks, Cache, EntryKind, Incoming, Index, Listing, Place,
         zipped,
     },
+    run::restore,
     trees::listed,
 };
 
@@ -236,7 +237,7 @@ impl Engine {
     ) -> Result<ArtifactBytes, EngineError> {
         let mut refusal =
             EngineError::Damaged(format!("snapshot {} has no good copy", snapshot.id));
-        for copy in snapshot.copies.iter().filter(|copy| copy.state.is_restorable()) {
+        for copy in &restore::candidates(snapshot, None) {
             let opened = async {
                 let destination = self.0.catalog.destination(copy.destination_id).await?;
                 let store = self.0.store_for(&destination).await?;

@@ -43,22 +43,7 @@ impl Engine {
     ) -> Result<App, EngineError> {
         let current = self.0.catalog.app(app).await?;
         refuse_if_managed(&current.name, current.managed_by)?;
-        let mut errors = Vec::new();
-        if plan.questions.len() + plan.commands.len() > MAX_CHECKS {
-            let message = format!("at most {MAX_CHECKS} questions and commands");
-            errors.push(FieldError::new("questions", message));
-        }
-        for (n, question) in plan.questions.iter().enumerate() {
-            if question.sql.trim().is_empty() || question.sql.contains('\0') {
-                errors.push(FieldError::new(format!("questions[{n}].sql"), "a query"));
-            }
-        }
-        for (n, command) in plan.commands.iter().enumerate() {
-            if command.argv.is_empty() || command.argv.iter().any(|word| word.contains('\0')) {
-                let message = "a program and its arguments";
-                errors.push(FieldError::new(format!("commands[{n}].argv"), message));
-            }
-        }
+        let mut errors = check_plan(&plan, "");
         if !plan.commands.is_empty() && !self.0.config.drill_commands {
             let message = model::Fact::CommandsOff {}.to_string();
             errors.push(FieldError::new("commands", message));
@@ -77,4 +62,25 @@ impl Engine {
             ..backup::queued(id, Some(snapshot.app_id), RunKind::Drill, trigger, self.now())
         }
     }
+}
+
+/// What is wrong with a plan; fields are named below `at`.
+pub(super) fn check_plan(plan: &DrillPlan, at: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if plan.questions.len() + plan.commands.len() > MAX_CHECKS {
+        let message = format!("at most {MAX_CHECKS} questions and commands");
+        errors.push(FieldError::new(format!("{at}questions"), message));
+    }
+    for (n, question) in plan.questions.iter().enumerate() {
+        if question.sql.trim().is_empty() || question.sql.contains('\0') {
+            errors.push(FieldError::new(format!("{at}questions[{n}].sql"), "a query"));
+        }
+    }
+    for (n, command) in plan.commands.iter().enumerate() {
+        if command.argv.is_empty() || command.argv.iter().any(|word| word.contains('\0')) {
+            let message = "a program and its arguments";
+            errors.push(FieldError::new(format!("{at}commands[{n}].argv"), message));
+        }
+    }
+    errors
 }

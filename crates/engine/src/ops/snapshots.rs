@@ -1,16 +1,21 @@
 //! Snapshots: reading them back, pinning them.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
+use artifact::Digester;
 use bytes::Bytes;
-use futures::{Stream, stream::BoxStream};
-use model::{Artifact, DestinationId, FailureCode, Snapshot, SnapshotId};
+use futures::{Stream, StreamExt as _, stream::BoxStream};
+use model::{Artifact, DestinationId, Failure, FailureCode, Snapshot, SnapshotId, StoredCopy};
 
-use crate::{Engine, EngineError, run::plain::Plain, trees};
+use crate::{
+    Engine, EngineError,
+    run::{failure, plain::Plain, restore},
+    trees,
+};
 
 /// The plain bytes of an artifact. They count only when the stream has ended without an error:
 /// until then they are not proven.
@@ -33,7 +38,8 @@ impl Stream for PlainStream {
 
 impl Engine {
     /// Opens the artifact that `source` gave to `snapshot`, from the destination asked for or
-    /// the first whose copy can be opened.
+    /// the first whose copy can be opened. A copy that is damaged further on is marked, and another
+    /// goes on in its place.
     pub async fn read_artifact(
         &self,
         snapshot: &Snapshot,
@@ -50,82 +56,73 @@ impl Engine {
             snapshot.id,
             if from.is_some() { " at that destination" } else { "" },
         ));
-        for copy in snapshot.copies.iter().filter(|copy| copy.state.is_restorable()) {
-            if from.is_some_and(|only| only != copy.destination_id) {
+        let mut copies: VecDeque<_> = restore::candidates(snapshot, from).into();
+        while let Some(copy) = copies.pop_front() {
+            let first_choice = copy.destination_id;
+            let mut objects = copy.objects.iter().filter(|one| one.source == artifact.source);
+            if let Some(tree) = objects.find_map(|object| object.tree.as_ref()) {
+                match self.open_tree(&copy, artifact, tree).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => refusal = error,
+                }
                 continue;
             }
-            match self.open_copy(copy, artifact).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => refusal = error,
-            }
+            let begun = Replaced::begun(self, snapshot.id, artifact, copy, copies.clone()).await;
+            let begun = match begun {
+                Ok(begun) => begun.next().await,
+                Err(error) => Err(error),
+            };
+            // A copy that cannot even begin is passed over for the next one.
+            let (destination_id, chunks) = match begun {
+                Ok(Some((first, rest))) => {
+                    let from = rest.copy.destination_id;
+                    let rest = futures::stream::try_unfold(rest, Replaced::next);
+                    (Some(from), futures::stream::iter([Ok(first)]).chain(rest).boxed())
+                }
+                Ok(None) => (None, futures::stream::empty().boxed()),
+                Err(error) => {
+                    refusal = error;
+                    continue;
+                }
+            };
+            let destination_id = destination_id.unwrap_or(first_choice);
+            return Ok(PlainStream { artifact: artifact.clone(), destination_id, chunks });
         }
         Err(refusal)
     }
 
-    async fn open_copy(
-        &self,
-        copy: &model::StoredCopy,
-        artifact: &Artifact,
-    ) -> Result<PlainStream, EngineError> {
-        let destination = self.0.catalog.destination(copy.destination_id).await?;
-        let store = self.0.store_for(&destination).await?;
-        let told = |error: &crate::run::plain::ReadError| {
-            let failure = error.failure();
-            let message = format!("`{}`: {}", destination.name, failure.message);
-            if failure.code == FailureCode::SecretUnreadable {
-                EngineError::Locked(message)
-            } else {
-                EngineError::Damaged(message)
-            }
-        };
-        let mut objects = copy.objects.iter().filter(|one| one.source == artifact.source);
-        if let Some(tree) = objects.find_map(|object| object.tree.as_ref()) {
-            return self.open_tree(&destination, &store, copy, artifact, tree).await;
-        }
+    /// The plain bytes of a copy, from its first on.
+    async fn plain_of(&self, copy: &StoredCopy, artifact: &Artifact) -> Result<Plain, Failure> {
+        let destination = self.0.catalog.destination(copy.destination_id).await;
+        let destination = destination.map_err(|error| failure::of_catalog(&error))?;
+        let store = self.0.store_for(&destination).await;
+        let store = store.map_err(|error| failure::of_engine(&error))?;
         let identities = if copy.is_encrypted() {
-            let locked = |failure: model::Failure| EngineError::Locked(failure.message);
-            self.0.identities_of(&destination).map_err(locked)?
+            self.0.identities_of(&destination)?
         } else {
             artifact::Identities::default()
         };
-        let mut plain =
-            Plain::read(store, copy, artifact, &identities).map_err(|error| told(&error))?;
-        // A copy that cannot even begin is passed over for the next one.
-        let first = plain.chunk().await.map_err(|error| told(&error))?;
-        let name = destination.name.clone();
-        let rest = futures::stream::try_unfold(plain, move |mut plain| {
-            let name = name.clone();
-            async move {
-                match plain.chunk().await {
-                    Ok(Some(chunk)) => Ok(Some((chunk, plain))),
-                    Ok(None) => Ok(None),
-                    Err(error) => {
-                        let message = format!("`{name}`: {}", error.failure().message);
-                        Err(EngineError::Damaged(message))
-                    }
-                }
-            }
-        });
-        let chunks: BoxStream<'static, _> = match first {
-            Some(first) => {
-                use futures::StreamExt as _;
-                futures::stream::iter([Ok(first)]).chain(rest).boxed()
-            }
-            None => Box::pin(futures::stream::empty()),
-        };
-        Ok(PlainStream { artifact: artifact.clone(), destination_id: copy.destination_id, chunks })
+        Plain::read(store, copy, artifact, &identities).map_err(|error| error.failure())
+    }
+
+    /// Marks a copy that was found not to be what it was.
+    async fn mark(&self, id: SnapshotId, copy: &StoredCopy, failure: &Failure) {
+        let Some(state) = restore::Blame::of(failure).and_then(|blame| blame.state) else { return };
+        // What cannot be written down now is found again by the next one who reads it.
+        if let Err(error) = self.0.catalog.found_copy(id, copy, state).await {
+            tracing::warn!(snapshot = %id, %error, "a damaged copy could not be marked");
+        }
     }
 
     /// The tar of a tree, every file of which is compared with its listing first.
     async fn open_tree(
         &self,
-        destination: &model::Destination,
-        store: &Arc<dyn store::Store>,
-        copy: &model::StoredCopy,
+        copy: &StoredCopy,
         artifact: &Artifact,
         tree: &str,
     ) -> Result<PlainStream, EngineError> {
-        use futures::StreamExt as _;
+        let destination = &self.0.catalog.destination(copy.destination_id).await?;
+        let store = &self.0.store_for(destination).await?;
         let name = destination.name.clone();
         let told = move |failure: model::Failure| {
             EngineError::Damaged(format!("`{name}`: {}", failure.message))
@@ -157,5 +154,113 @@ impl Engine {
     /// Says that an anomalous snapshot is as it should be, so that retention goes on.
     pub async fn accept_anomaly(&self, id: SnapshotId) -> Result<(), EngineError> {
         Ok(self.0.catalog.set_anomalous(id, false).await?)
+    }
+}
+
+/// The bytes of an artifact, from one copy and, where that turns out to be damaged, from the next.
+struct Replaced {
+    engine: Engine,
+    snapshot: SnapshotId,
+    artifact: Artifact,
+    copy: StoredCopy,
+    others: VecDeque<StoredCopy>,
+    plain: Option<Plain>,
+    /// What was handed out.
+    given: Digester,
+    given_bytes: u64,
+    /// What of it has to come by again before anything new does, and what has.
+    to_pass: u64,
+    passed: Digester,
+}
+
+impl Replaced {
+    async fn begun(
+        engine: &Engine,
+        snapshot: SnapshotId,
+        artifact: &Artifact,
+        copy: StoredCopy,
+        others: VecDeque<StoredCopy>,
+    ) -> Result<Self, EngineError> {
+        let mut begun = Self {
+            engine: engine.clone(),
+            snapshot,
+            artifact: artifact.clone(),
+            copy,
+            others,
+            plain: None,
+            given: Digester::new(),
+            given_bytes: 0,
+            to_pass: 0,
+            passed: Digester::new(),
+        };
+        match engine.plain_of(&begun.copy, artifact).await {
+            Ok(plain) => begun.plain = Some(plain),
+            Err(failure) => return Err(begun.failed(&failure).await),
+        }
+        Ok(begun)
+    }
+
+    /// The next bytes, and what comes after; `None` once all were handed out and proven.
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, EngineError> {
+        loop {
+            let Some(plain) = &mut self.plain else { return Ok(None) };
+            let failure = match plain.chunk().await {
+                Ok(None) if self.to_pass == 0 => return Ok(None),
+                Ok(None) => Failure::new(FailureCode::Damaged, "it ends too early"),
+                Ok(Some(mut chunk)) => {
+                    let again =
+                        chunk.len().min(usize::try_from(self.to_pass).unwrap_or(usize::MAX));
+                    let again = chunk.split_to(again);
+                    self.passed.update(&again);
+                    self.to_pass -= again.len() as u64;
+                    if self.to_pass == 0 && !again.is_empty() && self.differs() {
+                        let message = "what was handed out before the damage was found is not what \
+                                       the other copy holds: read it again";
+                        return Err(EngineError::Damaged(message.to_owned()));
+                    }
+                    if chunk.is_empty() {
+                        continue;
+                    }
+                    self.given.update(&chunk);
+                    self.given_bytes += chunk.len() as u64;
+                    return Ok(Some((chunk, self)));
+                }
+                Err(error) => error.failure(),
+            };
+            let mut told = self.failed(&failure).await;
+            loop {
+                let Some(copy) = self.others.pop_front() else { return Err(told) };
+                let is_tree = copy.objects.iter().any(|object| object.tree.is_some());
+                if is_tree {
+                    continue;
+                }
+                self.copy = copy;
+                match self.engine.plain_of(&self.copy, &self.artifact).await {
+                    Ok(plain) => {
+                        self.plain = Some(plain);
+                        (self.to_pass, self.passed) = (self.given_bytes, Digester::new());
+                        break;
+                    }
+                    Err(failure) => told = self.failed(&failure).await,
+                }
+            }
+        }
+    }
+
+    fn differs(&self) -> bool {
+        self.given.clone().finish() != self.passed.clone().finish()
+    }
+
+    /// Marks the copy where it is damaged, and words what is wrong with it.
+    async fn failed(&self, failure: &Failure) -> EngineError {
+        self.engine.mark(self.snapshot, &self.copy, failure).await;
+        let id = self.copy.destination_id;
+        let destination = self.engine.0.catalog.destination(id).await;
+        let name = destination.map_or_else(|_| id.to_string(), |one| one.name.to_string());
+        let message = format!("`{name}`: {}", failure.message);
+        match failure.code {
+            FailureCode::SecretUnreadable => EngineError::Locked(message),
+            _ => EngineError::Damaged(message),
+        }
     }
 }

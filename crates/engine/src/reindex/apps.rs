@@ -93,15 +93,16 @@ struct ToldSource {
 }
 
 impl Engine {
-    /// Adds the apps that were unknown; gives their names.
+    /// Adds the apps that were unknown; gives their names, and what of them was left out.
     pub(super) async fn add_unknown(
         &self,
         destination: &Destination,
         unknown: Unknown,
-    ) -> Result<Vec<String>, EngineError> {
-        let mut names = Vec::new();
+    ) -> Result<(Vec<String>, Vec<String>), EngineError> {
+        let (mut names, mut left_out) = (Vec::new(), Vec::new());
         for (id, (_, told)) in unknown.told {
             let mut app = self.rebuilt(id, &told, destination);
+            let left = without_orders(&mut app.drill);
             let first = app.name.clone();
             for number in 2..100 {
                 match self.0.catalog.insert_app(&app).await {
@@ -114,10 +115,12 @@ impl Engine {
                     Err(error) => return Err(error.into()),
                 }
             }
+            left_out.extend(left.map(|left| format!("`{}`: {left}", app.name)));
             names.push(app.name.to_string());
         }
         names.sort();
-        Ok(names)
+        left_out.sort();
+        Ok((names, left_out))
     }
 
     fn rebuilt(&self, id: AppId, told: &Told, destination: &Destination) -> App {
@@ -181,6 +184,27 @@ impl Engine {
         };
         Some(Source { name: told.name, kind })
     }
+}
+
+/// Takes out of a plan what would be run on this machine, and when: whoever can write to a
+/// destination could have written it. Gives what that was, for people.
+fn without_orders(plan: &mut model::DrillPlan) -> Option<String> {
+    let commands = std::mem::take(&mut plan.commands);
+    let schedule = plan.schedule.take();
+    let mut left = Vec::new();
+    if !commands.is_empty() {
+        let programs: Vec<_> = commands
+            .iter()
+            .map(|command| format!("{:?}", command.argv.first().map_or("", String::as_str)))
+            .collect();
+        left.push(format!("the drill's commands ({})", programs.join(", ")));
+    }
+    if schedule.is_some() {
+        left.push("the drill's schedule".to_owned());
+    }
+    (!left.is_empty()).then(|| {
+        format!("{} were not taken over from the manifest: enter them again", left.join(" and "))
+    })
 }
 
 fn name_of(id: AppId) -> Name {

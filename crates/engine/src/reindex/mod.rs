@@ -50,6 +50,8 @@ pub struct Reindexed {
     pub busy: u64,
     /// Apps that were unknown and are there now, disabled and without their secrets.
     pub new_apps: Vec<String>,
+    /// What manifests said that an app's drills run, and which of that app was not taken over.
+    pub left_out: Vec<String>,
     /// Manifests that cannot be used, and copies that are not as they were written; the first 200.
     pub problems: Vec<ReindexProblem>,
     /// How many problems there are in all.
@@ -106,18 +108,23 @@ impl Engine {
             self.adopt(destination, batch, &mut apps, &mut seen, &mut report).await?;
         }
         self.mark_unseen(destination, began, &seen, &sizes, &mut report).await?;
-        report.new_apps = self.add_unknown(destination, apps).await?;
+        (report.new_apps, report.left_out) = self.add_unknown(destination, apps).await?;
         let message = format!(
-            "{} manifests of `{}` were read: {} new snapshots, {} new copies, {} missing, {} damaged, {} problems",
+            "{} manifests of `{}` were read: {} new snapshots, {} new copies, {} missing, {} damaged, {} problems{}",
             report.manifests,
             destination.name,
             report.new_snapshots,
             report.new_copies,
             report.missing,
             report.damaged,
-            report.problem_count
+            report.problem_count,
+            report.left_out.iter().fold(String::new(), |told, one| told + "; " + one)
         );
-        let severity = if report.problem_count == 0 { Severity::Info } else { Severity::Warning };
+        let severity = if report.problem_count == 0 && report.left_out.is_empty() {
+            Severity::Info
+        } else {
+            Severity::Warning
+        };
         self.tell(EventKind::Reindexed, severity, Some(destination.id), message).await?;
         Ok(report)
     }

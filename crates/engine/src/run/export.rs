@@ -188,7 +188,8 @@ impl Named<'_> {
         let Self { part, meta, .. } = self;
         let source = app.sources.len() > 1 || part.part.is_some();
         let source = source.then_some(part.name.as_str());
-        let name = names.object(source, &meta.file_name, meta.format.as_deref(), suffix, attempt);
+        let format = meta.format.as_deref().map(artifact::format::canonical);
+        let name = names.object(source, &meta.file_name, format, suffix, attempt);
         place.key(&name)
     }
 }

@@ -132,12 +132,7 @@ pub(super) fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
 
 /// Removes `folder` and all that is in it, where it is there.
 pub(super) async fn remove(folder: &Path) -> Result<(), Failure> {
-    match tokio::fs::remove_dir_all(folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(told("cannot be removed", folder, &error))
-        }
-        _ => Ok(()),
-    }
+    crate::removal::remove(folder).await.map_err(|error| told("cannot be removed", folder, &error))
 }
 
 /// Says whether there is room for `size_bytes` more.

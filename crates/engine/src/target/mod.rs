@@ -13,6 +13,7 @@ pub(crate) mod unpacking;
 pub(crate) mod version;
 mod volume;
 
+use artifact::Dump;
 use model::{
     App, Artifact, DirectKind, DirectSource, Fact, Failure, FailureCode, Name, PreflightLevel,
     RestoreTarget, Selection, Sentence, Source, SourceKind,
@@ -56,6 +57,11 @@ impl<'a> Aim<'a> {
         let RestoreTarget::Beside { name } = self.target else { return None };
         let own = self.artifact.source.as_str();
         Some(if self.is_one_of_many { format!("{name}_{own}") } else { name.to_string() })
+    }
+
+    /// What dump it is, where its format says so.
+    pub(crate) fn dump(&self) -> Option<Dump> {
+        self.artifact.format.as_deref().and_then(Dump::of)
     }
 
     /// How long bringing it in may take.

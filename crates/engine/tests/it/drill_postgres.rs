@@ -1,6 +1,6 @@
 //! Drills of PostgreSQL dumps, on a scratch server of their own.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
 use model::{DrillReport, DrillState, EventKind, Run, RunState, Snapshot};
 
@@ -178,4 +178,80 @@ async fn a_drill_that_finds_nothing_to_check_fails() {
     assert_eq!(run.state, RunState::Failed);
     assert!(!report.is_proof());
     assert!(run.failure.unwrap().message.contains("nothing here can check"), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_has_no_power_over_the_machine_that_tries_it() {
+    let Some(server) = shared() else { return };
+    for format in ["custom", "plain"] {
+        let name = format!("drill_evil_{format}");
+        fill(server, &name, 3);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let mark = folder.path().join("it was run");
+        // Rows that are loaded run it.
+        let text = format!(
+            "CREATE FUNCTION public.run() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN \
+               EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch \"{0}\"; cat >\"{0}\"'''; \
+               RETURN true; END $$; \
+             CREATE TABLE evil (a int CHECK (public.run())); INSERT INTO evil VALUES (1)",
+            mark.display()
+        );
+        sql(server, &name, &text);
+        std::fs::remove_file(&mark).unwrap();
+        let world = world(server, &[("database", &name), ("format", format)], quick("one")).await;
+        let snapshot = world.good_snapshot().await;
+        let (run, report) = drilled(&world, &snapshot).await;
+        assert!(!mark.exists(), "{format}: a dump ran a command");
+        assert_eq!(run.state, RunState::Failed);
+        assert!(
+            report.items[0].checks[0].sentence.contains("pg_execute_server_program"),
+            "{report:?}"
+        );
+        nothing_is_left(&world);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extensions_come_back_where_they_do_no_harm() {
+    let Some(server) = shared() else { return };
+    for format in ["custom", "plain"] {
+        let name = format!("drill_ext_{format}");
+        fill(server, &name, 3);
+        sql(
+            server,
+            &name,
+            "CREATE SCHEMA \"Ext\"; CREATE EXTENSION hstore; CREATE EXTENSION amcheck; \
+             CREATE EXTENSION pgstattuple SCHEMA \"Ext\"; CREATE EXTENSION cube; \
+             CREATE EXTENSION earthdistance; CREATE TABLE h (a hstore); \
+             COMMENT ON EXTENSION plpgsql IS 'changed'; \
+             CREATE TABLE e AS SELECT \"Ext\".pg_relpages('h') AS pages, 'a=>1'::hstore AS h",
+        );
+        sql(server, "postgres", &format!("CREATE ROLE \"p {format}\"; CREATE ROLE \"r {format}\""));
+        sql(
+            server,
+            &name,
+            &format!(
+                "CREATE SCHEMA s AUTHORIZATION \"p {format}\"; CREATE TABLE s.t (a int); \
+                 ALTER TABLE s.t OWNER TO \"r {format}\"; ALTER TABLE s.t ENABLE ROW LEVEL \
+                 SECURITY; ALTER TABLE s.t FORCE ROW LEVEL SECURITY; INSERT INTO s.t VALUES (1); \
+                 REVOKE ALL ON s.t FROM \"r {format}\"; REVOKE ALL ON SCHEMA s FROM \"p {format}\"; \
+                 SELECT lo_create(0)"
+            ),
+        );
+        let settings = [("database", name.as_str()), ("format", format)];
+        let one = world(server, &settings, quick("one")).await;
+        let snapshot = one.good_snapshot().await;
+        let (run, report) = drilled(&one, &snapshot).await;
+        assert_eq!(run.state, RunState::Succeeded, "{format}: {:?} {report:?}", run.failure);
+        let rows = &report.items[0].checks[0];
+        assert!(rows.sentence.starts_with("5 tables with 6 rows came back"), "{rows:?}");
+
+        sql(server, &name, "CREATE EXTENSION file_fdw");
+        let snapshot = one.good_snapshot().await;
+        let (run, report) = drilled(&one, &snapshot).await;
+        assert_eq!(run.state, RunState::Failed);
+        let told = &report.items[0].checks[0].sentence;
+        assert!(told.contains("could not be made here") && told.contains("file_fdw"), "{told}");
+    }
 }

@@ -3,8 +3,10 @@
 mod app_server;
 mod browse;
 mod clock;
+mod copies;
 mod daemon;
 mod damage;
+mod drill_formats;
 mod drill_postgres;
 mod drill_redis;
 mod edits;

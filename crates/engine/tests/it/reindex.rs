@@ -136,6 +136,40 @@ async fn what_was_missing_is_found_again() {
     assert_eq!(manifests(&world).len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_manifest_says_that_drills_run_is_not_taken_over() {
+    let world = World::new(&["disk"]).await;
+    let app = world.engine.catalog().app(world.app.id).await.unwrap();
+    let plan = model::DrillPlan {
+        schedule: Some(model::schedule::Schedule::new(
+            "@every 1h".parse().unwrap(),
+            model::schedule::TimeZoneName::default(),
+        )),
+        questions: vec![model::DrillQuestion {
+            artifact: "main".parse().unwrap(),
+            sql: "SELECT 1".to_owned(),
+            expect: None,
+        }],
+        commands: vec![model::DrillCommand {
+            artifact: "main".parse().unwrap(),
+            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), "id".to_owned()],
+        }],
+    };
+    world.engine.plan_drills(app.id, app.version, plan.clone()).await.unwrap();
+    world.good_snapshot().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("fresh.sqlite").display());
+    let (engine, destination) = fresh(&url.into(), &world.folder.path().join("disk")).await;
+    let report = engine.reindex(&destination).await.unwrap();
+    let found = engine.catalog().app(world.app.id).await.unwrap();
+    assert_eq!(found.drill.questions, plan.questions);
+    assert_eq!((found.drill.commands, found.drill.schedule), (Vec::new(), None));
+    assert_eq!(report.left_out.len(), 1, "{report:?}");
+    for words in ["`shop`", "commands (\"/bin/sh\")", "schedule", "enter them again"] {
+        assert!(report.left_out[0].contains(words), "{report:?}");
+    }
+}
+
 /// The manifest at `path` as a newer program might write it.
 fn of_version_2(path: &Path) -> Vec<u8> {
     let text = std::fs::read_to_string(path).unwrap();

@@ -18,7 +18,7 @@ fn the_default_is_name_and_minute() {
     let names = names("");
     assert_eq!(names.object(None, "x.bin", Some("pg_dump_Fc"), "", 1), "shop_20261121_0300.dump");
     // What the format says counts more than what the file is called.
-    let custom = names.object(None, "backup.sql.gz", Some("postgres-custom"), "", 1);
+    let custom = names.object(None, "backup.sql.gz", Some("pg_dump_Fc"), "", 1);
     assert_eq!(custom, "shop_20261121_0300.dump");
     assert_eq!(names.object(None, "x.tar.gz", None, "", 1), "shop_20261121_0300.tar.gz");
     assert_eq!(names.object(None, "a.b.tar", None, ".zst", 2), "shop_20261121_0300_2.tar.zst");

@@ -59,11 +59,13 @@ impl Reader<'_> {
         let sources =
             sources.map(|(at, one)| self.any_source(&format!("{base}.sources[{at}]"), one));
         let sources = sources.collect();
+        let name = self.text(&format!("{base}.name"), &entry.name);
         AppDraft {
             sources,
             retention,
             destinations,
-            name: self.text(&format!("{base}.name"), &entry.name),
+            drill: self.drill(base, &name, entry.drill.as_ref()),
+            name,
             enabled: self.flag(&format!("{base}.enabled"), entry.enabled.as_ref(), true),
             schedule: self.schedule(base, &time, has_config),
             compression: entry

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{
     keys::{
-        AppEntry, BindingEntry, DestinationEntry, LimitsEntry, RetentionEntry, ScheduleEntry,
-        SourceEntry,
+        AppEntry, BindingEntry, DestinationEntry, DrillCommandEntry, DrillEntry,
+        DrillQuestionEntry, LimitsEntry, RetentionEntry, ScheduleEntry, SourceEntry,
     },
-    values::{Flag, Number, Settings, ShortOr},
+    values::{Flag, Number, Settings, ShortOr, Text},
     variables::literally,
 };
 
@@ -108,12 +108,7 @@ fn app(one: &Value, names: &BTreeMap<String, String>, variables: &mut Variables)
     let bindings = one["destinations"].as_array().into_iter().flatten();
     let schedule = match &one["schedule"] {
         Value::Null => ShortOr::Short("manual".to_owned()),
-        schedule => ShortOr::Long(ScheduleEntry {
-            spec: text(&schedule["spec"]),
-            time_zone: words(&schedule["time_zone"]),
-            jitter_secs: number(&schedule["jitter_secs"]).filter(|secs| secs.0 != "0"),
-            catch_up: flag(&schedule["catch_up"], true),
-        }),
+        schedule => long_schedule(schedule),
     };
     AppEntry {
         sources,
@@ -124,8 +119,43 @@ fn app(one: &Value, names: &BTreeMap<String, String>, variables: &mut Variables)
         retention: Some(retention(&one["retention"])),
         compression: words(&one["compression"]),
         limits: limits(&one["limits"]),
+        drill: drill(&one["drill"]),
         name,
     }
+}
+
+fn drill(one: &Value) -> Option<DrillEntry> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let (questions, commands) = (list(&one["questions"]), list(&one["commands"]));
+    let entry = DrillEntry {
+        schedule: (!one["schedule"].is_null()).then(|| long_schedule(&one["schedule"])),
+        questions: (!questions.is_empty()).then(|| {
+            let question = |one: &Value| DrillQuestionEntry {
+                artifact: words(&one["artifact"]),
+                sql: literally(&text(&one["sql"])),
+                expect: one["expect"].as_str().map(|expect| Text(literally(expect))),
+            };
+            questions.iter().map(question).collect()
+        }),
+        commands: (!commands.is_empty()).then(|| {
+            let command = |one: &Value| DrillCommandEntry {
+                artifact: words(&one["artifact"]),
+                argv: list(&one["argv"]).iter().map(|word| literally(&text(word))).collect(),
+            };
+            commands.iter().map(command).collect()
+        }),
+    };
+    let says = entry.schedule.is_some() || entry.questions.is_some() || entry.commands.is_some();
+    says.then_some(entry)
+}
+
+fn long_schedule(schedule: &Value) -> ShortOr<ScheduleEntry> {
+    ShortOr::Long(ScheduleEntry {
+        spec: text(&schedule["spec"]),
+        time_zone: words(&schedule["time_zone"]),
+        jitter_secs: number(&schedule["jitter_secs"]).filter(|secs| secs.0 != "0"),
+        catch_up: flag(&schedule["catch_up"], true),
+    })
 }
 
 fn binding(one: &Value, names: &BTreeMap<String, String>) -> ShortOr<BindingEntry> {

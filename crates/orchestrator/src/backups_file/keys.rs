@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::values::{Flag, Number, Settings, ShortOr};
+use super::values::{Flag, Number, Settings, ShortOr, Text};
 
 /// What is backed up, where to, when, and how long it is kept.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
@@ -54,6 +54,8 @@ pub(crate) struct Target {
     pub(crate) compression: Option<String>,
     /// Bounds of a run.
     pub(crate) limits: Option<LimitsEntry>,
+    /// What its drills do, and when; only when asked where it is not set.
+    pub(crate) drill: Option<DrillEntry>,
 }
 
 /// A Docker volume.
@@ -87,6 +89,8 @@ pub(crate) struct VolumeBackup {
     pub(crate) compression: Option<String>,
     /// Bounds of a run.
     pub(crate) limits: Option<LimitsEntry>,
+    /// What its drills do, and when; only when asked where it is not set.
+    pub(crate) drill: Option<DrillEntry>,
 }
 
 /// What holds for every target and volume, and for apps that say nothing else.
@@ -161,6 +165,8 @@ pub(crate) struct AppEntry {
     pub(crate) compression: Option<String>,
     /// Bounds of a run.
     pub(crate) limits: Option<LimitsEntry>,
+    /// What its drills do, and when; only when asked where it is not set.
+    pub(crate) drill: Option<DrillEntry>,
 }
 
 /// A source of an app.
@@ -249,6 +255,43 @@ pub(crate) struct LimitsEntry {
     pub(crate) objective_secs: Option<Number>,
     /// Longest time that a restore may take, in seconds.
     pub(crate) restore_objective_secs: Option<Number>,
+}
+
+/// What an app's drills do: restores to scratch that prove that it can come back.
+#[skip_serializing_none]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DrillEntry {
+    /// When: five cron fields, `daily`, `weekly` or `@every 30d`; left out is only when asked.
+    pub(crate) schedule: Option<ShortOr<ScheduleEntry>>,
+    /// Queries to what came back.
+    pub(crate) questions: Option<Vec<DrillQuestionEntry>>,
+    /// Programs that look at what came back.
+    pub(crate) commands: Option<Vec<DrillCommandEntry>>,
+}
+
+/// A query to a database that came back.
+#[skip_serializing_none]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrillQuestionEntry {
+    /// The source, or the part of it, that is asked; the app's own name where it is not set.
+    pub(crate) artifact: Option<String>,
+    /// A query of one row and one column.
+    pub(crate) sql: String,
+    /// What it has to answer; left out: anything but nothing, false or 0.
+    pub(crate) expect: Option<Text>,
+}
+
+/// A program that looks at what came back; exit code 0 is good.
+#[skip_serializing_none]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrillCommandEntry {
+    /// The source, or the part of it, that is looked at; the app's own name where it is not set.
+    pub(crate) artifact: Option<String>,
+    /// Program and arguments; `{}` is the path of the file or folder that came back.
+    pub(crate) argv: Vec<String>,
 }
 
 impl Settings {

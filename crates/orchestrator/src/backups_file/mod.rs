@@ -1,6 +1,7 @@
 //! `backups.yml`, with `stack.env` beside it: what is to be backed up, declared in a file.
 
 mod apps;
+mod drills;
 mod export;
 mod finding;
 mod keys;

@@ -179,6 +179,7 @@ impl Reader<'_> {
         draft.enabled = self.flag(&format!("{base}.enabled"), target.enabled.as_ref(), true);
         draft.schedule = self.schedule(base, &time, true);
         draft.limits = self.limits(base, target.limits.as_ref());
+        draft.drill = self.drill(base, &draft.name, target.drill.as_ref());
         draft.sources = vec![source];
         Some(draft)
     }
@@ -215,6 +216,7 @@ impl Reader<'_> {
         draft.enabled = self.flag(&format!("{base}.enabled"), volume.enabled.as_ref(), true);
         draft.schedule = self.schedule(base, &time, true);
         draft.limits = self.limits(base, volume.limits.as_ref());
+        draft.drill = self.drill(base, &draft.name, volume.drill.as_ref());
         draft.sources = vec![source];
         draft
     }

@@ -326,3 +326,39 @@ fn an_export_declares_what_was_there() {
     let all = export(&apps, &places, true);
     assert!(all.backups_yml.contains("filed"));
 }
+
+#[test]
+fn drills_are_declared_and_told_back() {
+    let drill = "    drill:
+      schedule: { spec: '@every 30d', time_zone: Europe/Madrid }
+      questions:
+        - { sql: SELECT count(*) FROM orders, expect: 42 }
+        - { artifact: other, sql: 'SELECT $${x}' }
+      commands:
+        - { argv: [/usr/bin/check, '{}'] }
+";
+    let declaration = parsed(&format!("{APP}{drill}"));
+    let plan = declaration.declared.apps[0].drill.clone().unwrap();
+    assert_eq!(plan.schedule.as_ref().unwrap().spec.to_string(), "@every 30d");
+    assert_eq!(plan.questions[0].artifact.as_str(), "shop");
+    assert_eq!(plan.questions[0].expect.as_deref(), Some("42"));
+    assert_eq!(plan.questions[1].sql, "SELECT ${x}");
+    assert_eq!(plan.commands[0].argv, ["/usr/bin/check", "{}"]);
+
+    let source = serde_json::json!({ "kind": "sqlite", "settings": { "path": "/x" } });
+    let shown = serde_json::json!([{
+        "name": "shop", "sources": [source], "destinations": [], "drill": plan,
+    }]);
+    let told = export(&shown, &serde_json::json!([]), true).backups_yml;
+    let again = parsed(&told);
+    assert_eq!(again.declared.apps[0].drill.as_ref(), Some(&plan), "{told}");
+
+    for (entry, words) in [
+        ("{ schedule: never }", "drill.schedule"),
+        ("{ questions: [{ artifact: 'a b', sql: x }] }", "questions[0].artifact"),
+        ("{ question: [] }", "question"),
+    ] {
+        let told = wrong(&format!("{APP}    drill: {entry}\n"));
+        assert!(told.iter().any(|one| one.contains(words)), "{told:?}");
+    }
+}

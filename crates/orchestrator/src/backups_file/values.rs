@@ -21,6 +21,21 @@ pub(crate) struct Number(pub(super) String);
 #[serde(transparent)]
 pub(crate) struct Flag(pub(super) String);
 
+/// A text that may look like a number or a flag.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text(pub(super) String);
+
+impl JsonSchema for Text {
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
 impl JsonSchema for Number {
     fn schema_name() -> Cow<'static, str> {
         "Number".into()

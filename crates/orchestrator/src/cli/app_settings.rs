@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     client::CliError,
+    drill_settings::DrillSettings,
     quantity::{Change, Length, Size},
     show::{items, text},
 };
@@ -65,6 +66,8 @@ pub(crate) struct AppSettings {
     // The last: what follows would stand under its heading.
     #[command(flatten)]
     keep: Keep,
+    #[command(flatten)]
+    drill: DrillSettings,
 }
 
 /// Which snapshots are kept; none of these keeps all.
@@ -119,9 +122,17 @@ fn put_setting(draft: &mut Value, key: &str, given: Option<Value>) -> Result<(),
 }
 
 impl AppSettings {
+    /// Puts the plan that `app` has into `draft` where something of it is to change.
+    pub(super) fn begin_drill(&self, app: &Value, draft: &mut Value) {
+        if self.drill.is_given() {
+            draft["drill"] = app["drill"].clone();
+        }
+    }
+
     /// Changes `draft` where something was given, and leaves the rest.
     pub(super) fn apply(self, draft: &mut Value) -> Result<(), CliError> {
         self.keep.apply(&mut draft["retention"]);
+        self.drill.apply(draft);
         let limits = &mut draft["limits"];
         put(limits, "timeout_secs", self.timeout);
         put(limits, "max_size_bytes", self.max_size);

@@ -151,7 +151,9 @@ pub(super) async fn app(
             settings,
         } => {
             let path = format!("apps/{}", part(&name));
-            let mut draft = draft_of(&client.get(&path).await?["app"]);
+            let shown = client.get(&path).await?;
+            let mut draft = draft_of(&shown["app"]);
+            settings.begin_drill(&shown["app"], &mut draft);
             if !destination.is_empty() {
                 let mut known = items(&draft["destinations"]).to_vec();
                 let names = client.names("destinations").await?;

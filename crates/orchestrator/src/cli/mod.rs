@@ -14,6 +14,7 @@ mod contract;
 mod coverage;
 mod destinations;
 mod doctor;
+mod drill_settings;
 mod drills;
 mod extract;
 mod healthcheck;

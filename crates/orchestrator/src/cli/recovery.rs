@@ -190,6 +190,9 @@ pub(super) fn tell_reindexed(report: &Value, name: &str) {
             show::word(&report["new_apps"])
         ));
     }
+    for left in items(&report["left_out"]) {
+        show::line(&show::safe(text(left)));
+    }
     for problem in items(&report["problems"]) {
         let (manifest, message) = (text(&problem["manifest"]), text(&problem["message"]));
         show::line(&format!("  {}: {}", show::safe(manifest), show::safe(message)));

@@ -106,3 +106,16 @@ impl Preset {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_told_by_a_word_that_is_known() {
+        use Preset::{Mariadb, Mysql, Postgres, Redis, Sqlite, Valkey};
+        for preset in [Postgres, Mysql, Mariadb, Redis, Valkey, Sqlite] {
+            assert!(artifact::Dump::of(preset.format()).is_some(), "{preset:?}");
+        }
+    }
+}

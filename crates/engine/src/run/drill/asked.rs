@@ -1,5 +1,7 @@
 //! Questions of one's own to what came back.
 
+use std::collections::BTreeSet;
+
 use model::{DrillCheck, DrillQuestion, DrillState, Fact, Failure};
 
 use super::{Trial, check};
@@ -31,4 +33,37 @@ pub(super) fn judge(question: &DrillQuestion, answer: Result<String, Failure>) -
             None => Fact::Answer { answer },
         },
     )
+}
+
+/// Whether all that `told` names is among what is `there`: `kind` of a server, such as its roles.
+pub(super) fn all_there(
+    kind: &str,
+    told: &BTreeSet<String>,
+    there: &BTreeSet<String>,
+) -> DrillCheck {
+    let lacking: Vec<_> = told.difference(there).map(String::as_str).collect();
+    if !lacking.is_empty() {
+        let message =
+            format!("{} of {} {kind} did not come back: {}", lacking.len(), told.len(), lacking[0]);
+        return check(kind, DrillState::Failed, message);
+    }
+    if told.is_empty() {
+        let message = format!("there are no {kind} in it but a new server's: nothing is proven");
+        return check(kind, DrillState::Skipped, message);
+    }
+    check(kind, DrillState::Passed, format!("all {} {kind} came back", told.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_nobody_proves_nothing() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let state = |told, there| all_there("roles", &set(told), &set(there)).state;
+        assert_eq!(state(&[], &["scratch"]), DrillState::Skipped);
+        assert_eq!(state(&["a", "b"], &["a", "scratch"]), DrillState::Failed);
+        assert_eq!(state(&["a"], &["a", "scratch"]), DrillState::Passed);
+    }
 }

@@ -2,7 +2,9 @@
 //! counted when they were stored.
 
 use std::{
+    collections::HashSet,
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -78,6 +80,7 @@ impl Restored for Unpacked {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Found {
     names: u64,
+    /// Of each file once, however many names it has.
     bytes: u64,
 }
 
@@ -88,6 +91,14 @@ fn compare(contents: Option<&Contents>, report: &archive::Report, found: Found) 
         let unpacked = report.files + report.links;
         let missing = Fact::FilesMissing { unpacked, there: found.names };
         return check("files", DrillState::Failed, missing);
+    }
+    // Holes are read and were not written.
+    if found.bytes < report.bytes {
+        let message = format!(
+            "{} bytes were unpacked, {} can be read from the files",
+            report.bytes, found.bytes
+        );
+        return check("files", DrillState::Failed, message);
     }
     match contents {
         Some(&Contents::Members { files, bytes, others: expected }) => {
@@ -118,6 +129,7 @@ fn read_all(folder: &Path, stop: &CancellationToken) -> io::Result<Found> {
     let mut found = Found::default();
     let mut folders = vec![folder.to_owned()];
     let mut block = vec![0; BLOCK];
+    let mut seen = HashSet::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|error| told(&folder, &error))? {
             let entry = entry?;
@@ -126,8 +138,11 @@ fn read_all(folder: &Path, stop: &CancellationToken) -> io::Result<Found> {
                 folders.push(path);
             } else if kind.is_file() {
                 found.names += 1;
-                found.bytes +=
-                    read(&path, &mut block, stop).map_err(|error| told(&path, &error))?;
+                let read = read(&path, &mut block, stop).map_err(|error| told(&path, &error))?;
+                let is = entry.metadata()?;
+                if is.nlink() == 1 || seen.insert((is.dev(), is.ino())) {
+                    found.bytes += read;
+                }
             }
         }
     }
@@ -152,4 +167,27 @@ fn read(path: &Path, block: &mut [u8], stop: &CancellationToken) -> io::Result<u
 
 fn told(path: &Path, error: &io::Error) -> io::Error {
     io::Error::other(format!("{}: {error}", archive::quoted(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_with_fewer_bytes_than_were_unpacked_are_no_proof() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), b"12345").unwrap();
+        std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).unwrap();
+        let found = read_all(folder.path(), &CancellationToken::new()).unwrap();
+        assert_eq!(found, Found { names: 2, bytes: 5 });
+        let report = |bytes| {
+            let mut report = archive::Report::default();
+            (report.members, report.files, report.links, report.bytes) = (2, 1, 1, bytes);
+            report
+        };
+        let contents = |bytes| Some(Contents::Members { files: 1, bytes, others: 1 });
+        let state = |bytes: u64| compare(contents(bytes).as_ref(), &report(bytes), found).state;
+        assert_eq!(state(5), DrillState::Passed);
+        assert_eq!(state(6), DrillState::Failed);
+    }
 }

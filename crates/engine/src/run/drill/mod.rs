@@ -5,6 +5,7 @@ mod asked;
 mod command;
 mod files;
 mod mysql;
+mod owner;
 mod postgres;
 mod redis;
 mod rows;
@@ -13,11 +14,12 @@ mod sqlite;
 
 use std::{path::PathBuf, time::Instant};
 
+use artifact::Dump;
 use catalog::CopyUpdate;
 use model::{
-    App, Artifact, CopyState, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty,
-    Event, EventId, EventKind, Fact, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget,
-    Sentence, Severity, Snapshot, SourceKind, Stage,
+    App, Artifact, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty, Event,
+    EventId, EventKind, Fact, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Sentence,
+    Severity, Snapshot, SourceKind, Stage,
 };
 
 use super::{Outcome, RunContext, failure, restore};
@@ -108,7 +110,10 @@ async fn one(
     artifact: &Artifact,
     copies: &mut Vec<CopyUpdate>,
 ) -> Result<DrillItem, Failure> {
-    let tag = format!("{}-{}", context.run.id.to_string().to_ascii_lowercase(), artifact.source);
+    // By number: the path of a socket in it has room for little more than a hundred bytes.
+    let at = snapshot.artifacts.iter().position(|one| one.source == artifact.source);
+    let run = context.run.id.to_string().to_ascii_lowercase();
+    let tag = format!("{run}-{}", at.unwrap_or_default());
     let config = &context.engine.0.config;
     let folder = config.scratch.as_ref().unwrap_or(&config.spool).join(format!("drill-{tag}"));
     let owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
@@ -129,11 +134,11 @@ async fn one(
     };
     let Some(way) = way(&aim) else {
         item.checks.push(check("kind", DrillState::Skipped, Fact::NothingChecks {}));
-        context.settle(owed).await?;
+        clean(context, owed).await;
         return Ok(item);
     };
     let mut last = None;
-    for copy in restore::candidates(snapshot, &order) {
+    for copy in restore::candidates(snapshot, order.from) {
         prepare(&folder).await?;
         enter(context, Stage::Load).await?;
         let began = Instant::now();
@@ -182,7 +187,7 @@ async fn one(
         item.checks.push(check("restore", DrillState::Failed, Fact::NoGoodCopy {}));
     }
     enter(context, Stage::Clean).await?;
-    context.settle(owed).await?;
+    clean(context, owed).await;
     Ok(item)
 }
 
@@ -192,13 +197,14 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         SourceKind::Direct(direct) => Some(direct.what),
         SourceKind::Contract(_) => None,
     });
-    match (kind, aim.artifact.format.as_deref()) {
-        (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp" | "pg_dump_Fd")) => {
+    match (kind, aim.dump()) {
+        (Some(DirectKind::Postgres), _)
+        | (None, Some(Dump::PgCustom | Dump::PgScript | Dump::PgDirectory)) => {
             Some(&postgres::Postgres)
         }
-        (Some(DirectKind::Mysql), _) | (None, Some("mysqldump")) => Some(&mysql::Mysql),
-        (Some(DirectKind::Redis), _) | (None, Some("rdb")) => Some(&redis::Redis),
-        (Some(DirectKind::Sqlite), _) | (None, Some("sqlite3")) => Some(&sqlite::Sqlite),
+        (Some(DirectKind::Mysql), _) | (None, Some(Dump::Mysql)) => Some(&mysql::Mysql),
+        (Some(DirectKind::Redis), _) | (None, Some(Dump::Rdb)) => Some(&redis::Redis),
+        (Some(DirectKind::Sqlite), _) | (None, Some(Dump::Sqlite)) => Some(&sqlite::Sqlite),
         _ if unpacking::packed(aim.artifact).is_some() => Some(&files::Files),
         _ if command::has(aim) => Some(&command::Single),
         _ => None,
@@ -226,20 +232,23 @@ fn is_of_the_copy(
     copy: &model::StoredCopy,
     copies: &mut Vec<CopyUpdate>,
 ) -> bool {
-    let state = match failure.code {
-        FailureCode::Damaged => CopyState::Damaged,
-        FailureCode::Missing => CopyState::Missing,
-        FailureCode::DestinationUnavailable | FailureCode::SecretUnreadable => return true,
-        _ => return false,
-    };
-    copies.push(CopyUpdate {
+    let Some(blame) = restore::Blame::of(failure) else { return false };
+    copies.extend(blame.state.map(|state| CopyUpdate {
         snapshot_id: snapshot.id,
         destination_id: copy.destination_id,
         state,
         verified_at: copy.verified_at,
         expiring_since: None,
-    });
+    }));
     true
+}
+
+/// Removes the scratch. What cannot be removed says nothing of the snapshot; it stays written down,
+/// and is tried again after the run.
+async fn clean(context: &RunContext, owed: crate::duty::Owed) {
+    if let Err(failure) = context.settle(owed).await {
+        context.journal.warn(failure.message);
+    }
 }
 
 /// An empty folder that only we can look into.
@@ -248,11 +257,12 @@ async fn prepare(folder: &std::path::Path) -> Result<(), Failure> {
         let message = format!("the scratch folder {} cannot be made: {error}", folder.display());
         Failure::new(FailureCode::RestoreRefused, message)
     };
-    match tokio::fs::remove_dir_all(folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(told(error)),
-        _ => {}
+    crate::removal::remove(folder).await.map_err(told)?;
+    if let Some(parent) = folder.parent() {
+        tokio::fs::create_dir_all(parent).await.map_err(told)?;
     }
-    tokio::fs::create_dir_all(folder).await.map_err(told)
+    let mut closed = tokio::fs::DirBuilder::new();
+    closed.mode(0o700).create(folder).await.map_err(told)
 }
 
 fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> Outcome {

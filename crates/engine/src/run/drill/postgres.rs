@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     Restored, Trial, Way, asked, check,
+    owner::{self, OWNER, SUPERUSER},
     rows::compared,
     scratch::{self, Daemon},
 };
@@ -15,12 +16,11 @@ use crate::{
     source::postgres::{session::Session, tools::Tools},
     target::{
         Aim,
-        postgres::{Owners, database, fill},
+        postgres::{Owners, database, fill, globals, is_globals, is_script},
     },
 };
 
 const DATABASE: &str = "drill";
-const SUPERUSER: &str = "postgres";
 /// Asks the questions; the statement makes it.
 const READER: &str = "backup_orchestrator_reader";
 const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
@@ -73,7 +73,8 @@ impl Server {
         let program = scratch::program(config, &postgres, user)
             .args([format!("-D{}", data.display()), format!("-k{}", socket.display())])
             // Nothing of it is to last, and nobody but us is to reach it.
-            .args(["-clisten_addresses=", "-cfsync=off", "-cfull_page_writes=off"])
+            .args(["-clisten_addresses=", "-cunix_socket_permissions=0700"])
+            .args(["-cfsync=off", "-cfull_page_writes=off"])
             .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"])
             // Killed, it would leave its piece of shared memory to this machine for ever.
             .dying_by("QUIT");
@@ -93,21 +94,28 @@ impl Server {
         Session::of(&self.daemon.aim(trial).asked()?).await
     }
 
+    /// The same, as the one whose rights the dump has.
+    async fn owner<'a>(&'a self, trial: &'a Trial<'_>) -> Result<Session<'a>, Failure> {
+        // Rows of large tables take long to count.
+        let mut session = self.session(trial).await?.patient(trial.aim.timeout());
+        OWNER.clone_into(&mut session.server.user);
+        Ok(session)
+    }
+
     async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
         let session = self.session(trial).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
         let aim = self.daemon.aim(trial);
-        if aim.artifact.format.as_deref() == Some("pg_dumpall") {
+        if is_globals(&aim) {
             return self.roles(trial, &session, &tools).await;
         }
-        for role in roles_in(trial).await? {
-            let make = format!("CREATE ROLE {}", database::ident(&role));
-            if role != SUPERUSER {
-                session.ask(&tools, maintenance, &make).await?;
-            }
-        }
+        owner::make(&session, &tools, maintenance, &roles_in(trial).await?).await?;
         database::create(&session, &tools, maintenance, DATABASE, None).await?;
-        fill(trial.context, &aim, &session, &tools, DATABASE, Owners::Ours, trial.supply).await
+        owner::give(&session, &tools, DATABASE).await?;
+        let owner = self.owner(trial).await?;
+        fill(trial.context, &aim, &owner, &tools, DATABASE, Owners::Ours, trial.supply)
+            .await
+            .map_err(owner::explained)
     }
 
     /// Roles and tablespaces: the roles are made.
@@ -117,9 +125,7 @@ impl Server {
         session: &Session<'_>,
         tools: &Tools,
     ) -> Result<(), Failure> {
-        crate::target::postgres::globals::load(session, tools, "postgres", trial.supply)
-            .await
-            .map(|_| ())
+        globals::load(session, tools, "postgres", trial.supply).await.map(|_| ())
     }
 }
 
@@ -135,13 +141,15 @@ impl Restored for Server {
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
         let session = self.session(trial).await?;
         let (_, tools, _) = session.maintenance().await?;
-        if trial.aim.artifact.format.as_deref() == Some("pg_dumpall") {
-            let query = "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'";
-            let roles = session.value(&tools, "postgres", query).await?;
-            let count = roles.parse().unwrap_or_default();
-            return Ok(vec![check("roles", DrillState::Passed, Fact::RolesThere { count })]);
+        if is_globals(trial.aim) {
+            let query = "SELECT rolname FROM pg_catalog.pg_roles";
+            let there = session.ask(&tools, "postgres", query).await?;
+            let there: BTreeSet<_> = there.into_iter().map(|row| row.join("\t")).collect();
+            let told = globals::named(trial.supply).await?;
+            return Ok(vec![asked::all_there("roles", &told, &there)]);
         }
-        let mut checks = vec![rows(trial, &session, &tools).await?];
+        let owner = self.owner(trial).await?;
+        let mut checks = vec![rows(trial, &owner, &tools).await?];
         checks.push(amcheck(trial, &session, &tools).await);
         checks.extend(self.questions(trial, &session, &tools).await?);
         Ok(checks)
@@ -168,14 +176,14 @@ impl Server {
         }
         let user =
             trial.aim.asked().ok().and_then(|asked| asked.setting("user").map(str::to_owned));
-        let path = format!("{}, public", database::ident(user.as_deref().unwrap_or(SUPERUSER)));
+        let path = format!("{}, public", database::ident(user.as_deref().unwrap_or("postgres")));
         session.ask(tools, DATABASE, READER_MADE).await?;
         let mut source = self.daemon.source().clone();
         if let model::SourceKind::Direct(direct) = &mut source.kind {
             direct.settings.insert("user".to_owned(), READER.to_owned());
         }
         let aim = Aim { source: Some(&source), ..self.daemon.aim(trial) };
-        let reader = Session::of(&aim.asked()?).await?;
+        let reader = Session::of(&aim.asked()?).await?.patient(trial.aim.timeout());
         let mut checks = Vec::new();
         for question in questions {
             let asked = reader.value_along(&path, tools, DATABASE, &question.sql);
@@ -208,8 +216,13 @@ async fn rows(
     Ok(compared(&counts, 0, trial.aim.artifact.contents.as_ref()))
 }
 
-/// Every table and index, page by page.
+/// Every table and index, page by page. Only a superuser may, and none of what the dump calls
+/// functions of that name is asked.
 async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> DrillCheck {
+    let drop = "DROP EXTENSION IF EXISTS amcheck CASCADE";
+    if let Err(failure) = session.ask(tools, DATABASE, drop).await {
+        return check("pg_amcheck", DrillState::Failed, failure.message);
+    }
     let tool = session.tool(tools, "pg_amcheck").args([
         "--install-missing",
         "--heapallindexed",
@@ -236,7 +249,7 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
 /// Roles that a script gives things to: they have to be there before it is run.
 async fn roles_in(trial: &Trial<'_>) -> Result<BTreeSet<String>, Failure> {
     let mut roles = BTreeSet::new();
-    if trial.aim.artifact.format.as_deref() != Some("pg_dump_Fp") {
+    if !is_script(trial.aim) {
         return Ok(roles);
     }
     let mut finder = crate::target::postgres::roles::Finder::default();

@@ -1,6 +1,6 @@
 //! What a restore would meet.
 
-use artifact::Identities;
+use artifact::{Dump, Identities};
 use model::{
     App, Artifact, Fact, Failure, Name, Preflight, PreflightCheck, PreflightItem, PreflightLevel,
     RestoreOrder, Sentence, Snapshot,
@@ -58,7 +58,9 @@ pub(crate) async fn look(
     }
     let mut artifacts: Vec<_> = chosen(snapshot, order).collect();
     // Roles own what comes after them.
-    artifacts.sort_by_key(|artifact| artifact.format.as_deref() != Some("pg_dumpall"));
+    artifacts.sort_by_key(|artifact| {
+        artifact.format.as_deref().and_then(Dump::of) != Some(Dump::PgRoles)
+    });
     for artifact in artifacts {
         let name = Some(artifact.source.clone());
         let aim = aim(engine, app, snapshot, order, tag, artifact);
@@ -104,7 +106,7 @@ async fn dumped(
     order: &RestoreOrder,
     artifact: &Artifact,
 ) -> Option<Version> {
-    let copy = candidates(snapshot, order).into_iter().next()?;
+    let copy = candidates(snapshot, order.from).into_iter().next()?;
     let head = async {
         let destination = engine.0.catalog.destination(copy.destination_id).await.ok()?;
         let store = engine.0.store_for(&destination).await.ok()?;
@@ -134,7 +136,7 @@ async fn copies(
     seen: &mut Preflight,
 ) -> Result<(), Failure> {
     let mut readable = 0;
-    for copy in candidates(snapshot, order) {
+    for copy in candidates(snapshot, order.from) {
         let destination = engine
             .0
             .catalog

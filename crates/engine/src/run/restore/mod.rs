@@ -214,7 +214,7 @@ impl<'a> Restore<'a> {
         step.state = StepState::Loading;
         self.record().await?;
         let mut last = None;
-        for copy in candidates(&self.snapshot, &self.order) {
+        for copy in candidates(&self.snapshot, self.order.from) {
             let aim = self.aim(&artifact);
             let target = target::target(&aim)?;
             if last.is_some() {
@@ -258,17 +258,9 @@ impl<'a> Restore<'a> {
         failure: &Failure,
         copies: &mut Vec<CopyUpdate>,
     ) -> bool {
-        let verdict = match failure.code {
-            FailureCode::Damaged => Some(CopyState::Damaged),
-            FailureCode::Missing => Some(CopyState::Missing),
-            FailureCode::DestinationUnavailable
-            | FailureCode::DestinationDenied
-            | FailureCode::DestinationConfig
-            | FailureCode::SecretUnreadable => None,
-            _ => return false,
-        };
+        let Some(blame) = Blame::of(failure) else { return false };
         self.context.journal.warn(format!("{}; trying another copy", failure.message));
-        if let Some(state) = verdict {
+        if let Some(state) = blame.state {
             copies.push(CopyUpdate {
                 snapshot_id: self.snapshot.id,
                 destination_id: copy.destination_id,
@@ -498,14 +490,39 @@ pub(crate) fn chosen<'a>(
     })
 }
 
+/// A failure that is of the copy that was read, so that another may do better.
+pub(crate) struct Blame {
+    /// What the copy is then, where that is known.
+    pub(crate) state: Option<CopyState>,
+}
+
+impl Blame {
+    /// `None` where the copy is not to blame.
+    pub(crate) fn of(failure: &Failure) -> Option<Self> {
+        let state = match failure.code {
+            FailureCode::Damaged => Some(CopyState::Damaged),
+            FailureCode::Missing => Some(CopyState::Missing),
+            FailureCode::DestinationUnavailable
+            | FailureCode::DestinationDenied
+            | FailureCode::DestinationConfig
+            | FailureCode::SecretUnreadable => None,
+            _ => return None,
+        };
+        Some(Self { state })
+    }
+}
+
 /// Copies to read from, the likeliest first: those that nobody has marked, and of these the one
 /// that was proven last.
-pub(crate) fn candidates(snapshot: &Snapshot, order: &RestoreOrder) -> Vec<StoredCopy> {
+pub(crate) fn candidates(
+    snapshot: &Snapshot,
+    from: Option<model::DestinationId>,
+) -> Vec<StoredCopy> {
     let mut copies: Vec<_> = snapshot
         .copies
         .iter()
         .filter(|copy| copy.state.is_restorable())
-        .filter(|copy| order.from.is_none_or(|only| only == copy.destination_id))
+        .filter(|copy| from.is_none_or(|only| only == copy.destination_id))
         .cloned()
         .collect();
     copies.sort_by_key(|copy| (copy.state != CopyState::Good, std::cmp::Reverse(copy.verified_at)));

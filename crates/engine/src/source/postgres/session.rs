@@ -27,6 +27,7 @@ pub(crate) struct Session<'a> {
     pub(crate) place: Where,
     pub(crate) server: Server,
     password: Option<SecretString>,
+    patience: Duration,
 }
 
 impl<'a> Session<'a> {
@@ -54,7 +55,13 @@ impl<'a> Session<'a> {
                 connect_timeout_secs: asked.engine.0.config.connect_timeout.as_secs().max(2),
             },
             password: asked.secret("password")?,
+            patience: ANSWER,
         })
+    }
+
+    /// The same for questions that may take long.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// One of the tools, with the password in its environment.
@@ -95,7 +102,7 @@ impl<'a> Session<'a> {
             .args(["--set=ON_ERROR_STOP=1", "--record-separator-zero", "--field-separator=\t"])
             .arg(format!("--dbname={}", self.server.conninfo(database)))
             .args([format!("--command=SET search_path = {path}"), format!("--command={query}")])
-            .output(MAX_ANSWER, ANSWER)
+            .output(MAX_ANSWER, self.patience)
             .await
             .map_err(told::explained)?;
         let text = String::from_utf8_lossy(&output);

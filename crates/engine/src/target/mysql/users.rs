@@ -1,6 +1,6 @@
 //! Users: those that are missing are made, with what is granted to them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use model::{Fact, Failure};
 use secrecy::SecretString;
@@ -18,6 +18,19 @@ pub(crate) fn are(aim: &Aim<'_>) -> bool {
 
 /// Makes the users that `supply` has and the server has not.
 pub(crate) async fn load(client: &Client<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+    let dump = text_of(supply).await?;
+    let known = there(client).await?;
+    let known: HashSet<_> = known.iter().map(String::as_str).collect();
+    let (made, statements) = missing(&dump, &known);
+    if !statements.is_empty() {
+        let all = SecretString::from(format!("{};\n", statements.join(";\n")));
+        client.tell(supply.context(), &all).await?;
+    }
+    let notes = vec![Fact::UsersMade { count: made as u64 }.into()];
+    Ok(Loaded { notes })
+}
+
+async fn text_of(supply: &Supply<'_>) -> Result<String, Failure> {
     let mut bytes = supply.open()?;
     let mut all = Vec::new();
     while let Some(chunk) = bytes.chunk().await? {
@@ -26,16 +39,21 @@ pub(crate) async fn load(client: &Client<'_>, supply: &Supply<'_>) -> Result<Loa
         }
         all.extend_from_slice(&chunk);
     }
-    let dump = String::from_utf8(all).map_err(|_| refused("the dump of users is no text"))?;
-    let known = client.ask("SELECT concat('`', user, '`@`', host, '`') FROM mysql.user").await?;
-    let known: HashSet<_> = known.lines().collect();
-    let (made, statements) = missing(&dump, &known);
-    if !statements.is_empty() {
-        let all = SecretString::from(format!("{};\n", statements.join(";\n")));
-        client.tell(supply.context(), &all).await?;
-    }
-    let notes = vec![Fact::UsersMade { count: made as u64 }.into()];
-    Ok(Loaded { notes })
+    String::from_utf8(all).map_err(|_| refused("the dump of users is no text"))
+}
+
+/// The users of the server.
+pub(crate) async fn there(client: &Client<'_>) -> Result<BTreeSet<String>, Failure> {
+    let told = client.ask("SELECT concat('`', user, '`@`', host, '`') FROM mysql.user").await?;
+    Ok(told.lines().map(str::to_owned).collect())
+}
+
+/// The users that a dump makes.
+pub(crate) async fn named(supply: &Supply<'_>) -> Result<BTreeSet<String>, Failure> {
+    let dump = text_of(supply).await?;
+    let statements =
+        dump.lines().filter_map(|line| line.strip_prefix("CREATE USER IF NOT EXISTS "));
+    Ok(statements.filter_map(user).map(str::to_owned).collect())
 }
 
 /// How many users are not among `known`, and the statements about them.

@@ -29,7 +29,7 @@ const MAX_TOC: u64 = 512 << 20;
 
 /// Whether the artifact is one.
 pub(super) fn is(aim: &Aim<'_>) -> bool {
-    aim.artifact.format.as_deref() == Some("pg_dump_Fd")
+    aim.dump() == Some(artifact::Dump::PgDirectory)
 }
 
 /// Whether there is room to unpack it, and whether that is where it is read.

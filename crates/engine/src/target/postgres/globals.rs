@@ -1,6 +1,6 @@
 //! Roles: those that are missing are made, as the dump of the whole server has them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use model::{Fact, Failure};
 use secrecy::SecretString;
@@ -18,15 +18,7 @@ pub(crate) async fn load(
     maintenance: &str,
     supply: &Supply<'_>,
 ) -> Result<Loaded, Failure> {
-    let mut bytes = supply.open()?;
-    let mut all = Vec::new();
-    while let Some(chunk) = bytes.chunk().await? {
-        if all.len() + chunk.len() > MAX_BYTES {
-            return Err(refused("the dump of roles is too large: restore it with psql"));
-        }
-        all.extend_from_slice(&chunk);
-    }
-    let text = String::from_utf8(all).map_err(|_| refused("the dump of roles is no text"))?;
+    let text = text_of(supply).await?;
     let known = session.ask(tools, maintenance, "SELECT rolname FROM pg_catalog.pg_roles").await?;
     let known: HashSet<_> = known.into_iter().map(|row| row.join("\t")).collect();
     let statements = missing(&text, &known);
@@ -36,6 +28,25 @@ pub(crate) async fn load(
     }
     let made = statements.iter().filter(|one| one.starts_with("CREATE ROLE ")).count();
     Ok(Loaded { notes: vec![Fact::RolesMade { count: made as u64 }.into()] })
+}
+
+async fn text_of(supply: &Supply<'_>) -> Result<String, Failure> {
+    let mut bytes = supply.open()?;
+    let mut all = Vec::new();
+    while let Some(chunk) = bytes.chunk().await? {
+        if all.len() + chunk.len() > MAX_BYTES {
+            return Err(refused("the dump of roles is too large: restore it with psql"));
+        }
+        all.extend_from_slice(&chunk);
+    }
+    String::from_utf8(all).map_err(|_| refused("the dump of roles is no text"))
+}
+
+/// The roles that a dump makes.
+pub(crate) async fn named(supply: &Supply<'_>) -> Result<BTreeSet<String>, Failure> {
+    let text = text_of(supply).await?;
+    let statements = text.lines().filter_map(|line| line.strip_prefix("CREATE ROLE "));
+    Ok(statements.filter_map(|rest| Some(name(rest)?.0)).collect())
 }
 
 /// The statements about roles that are not among `known`, in their order. Of each line only what

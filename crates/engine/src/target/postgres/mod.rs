@@ -9,6 +9,7 @@ pub(crate) mod roles;
 mod script;
 mod toc;
 
+use artifact::Dump;
 use bytes::Bytes;
 use model::{AppId, Duty, Fact, Failure, FailureCode, Name, RestoreTarget, Size};
 
@@ -98,7 +99,7 @@ impl Target for Postgres {
         if is_globals(aim) {
             return Ok(());
         }
-        let session = Session::of(&aim.asked()?).await?;
+        let session = Session::of(&aim.asked()?).await?.patient(aim.timeout());
         let (maintenance, tools, _) = session.maintenance().await?;
         database::drop(&session, &tools, maintenance, made).await
     }
@@ -110,7 +111,7 @@ impl Target for Postgres {
         made: &str,
         supply: &Supply<'_>,
     ) -> Result<Loaded, Failure> {
-        let session = Session::of(&aim.asked()?).await?;
+        let session = Session::of(&aim.asked()?).await?.patient(aim.timeout());
         let (maintenance, tools, _) = session.maintenance().await?;
         if is_globals(aim) {
             return globals::load(&session, &tools, maintenance, supply).await;
@@ -267,12 +268,16 @@ async fn script(
     supply: &Supply<'_>,
 ) -> Result<(), Failure> {
     let key = context.engine.with_rng(rand::RngExt::random::<u64>);
-    // Where it can, psql forbids itself its own commands as well.
-    let mut opening = if database::knows_restrict(session, tools).await? {
-        format!("\\restrict {key:016x}\n")
-    } else {
-        String::new()
-    };
+    // What a dump's own settings make of its quotes only psql knows: it forbids itself its own
+    // commands, and what is read here before says which line has one.
+    if !database::knows_restrict(session, tools).await? {
+        return Err(refused(
+            "plain SQL needs a psql of August 2025 or later (13.22, 14.19, 15.14, 16.10, 17.6, 18), \
+             which a dump cannot make run commands on its machine: update the client programs \
+             (postgresql-client), or restore the dump into a folder and look at it first",
+        ));
+    }
+    let mut opening = format!("\\restrict {key:016x}\n");
     let reading = database::psql(session, tools, &session.server.conninfo(made))
         .fed(aim.artifact.size_bytes + opening.len() as u64)
         .start(context, aim.timeout())
@@ -315,12 +320,12 @@ fn with_end(name: &str, end: &str) -> String {
     format!("{}{end}", &name[..room])
 }
 
-fn is_globals(aim: &Aim<'_>) -> bool {
-    aim.artifact.format.as_deref() == Some("pg_dumpall")
+pub(crate) fn is_globals(aim: &Aim<'_>) -> bool {
+    aim.dump() == Some(Dump::PgRoles)
 }
 
-fn is_script(aim: &Aim<'_>) -> bool {
-    aim.artifact.format.as_deref() == Some("pg_dump_Fp")
+pub(crate) fn is_script(aim: &Aim<'_>) -> bool {
+    aim.dump() == Some(Dump::PgScript)
 }
 
 fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
