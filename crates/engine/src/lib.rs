@@ -19,6 +19,7 @@ mod orphans;
 mod process;
 pub mod recovery;
 mod reindex;
+mod repositories;
 mod run;
 mod scheduler;
 mod source;
@@ -75,6 +76,7 @@ struct Inner {
     config: EngineConfig,
     rng: Mutex<StdRng>,
     stores: stores::StoreCache,
+    repositories: stores::RepositoryCache,
     /// Exports this process works on.
     streams: AtomicUsize,
     /// Whose turn it is to write progress.
@@ -112,6 +114,7 @@ impl Engine {
             config: parts.config,
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),
+            repositories: stores::RepositoryCache::default(),
             streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
             queue_bell: Notify::new(),

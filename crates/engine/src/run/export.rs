@@ -8,8 +8,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use artifact::{
-    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
-    Restart, SealError, Sealed, Sealer,
+    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Method, Recipe,
+    Recipients, Restart, SealError, Sealed, Sealer,
     contents::{Counted, Counter},
 };
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use model::{
     App, Artifact, Contents, Failure, FailureCode, Source, Stage, StoredObject, TableRows,
     contents::MAX_TABLES,
 };
+use store::CreateOptions;
 use tokio::sync::mpsc;
 
 use super::{
@@ -55,7 +56,7 @@ pub(crate) async fn export(
     // The first bytes tell whether compressing pays; and a source that fails at once has then
     // touched no destination.
     let head = next(context, &mut opened).await?;
-    let recipe = recipe_for(context, app, head.as_deref().unwrap_or_default())?;
+    let recipe = recipe_for(context, app, head.as_deref().unwrap_or_default(), places)?;
     context.journal.info(format!(
         "`{}` sends {}{}, stored with compression {}",
         part.name,
@@ -81,7 +82,9 @@ pub(crate) async fn export(
     let restarts: Arc<[Restart]> = sealed.restarts.into();
     for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
-            place.restarts.insert(part.name.clone(), Arc::clone(&restarts));
+            if !place.takes_plain {
+                place.restarts.insert(part.name.clone(), Arc::clone(&restarts));
+            }
             finish(context, one, place, named, recipe, stored).await?;
         }
     }
@@ -170,6 +173,13 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
+    /// Words on the object, where it can have some.
+    fn tags(&self, context: &RunContext, app: &App) -> Vec<String> {
+        let mut tags = tags_of(context, app);
+        tags.push(format!("source={}", self.part.name));
+        tags
+    }
+
     /// The name at an `attempt` in an app's folder; a tree's listing lies beside the tree, whose
     /// name is its own already.
     fn key(
@@ -191,6 +201,11 @@ impl Named<'_> {
         let name = names.object(source, &meta.file_name, meta.format.as_deref(), suffix, attempt);
         place.key(&name)
     }
+}
+
+/// What tells whose an object is.
+pub(crate) fn tags_of(context: &RunContext, app: &App) -> Vec<String> {
+    vec![format!("app={}", app.name), format!("run={}", context.run.id)]
 }
 
 /// Begins one object at every destination that is well.
@@ -242,11 +257,14 @@ async fn begin_one(
     let limit = app.limits.max_size_bytes.unwrap_or(context.engine.0.config.max_size_bytes);
     // What cannot be compressed grows by less than this when it is.
     let most = Some(limit.saturating_add(limit / 64));
-    let suffix = format!("{}{}", recipe.compression.method().suffix(), place.encryption().suffix());
+    let suffix = format!("{}{}", method_at(place, recipe).suffix(), place.encryption().suffix());
+    let tags = named.tags(context, app);
     for attempt in 1..=MAX_SAME_NAMES {
         let key = named.key(app, &names, place, &suffix, attempt)?;
         context.intend(place.destination.id, &key).await?;
-        match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written), most).await {
+        let options =
+            CreateOptions { most_bytes: most, tags: tags.clone(), ..CreateOptions::default() };
+        match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written), &options).await {
             Ok(sending) => return Ok(sending),
             Err(error) if error.is_already_exists() => {
                 context.disown(place.destination.id, &key).await?;
@@ -279,7 +297,10 @@ async fn pump(
     let feeds: Vec<_> = sending
         .iter_mut()
         .zip(places.iter())
-        .map(|(one, place)| Some((one.as_mut()?.feed()?, place.recipients.clone())))
+        .map(|(one, place)| {
+            let feed = one.as_mut()?.feed()?;
+            Some(Feed { feed, recipients: place.recipients.clone(), plain: place.takes_plain })
+        })
         .collect();
     let (plain, chunks) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
     let meta = opened.meta();
@@ -373,8 +394,49 @@ struct Done {
     counted: Option<Contents>,
 }
 
-/// Where one destination takes chunks, and for whom it wants them encrypted.
-type Feed = (mpsc::Sender<Bytes>, Option<Recipients>);
+/// Where one destination takes chunks.
+struct Feed {
+    feed: mpsc::Sender<Bytes>,
+    /// For whom it wants them encrypted.
+    recipients: Option<Recipients>,
+    /// Whether it takes them as they come from the source.
+    plain: bool,
+}
+
+/// Where chunks of one kind go on to.
+#[derive(Default)]
+struct Tee {
+    outlets: Vec<Option<Outlet>>,
+    failed: Option<SealError>,
+}
+
+impl Tee {
+    fn push(&mut self, chunk: &Bytes) {
+        for outlet in &mut self.outlets {
+            match outlet.as_mut().map(|open| open.push(chunk.clone())) {
+                None | Some(Ok(true)) => {}
+                Some(Ok(false)) => *outlet = None, // It failed; `finish` tells why.
+                Some(Err(error)) => {
+                    *outlet = None;
+                    self.failed = Some(error);
+                }
+            }
+        }
+    }
+
+    fn listens(&self) -> bool {
+        self.outlets.iter().any(Option::is_some)
+    }
+
+    /// What each stores of what is `whole`.
+    fn finish(self, whole: Digest) -> Result<Vec<Digest>, SealError> {
+        let finish = |outlet: Option<Outlet>| {
+            Ok(outlet.map(Outlet::finish).transpose()?.flatten().unwrap_or(whole))
+        };
+        self.failed.map_or(Ok(()), Err)?;
+        self.outlets.into_iter().map(finish).collect()
+    }
+}
 
 /// The sealing thread: checks, hashes, compresses, tees and encrypts.
 fn seal(
@@ -383,24 +445,15 @@ fn seal(
     mut chunks: mpsc::Receiver<Bytes>,
     feeds: Vec<Option<Feed>>,
 ) -> Result<Done, SealFailure> {
-    let mut outlets = feeds
-        .into_iter()
-        .map(|feed| feed.map(|(feed, to)| Outlet::new(feed, to.as_ref())).transpose())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(SealFailure::Seal)?;
-    let mut failed = None;
-    let mut tee = |chunk: Bytes| {
-        for outlet in &mut outlets {
-            match outlet.as_mut().map(|open| open.push(chunk.clone())) {
-                None | Some(Ok(true)) => {}
-                Some(Ok(false)) => *outlet = None, // It failed; `finish` tells why.
-                Some(Err(error)) => {
-                    *outlet = None;
-                    failed = Some(error);
-                }
-            }
-        }
-    };
+    let (mut as_sealed, mut as_plain) = (Tee::default(), Tee::default());
+    let mut is_plain = Vec::with_capacity(feeds.len());
+    for feed in feeds {
+        let plain = feed.as_ref().is_some_and(|feed| feed.plain);
+        let outlet = feed.map(|one| Outlet::new(one.feed, one.recipients.as_ref())).transpose();
+        let tee = if plain { &mut as_plain } else { &mut as_sealed };
+        tee.outlets.push(outlet.map_err(SealFailure::Seal)?);
+        is_plain.push(plain);
+    }
     let mut sealer = Sealer::new(recipe).map_err(SealFailure::Seal)?;
     while let Some(chunk) = chunks.blocking_recv() {
         checker.push(&chunk).map_err(SealFailure::Format)?;
@@ -408,24 +461,21 @@ fn seal(
         if let Some(members) = &mut members {
             members.push(&chunk);
         }
-        sealer.push(chunk, &mut tee).map_err(SealFailure::Seal)?;
+        as_plain.push(&chunk);
+        sealer.push(chunk, &mut |sealed| as_sealed.push(&sealed)).map_err(SealFailure::Seal)?;
     }
     let report = checker.finish().map_err(SealFailure::Format)?;
-    let sealed = sealer.finish(&mut tee).map_err(SealFailure::Seal)?;
-    if let Some(error) = failed {
-        return Err(SealFailure::Seal(error));
-    }
-    if outlets.iter().all(Option::is_none) {
+    let sealed = sealer.finish(&mut |sealed| as_sealed.push(&sealed)).map_err(SealFailure::Seal)?;
+    let nobody_listens = !as_sealed.listens() && !as_plain.listens();
+    let mut as_sealed = as_sealed.finish(sealed.stored).map_err(SealFailure::Seal)?.into_iter();
+    let mut as_plain = as_plain.finish(sealed.plain).map_err(SealFailure::Seal)?.into_iter();
+    if nobody_listens {
         return Err(SealFailure::NobodyListens);
     }
-    let stored = outlets
+    let stored = is_plain
         .into_iter()
-        .map(|outlet| {
-            let stored = outlet.map(Outlet::finish).transpose()?.flatten();
-            Ok(stored.unwrap_or(sealed.stored))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(SealFailure::Seal)?;
+        .filter_map(|plain| if plain { as_plain.next() } else { as_sealed.next() })
+        .collect();
     let counted = members.and_then(Counting::finish);
     let counted = counted.or_else(|| counter.finish().map(contents));
     Ok(Done { sealed, stored, report, counted })
@@ -501,7 +551,7 @@ async fn finish(
                 key: key.to_string(),
                 stored_size_bytes: stored.size_bytes,
                 stored_sha256: stored.sha256.to_string(),
-                compression: recipe.compression.method().to_string(),
+                compression: method_at(place, recipe).to_string(),
                 encryption: place.encryption().as_str().to_owned(),
                 tree: named.tree.map(str::to_owned),
             });
@@ -536,11 +586,23 @@ fn all_failed(places: &[Place]) -> Failure {
     }
 }
 
+/// How `place` stores what is sealed by `recipe`.
+fn method_at(place: &Place, recipe: Recipe) -> Method {
+    if place.takes_plain { Method::None } else { recipe.compression.method() }
+}
+
 /// What the app says; otherwise zstd, except for what is compressed already. Its workers are for
 /// the machine as a whole: a run alone may use two, many at once get one thread each and a
 /// smaller memory.
-fn recipe_for(context: &RunContext, app: &App, head: &[u8]) -> Result<Recipe, Failure> {
+fn recipe_for(
+    context: &RunContext,
+    app: &App,
+    head: &[u8],
+    places: &[Place],
+) -> Result<Recipe, Failure> {
+    let is_for_nobody = places.iter().all(|place| place.takes_plain || !place.is_well());
     let compression = match &app.compression {
+        _ if is_for_nobody => Compression::None,
         Some(text) => text.parse().map_err(|error| {
             Failure::new(FailureCode::Internal, format!("the app's compression: {error}"))
         })?,

@@ -20,6 +20,9 @@ mod postgres;
 mod recovery;
 mod reindex;
 mod replicas;
+mod repository;
+#[path = "../../../repository/tests/it/restics.rs"]
+mod restics;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;
