@@ -81,6 +81,8 @@ pub struct EngineConfig {
     pub repository_kdf: repository::Kdf,
     /// How long is waited for others' locks on a repository.
     pub repository_patience: Duration,
+    /// How long what nothing in a repository needs is marked before it is deleted.
+    pub repository_grace: jiff::SignedDuration,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -149,6 +151,7 @@ impl EngineConfig {
             catalog_copy_settle: Duration::from_secs(300),
             repository_kdf: repository::Kdf::default(),
             repository_patience: Duration::from_secs(60),
+            repository_grace: jiff::SignedDuration::from_hours(24),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

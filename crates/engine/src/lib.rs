@@ -47,6 +47,7 @@ pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
 pub use index::{ArchiveEntry, EntryKind, Listing};
+pub use ops::repositories::RepositoryKey;
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     browse::MemberStream,
@@ -62,6 +63,9 @@ pub use ops::{
     sources::{SourceDraft, shown_settings, stored_secrets},
 };
 pub use reindex::{ReindexProblem, Reindexed};
+pub use repositories::{
+    RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics, is_repository,
+};
 pub use source::direct::{SettingField, SettingValue, secrets_of, settings_of};
 pub use vault::Vault;
 

@@ -69,7 +69,7 @@ pub use key::{Kdf, KeyFile};
 pub use keys::KeyEntry;
 pub use lock::{FoundLock, Lock, LockFile, LockKind, LockTimes, STALE_AFTER};
 pub use node::{ExtendedAttribute, Node, NodeKind, check_name};
-pub use objects::{OBJECT_TAG, Objects, ObjectsOptions};
+pub use objects::{Alone, Hold, OBJECT_TAG, Objects, ObjectsOptions};
 pub use pack::{PackBuilder, PackedBlob, SealedBlob};
 pub use packer::PACK_BYTES;
 pub use prune::{PruneOptions, PrunePlan, Pruned};

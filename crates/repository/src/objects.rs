@@ -22,10 +22,10 @@ use store::{
     StoreErrorKind, Swept, Upload,
 };
 
+pub use self::hold::{Alone, Hold};
 use self::{hold::Holder, known::Known};
 use crate::{
-    BlobKind, FileKind, Id, Lock, LockKind, LockTimes, Reader, Repository, RepositoryError,
-    write::WriteOptions,
+    BlobKind, FileKind, Id, LockTimes, Reader, Repository, RepositoryError, write::WriteOptions,
 };
 
 /// The tag of snapshots that are objects of ours.
@@ -92,27 +92,26 @@ impl Objects {
         &self.0.repository
     }
 
-    /// Works under a lock of `kind`, while nobody else of this process does what it excludes. Waits
-    /// a while for others.
-    pub async fn locked<T>(
-        &self,
-        kind: LockKind,
-        work: impl AsyncFnOnce(&Repository, &Lock) -> Result<T, RepositoryError>,
-    ) -> Result<T, RepositoryError> {
-        let repository = &self.0.repository;
-        match kind {
-            LockKind::Shared => {
-                let hold = self.0.holder.hold().await?;
-                hold.lock.guard(work(repository, &hold.lock)).await
-            }
-            LockKind::Exclusive => self.0.holder.alone(work).await,
-        }
+    /// Takes the shared lock, or joins who has it. Waits a while for others.
+    pub async fn shared(&self) -> Result<Hold, RepositoryError> {
+        self.0.holder.hold().await
+    }
+
+    /// Takes the exclusive lock when nobody of this process has the shared one. Waits a while for
+    /// others.
+    pub async fn alone(&self) -> Result<Alone, RepositoryError> {
+        self.0.holder.alone().await
     }
 
     /// The ids of every snapshot that is there.
     pub async fn snapshot_ids(&self) -> Result<Vec<Id>, RepositoryError> {
         let files = self.0.repository.list(FileKind::Snapshot).await?;
         Ok(files.into_iter().map(|file| file.id).collect())
+    }
+
+    /// The snapshots of `keys`, and which of those are not there.
+    pub async fn snapshots_of(&self, keys: &[Key]) -> Result<(Vec<Id>, Vec<Key>), RepositoryError> {
+        self.0.known.named(&self.0.repository, keys).await
     }
 
     /// Gives the lock back now, if nobody uses it.

@@ -4,6 +4,8 @@
 //! It compresses, deduplicates and encrypts by itself, so it is handed plain bytes. To everything
 //! else it is a store like any other.
 
+mod state;
+
 use std::sync::Arc;
 
 use model::{Destination, DestinationKind};
@@ -13,8 +15,11 @@ use repository::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use store::{Store, StoreError};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, Inner};
+pub use self::state::{RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics};
+use crate::{Engine, EngineError, Inner};
 
 /// The setting that chooses.
 pub(crate) const LAYOUT: &str = "layout";
@@ -27,7 +32,7 @@ pub(crate) const PASSWORD: &str = "repository_password";
 const UPLOADS_FAR_AWAY: usize = 4;
 
 /// Whether `destination` is a repository.
-pub(crate) fn is_repository(destination: &Destination) -> bool {
+pub fn is_repository(destination: &Destination) -> bool {
     destination.settings.get(LAYOUT).is_some_and(|layout| layout == REPOSITORY)
 }
 
@@ -89,6 +94,45 @@ impl Inner {
         };
         Objects::new(repository, options)
     }
+}
+
+impl Engine {
+    /// The repository at `destination`; an error where there is none.
+    pub(crate) async fn repository_at(
+        &self,
+        destination: &Destination,
+    ) -> Result<Objects, EngineError> {
+        if !is_repository(destination) {
+            return Err(EngineError::Refused(format!(
+                "`{}` is no repository: only destinations with `layout` = `repository` are",
+                destination.name
+            )));
+        }
+        self.0.objects_for(destination).await
+    }
+}
+
+/// Does on a thread of its own what reads all of a repository, until it is done or nobody waits
+/// for it any more.
+pub(crate) async fn apart<T, F>(
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, RepositoryError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, RepositoryError>>,
+{
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let runtime = Handle::current();
+    let done = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => Err(RepositoryError::LockLost("nobody waits".to_owned())),
+                done = work() => done,
+            }
+        })
+    });
+    done.await?
 }
 
 fn surroundings() -> Surroundings {

@@ -298,8 +298,8 @@ async fn pump(
         .iter_mut()
         .zip(places.iter())
         .map(|(one, place)| {
-            let feed = one.as_mut()?.feed()?;
-            Some(Feed { feed, recipients: place.recipients.clone(), plain: place.takes_plain })
+            let into = one.as_mut()?.feed()?;
+            Some(Feed { into, recipients: place.recipients.clone(), plain: place.takes_plain })
         })
         .collect();
     let (plain, chunks) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
@@ -396,7 +396,7 @@ struct Done {
 
 /// Where one destination takes chunks.
 struct Feed {
-    feed: mpsc::Sender<Bytes>,
+    into: mpsc::Sender<Bytes>,
     /// For whom it wants them encrypted.
     recipients: Option<Recipients>,
     /// Whether it takes them as they come from the source.
@@ -449,7 +449,7 @@ fn seal(
     let mut is_plain = Vec::with_capacity(feeds.len());
     for feed in feeds {
         let plain = feed.as_ref().is_some_and(|feed| feed.plain);
-        let outlet = feed.map(|one| Outlet::new(one.feed, one.recipients.as_ref())).transpose();
+        let outlet = feed.map(|one| Outlet::new(one.into, one.recipients.as_ref())).transpose();
         let tee = if plain { &mut as_plain } else { &mut as_sealed };
         tee.outlets.push(outlet.map_err(SealFailure::Seal)?);
         is_plain.push(plain);

@@ -15,6 +15,7 @@ pub(crate) mod place;
 pub(crate) mod plain;
 mod reseal;
 pub(crate) mod restore;
+mod tend;
 mod upload;
 mod verify;
 
@@ -198,6 +199,8 @@ pub(crate) async fn perform(context: &RunContext) -> Outcome {
         RunKind::Copy => copy::copy(context).await,
         RunKind::Restore => restore::restore(context).await,
         RunKind::Drill => drill::drill(context).await,
+        RunKind::Check => tend::check(context).await,
+        RunKind::Free => tend::free(context).await,
     }
 }
 

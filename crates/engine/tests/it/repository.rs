@@ -103,7 +103,8 @@ async fn a_folder_beside_it_gets_its_own_form_and_copies_go_both_ways() {
     let compressions: Vec<_> =
         snapshot.copies.iter().map(|copy| copy.objects[0].compression.as_str()).collect();
     assert_eq!(compressions, ["zstd", "none"]);
-    assert!(!snapshot.copies[1].objects[0].key.ends_with(".zst"));
+    let in_repository = Path::new(&snapshot.copies[1].objects[0].key);
+    assert!(in_repository.extension().is_none_or(|extension| extension != "zst"));
     for name in ["disk", "repository"] {
         let at = Some(id(&world, name).await);
         let verify = world.engine.verify_now(snapshot.id, at).await.unwrap();
@@ -141,17 +142,11 @@ async fn a_changed_byte_in_a_pack_marks_the_copy_and_the_other_one_serves() {
     let world = World::new(&["disk", "repository"]).await;
     let snapshot = world.good_snapshot().await;
     unlocked(&world).await;
-    for entry in walkdir::WalkDir::new(folder(&world).join("data")) {
-        let entry = entry.unwrap();
-        if entry.file_type().is_file() && entry.metadata().unwrap().len() > 50_000 {
-            let mut bytes = std::fs::read(entry.path()).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            let mut permissions = entry.metadata().unwrap().permissions();
-            std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
-            std::fs::set_permissions(entry.path(), permissions).unwrap();
-            std::fs::write(entry.path(), bytes).unwrap();
-        }
+    for pack in big_packs(&world) {
+        let mut bytes = std::fs::read(&pack).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&pack, bytes).unwrap();
     }
     let at = Some(id(&world, "repository").await);
     let verify = world.engine.verify_now(snapshot.id, at).await.unwrap();
@@ -242,6 +237,221 @@ async fn a_draft_that_cannot_be_is_refused() {
     let made = draft.generate_password(None).unwrap();
     assert!(secrecy::ExposeSecret::expose_secret(&made).len() >= 32);
     world.engine.add_destination(draft).await.unwrap();
+}
+
+fn big_packs(world: &World) -> Vec<PathBuf> {
+    let all = walkdir::WalkDir::new(folder(world).join("data")).into_iter().map(Result::unwrap);
+    let files = all.filter(|entry| entry.file_type().is_file());
+    let big = files.filter(|entry| entry.metadata().unwrap().len() > 50_000);
+    big.map(walkdir::DirEntry::into_path).collect()
+}
+
+async fn destination(world: &World) -> model::Destination {
+    world.engine.catalog().destination_by_name("repository").await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_retention_left_is_freed_in_two_steps_and_the_rest_stays_whole() {
+    let mut config = quick("one");
+    config.repository_grace = jiff::SignedDuration::ZERO;
+    let world = World::with(&["repository"], config).await;
+    for seed in 1..=3 {
+        world.server.answer_with(Export::Trailers(sample(seed)));
+        world.good_snapshot().await;
+    }
+    let one = destination(&world).await;
+    let before = world.engine.count_repository(&one).await.unwrap().statistics.unwrap();
+    assert_eq!(before.snapshots, 6);
+    assert_eq!(world.expired_to_one().await, 2);
+    // The first marks, the second deletes.
+    for deleted in [false, true] {
+        let run = world.engine.free_repository(&one).await.unwrap();
+        let run = world.ended(&run).await;
+        assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+        let freed = world.engine.repository_state(&one).await.unwrap().freed.unwrap();
+        assert_eq!(freed.deleted > 0, deleted, "{freed:?}");
+        assert_eq!(freed.marked > 0, !deleted, "{freed:?}");
+    }
+    let after = world.engine.repository_state(&one).await.unwrap().statistics.unwrap();
+    assert!(after.stored_bytes * 2 < before.stored_bytes, "{after:?} {before:?}");
+    let run = world.engine.check_repository(&one, true).await.unwrap();
+    assert_eq!(world.ended(&run).await.state, RunState::Succeeded);
+    let checked = world.engine.repository_state(&one).await.unwrap().checked.unwrap();
+    assert!(checked.read_data && checked.bytes_read > 0 && checked.problem_count == 0);
+    let left = world.engine.catalog().snapshots_of_app(world.app.id).await.unwrap();
+    let good = left.iter().find(|snapshot| snapshot.is_good()).unwrap();
+    assert_eq!(world.restored(good).await, sample(3));
+    unlocked(&world).await;
+    for program in restics() {
+        restic_ok(&program, &world, &["check", "--read-data"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_of_lost_packs_and_snapshots_and_nothing_is_freed_then() {
+    let world = World::new(&["repository"]).await;
+    world.good_snapshot().await;
+    let one = destination(&world).await;
+    unlocked(&world).await;
+    let kept = world.folder.path().join("kept");
+    let pack = big_packs(&world).remove(0);
+    std::fs::rename(&pack, &kept).unwrap();
+    let run = world.engine.check_repository(&one, false).await.unwrap();
+    let failure = world.ended(&run).await.failure.unwrap();
+    assert_eq!(failure.code, model::FailureCode::Damaged);
+    let checked = world.engine.repository_state(&one).await.unwrap().checked.unwrap();
+    assert!(checked.problem_count > 0 && !checked.advice.is_empty());
+    std::fs::rename(&kept, &pack).unwrap();
+
+    let snapshots = folder(&world).join("snapshots");
+    for entry in std::fs::read_dir(&snapshots).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let run = world.engine.check_repository(&one, false).await.unwrap();
+    let failure = world.ended(&run).await.failure.unwrap();
+    assert!(failure.message.contains("is not there"), "{}", failure.message);
+    let run = world.engine.free_repository(&one).await.unwrap();
+    let failure = world.ended(&run).await.failure.unwrap();
+    assert!(failure.message.contains("nothing is freed"), "{}", failure.message);
+    assert!(pack.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passwords_come_and_go_and_the_one_in_use_stays() {
+    let world = World::new(&["repository"]).await;
+    let one = destination(&world).await;
+    let (_, made) = world.engine.add_repository_key(&one, None).await.unwrap();
+    let (second, none) =
+        world.engine.add_repository_key(&one, Some("a second one".into())).await.unwrap();
+    assert!(made.is_some() && none.is_none());
+    let keys = world.engine.repository_keys(&one).await.unwrap();
+    assert_eq!(keys.len(), 3);
+    let current = keys.iter().find(|key| key.current).unwrap();
+    assert!(world.engine.remove_repository_key(&one, &current.id).await.is_err());
+    assert!(world.engine.remove_repository_key(&one, "").await.is_err());
+
+    // The destination goes on with the other one, and the first can go.
+    let mut draft = repository("repository", &folder(&world));
+    draft.secrets.insert("repository_password".to_owned(), "a second one".into());
+    let one = world.engine.edit_destination(one.id, one.version, draft).await.unwrap();
+    let keys = world.engine.repository_keys(&one).await.unwrap();
+    assert!(keys.iter().any(|key| key.current && key.id == second), "{keys:?}");
+    world.engine.remove_repository_key(&one, &current.id).await.unwrap();
+    let snapshot = world.good_snapshot().await;
+    assert_eq!(world.restored(&snapshot).await, sample(1));
+    unlocked(&world).await;
+    for program in restics() {
+        let told = restic(&program, &world, &["snapshots"]);
+        assert!(!told.status.success(), "the removed password opens it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_of_the_dead_go_and_those_of_the_living_stay() {
+    let world = World::new(&["repository"]).await;
+    let one = destination(&world).await;
+    let store = Arc::new(Local::open(&folder(&world)).await.unwrap());
+    let at = |age: i64| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(age);
+        let mut surroundings = Surroundings::of_this_process().with_clock(move || then);
+        "elsewhere".clone_into(&mut surroundings.hostname);
+        surroundings
+    };
+    for age in [0, 45] {
+        let password = REPOSITORY_PASSWORD.into();
+        let opened = Repository::open(store.clone(), &password, at(age)).await.unwrap();
+        // Left as whoever is killed leaves it.
+        std::mem::forget(opened.lock(repository::LockKind::Shared).await.unwrap());
+    }
+    assert_eq!(world.engine.unlock_repository(&one, false).await.unwrap(), 1);
+    assert_eq!(world.engine.unlock_repository(&one, true).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_can_be_deleted_everything_is_kept_and_told() {
+    let world = World::asleep(&["repository"], quick("one"), Arc::new(SystemClock)).await;
+    let mut draft = repository("repository", &folder(&world));
+    draft.append_only = true;
+    let one = destination(&world).await;
+    let one = world.engine.edit_destination(one.id, one.version, draft).await.unwrap();
+    let store: Arc<dyn store::Store> = Arc::new(Local::open(&folder(&world)).await.unwrap());
+    let password = REPOSITORY_PASSWORD.into();
+    let store = Arc::new(NoDelete(store));
+    let opened = Repository::open(store, &password, Surroundings::of_this_process()).await;
+    let objects = Objects::new(opened.unwrap(), ObjectsOptions::default());
+    world.engine.use_store(&one, Arc::new(objects.clone()));
+    world.start();
+    let first = world.good_snapshot().await;
+    let second = world.good_snapshot().await;
+    assert_eq!(world.expired_to_one().await, 0);
+    for snapshot in [&first, &second] {
+        assert_eq!(world.restored(snapshot).await, sample(1));
+        let verify = world.engine.verify_now(snapshot.id, None).await.unwrap();
+        assert_eq!(world.ended(&verify).await.state, RunState::Succeeded);
+    }
+    let error = world.engine.free_repository(&one).await.unwrap_err();
+    assert!(error.to_string().contains("append-only"), "{error}");
+    // A canary proves that deletion is refused.
+    let key = store::Key::new("canary").unwrap();
+    store::Store::create(&objects, &key, &store::CreateOptions::default())
+        .await
+        .unwrap()
+        .finish()
+        .await
+        .unwrap();
+    let error = store::Store::delete(&objects, &key).await.unwrap_err();
+    assert_eq!(error.kind(), store::StoreErrorKind::PermissionDenied);
+}
+
+/// A store whose keys cannot delete.
+#[derive(Debug)]
+struct NoDelete(Arc<dyn store::Store>);
+
+#[async_trait::async_trait]
+impl store::Store for NoDelete {
+    fn capability(&self) -> store::Capability {
+        self.0.capability()
+    }
+
+    async fn create(
+        &self,
+        key: &store::Key,
+        options: &store::CreateOptions,
+    ) -> Result<Box<dyn store::Upload>, store::StoreError> {
+        self.0.create(key, options).await
+    }
+
+    async fn read(
+        &self,
+        key: &store::Key,
+        range: Option<std::ops::Range<u64>>,
+    ) -> Result<store::ByteStream, store::StoreError> {
+        self.0.read(key, range).await
+    }
+
+    async fn stat(&self, key: &store::Key) -> Result<store::ObjectMeta, store::StoreError> {
+        self.0.stat(key).await
+    }
+
+    async fn list(&self, prefix: &store::Prefix) -> Result<store::Listing, store::StoreError> {
+        self.0.list(prefix).await
+    }
+
+    async fn delete(&self, key: &store::Key) -> Result<(), store::StoreError> {
+        Err(store::StoreError::new(
+            store::StoreErrorKind::PermissionDenied,
+            format!("{key}: these credentials cannot delete"),
+        ))
+    }
+
+    async fn sweep(
+        &self,
+        _: &store::Prefix,
+        _: Duration,
+        _: std::time::SystemTime,
+    ) -> Result<Vec<store::Swept>, store::StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A process on the world's data, whose repository stalls when it finishes its file number `step`,

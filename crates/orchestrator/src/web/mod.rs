@@ -23,6 +23,7 @@ mod pager;
 mod recovery;
 mod reference;
 mod report;
+mod repositories;
 mod restore;
 mod retention;
 mod run_report;
@@ -111,6 +112,9 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/destinations/gdrive/finish", get(google::finish))
         .route("/destinations/{destination}/remove", post(destinations::remove))
         .route("/destinations/{destination}/reindex", post(recovery::reindex))
+        .route("/destinations/{destination}/repository/count", post(repositories::count))
+        .route("/destinations/{destination}/repository/check", post(repositories::check))
+        .route("/destinations/{destination}/repository/prune", post(repositories::free))
         .route("/settings/recovery", get(recovery::page))
         .route("/settings/recovery/copy", post(recovery::copy))
         .route("/settings/recovery/confirm", post(recovery::confirm))

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, OwnedMutexGuard},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Holder {
     times: LockTimes,
     idle: Duration,
     patience: Duration,
-    held: Mutex<Option<Arc<Lock>>>,
+    held: Arc<Mutex<Option<Arc<Lock>>>>,
     loaded: Mutex<Loaded>,
 }
 
@@ -34,9 +34,35 @@ struct Loaded {
 
 /// The lock in use. When the last is gone for a while, the lock is given back.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub struct Hold {
     pub(super) lock: Arc<Lock>,
     holder: Arc<Holder>,
+}
+
+impl Hold {
+    /// The lock.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+}
+
+/// The exclusive lock, while nobody else of this process can take any.
+#[derive(Debug)]
+pub struct Alone {
+    lock: Lock,
+    _others_wait: OwnedMutexGuard<Option<Arc<Lock>>>,
+}
+
+impl Alone {
+    /// The lock.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// Gives it back.
+    pub async fn release(self) -> Result<(), RepositoryError> {
+        self.lock.release().await
+    }
 }
 
 impl Drop for Hold {
@@ -58,7 +84,7 @@ impl Holder {
             times: options.lock,
             idle: options.idle,
             patience: options.patience,
-            held: Mutex::default(),
+            held: Arc::default(),
             loaded: Mutex::default(),
         })
     }
@@ -79,27 +105,33 @@ impl Holder {
         Ok(Hold { lock, holder: Arc::clone(self) })
     }
 
-    /// Works under an exclusive lock, when nobody of this process uses the shared one.
-    pub(super) async fn alone<T>(
-        &self,
-        work: impl AsyncFnOnce(&Repository, &Lock) -> Result<T, RepositoryError>,
-    ) -> Result<T, RepositoryError> {
+    /// The exclusive lock, when nobody of this process uses the shared one.
+    pub(super) async fn alone(&self) -> Result<Alone, RepositoryError> {
         let until = Instant::now() + self.patience;
-        let mut held = timeout_at(until, self.held.lock()).await.map_err(|_| busy())?;
-        if let Some(lock) = held.take() {
-            match Arc::try_unwrap(lock) {
-                Ok(lock) => lock.release().await?,
-                Err(lock) => {
-                    *held = Some(lock);
-                    return Err(busy());
+        loop {
+            let owned = Arc::clone(&self.held).lock_owned();
+            let mut held = timeout_at(until, owned).await.map_err(|_| busy())?;
+            let unused = match held.take().map(Arc::try_unwrap) {
+                None => true,
+                Some(Ok(lock)) => {
+                    lock.release().await?;
+                    true
                 }
+                Some(Err(lock)) => {
+                    *held = Some(lock);
+                    false
+                }
+            };
+            if unused {
+                let lock = self.take(LockKind::Exclusive, until).await?;
+                return Ok(Alone { lock, _others_wait: held });
             }
+            drop(held);
+            if Instant::now() + RETRY > until {
+                return Err(busy());
+            }
+            sleep(RETRY).await;
         }
-        let lock = self.take(LockKind::Exclusive, until).await?;
-        let done = lock.guard(work(&self.repository, &lock)).await;
-        let released = lock.release().await;
-        let done = done?;
-        released.map(|()| done)
     }
 
     async fn take(&self, kind: LockKind, until: Instant) -> Result<Lock, RepositoryError> {

@@ -55,16 +55,8 @@ impl Known {
             known.retain(|id, _| kept.contains(id));
             there.into_iter().filter(|id| !known.contains_key(id)).collect()
         };
-        let mut read = stream::iter(new)
-            .map(|id| async move {
-                match repository.load_snapshot(&id).await {
-                    Ok(snapshot) => Ok(Some((id, object(repository, &snapshot).await?))),
-                    // Gone since it was listed.
-                    Err(RepositoryError::Store(error)) if error.is_not_found() => Ok(None),
-                    Err(error) => Err(error),
-                }
-            })
-            .buffer_unordered(READERS);
+        let mut read =
+            stream::iter(new).map(|id| read(repository.clone(), id)).buffer_unordered(READERS);
         while let Some(found) = read.try_next().await? {
             self.lock().extend(found);
         }
@@ -95,6 +87,28 @@ impl Known {
         Ok(named.min_by_key(|object| object.at).cloned())
     }
 
+    /// The snapshots of `keys`, and which of those are not there.
+    pub(super) async fn named(
+        &self,
+        repository: &Repository,
+        keys: &[Key],
+    ) -> Result<(Vec<Id>, Vec<Key>), RepositoryError> {
+        self.refresh(repository).await?;
+        let known = self.lock();
+        let by_key: HashMap<_, _> = known
+            .iter()
+            .filter_map(|(id, object)| object.as_ref().map(|object| (&object.key, *id)))
+            .collect();
+        let (mut ids, mut absent) = (Vec::new(), Vec::new());
+        for key in keys {
+            match by_key.get(key) {
+                Some(id) => ids.push(*id),
+                None => absent.push(key.clone()),
+            }
+        }
+        Ok((ids, absent))
+    }
+
     /// Every snapshot that is called `key`.
     pub(super) async fn ids(
         &self,
@@ -104,6 +118,18 @@ impl Known {
         self.refresh(repository).await?;
         let named = |object: &Option<Object>| object.as_ref().is_some_and(|o| o.key == *key);
         Ok(self.lock().iter().filter(|(_, object)| named(object)).map(|(id, _)| *id).collect())
+    }
+}
+
+/// What the snapshot `id` is; `None` where it is gone since it was listed.
+async fn read(
+    repository: Repository,
+    id: Id,
+) -> Result<Option<(Id, Option<Object>)>, RepositoryError> {
+    match repository.load_snapshot(&id).await {
+        Ok(snapshot) => Ok(Some((id, object(&repository, &snapshot).await?))),
+        Err(RepositoryError::Store(error)) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
