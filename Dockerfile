@@ -1,8 +1,10 @@
-# The orchestrator with rclone and the databases' own tools, for a user that is not root.
+# The orchestrator with rclone, the databases' own tools, and their servers for drills, for a user
+# that is not root.
 #
 # BUILDER is any image with `cargo`. Binaries built outside are packaged by docker/prebuilt.
+# DRILL_PACKAGES are the servers that drills start for themselves: empty where none is wanted.
 ARG BUILDER=rust:1-bookworm
-ARG BASE=debian:bookworm-slim
+ARG BASE=debian:trixie-slim
 
 FROM ${BUILDER} AS build
 WORKDIR /src
@@ -10,9 +12,16 @@ COPY . .
 RUN cargo build --release --locked --package orchestrator
 
 FROM ${BASE}
-RUN apt-get update \
+ARG DRILL_PACKAGES="mariadb-server-core postgresql redis-server valkey-server"
+# Installing a server must neither start it nor make data for it: drills make their own.
+RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d \
+    && chmod 0755 /usr/sbin/policy-rc.d \
+    && mkdir -p /etc/postgresql-common \
+    && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf \
+    && apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         ca-certificates mariadb-client openssh-client postgresql-client rclone rsync tzdata \
+        ${DRILL_PACKAGES} \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 orchestrator \
     && useradd --uid 10001 --gid orchestrator --no-create-home --home-dir /app \

@@ -15,7 +15,7 @@ use std::{
 use nix::sys::stat::{major, minor};
 use tar::{Builder, EntryType, GnuExtSparseHeader, Header};
 
-use crate::{Format, Item, Warnings, content::Extended};
+use crate::{Format, Item, Warnings, content::Extended, names};
 
 const BLOCK: usize = 512;
 
@@ -148,35 +148,11 @@ impl<W: Write> Tar<W> {
     }
 
     fn head(&mut self, header: &mut Header, item: &Item) -> io::Result<()> {
-        let name = item.name.as_os_str().as_bytes();
-        let field = &mut header.as_old_mut().name;
-        if name.len() > field.len() {
-            self.long(b'L', name)?;
-        }
-        let count = name.len().min(header.as_old().name.len());
-        header.as_old_mut().name[..count].copy_from_slice(&name[..count]);
-        header.set_cksum();
-        self.builder.append(header, io::empty())
+        names::append_header(&mut self.builder, header, item.name.as_os_str().as_bytes())
     }
 
     fn link_name(&mut self, header: &mut Header, target: &OsStr) -> io::Result<()> {
-        let target = target.as_bytes();
-        if target.len() > header.as_old().linkname.len() {
-            return self.long(b'K', target);
-        }
-        header.set_link_name_literal(target)
-    }
-
-    /// A name that is too long for its field, before the header that it belongs to.
-    fn long(&mut self, kind: u8, name: &[u8]) -> io::Result<()> {
-        let mut header = Header::new_gnu();
-        let title = b"././@LongLink";
-        header.as_old_mut().name[..title.len()].copy_from_slice(title);
-        header.set_entry_type(EntryType::new(kind));
-        header.set_mode(0o644);
-        header.set_size(name.len() as u64 + 1);
-        header.set_cksum();
-        self.builder.append(&header, [name, b"\0"].concat().as_slice())
+        names::link_to(&mut self.builder, header, target.as_bytes())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 /// Largest JSON body, in bytes.
 const MAX_JSON: usize = 256 << 10;
 /// Longest wait for the head of anything but an export.
-const ANSWER: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 
 /// Bounds of a client.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ pub struct ContractClient {
     base: Url,
     token: SecretString,
     previous_token: Option<SecretString>,
-    policy: NetPolicy,
+    pub(crate) policy: NetPolicy,
     pub(crate) limits: Limits,
 }
 
@@ -109,12 +109,37 @@ impl ContractClient {
     async fn ask_capabilities(&self) -> Result<Capabilities, ContractError> {
         let url = self.at("backup/capabilities")?;
         let answer = self.authorized(&url, Method::GET, None, &[], ANSWER).await?;
-        let answer = self.expect(&url, answer, &[StatusCode::OK]).await?;
-        let found: Capabilities = self.json(&url, answer).await?;
+        self.read_capabilities(&url, answer).await
+    }
+
+    /// The capabilities, and the token that they were told to: what cannot be sent twice goes with
+    /// that.
+    pub(crate) async fn capabilities_and_token(
+        &self,
+    ) -> Result<(Capabilities, &SecretString), ContractError> {
+        let url = self.at("backup/capabilities")?;
+        let first = self.request(&url, Method::GET, None, Some(&self.token), &[], ANSWER).await?;
+        match &self.previous_token {
+            Some(previous) if first.response.status() == StatusCode::UNAUTHORIZED => {
+                let answer =
+                    self.request(&url, Method::GET, None, Some(previous), &[], ANSWER).await?;
+                Ok((self.read_capabilities(&url, answer).await?, previous))
+            }
+            _ => Ok((self.read_capabilities(&url, first).await?, &self.token)),
+        }
+    }
+
+    async fn read_capabilities(
+        &self,
+        url: &Url,
+        answer: Answer,
+    ) -> Result<Capabilities, ContractError> {
+        let answer = self.expect(url, answer, &[StatusCode::OK]).await?;
+        let found: Capabilities = self.json(url, answer).await?;
         if found.version == wire::VERSION {
             Ok(found)
         } else {
-            Err(Self::protocol(&url, format!("version `{}`, this is `v1`", found.version)))
+            Err(Self::protocol(url, format!("version `{}`, this is `v1`", found.version)))
         }
     }
 
@@ -238,6 +263,23 @@ impl ContractClient {
         headers: &[(header::HeaderName, String)],
         wait: Duration,
     ) -> Result<Answer, ContractError> {
+        let content_type = body.is_some().then_some("application/json");
+        let request = self
+            .head(url, method, content_type, token, headers)?
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(|error| Self::protocol(url, error.to_string()))?;
+        connect::send(url, &self.policy, request, self.limits.connect_timeout, wait).await
+    }
+
+    /// A request but for its body.
+    pub(crate) fn head(
+        &self,
+        url: &Url,
+        method: Method,
+        content_type: Option<&str>,
+        token: Option<&SecretString>,
+        headers: &[(header::HeaderName, String)],
+    ) -> Result<http::request::Builder, ContractError> {
         let host = match url.port() {
             Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
             None => url.host_str().unwrap_or_default().to_owned(),
@@ -253,8 +295,8 @@ impl ContractClient {
             .header(header::TE, "trailers")
             .header(header::ACCEPT_ENCODING, "identity")
             .header(header::CONNECTION, "close, TE");
-        if body.is_some() {
-            builder = builder.header(header::CONTENT_TYPE, "application/json");
+        if let Some(content_type) = content_type {
+            builder = builder.header(header::CONTENT_TYPE, content_type);
         }
         for (name, value) in headers {
             builder = builder.header(name, value);
@@ -267,10 +309,7 @@ impl ContractClient {
             value.set_sensitive(true);
             builder = builder.header(header::AUTHORIZATION, value);
         }
-        let request = builder
-            .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| Self::protocol(url, error.to_string()))?;
-        connect::send(url, &self.policy, request, self.limits.connect_timeout, wait).await
+        Ok(builder)
     }
 
     /// Turns every status but those in `wanted` into its error.

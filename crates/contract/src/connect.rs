@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
@@ -33,13 +32,17 @@ impl Drop for Connection {
 
 /// Sends `request` to the host of `url`. `connect_timeout` bounds the connection,
 /// `answer_timeout` the wait for the head of the answer.
-pub(crate) async fn send(
+pub(crate) async fn send<B>(
     url: &Url,
     policy: &NetPolicy,
-    request: Request<Full<Bytes>>,
+    request: Request<B>,
     connect_timeout: Duration,
     answer_timeout: Duration,
-) -> Result<Answer, ContractError> {
+) -> Result<Answer, ContractError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let stream =
         within(connect_timeout, || format!("connecting to {url}"), dial(url, policy)).await?;
     let sent = async {
@@ -112,12 +115,14 @@ async fn encrypt(
     connector.connect(name, stream).await.map_err(|error| unreachable(url, error))
 }
 
-async fn exchange<S>(
+async fn exchange<S, B>(
     url: &Url,
     io: TokioIo<S>,
-    request: Request<Full<Bytes>>,
+    request: Request<B>,
 ) -> Result<Answer, ContractError>
 where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     TokioIo<S>: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     S: Send + 'static,
 {

@@ -85,6 +85,18 @@ pub enum ContractError {
     /// The app's job failed.
     #[error("the app's export failed: {0}")]
     JobFailed(String),
+    /// The app does not take artifacts back.
+    #[error("{url} takes nothing back: its capabilities do not say `restore`")]
+    NotOffered {
+        /// Who answered.
+        url: String,
+    },
+    /// What was to be imported cannot be read; the app has not got it whole.
+    #[error("what was to be imported cannot be read: {0}")]
+    Unreadable(String),
+    /// The app's import failed.
+    #[error("the app's import failed: {0}")]
+    ImportFailed(String),
     /// The client was told to stop.
     #[error("cancelled")]
     Cancelled,
@@ -99,12 +111,15 @@ impl ContractError {
             | Self::Truncated { .. }
             | Self::Mismatch(_)
             | Self::Timeout { .. }
-            | Self::JobFailed(_) => true,
+            | Self::JobFailed(_)
+            | Self::Unreadable(_) => true,
             Self::Status { status, .. } => *status >= 500,
             Self::Refused { .. }
             | Self::Unauthorized { .. }
             | Self::Protocol { .. }
             | Self::TooLarge { .. }
+            | Self::NotOffered { .. }
+            | Self::ImportFailed(_)
             | Self::Cancelled => false,
         }
     }
@@ -135,9 +150,13 @@ impl ContractError {
             }
             Self::Timeout { what, limit_secs } => Self::Timeout { what: change(what), limit_secs },
             Self::JobFailed(message) => Self::JobFailed(change(message)),
-            Self::Refused { .. } | Self::Mismatch(_) | Self::TooLarge { .. } | Self::Cancelled => {
-                self
-            }
+            Self::ImportFailed(message) => Self::ImportFailed(change(message)),
+            Self::NotOffered { url } => Self::NotOffered { url: change(url) },
+            Self::Refused { .. }
+            | Self::Mismatch(_)
+            | Self::TooLarge { .. }
+            | Self::Unreadable(_)
+            | Self::Cancelled => self,
         }
     }
 

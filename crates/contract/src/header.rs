@@ -9,6 +9,11 @@ pub const SIZE: HeaderName = HeaderName::from_static("x-size");
 /// Format of the artifact, for example `pg_dump_Fc`.
 pub const FORMAT: HeaderName = HeaderName::from_static("x-format");
 
+/// Where an import is to go: `replace`, or `beside:` and a name.
+pub const TARGET: HeaderName = HeaderName::from_static("x-target");
+/// Of an import: the same id again gives the finished result and restores nothing twice.
+pub const RUN_ID: HeaderName = HeaderName::from_static("x-run-id");
+
 /// Longest file name kept, in bytes: file systems count bytes, and names get longer on their way.
 const MAX_FILE_NAME: usize = 120;
 /// Longest other text kept, in characters.

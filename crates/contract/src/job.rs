@@ -234,9 +234,7 @@ impl ContractClient {
         let (mut stream, download) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                // Whether or not it hears: an abandoned job expires by itself.
-                let gone = self.authorized(&status_url, Method::DELETE, None, &[], ANSWER);
-                let _ = tokio::time::timeout(ANSWER, gone).await;
+                self.give_up(&status_url).await;
                 return Err(error);
             }
         };
@@ -258,12 +256,19 @@ impl ContractClient {
         Ok(Download { meta, stream: Some(stream), resume, outcome: None })
     }
 
-    async fn watch(
+    /// Cancels a job, whether or not it hears: an abandoned one expires by itself.
+    pub(crate) async fn give_up(&self, status_url: &Url) {
+        let gone = self.authorized(status_url, Method::DELETE, None, &[], ANSWER);
+        let _ = tokio::time::timeout(ANSWER, gone).await;
+    }
+
+    /// Watches a job to its good end; gives its last words.
+    pub(crate) async fn watch(
         &self,
         url: &Url,
         first_wait: Option<Duration>,
         deadline: Instant,
-    ) -> Result<(), ContractError> {
+    ) -> Result<Option<String>, ContractError> {
         let (shortest, longest) = self.limits.poll;
         let mut wait = first_wait.unwrap_or(shortest).clamp(shortest, longest);
         let mut failed = 0;
@@ -278,10 +283,13 @@ impl ContractClient {
                         wait = asked.unwrap_or(shortest).clamp(shortest, longest);
                         let message = || {
                             let text = status.message.clone().unwrap_or_default();
-                            text.chars().filter(|c| !c.is_control()).take(1_000).collect()
+                            let text = text.chars().filter(|c| !c.is_control());
+                            text.take(1_000).collect::<String>()
                         };
                         match status.state {
-                            JobState::Succeeded => return Ok(()),
+                            JobState::Succeeded => {
+                                return Ok(Some(message()).filter(|text| !text.is_empty()));
+                            }
                             JobState::Failed => return Err(ContractError::JobFailed(message())),
                             JobState::Cancelled => {
                                 let told = "the app cancelled it".to_owned();

@@ -10,6 +10,7 @@ mod artifact;
 mod client;
 mod connect;
 mod error;
+mod import;
 mod job;
 mod net;
 mod openapi;
@@ -17,7 +18,11 @@ mod openapi;
 pub use artifact::{ArtifactMeta, ArtifactStream, Declared, SourceOutcome};
 pub use client::{ContractClient, Limits};
 pub use error::ContractError;
+pub use import::{ImportRequest, ImportTarget};
 pub use job::Download;
 pub use net::{AddressRefused, NetPolicy};
 pub use openapi::openapi;
-pub use wire::{Capabilities, ExportRequest, JobAccepted, JobState, JobStatus, Prefer, Problem};
+pub use wire::{
+    Capabilities, ExportRequest, ImportAccepted, ImportReport, JobAccepted, JobState, JobStatus,
+    Prefer, Problem,
+};

@@ -28,6 +28,8 @@ pub struct EngineConfig {
     pub labels: bool,
     /// Whether those labels may ask for commands inside their own container.
     pub label_exec: bool,
+    /// Whether drills may run commands of one's own, with the rights of this process.
+    pub drill_commands: bool,
     /// Longest time for one source, where the app says nothing else.
     pub source_timeout: Duration,
     /// Largest export in bytes, where the app says nothing else.
@@ -125,6 +127,7 @@ impl EngineConfig {
             docker_host: None,
             labels: false,
             label_exec: false,
+            drill_commands: false,
             source_timeout: Duration::from_secs(900),
             max_size_bytes: 20_480 << 20,
             workers: 4,

@@ -8,7 +8,7 @@ pub(crate) use left::settle_what_is_left;
 
 use crate::{
     Engine, EngineError,
-    docker::{self, around, containers, exec},
+    docker::{self, around::Command, containers, exec},
     run::{RunContext, failure},
 };
 
@@ -122,7 +122,8 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
         },
         Duty::EndExec { container, marker } => exec::end(config, container, marker).await,
         Duty::ExecPost { container, argv, marker, timeout_secs } => {
-            around::run_owed(config, container, argv, marker, *timeout_secs).await
+            let command = Command { container, argv, marker, timeout_secs: *timeout_secs };
+            command.run_owed(config).await
         }
         Duty::DeleteSubvolume { .. }
         | Duty::DestroyZfsSnapshot { .. }

@@ -46,7 +46,7 @@ pub use config::{EngineConfig, GoogleUrls};
 pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
-pub use index::{ArchiveEntry, EntryKind, Listing};
+pub use index::{ArchiveEntry, EntryKind, Listing, Reading};
 pub use ops::repositories::RepositoryKey;
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},

@@ -30,6 +30,7 @@ const PIPE_BYTES: i32 = 1 << 20;
 /// A program that is to be run.
 pub(crate) struct Program {
     path: PathBuf,
+    folder: Option<PathBuf>,
     launcher: Option<PathBuf>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
@@ -47,6 +48,7 @@ impl Program {
         let is_name = path.components().count() == 1;
         Self {
             path: path.to_str().filter(|_| is_name).and_then(|n| find(config, n)).unwrap_or(path),
+            folder: None,
             launcher: find(config, "setpriv"),
             args: Vec::new(),
             env: config.child_env.clone(),
@@ -56,6 +58,17 @@ impl Program {
             stdin: None,
             accepted: None,
         }
+    }
+
+    /// At home in `folder`, and with no variable of ours but where programs and words are found.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        let is_plain = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name == "PATH" || name == "LANG" || name == "TZ" || name.starts_with("LC_")
+        };
+        self.env.retain(|(name, _)| is_plain(name));
+        self.folder = Some(folder.to_owned());
+        self.env("HOME", folder).env("TMPDIR", folder)
     }
 
     /// Run by this user and group instead of by ours, with no other groups.
@@ -136,6 +149,9 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         let mut child = command.spawn().map_err(|error| {
             let name = self.name();
             Failure::new(FailureCode::SourceConfig, format!("{name} cannot be started: {error}"))

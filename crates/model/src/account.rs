@@ -4,71 +4,39 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use strum::{Display, EnumIter};
 
 use crate::{AuditId, Name, SessionId, TokenId, UserId};
 
-/// What a user may do.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Role {
-    /// Looks at everything; changes nothing, downloads nothing.
-    Viewer,
-    /// Also runs, verifies, cancels, pins, restores and downloads.
-    Operator,
-    /// Everything, users and tokens included.
-    Admin,
+words! {
+    /// What a user may do.
+    #[derive(PartialOrd, Ord)]
+    pub enum Role {
+        /// Looks at everything; changes nothing, downloads nothing.
+        Viewer,
+        /// Also runs, verifies, cancels, pins, restores and downloads.
+        Operator,
+        /// Everything, users and tokens included.
+        Admin,
+    }
 }
 
-/// What an API token may do.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Scope {
-    /// Look at everything.
-    Read,
-    /// Look, run, verify, cancel and pin.
-    Run,
-    /// Look, restore and download.
-    Restore,
-    /// Everything.
-    Admin,
-    /// For an app's own deployment: start runs and follow them by their id. It lists, downloads,
-    /// changes and deletes nothing.
-    Append,
+words! {
+    /// What an API token may do.
+    #[derive(PartialOrd, Ord)]
+    pub enum Scope {
+        /// Look at everything.
+        Read,
+        /// Look, run, verify, cancel and pin.
+        Run,
+        /// Look, restore and download.
+        Restore,
+        /// Everything.
+        Admin,
+        /// For an app's own deployment: start runs and follow them by their id. It lists,
+        /// downloads, changes and deletes nothing.
+        Append,
+    }
 }
 
 /// What a route asks for.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::{DestinationId, ManagedBy, Name, SealedSecret};
 
@@ -50,58 +49,40 @@ pub struct DestinationCheck {
     pub problem: Option<String>,
 }
 
-/// Kinds of destination.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(
-    serialize_all = "snake_case",
-    parse_err_ty = UnknownKind,
-    parse_err_fn = unknown_kind
-)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum DestinationKind {
-    /// A folder on this machine. Settings: `path`.
-    Local,
-    /// S3 or compatible. Settings: `bucket`, `region`, `endpoint`, `prefix`, `path_style`,
-    /// `storage_class`; secrets: `access_key_id`, `secret_access_key`, `session_token`.
-    S3,
-    /// A remote of the `rclone` program. Settings: `remote`, `path`.
-    Rclone,
-    /// An SSH server. Settings: `host`, `username`, `host_key`, `path`, `port`; secrets:
-    /// `private_key`, `passphrase`, `password`.
-    Sftp,
-    /// A WebDAV server. Settings: `url`, `path`, `username`; secrets: `password`.
-    Webdav,
-    /// Backblaze B2. Settings: `bucket`, `region`, `prefix`; secrets: `application_key_id`,
-    /// `application_key`.
-    B2,
-    /// Azure Blob Storage. Settings: `account`, `container`, `endpoint`, `prefix`; secrets:
-    /// `account_key` or `sas_token`.
-    Azblob,
-    /// Google Cloud Storage. Settings: `bucket`, `prefix`, `storage_class`; secrets: `hmac_key_id`,
-    /// `hmac_secret`.
-    Gcs,
-    /// Google Drive, through the `rclone` program. Settings: `path`, `folder_id`, `team_drive`,
-    /// `client_id`, `folder_is_drive_id`; secrets: `client_secret`, `token`, or
-    /// `service_account`.
-    Gdrive,
-    /// A folder of this machine or of an SSH server where files are kept as trees of files that
-    /// share with each other what did not change. Settings: `path`, and for a server `host`,
-    /// `username`, `host_key`, `port`; secret: `private_key`.
-    Tree,
+words! {
+    /// Kinds of destination.
+    #[strum(parse_err_ty = UnknownKind, parse_err_fn = unknown_kind)]
+    pub enum DestinationKind {
+        /// A folder on this machine. Settings: `path`.
+        Local,
+        /// S3 or compatible. Settings: `bucket`, `region`, `endpoint`, `prefix`, `path_style`,
+        /// `storage_class`; secrets: `access_key_id`, `secret_access_key`, `session_token`.
+        S3,
+        /// A remote of the `rclone` program. Settings: `remote`, `path`.
+        Rclone,
+        /// An SSH server. Settings: `host`, `username`, `host_key`, `path`, `port`; secrets:
+        /// `private_key`, `passphrase`, `password`.
+        Sftp,
+        /// A WebDAV server. Settings: `url`, `path`, `username`; secrets: `password`.
+        Webdav,
+        /// Backblaze B2. Settings: `bucket`, `region`, `prefix`; secrets: `application_key_id`,
+        /// `application_key`.
+        B2,
+        /// Azure Blob Storage. Settings: `account`, `container`, `endpoint`, `prefix`; secrets:
+        /// `account_key` or `sas_token`.
+        Azblob,
+        /// Google Cloud Storage. Settings: `bucket`, `prefix`, `storage_class`; secrets:
+        /// `hmac_key_id`, `hmac_secret`.
+        Gcs,
+        /// Google Drive, through the `rclone` program. Settings: `path`, `folder_id`, `team_drive`,
+        /// `client_id`, `folder_is_drive_id`; secrets: `client_secret`, `token`, or
+        /// `service_account`.
+        Gdrive,
+        /// A folder of this machine or of an SSH server where files are kept as trees of files that
+        /// share with each other what did not change. Settings: `path`, and for a server `host`,
+        /// `username`, `host_key`, `port`; secret: `private_key`.
+        Tree,
+    }
 }
 
 /// A word that is not a kind of destination.

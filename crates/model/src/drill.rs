@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{Name, RunId, schedule::Schedule};
+use crate::{Name, RunId, Sentence, schedule::Schedule};
 
 /// What an app's drills do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,7 +65,7 @@ pub struct DrillItem {
     /// The artifact.
     pub artifact: Name,
     /// Where it was restored to, for people.
-    pub scratch: String,
+    pub scratch: Sentence,
     /// Seconds until it was restored.
     pub restore_secs: f64,
     /// Seconds that the checks took after that.
@@ -91,34 +90,21 @@ pub struct DrillCheck {
     pub name: String,
     /// How it went.
     pub state: DrillState,
-    /// One sentence with the figures.
-    pub message: String,
+    /// What it found, with the figures.
+    #[serde(flatten)]
+    pub sentence: Sentence,
 }
 
-/// How a check went.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum DrillState {
-    /// Good.
-    Passed,
-    /// Wrong.
-    Failed,
-    /// Could not be looked at, and why; proves nothing.
-    Skipped,
+words! {
+    /// How a check went.
+    pub enum DrillState {
+        /// Good.
+        Passed,
+        /// Wrong.
+        Failed,
+        /// Could not be looked at, and why; proves nothing.
+        Skipped,
+    }
 }
 
 /// The last drill of a snapshot.
@@ -146,7 +132,7 @@ mod tests {
     fn a_drill_that_checked_nothing_proves_nothing() {
         let item = |states: &[DrillState]| DrillItem {
             artifact: "db".parse().unwrap(),
-            scratch: String::new(),
+            scratch: Sentence::default(),
             restore_secs: 0.0,
             check_secs: 0.0,
             checks: states
@@ -154,7 +140,7 @@ mod tests {
                 .map(|state| DrillCheck {
                     name: String::new(),
                     state: *state,
-                    message: String::new(),
+                    sentence: Sentence::default(),
                 })
                 .collect(),
         };

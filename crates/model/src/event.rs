@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::{AppId, DestinationId, EventId, RunId, SnapshotId};
 
@@ -30,102 +29,71 @@ pub struct Event {
     pub message: String,
 }
 
-/// Kinds of event.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum EventKind {
-    /// A run ended as `succeeded`.
-    RunSucceeded,
-    /// A run ended as `partially_failed`.
-    RunPartiallyFailed,
-    /// A run ended as `failed`.
-    RunFailed,
-    /// A run ended as `cancelled`.
-    RunCancelled,
-    /// A run ended as `interrupted`.
-    RunInterrupted,
-    /// The first good run after a bad one.
-    Recovered,
-    /// Fire times passed while nothing ran.
-    FiresMissed,
-    /// A snapshot looks unlike the ones before it.
-    SizeAnomaly,
-    /// A copy was found damaged or missing.
-    CopyDamaged,
-    /// Retention refused to delete, and why.
-    RetentionRefused,
-    /// Snapshots were expired.
-    SnapshotsExpired,
-    /// Partial uploads were swept.
-    OrphansSwept,
-    /// The clock moved in a way that no schedule can trust.
-    ClockSkew,
-    /// What `backups.yml` declares was brought about.
-    ConfigApplied,
-    /// `backups.yml` cannot be used; what it declared before stays in force.
-    ConfigRejected,
-    /// Labels of a container asked for what labels may not have.
-    LabelsRefused,
-    /// Something on this host is in no app.
-    Uncovered,
-    /// A restore ended well.
-    Restored,
-    /// A drill proved that a snapshot can come back.
-    DrillPassed,
-    /// A drill did not.
-    DrillFailed,
-    /// What a run stopped, paused or made on this host could not be put back.
-    NotPutBack,
-    /// The catalog's own copy could not be made or put somewhere.
-    CatalogCopyFailed,
-    /// Nobody has stored the recovery kit as it is now.
-    RecoveryKitDue,
-    /// The catalog was rebuilt from a copy or from manifests.
-    CatalogRebuilt,
-    /// A destination's manifests were read into the catalog.
-    Reindexed,
+words! {
+    /// Kinds of event.
+    pub enum EventKind {
+        /// A run ended as `succeeded`.
+        RunSucceeded,
+        /// A run ended as `partially_failed`.
+        RunPartiallyFailed,
+        /// A run ended as `failed`.
+        RunFailed,
+        /// A run ended as `cancelled`.
+        RunCancelled,
+        /// A run ended as `interrupted`.
+        RunInterrupted,
+        /// The first good run after a bad one.
+        Recovered,
+        /// Fire times passed while nothing ran.
+        FiresMissed,
+        /// A snapshot looks unlike the ones before it.
+        SizeAnomaly,
+        /// A copy was found damaged or missing.
+        CopyDamaged,
+        /// Retention refused to delete, and why.
+        RetentionRefused,
+        /// Snapshots were expired.
+        SnapshotsExpired,
+        /// Partial uploads were swept.
+        OrphansSwept,
+        /// The clock moved in a way that no schedule can trust.
+        ClockSkew,
+        /// What `backups.yml` declares was brought about.
+        ConfigApplied,
+        /// `backups.yml` cannot be used; what it declared before stays in force.
+        ConfigRejected,
+        /// Labels of a container asked for what labels may not have.
+        LabelsRefused,
+        /// Something on this host is in no app.
+        Uncovered,
+        /// A restore ended well.
+        Restored,
+        /// A drill proved that a snapshot can come back.
+        DrillPassed,
+        /// A drill did not.
+        DrillFailed,
+        /// What a run stopped, paused or made on this host could not be put back.
+        NotPutBack,
+        /// The catalog's own copy could not be made or put somewhere.
+        CatalogCopyFailed,
+        /// Nobody has stored the recovery kit as it is now.
+        RecoveryKitDue,
+        /// The catalog was rebuilt from a copy or from manifests.
+        CatalogRebuilt,
+        /// A destination's manifests were read into the catalog.
+        Reindexed,
+    }
 }
 
-/// How much an event matters.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Severity {
-    /// Good to know.
-    Info,
-    /// Look when there is time.
-    Warning,
-    /// Look now.
-    Error,
+words! {
+    /// How much an event matters.
+    #[derive(PartialOrd, Ord)]
+    pub enum Severity {
+        /// Good to know.
+        Info,
+        /// Look when there is time.
+        Warning,
+        /// Look now.
+        Error,
+    }
 }

@@ -1,7 +1,8 @@
 //! Why a run did not succeed, in a form that can be stored, translated and acted on.
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::{Fact, Sentence};
 
 /// One failure: what failed, on what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,93 +14,82 @@ pub struct Failure {
     pub message: String,
     /// Whether trying again without a change can help.
     pub retryable: bool,
+    /// The same without its language, where it is a sentence of ours with a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Box<Fact>>,
 }
 
 impl Failure {
     /// A failure with its code's own answer to "can trying again help".
-    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: code.is_retryable() }
+    pub fn new(code: FailureCode, message: impl Into<Sentence>) -> Self {
+        let Sentence { message, fact } = message.into();
+        Self { code, message, retryable: code.is_retryable(), fact: fact.map(Box::new) }
     }
 }
 
-/// Kinds of failure a user can act on.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum FailureCode {
-    /// The source could not be reached (name, network, connection).
-    SourceUnreachable,
-    /// The source refused the token.
-    SourceUnauthorized,
-    /// The source answered outside the contract.
-    SourceProtocol,
-    /// The source said that its export failed.
-    SourceFailed,
-    /// The source is busy with another export.
-    SourceBusy,
-    /// The stream ended before its end.
-    SourceTruncated,
-    /// Size or checksum differ from what the source declared.
-    SourceMismatch,
-    /// The bytes are not of the declared format.
-    SourceFormat,
-    /// The export was empty.
-    SourceEmpty,
-    /// The export is larger than allowed.
-    SourceTooLarge,
-    /// The source's settings are wrong, or what they name is not there (a program, a database, a
-    /// volume).
-    SourceConfig,
-    /// A deadline passed.
-    Timeout,
-    /// The address is not allowed.
-    AddressRefused,
-    /// The destination is full.
-    DestinationFull,
-    /// The destination could not be reached or refused for now.
-    DestinationUnavailable,
-    /// The destination refused permission.
-    DestinationDenied,
-    /// What the destination holds differs from what was sent.
-    DestinationMismatch,
-    /// The destination's settings are wrong.
-    DestinationConfig,
-    /// The app or destination was changed or removed so that the run has no meaning.
-    ConfigurationChanged,
-    /// A stored secret cannot be opened with the present `APP_SECRET_KEY`.
-    SecretUnreadable,
-    /// The bytes at the destination are damaged.
-    Damaged,
-    /// The objects are not at the destination.
-    Missing,
-    /// The catalog could not record the outcome.
-    Catalog,
-    /// The process that ran it ended.
-    Interrupted,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// A restore cannot begin or go on as asked: something is in its way.
-    RestoreRefused,
-    /// A drill found that what came back is not what it should be.
-    DrillFailed,
-    /// A rule of retention safety refused.
-    RetentionRefused,
-    /// A fault of our own.
-    Internal,
+words! {
+    /// Kinds of failure a user can act on.
+    pub enum FailureCode {
+        /// The source could not be reached (name, network, connection).
+        SourceUnreachable,
+        /// The source refused the token.
+        SourceUnauthorized,
+        /// The source answered outside the contract.
+        SourceProtocol,
+        /// The source said that its export failed.
+        SourceFailed,
+        /// The source is busy with another export.
+        SourceBusy,
+        /// The stream ended before its end.
+        SourceTruncated,
+        /// Size or checksum differ from what the source declared.
+        SourceMismatch,
+        /// The bytes are not of the declared format.
+        SourceFormat,
+        /// The export was empty.
+        SourceEmpty,
+        /// The export is larger than allowed.
+        SourceTooLarge,
+        /// The source's settings are wrong, or what they name is not there (a program, a database,
+        /// a volume).
+        SourceConfig,
+        /// A deadline passed.
+        Timeout,
+        /// The address is not allowed.
+        AddressRefused,
+        /// The destination is full.
+        DestinationFull,
+        /// The destination could not be reached or refused for now.
+        DestinationUnavailable,
+        /// The destination refused permission.
+        DestinationDenied,
+        /// What the destination holds differs from what was sent.
+        DestinationMismatch,
+        /// The destination's settings are wrong.
+        DestinationConfig,
+        /// The app or destination was changed or removed so that the run has no meaning.
+        ConfigurationChanged,
+        /// A stored secret cannot be opened with the present `APP_SECRET_KEY`.
+        SecretUnreadable,
+        /// The bytes at the destination are damaged.
+        Damaged,
+        /// The objects are not at the destination.
+        Missing,
+        /// The catalog could not record the outcome.
+        Catalog,
+        /// The process that ran it ended.
+        Interrupted,
+        /// Somebody cancelled it.
+        Cancelled,
+        /// A restore cannot begin or go on as asked: something is in its way.
+        RestoreRefused,
+        /// A drill found that what came back is not what it should be.
+        DrillFailed,
+        /// A rule of retention safety refused.
+        RetentionRefused,
+        /// A fault of our own.
+        Internal,
+    }
 }
 
 impl FailureCode {

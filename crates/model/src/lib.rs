@@ -3,6 +3,9 @@
 //! Everything here is data or a function of its arguments. The moment and the
 //! randomness that a rule needs are handed to it.
 
+#[macro_use]
+mod words;
+
 pub mod account;
 pub mod app;
 pub mod clock;
@@ -12,6 +15,7 @@ pub mod drill;
 pub mod duration;
 pub mod duty;
 pub mod event;
+pub mod fact;
 pub mod failure;
 pub mod id;
 pub mod layout;
@@ -21,6 +25,7 @@ pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod sentence;
 pub mod snapshot;
 pub mod source;
 
@@ -36,6 +41,7 @@ pub use drill::{
 };
 pub use duty::{Duty, OwedDuty};
 pub use event::{Event, EventKind, Severity};
+pub use fact::{Fact, FactValue, Size};
 pub use failure::{Failure, FailureCode};
 pub use id::{
     AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
@@ -49,5 +55,6 @@ pub use run::{
     DestinationOutcome, Lease, LogLevel, LogLine, Run, RunKind, RunState, Stage, StageTime, Trigger,
 };
 pub use secret::SealedSecret;
+pub use sentence::Sentence;
 pub use snapshot::{Artifact, CopyState, Snapshot, SnapshotKind, StoredCopy, StoredObject};
 pub use source::{ContractSource, DirectKind, DirectSource, Source, SourceKind};

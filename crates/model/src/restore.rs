@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{DestinationId, Name, SnapshotId};
+use crate::{DestinationId, Name, Sentence, SnapshotId};
 
 /// What a restore is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,32 +101,18 @@ impl RestoreReport {
     }
 }
 
-/// In what state a restore left what it was to restore.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Condition {
-    /// Nothing that was there was changed.
-    #[default]
-    Untouched,
-    /// Everything asked for is in its place.
-    Restored,
-    /// Some of it is in its place, some is not: the steps tell which.
-    Mixed,
+words! {
+    /// In what state a restore left what it was to restore.
+    #[derive(Default)]
+    pub enum Condition {
+        /// Nothing that was there was changed.
+        #[default]
+        Untouched,
+        /// Everything asked for is in its place.
+        Restored,
+        /// Some of it is in its place, some is not: the steps tell which.
+        Mixed,
+    }
 }
 
 /// One artifact on its way back.
@@ -137,7 +122,7 @@ pub struct RestoreStep {
     /// The artifact.
     pub artifact: Name,
     /// What is restored, for people: `database shop at db:5432`.
-    pub target: String,
+    pub target: Sentence,
     /// How far it is.
     pub state: StepState,
     /// What was made for it, by its exact name there.
@@ -151,39 +136,25 @@ pub struct RestoreStep {
     pub read_from: Option<DestinationId>,
     /// Things to know.
     #[serde(default)]
-    pub notes: Vec<String>,
+    pub notes: Vec<Sentence>,
 }
 
-/// How far a restore of one artifact is.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum StepState {
-    /// Not begun.
-    #[default]
-    Waiting,
-    /// Its bytes are being read into something new.
-    Loading,
-    /// All of it is there, proven, beside what was there.
-    Loaded,
-    /// Taking the place of what was there.
-    Switching,
-    /// In its place.
-    Done,
+words! {
+    /// How far a restore of one artifact is.
+    #[derive(Default)]
+    pub enum StepState {
+        /// Not begun.
+        #[default]
+        Waiting,
+        /// Its bytes are being read into something new.
+        Loading,
+        /// All of it is there, proven, beside what was there.
+        Loaded,
+        /// Taking the place of what was there.
+        Switching,
+        /// In its place.
+        Done,
+    }
 }
 
 /// What a restore would meet, looked at before it changes anything.
@@ -216,9 +187,9 @@ pub struct PreflightItem {
     /// The artifact.
     pub artifact: Name,
     /// Where it would go, for people.
-    pub target: String,
+    pub target: Sentence,
     /// What is there now and would be replaced, for people.
-    pub replaces: Option<String>,
+    pub replaces: Option<Sentence>,
     /// Its size, before compression.
     pub size_bytes: u64,
 }
@@ -231,36 +202,22 @@ pub struct PreflightCheck {
     pub artifact: Option<Name>,
     /// How much it matters.
     pub level: PreflightLevel,
-    /// One sentence.
-    pub message: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub sentence: Sentence,
 }
 
-/// How much something found before a restore matters.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum PreflightLevel {
-    /// As it should be.
-    Good,
-    /// To be known.
-    Warning,
-    /// It cannot begin.
-    Blocked,
+words! {
+    /// How much something found before a restore matters.
+    #[derive(PartialOrd, Ord)]
+    pub enum PreflightLevel {
+        /// As it should be.
+        Good,
+        /// To be known.
+        Warning,
+        /// It cannot begin.
+        Blocked,
+    }
 }
 
 #[cfg(test)]
@@ -273,7 +230,7 @@ mod tests {
     fn report(states: &[StepState]) -> RestoreReport {
         let step = |state: &StepState| RestoreStep {
             artifact: "db".parse().unwrap(),
-            target: "database db".to_owned(),
+            target: "database db".into(),
             state: *state,
             made: None,
             kept: None,

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::{AppId, DestinationId, Failure, RestoreOrder, RunId, SnapshotId, SnapshotKind};
 
@@ -73,105 +72,60 @@ pub struct Run {
     pub failure: Option<Failure>,
 }
 
-/// What a run does.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum RunKind {
-    /// Makes a snapshot.
-    Backup,
-    /// Re-reads a snapshot's bytes at its destinations.
-    Verify,
-    /// Removes what a retention plan says.
-    Expire,
-    /// Brings a snapshot's copy from one destination to another.
-    Copy,
-    /// Brings back what a snapshot holds.
-    Restore,
-    /// Restores a snapshot to scratch and checks what came.
-    Drill,
-    /// Looks whether a repository is whole.
-    Check,
-    /// Frees what no snapshot of a repository needs any more.
-    Free,
+words! {
+    /// What a run does.
+    pub enum RunKind {
+        /// Makes a snapshot.
+        Backup,
+        /// Re-reads a snapshot's bytes at its destinations.
+        Verify,
+        /// Removes what a retention plan says.
+        Expire,
+        /// Brings a snapshot's copy from one destination to another.
+        Copy,
+        /// Brings back what a snapshot holds.
+        Restore,
+        /// Restores a snapshot to scratch and checks what came.
+        Drill,
+        /// Looks whether a repository is whole.
+        Check,
+        /// Frees what no snapshot of a repository needs any more.
+        Free,
+    }
 }
 
-/// What asked for a run.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Trigger {
-    /// Its schedule, on time.
-    Schedule,
-    /// Its schedule, after a time in which nothing ran.
-    CatchUp,
-    /// Somebody.
-    Manual,
-    /// The policy that tries failed runs again.
-    Retry,
+words! {
+    /// What asked for a run.
+    pub enum Trigger {
+        /// Its schedule, on time.
+        Schedule,
+        /// Its schedule, after a time in which nothing ran.
+        CatchUp,
+        /// Somebody.
+        Manual,
+        /// The policy that tries failed runs again.
+        Retry,
+    }
 }
 
-/// Where a run stands.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum RunState {
-    /// Accepted, not taken yet.
-    Queued,
-    /// Leased by a worker.
-    Running,
-    /// Everything asked for was done and proven.
-    Succeeded,
-    /// Some destinations have a proven copy, others do not.
-    PartiallyFailed,
-    /// Nothing usable came of it.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
-    /// Its worker went away.
-    Interrupted,
+words! {
+    /// Where a run stands.
+    pub enum RunState {
+        /// Accepted, not taken yet.
+        Queued,
+        /// Leased by a worker.
+        Running,
+        /// Everything asked for was done and proven.
+        Succeeded,
+        /// Some destinations have a proven copy, others do not.
+        PartiallyFailed,
+        /// Nothing usable came of it.
+        Failed,
+        /// Somebody stopped it.
+        Cancelled,
+        /// Its worker went away.
+        Interrupted,
+    }
 }
 
 impl RunState {
@@ -192,53 +146,36 @@ impl RunState {
     }
 }
 
-/// What a run is doing.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Stage {
-    /// Waiting for a worker.
-    #[default]
-    Queued,
-    /// Bringing the app to a consistent state.
-    Quiesce,
-    /// Asking the sources for their streams.
-    Export,
-    /// Streaming to the destinations.
-    Store,
-    /// Proving the sources' outcome and what the destinations hold.
-    Check,
-    /// Writing manifests and the catalog.
-    Commit,
-    /// Applying retention.
-    Expire,
-    /// Telling people.
-    Notify,
-    /// Looking at where a restore would go.
-    Prepare,
-    /// Bringing bytes back, beside what is there.
-    Load,
-    /// Putting what was brought back in its place.
-    Switch,
-    /// Removing what was made for the run only.
-    Clean,
+words! {
+    /// What a run is doing.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Stage {
+        /// Waiting for a worker.
+        #[default]
+        Queued,
+        /// Bringing the app to a consistent state.
+        Quiesce,
+        /// Asking the sources for their streams.
+        Export,
+        /// Streaming to the destinations.
+        Store,
+        /// Proving the sources' outcome and what the destinations hold.
+        Check,
+        /// Writing manifests and the catalog.
+        Commit,
+        /// Applying retention.
+        Expire,
+        /// Telling people.
+        Notify,
+        /// Looking at where a restore would go.
+        Prepare,
+        /// Bringing bytes back, beside what is there.
+        Load,
+        /// Putting what was brought back in its place.
+        Switch,
+        /// Removing what was made for the run only.
+        Clean,
+    }
 }
 
 /// A worker's right to a run. The token grows with every taking: who holds an old one can
@@ -300,35 +237,19 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// How much a log line matters.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum LogLevel {
-    /// Detail.
-    Debug,
-    /// Progress.
-    Info,
-    /// Something to look at.
-    Warn,
-    /// Something failed.
-    Error,
+words! {
+    /// How much a log line matters.
+    #[derive(PartialOrd, Ord)]
+    pub enum LogLevel {
+        /// Detail.
+        Debug,
+        /// Progress.
+        Info,
+        /// Something to look at.
+        Warn,
+        /// Something failed.
+        Error,
+    }
 }
 
 #[cfg(test)]

@@ -175,37 +175,22 @@ impl CopyState {
     }
 }
 
-/// State of a copy.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum CopyState {
-    /// Proven at commit and never found otherwise.
-    Good,
-    /// Its bytes differ from the manifest.
-    Damaged,
-    /// Its objects are not there.
-    Missing,
-    /// A retention plan marked it; still restorable until the grace period ends.
-    Expiring,
-    /// Its grace period has ended and its objects are being deleted; no way back.
-    Deleting,
-    /// Deleted by a retention plan.
-    Expired,
+words! {
+    /// State of a copy.
+    pub enum CopyState {
+        /// Proven at commit and never found otherwise.
+        Good,
+        /// Its bytes differ from the manifest.
+        Damaged,
+        /// Its objects are not there.
+        Missing,
+        /// A retention plan marked it; still restorable until the grace period ends.
+        Expiring,
+        /// Its grace period has ended and its objects are being deleted; no way back.
+        Deleting,
+        /// Deleted by a retention plan.
+        Expired,
+    }
 }
 
 /// One object at a destination.

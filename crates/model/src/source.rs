@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 use url::Url;
 
 use crate::{Name, SealedSecret};
@@ -75,37 +74,21 @@ impl DirectSource {
     }
 }
 
-/// Kinds of direct source.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum DirectKind {
-    /// PostgreSQL.
-    Postgres,
-    /// MariaDB or MySQL.
-    Mysql,
-    /// Redis or Valkey.
-    Redis,
-    /// A SQLite file.
-    Sqlite,
-    /// A Docker volume.
-    Volume,
-    /// Files and folders of this machine.
-    Files,
+words! {
+    /// Kinds of direct source.
+    #[derive(PartialOrd, Ord)]
+    pub enum DirectKind {
+        /// PostgreSQL.
+        Postgres,
+        /// MariaDB or MySQL.
+        Mysql,
+        /// Redis or Valkey.
+        Redis,
+        /// A SQLite file.
+        Sqlite,
+        /// A Docker volume.
+        Volume,
+        /// Files and folders of this machine.
+        Files,
+    }
 }

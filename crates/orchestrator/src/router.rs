@@ -10,32 +10,46 @@ use axum::{
     response::Response,
 };
 use engine::Engine;
-use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     accounts::{Accounts, caller},
     api,
     backups_file::BackupsFile,
+    recover::WayBack,
+    settings::Settings,
     web,
 };
 
 /// Largest request body, in bytes.
 const MAX_BODY: usize = 1 << 20;
 
-pub(crate) fn router(
-    engine: Engine,
-    accounts: Accounts,
-    backups_file: BackupsFile,
-    zone: TimeZone,
-    closing: CancellationToken,
-) -> Router {
+/// What answers are made of.
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    pub(crate) accounts: Accounts,
+    pub(crate) backups_file: BackupsFile,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) way_back: Arc<WayBack>,
+    /// Ends what would go on for ever.
+    pub(crate) closing: CancellationToken,
+}
+
+/// What answers while the catalog is rebuilt.
+pub(crate) fn while_recovering(way_back: Arc<WayBack>) -> Router {
+    web::while_recovering(way_back).layer(from_fn(harden))
+}
+
+pub(crate) fn router(parts: Parts) -> Router {
+    let Parts { engine, accounts, backups_file, settings, way_back, closing } = parts;
     let api = api::router(engine.clone(), accounts.clone(), backups_file, closing.clone());
     let shared = web::Shared {
         engine,
         accounts: accounts.clone(),
         google: web::Questions::default(),
-        zone,
+        zone: settings.zone.clone(),
+        settings,
+        way_back,
         closing,
     };
     web::router(Arc::new(shared))

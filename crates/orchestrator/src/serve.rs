@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     accounts::{self, Accounts},
     backups_file::BackupsFile,
-    recover, router,
+    recover::{self, WayBack},
+    router,
     settings::{Environment, Settings, private_file, random_secret},
 };
 
@@ -76,16 +77,60 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyhow::Result<()> {
-    let Opened { engine, accounts, rebuilt_from, _lock } = open(&settings).await?;
-    let data = settings.data_dir;
+    let settings = Arc::new(settings);
+    let way_back = Arc::new(WayBack::default());
+    let opened = open(&settings).await?;
+    let listener = tokio::net::TcpListener::bind((settings.address.as_str(), settings.port))
+        .await
+        .with_context(|| format!("{}:{} cannot be listened on", settings.address, settings.port))?
+        .into_std()?;
+    let mut next = round(opened, &listener, &settings, environment, &way_back).await?;
+    while let Some(request) = next {
+        recover_meanwhile(&listener, &settings, &way_back, request).await?;
+        let opened = open(&settings).await?;
+        next = round(opened, &listener, &settings, environment, &way_back).await?;
+    }
+    Ok(())
+}
+
+/// Rebuilds the catalog; whoever asks meanwhile is told how far it is.
+async fn recover_meanwhile(
+    listener: &std::net::TcpListener,
+    settings: &Settings,
+    way_back: &Arc<WayBack>,
+    request: recover::Request,
+) -> anyhow::Result<()> {
+    tracing::info!("the catalog is rebuilt from a destination: pages wait");
+    let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+    let done = CancellationToken::new();
+    let closing = done.clone();
+    let router = router::while_recovering(Arc::clone(way_back));
+    let telling = tokio::spawn(async move {
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async move { closing.cancelled().await })
+            .await
+    });
+    way_back.perform(settings, request).await;
+    done.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
+    Ok(())
+}
+
+/// Serves what was opened until it is to end, or to come back with another catalog.
+async fn round(
+    opened: Opened,
+    listener: &std::net::TcpListener,
+    settings: &Arc<Settings>,
+    environment: &Environment,
+    way_back: &Arc<WayBack>,
+) -> anyhow::Result<Option<recover::Request>> {
+    let Opened { engine, accounts, rebuilt_from, _lock } = opened;
+    let data = &settings.data_dir;
     let backend = engine.catalog().backend();
     if backend == Backend::Sqlite {
         engine.take_over_at_start().await?;
     }
-
-    let listener = tokio::net::TcpListener::bind((settings.address.as_str(), settings.port))
-        .await
-        .with_context(|| format!("{}:{} cannot be listened on", settings.address, settings.port))?;
+    let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
     let address = listener.local_addr()?;
     let shown = format!("http://localhost:{}", address.port());
     if let Some(login) = accounts.add_first_user(&settings.first_user, &shown).await? {
@@ -112,7 +157,15 @@ pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyh
     if rebuilt_from.is_some() {
         tokio::spawn(read_manifests(engine.clone()));
     }
-    let router = router::router(engine, accounts, backups_file, settings.zone, shutdown.clone());
+    let catalog = engine.catalog().clone();
+    let router = router::router(router::Parts {
+        engine,
+        accounts,
+        backups_file,
+        settings: Arc::clone(settings),
+        way_back: Arc::clone(way_back),
+        closing: shutdown.clone(),
+    });
     let closing = shutdown.clone();
     let serving = tokio::spawn(async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -121,16 +174,20 @@ pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyh
             .await
     });
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    let next = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = tokio::signal::ctrl_c() => None,
+        request = way_back.wanted() => Some(request),
+    };
     tracing::info!("stopping: runs under way are recorded and queued again");
     shutdown.cancel();
     working.await?;
     // A client that follows a log must not hold the process.
     let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
-    Ok(())
+    if next.is_some() {
+        catalog.close().await?;
+    }
+    Ok(next)
 }
 
 /// What the copy of the catalog did not know is still told at the destinations.

@@ -82,6 +82,13 @@ impl Config {
                 )),
             }
         }
+        match given("SIDECAR_RESTORE").map(String::as_str) {
+            None => {}
+            Some("true") => self.restore.enabled = true,
+            Some("false") => self.restore.enabled = false,
+            Some(_) => findings
+                .push(Finding::error("restore.enabled", "SIDECAR_RESTORE is `true` or `false`")),
+        }
         if let Some(token) = given("BACKUP_API_TOKEN") {
             self.secrets.api_token = token.clone().into();
         }
@@ -216,6 +223,26 @@ secrets:
         assert_eq!(previous.expose_secret(), "the-one-before");
         environment.insert("SIDECAR_STRATEGY_TYPE".to_owned(), "customs".to_owned());
         assert!(Config::parse(&text, &environment).is_err());
+    }
+
+    #[test]
+    fn taking_back_is_off_until_it_is_switched_on() {
+        let parse = |text: &str, value: &str| {
+            let mut environment = environment();
+            environment.insert("SIDECAR_RESTORE".to_owned(), value.to_owned());
+            Config::parse(text, &environment)
+        };
+        let off = parse(EXAMPLE, "").unwrap();
+        assert!(!off.restore.enabled);
+        // Of a command of yours nobody knows the way back.
+        let told = parse(EXAMPLE, "true").unwrap_err().to_string();
+        assert!(told.contains("restore.command"), "{told}");
+        let with = format!("{EXAMPLE}restore:\n  command: psql\n");
+        assert!(parse(&with, "true").unwrap().restore.enabled);
+        let on = format!("{EXAMPLE}restore: {{enabled: true, command: psql}}\n");
+        assert!(parse(&on, "").unwrap().restore.enabled);
+        assert!(!parse(&on, "false").unwrap().restore.enabled);
+        assert!(parse(EXAMPLE, "yes").unwrap_err().to_string().contains("SIDECAR_RESTORE"));
     }
 
     #[test]

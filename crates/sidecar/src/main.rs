@@ -8,6 +8,7 @@ mod export;
 mod health;
 mod jobs;
 mod redact;
+mod restore;
 mod server;
 mod spool;
 mod strategy;

@@ -94,6 +94,10 @@ impl Spool {
 }
 
 impl Artifact {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) async fn open(&self) -> io::Result<tokio::fs::File> {
         let mut file = tokio::fs::File::open(&self.path).await?;
         file.set_max_buf_size(crate::export::READ_CHUNK);

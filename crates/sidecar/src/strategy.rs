@@ -1,10 +1,10 @@
 //! What makes an artifact of a database or by a script.
 
-mod mysql;
+pub(crate) mod mysql;
 mod password;
-mod postgres;
+pub(crate) mod postgres;
 mod redis;
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use tokio::{net::unix::pipe, sync::mpsc};
 
 use crate::{
     command::{Commands, pass_on, widen},
-    config::Preset,
+    config::{Preset, Target},
     export::ExportError,
 };
 
@@ -57,10 +57,7 @@ async fn dump(
     sink: &mpsc::Sender<Bytes>,
 ) -> Result<(), ExportError> {
     let config = &commands.config().strategy.config;
-    let mut target = config.target(preset).map_err(ExportError::Failed)?;
-    if let Some(file) = &config.password_file {
-        target.password = Some(password::read(file).await?);
-    }
+    let target = target(preset, commands).await?;
     let program =
         preset.programs().iter().find(|name| crate::command::find_program(name).is_some());
     let Some(program) = program else {
@@ -97,6 +94,16 @@ async fn dump(
             file.send(sink).await
         }
     }
+}
+
+/// Where the database is, with its password.
+pub(crate) async fn target(preset: Preset, commands: &Commands) -> Result<Target, ExportError> {
+    let config = &commands.config().strategy.config;
+    let mut target = config.target(preset).map_err(ExportError::Failed)?;
+    if let Some(file) = &config.password_file {
+        target.password = Some(password::read(file).await?);
+    }
+    Ok(target)
 }
 
 /// The file that commands leave the artifact in; removed when it is dropped.

@@ -8,14 +8,14 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     ops::Range,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -270,16 +270,25 @@ impl Store for Local {
     }
 
     async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        let (root, prefix, closed) = (self.root.clone(), prefix.clone(), self.closed);
-        let found = blocking(move || {
-            // A root that went away is an unmounted disk, not an empty destination.
-            fs::read_dir(&root).map_err(|e| StoreError::io("listing", &show(&root), &e))?;
-            let mut found = Vec::new();
-            walk(&root, prefix.as_str(), closed, &mut found)?;
-            Ok(found)
-        })
-        .await?;
-        Ok(futures::stream::iter(found.into_iter().map(Ok)).boxed())
+        let root = self.root.clone();
+        let disk = blocking(move || disk(&root)).await?;
+        // One folder is held at a time, however many objects there are.
+        let state = (self.clone(), vec![prefix.as_str().to_owned()], Vec::new());
+        let found = stream::try_unfold(state, move |(local, mut folders, mut here)| async move {
+            loop {
+                if let Some(object) = here.pop() {
+                    return Ok(Some((object, (local, folders, here))));
+                }
+                let (root, closed) = (local.root.clone(), local.closed);
+                let Some(folder) = folders.pop() else {
+                    return blocking(move || same(&root, disk)).await.map(|()| None);
+                };
+                let (objects, more) = blocking(move || look(&root, &folder, closed)).await?;
+                here = objects;
+                folders.extend(more);
+            }
+        });
+        Ok(found.boxed())
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
@@ -415,24 +424,43 @@ fn entries(root: &Path, folder: &str) -> Result<Vec<(String, fs::Metadata)>, Sto
     Ok(found)
 }
 
-fn walk(
+/// Which disk and folder `root` is. One that went away is an unmounted disk, not an empty
+/// destination.
+fn disk(root: &Path) -> Result<(u64, u64), StoreError> {
+    let told = |e: io::Error| StoreError::io("listing", &show(root), &e);
+    fs::read_dir(root).map_err(told)?;
+    let meta = fs::metadata(root).map_err(told)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Errs where `root` is not the one that a listing began with: what it has shown is not all.
+fn same(root: &Path, before: (u64, u64)) -> Result<(), StoreError> {
+    if disk(root)? == before {
+        return Ok(());
+    }
+    let message = format!("{}: the folder was exchanged while it was listed", root.display());
+    Err(StoreError::new(StoreErrorKind::Unavailable, message))
+}
+
+/// Objects and folders right in `folder`.
+fn look(
     root: &Path,
     folder: &str,
     closed: Option<Closed>,
-    found: &mut Vec<ObjectMeta>,
-) -> Result<(), StoreError> {
+) -> Result<(Vec<ObjectMeta>, Vec<String>), StoreError> {
+    let (mut objects, mut folders) = (Vec::new(), Vec::new());
     for (name, meta) in entries(root, folder)? {
         let kind = closed::kind(closed, &name);
         if meta.is_dir() && kind == Folder::Open {
-            walk(root, &name, closed, found)?;
+            folders.push(name);
         } else if (meta.is_file() || meta.is_dir() && kind == Folder::Object)
             && let Ok(key) = Key::new(&name)
         {
             let size_bytes = if meta.is_dir() { 0 } else { meta.len() };
-            found.push(ObjectMeta { size_bytes, ..meta_of(&key, &meta) });
+            objects.push(ObjectMeta { size_bytes, ..meta_of(&key, &meta) });
         }
     }
-    Ok(())
+    Ok((objects, folders))
 }
 
 fn sweep_folder(

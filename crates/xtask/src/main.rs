@@ -36,7 +36,8 @@ enum Task {
     /// Builds the images and runs both compose files on a Docker engine, after the engine's own
     /// tests on it.
     Docker {
-        /// Only the tests of the crate `engine`; a word chooses those that have it in their names.
+        /// Only the tests of the crate `engine`; a word chooses those that have it in their names, and
+        /// `compose` the compose files alone.
         #[arg(long, value_name = "WORD", num_args = 0..=1, default_missing_value = "")]
         engine: Option<String>,
     },

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["archive", "artifact", "catalog", "contract", "model", "store"]),
     ("handwritten", &[]),
     ("model", &[]),
-    ("orchestrator", &["catalog", "contract", "engine", "handwritten", "model"]),
+    ("orchestrator", &["archive", "catalog", "contract", "engine", "handwritten", "model"]),
     ("replication", &[]),
     ("repository", &["store"]),
     ("sidecar", &["archive", "contract", "handwritten"]),

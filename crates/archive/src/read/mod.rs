@@ -260,10 +260,7 @@ impl<R: Read> Members<R> {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let (before, rest) = bytes.split_at(148);
-        let sum = |part: &[u8]| part.iter().map(|byte| u64::from(*byte)).sum::<u64>();
-        let expected = sum(before) + 8 * u64::from(b' ') + sum(&rest[8..]);
-        if number(&rest[..8]) != Some(expected) {
+        if !is_header(bytes) {
             return Err(TarError::Malformed { at: begins, what: "a header's checksum is wrong" });
         }
         Ok(Some(header))
@@ -310,6 +307,14 @@ impl<R: Read> Members<R> {
         self.left -= room as u64;
         Ok(room)
     }
+}
+
+/// Whether a block is a member's header: whether its checksum is right.
+pub fn is_header(block: &[u8; BLOCK]) -> bool {
+    let (before, rest) = block.split_at(148);
+    let sum = |part: &[u8]| part.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    let expected = sum(before) + 8 * u64::from(b' ') + sum(&rest[8..]);
+    number(&rest[..8]) == Some(expected)
 }
 
 fn kind_of(kind: EntryType) -> Kind {

@@ -3,6 +3,7 @@
 mod ahead;
 mod changes;
 mod hostile;
+mod member;
 mod unpack;
 mod walks;
 

@@ -1,9 +1,11 @@
 //! The conformance checker: what the contract asks of a server, asked of a running one.
 //!
-//! It exports for real, several times, and keeps nothing of what comes.
+//! It exports for real, several times, and keeps nothing of what comes. It imports nothing: where
+//! the server takes artifacts back, it is only given what it has to refuse.
 
 mod access;
 mod exports;
+mod import;
 mod jobs;
 mod load;
 mod refusals;
@@ -87,6 +89,7 @@ impl Checker {
         jobs::all(self, &capabilities, &mut report).await;
         report.add("concurrent-exports", load::concurrent(self).await);
         report.add("abort", load::abort(self).await);
+        import::all(self, &capabilities, &mut report).await;
         report.finish()
     }
 

@@ -6,7 +6,7 @@ use super::Checker;
 use crate::ContractError;
 
 /// Every check, in the order of the report.
-pub(super) const CHECKS: [&str; 20] = [
+pub(super) const CHECKS: [&str; 22] = [
     "health",
     "token-missing",
     "token-wrong",
@@ -27,6 +27,8 @@ pub(super) const CHECKS: [&str; 20] = [
     "job-cancel",
     "concurrent-exports",
     "abort",
+    "import-token",
+    "import-refusals",
 ];
 
 /// What the checker found about a server.
@@ -121,8 +123,11 @@ impl From<ContractError> for Finding {
                 "answer and send without long pauses; offer jobs (202) for exports that take long"
             }
             ContractError::TooLarge { .. } => "raise the limit of this check, or export less",
-            ContractError::JobFailed(_) | ContractError::Status { .. } => {
-                "look into the server's log for why it failed"
+            ContractError::JobFailed(_)
+            | ContractError::ImportFailed(_)
+            | ContractError::Status { .. } => "look into the server's log for why it failed",
+            ContractError::NotOffered { .. } | ContractError::Unreadable(_) => {
+                "say `restore` in the capabilities where artifacts are taken back"
             }
             ContractError::Protocol { .. } | ContractError::Cancelled => {
                 "change the answer to what the contract tells"

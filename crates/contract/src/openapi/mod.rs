@@ -128,6 +128,8 @@ fn artifact(description: &str) -> Value {
 }
 
 fn import() -> Value {
+    let mut accepted = document("A job restores it.", "ImportAccepted");
+    accepted["headers"] = json!({ "Retry-After": header("Retry-After") });
     let parameter = |name: &str, required: bool, description: &str| {
         json!({
             "name": name, "in": "header", "required": required, "description": description,
@@ -142,6 +144,8 @@ fn import() -> Value {
             parameter("X-Size", true, "Size of the artifact in bytes, decimal."),
             parameter("X-Format", false, "Its format, as the export told it."),
             parameter("X-Target", true, "`replace`, or `beside:` and a name."),
+            parameter("X-Run-Id", false, "The same id again gives the finished result, where the \
+                server remembers it, and restores nothing twice."),
         ],
         "requestBody": {
             "required": true,
@@ -150,14 +154,13 @@ fn import() -> Value {
             },
         },
         "responses": {
-            "200": {
-                "description": "Verified, then restored.",
-                "content": { "application/json": { "schema": { "type": "object" } } },
-            },
-            "202": document("A job restores it.", "JobAccepted"),
+            "200": document("Verified, then restored.", "ImportReport"),
+            "202": accepted,
             "401": response("Unauthorized"),
             "409": response("Busy"),
             "422": response("Unusable"),
+            "429": response("Busy"),
+            "503": response("Busy"),
             "default": response("Failed"),
         },
     })
@@ -248,7 +251,7 @@ fn responses() -> Value {
             },
         })
     };
-    let mut busy = problem("Another export is under way; ask again later.");
+    let mut busy = problem("Another export or import is under way; ask again later.");
     busy["headers"] = json!({ "Retry-After": header("Retry-After") });
     json!({
         "Unauthorized": { "description": "The token is missing or wrong; nothing else is told." },

@@ -37,6 +37,18 @@ pub(super) fn all() -> Value {
             "status_url": text("An absolute path, or a URL of the same origin."),
             "download": text("An absolute path, or a URL of the same origin."),
         })),
+        "ImportAccepted": object(&["job_id", "status_url"], &json!({
+            "job_id": text("Name of the job."),
+            "status_url": text("An absolute path, or a URL of the same origin."),
+        })),
+        "ImportReport": object(&[], &json!({
+            "message": text("What came of it, in words."),
+            "kept": text("Where what was there before is kept."),
+            "notes": {
+                "type": "array", "items": { "type": "string" },
+                "description": "Things to know.",
+            },
+        })),
         "JobStatus": object(&["job_id", "state"], &json!({
             "job_id": text("Name of the job."),
             "state": { "enum": ["queued", "running", "succeeded", "failed", "cancelled"] },

@@ -58,6 +58,11 @@ pub(crate) enum Defect {
     SecondFails,
     NeverFree,
     EchoesToken,
+    ImportWithoutToken,
+    ImportUnproven,
+    ImportOfAnySize,
+    ImportUnserved,
+    NoRestore,
 }
 
 struct App {
@@ -107,7 +112,8 @@ impl App {
                 if old { text.replace("HTTP/1.1", "HTTP/1.0") } else { text }.into_bytes(),
             );
         }
-        if !self.may(asked) {
+        let open = self.has(Defect::ImportWithoutToken) && asked.path == "/backup/import";
+        if !self.may(asked) && !open {
             return send(if self.has(Defect::TalkativeRefusal) {
                 good::json("401 Unauthorized", &json!({ "version": "v1" }))
             } else {
@@ -117,6 +123,7 @@ impl App {
         match asked.line().as_str() {
             "GET /backup/capabilities" => send(self.capabilities()),
             "POST /backup/export" => self.export(asked),
+            "POST /backup/import" if !self.has(Defect::ImportUnserved) => send(self.import(asked)),
             "GET /backup/export" if self.has(Defect::GetExports) => {
                 send(good::spooled(&artifact(SIZE)))
             }
@@ -133,18 +140,31 @@ impl App {
     fn capabilities(&self) -> Vec<u8> {
         let mut found = json!({
             "version": "v1", "types": ["db"], "est_seconds": 1, "est_size": SIZE,
-            "async": true, "streaming": true, "max_concurrent": 1, "later": { "x": 1 },
+            "restore": true, "async": true, "streaming": true, "max_concurrent": 1, "later": { "x": 1 },
         });
         match self.defect {
             Defect::OtherVersion => found["version"] = json!("v2"),
             Defect::NoEstimates => found["est_size"] = Value::Null,
             Defect::NegativeEstimate => found["est_size"] = json!(-1),
+            Defect::NoRestore => found["restore"] = json!(false),
             Defect::StreamingUnsaid => found["streaming"] = json!(false),
             _ => {}
         }
         let media =
             if self.has(Defect::CapabilitiesAsText) { "text/plain" } else { "application/json" };
         good::with_body("200 OK", media, &found.to_string())
+    }
+
+    fn import(&self, asked: &Asked) -> Vec<u8> {
+        let size = asked.body.len().to_string();
+        let is_of_size = asked.header("x-size").as_ref() == Some(&size);
+        let checksum = Some(good::sha256(&asked.body));
+        let is_proven = asked.header("x-checksum-sha256") == checksum
+            && (is_of_size || self.has(Defect::ImportOfAnySize));
+        if is_proven || self.has(Defect::ImportUnproven) {
+            return good::json("200 OK", &json!({ "message": "restored" }));
+        }
+        good::problem("422 Unprocessable Content", "it is not what its headers tell")
     }
 
     fn export(&mut self, asked: &Asked) -> Vec<Step> {

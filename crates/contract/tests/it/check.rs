@@ -14,7 +14,7 @@ use crate::{
     server::{Server, Step, TOKEN, limits, loopback},
 };
 
-const ALL: [&str; 20] = [
+const ALL: [&str; 22] = [
     "health",
     "token-missing",
     "token-wrong",
@@ -35,6 +35,8 @@ const ALL: [&str; 20] = [
     "job-cancel",
     "concurrent-exports",
     "abort",
+    "import-token",
+    "import-refusals",
 ];
 
 fn checker(server: &Server) -> Checker {
@@ -76,10 +78,10 @@ async fn an_app_that_keeps_to_the_contract_passes_everything() {
 }
 
 /// Each defect, the checks that must fail for it, and those that cannot be asked then.
-const DEFECTS: [(Defect, &[&str]); 38] = [
+const DEFECTS: [(Defect, &[&str]); 42] = [
     (Defect::HealthWantsToken, &["health"]),
     (Defect::OldHttp, &["health"]),
-    (Defect::NoTokenNeeded, &["token-missing", "token-wrong"]),
+    (Defect::NoTokenNeeded, &["token-missing", "token-wrong", "import-token"]),
     (Defect::TalkativeRefusal, &["token-missing", "token-wrong"]),
     (Defect::PrefixOfToken, &["token-wrong"]),
     (Defect::OtherVersion, &["capabilities"]),
@@ -116,6 +118,10 @@ const DEFECTS: [(Defect, &[&str]); 38] = [
     // Also busy with what was cut.
     (Defect::SecondFails, &["concurrent-exports", "abort"]),
     (Defect::NeverFree, &["abort"]),
+    (Defect::ImportWithoutToken, &["import-token"]),
+    (Defect::ImportUnproven, &["import-refusals"]),
+    (Defect::ImportOfAnySize, &["import-refusals"]),
+    (Defect::ImportUnserved, &["import-refusals"]),
 ];
 
 #[tokio::test]
@@ -135,6 +141,21 @@ async fn every_defect_is_named_by_its_check_and_by_no_other() {
 }
 
 #[tokio::test]
+async fn what_the_checker_sends_replaces_nothing() {
+    for (defect, imports) in [(Defect::None, 5), (Defect::NoRestore, 0)] {
+        let server = app::start(defect).await;
+        let report = checker(&server).run().await;
+        assert!(report.is_conforming(), "{:#?}", report.checks);
+        let asked = server.asked();
+        let asked: Vec<_> = asked.iter().filter(|a| a.path == "/backup/import").collect();
+        assert_eq!(asked.len(), imports, "{defect:?}");
+        for one in asked {
+            assert!(one.header("x-target").unwrap().starts_with("beside:"), "{one:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_a_server_says_back_is_not_in_the_report() {
     let report = check(Defect::EchoesToken).await;
     assert!(in_state(&report, CheckState::Failed).contains(&"export"));
@@ -150,7 +171,7 @@ async fn a_server_that_is_not_there_fails_once_and_skips_the_rest() {
     let mut gone = url.clone();
     gone.set_port(Some(free)).unwrap();
     let report = Checker::new(gone, TOKEN.into(), loopback(), limits()).unwrap().run().await;
-    assert_eq!((report.failed, report.skipped), (1, 19), "{:#?}", report.checks);
+    assert_eq!((report.failed, report.skipped), (1, 21), "{:#?}", report.checks);
     assert!(!report.is_conforming());
     assert!(Checker::new(url, TOKEN.into(), NetPolicy::default(), limits()).is_err());
 }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use contract::{
-    Capabilities, ContractError, ExportRequest, JobAccepted, JobState, JobStatus, Prefer,
+    Capabilities, ContractError, ExportRequest, ImportAccepted, ImportReport, JobAccepted,
+    JobState, JobStatus, Prefer,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    good,
+    good, import,
     server::{Asked, Server, Step, export, limits},
 };
 
@@ -144,6 +145,48 @@ fn replies_are_the_same_bytes_as_ever() {
     same("reply-download-range.http", &good::part(ARTIFACT, 20));
     same("reply-unauthorized.http", &good::empty("401 Unauthorized"));
     same("reply-busy.http", &good::problem("409 Conflict", "another export is under way"));
+    same("reply-imported.http", &imported());
+    same("reply-import-accepted.http", &import_accepted());
+    let told = "its SHA-256 is not that of its header; nothing was changed";
+    same("reply-import-refused.http", &good::problem("422 Unprocessable Content", told));
+}
+
+fn imported() -> Vec<u8> {
+    let report = ImportReport {
+        message: Some("shop is restored".to_owned()),
+        kept: Some("database shop_before_1".to_owned()),
+        notes: vec!["sessions were ended".to_owned()],
+    };
+    good::with_body("200 OK", "application/json", &serde_json::to_string(&report).unwrap())
+}
+
+fn import_accepted() -> Vec<u8> {
+    let job = ImportAccepted { job_id: "1".to_owned(), status_url: "/backup/jobs/1".to_owned() };
+    good::with_body("202 Accepted", "application/json", &serde_json::to_string(&job).unwrap())
+}
+
+#[tokio::test]
+async fn imports_are_the_same_bytes_as_ever() {
+    let server = Server::start(|asked| match (asked.line().as_str(), asked.nth) {
+        ("GET /backup/capabilities", _) => vec![Step::Send(good::restoring())],
+        ("POST /backup/import", 0) => vec![Step::Send(kept("reply-imported.http"))],
+        ("POST /backup/import", 1) => vec![Step::Send(kept("reply-import-accepted.http"))],
+        ("POST /backup/import", _) => vec![Step::Send(kept("reply-import-refused.http"))],
+        _ => vec![Step::Send(kept("reply-job-succeeded.http"))],
+    })
+    .await;
+    let (client, wanted) = (server.client(), import::request(ARTIFACT));
+    let report = import::send(&client, &wanted, ARTIFACT).await.unwrap();
+    assert_eq!(report.kept.as_deref(), Some("database shop_before_1"));
+    assert_eq!(report.notes, ["sessions were ended"]);
+    import::send(&client, &wanted, ARTIFACT).await.unwrap();
+    let error = import::send(&client, &wanted, ARTIFACT).await.unwrap_err();
+    assert!(error.to_string().contains("nothing was changed"), "{error}");
+    let asked = server.asked();
+    let sent = asked.iter().find(|asked| asked.line() == "POST /backup/import").unwrap();
+    let text = sent.raw[..sent.raw.len() - sent.body.len()].to_vec();
+    let head = request(&server, &Asked { raw: text, ..sent.clone() });
+    same("request-import.http", &[head, sent.body.clone()].concat());
 }
 
 async fn replying(name: &str) -> Server {

@@ -116,3 +116,11 @@ pub(crate) fn accepted() -> Vec<u8> {
 pub(crate) fn job(state: &str) -> Vec<u8> {
     json("200 OK", &serde_json::json!({ "job_id": "1", "state": state, "progress": 0.5 }))
 }
+
+/// Capabilities of an app that takes artifacts back.
+pub(crate) fn restoring() -> Vec<u8> {
+    let found = serde_json::json!({
+        "version": "v1", "types": ["db"], "est_seconds": 1, "est_size": 1, "restore": true,
+    });
+    json("200 OK", &found)
+}

@@ -8,7 +8,10 @@ use std::{
 use contract::check::{CheckState, Checker};
 use url::Url;
 
-use crate::server::{TOKEN, export, limits, loopback};
+use crate::{
+    import,
+    server::{TOKEN, export, limits, loopback},
+};
 
 const GUIDE: &str = include_str!("../../../../docs/contract.md");
 
@@ -78,6 +81,33 @@ async fn the_example_server_of_the_guide_passes_every_check() {
 }
 
 #[tokio::test]
+async fn the_example_server_takes_back_what_it_gave() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("files");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("rows"), "as it was").unwrap();
+    let Some((_running, url)) = start(&folder).await else { return };
+    let limits = limits_of_a_real_server();
+    let client = contract::ContractClient::new(url, TOKEN.into(), loopback(), limits).unwrap();
+    let (artifact, done) = export(&client).await;
+    done.unwrap();
+    std::fs::write(folder.join("rows"), "changed").unwrap();
+    std::fs::write(folder.join("more"), "new").unwrap();
+
+    // It knows one target only.
+    let mut beside = import::request(&artifact);
+    beside.target = contract::ImportTarget::Beside("other".to_owned());
+    let error = import::send(&client, &beside, &artifact).await.unwrap_err();
+    assert!(matches!(error, contract::ContractError::Status { status: 422, .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(folder.join("rows")).unwrap(), "changed");
+
+    import::send(&client, &import::request(&artifact), &artifact).await.unwrap();
+    assert_eq!(std::fs::read_to_string(folder.join("rows")).unwrap(), "as it was");
+    assert!(!folder.join("more").exists());
+    assert!(home.path().join("files.old/more").exists());
+}
+
+#[tokio::test]
 async fn the_example_server_breaks_the_framing_where_its_command_fails() {
     let Some((_running, url)) = start(std::path::Path::new("/no-such-folder-here")).await else {
         return;
@@ -100,6 +130,7 @@ fn the_guide_names_what_the_contract_names() {
         "X-Size",
         "X-Format",
         "X-Target",
+        "X-Run-Id",
         "Trailer",
         "Retry-After",
         "Content-Range",
@@ -108,5 +139,5 @@ fn the_guide_names_what_the_contract_names() {
         assert!(GUIDE.contains(name), "{name} is missing");
     }
     let lines = example().lines().filter(|line| !line.trim().is_empty()).count();
-    assert!(lines <= 50, "the example has {lines} lines");
+    assert!(lines <= 70, "the example has {lines} lines");
 }

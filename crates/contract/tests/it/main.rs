@@ -7,6 +7,7 @@ mod golden;
 mod good;
 mod guide;
 mod headers;
+mod import;
 mod jobs;
 mod names;
 mod openapi;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use contract::{Capabilities, ExportRequest, JobAccepted, JobState, JobStatus, Prefer, Problem};
+use contract::{
+    Capabilities, ExportRequest, ImportAccepted, ImportReport, JobAccepted, JobState, JobStatus,
+    Prefer, Problem,
+};
 use serde_json::{Value, json};
 
 use crate::golden;
@@ -115,6 +118,12 @@ fn the_schemas_have_the_members_of_the_types() {
         bytes: Some(1),
         message: Some("x".to_owned()),
     };
+    let importing = ImportAccepted { job_id: "1".to_owned(), status_url: "/".to_owned() };
+    let imported = ImportReport {
+        message: Some("x".to_owned()),
+        kept: Some("x".to_owned()),
+        notes: vec!["x".to_owned()],
+    };
     let problem = Problem { title: "x".to_owned(), status: 500, detail: Some("x".to_owned()) };
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let schemas = &contract::openapi()["components"]["schemas"];
@@ -122,6 +131,8 @@ fn the_schemas_have_the_members_of_the_types() {
         ("Capabilities", json!(capabilities)),
         ("ExportRequest", json!(request)),
         ("JobAccepted", json!(accepted)),
+        ("ImportAccepted", json!(importing)),
+        ("ImportReport", json!(imported)),
         ("JobStatus", json!(status)),
         ("Problem", json!(problem)),
     ] {

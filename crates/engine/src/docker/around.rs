@@ -52,10 +52,12 @@ impl Around {
         let marker = marker(context);
         let ending = Duty::EndExec { container: container.clone(), marker: marker.clone() };
         let ending = context.owe(ending).await?;
+        let argv = &asking.commands.pre;
+        let command = Command { container: &container, argv, marker: &marker, timeout_secs };
         let ran = tokio::select! {
             biased;
             failure = context.stopped() => Err(failure),
-            ran = run(config, &container, &asking.commands.pre, &marker, timeout_secs) => ran,
+            ran = command.run(config) => ran,
         };
         let settled = context.settle(ending).await;
         let failure = match ran.map_err(|failure| named("backup.exec-pre", failure)).and(settled) {
@@ -118,47 +120,46 @@ fn marker(context: &RunContext) -> String {
     format!("backup-orchestrator-label-{}-{number:08x}", context.run.id)
 }
 
-/// Runs a command that is owed, after whatever an earlier try of it left running.
-pub(crate) async fn run_owed(
-    config: &EngineConfig,
-    container: &str,
-    argv: &[String],
-    marker: &str,
-    timeout_secs: u64,
-) -> Result<(), Failure> {
-    exec::end(config, container, marker).await?;
-    let ran = run(config, container, argv, marker, timeout_secs).await;
-    ran.map_err(|failure| named("backup.exec-post", failure))
+/// A command in a container.
+pub(crate) struct Command<'a> {
+    pub(crate) container: &'a str,
+    pub(crate) argv: &'a [String],
+    /// A word in its environment that no other command has.
+    pub(crate) marker: &'a str,
+    pub(crate) timeout_secs: u64,
+}
+
+impl Command<'_> {
+    /// Runs one that is owed, after whatever an earlier try of it left running.
+    pub(crate) async fn run_owed(&self, config: &EngineConfig) -> Result<(), Failure> {
+        exec::end(config, self.container, self.marker).await?;
+        self.run(config).await.map_err(|failure| named("backup.exec-post", failure))
+    }
+
+    async fn run(&self, config: &EngineConfig) -> Result<(), Failure> {
+        let (container, argv, marker) = (self.container, self.argv, self.marker);
+        let exec = Exec { container, argv, env: &[], secret_env: &[], marker, input_bytes: None };
+        let mut tail = Vec::new();
+        let ran = async {
+            let mut running = exec.start(config, Duration::from_secs(self.timeout_secs)).await?;
+            while let Some(chunk) = running.chunk().await? {
+                tail.extend_from_slice(&chunk);
+                tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
+            }
+            Ok(())
+        };
+        let ran: Result<(), Failure> = ran.await;
+        let Err(mut failure) = ran else { return Ok(()) };
+        // One that is late or out of sight may go on.
+        let _ = exec::end(config, container, marker).await;
+        let said = String::from_utf8_lossy(&tail);
+        if !said.trim().is_empty() && !failure.message.contains(said.trim()) {
+            failure.message = format!("{}; it wrote: {}", failure.message, said.trim());
+        }
+        Err(failure)
+    }
 }
 
 fn named(label: &str, failure: Failure) -> Failure {
     Failure { message: format!("`{label}`: {}", failure.message), ..failure }
-}
-
-async fn run(
-    config: &EngineConfig,
-    container: &str,
-    argv: &[String],
-    marker: &str,
-    timeout_secs: u64,
-) -> Result<(), Failure> {
-    let exec = Exec { container, argv, env: &[], secret_env: &[], marker, input_bytes: None };
-    let mut tail = Vec::new();
-    let ran = async {
-        let mut running = exec.start(config, Duration::from_secs(timeout_secs)).await?;
-        while let Some(chunk) = running.chunk().await? {
-            tail.extend_from_slice(&chunk);
-            tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
-        }
-        Ok(())
-    };
-    let ran: Result<(), Failure> = ran.await;
-    let Err(mut failure) = ran else { return Ok(()) };
-    // One that is late or out of sight may go on.
-    let _ = exec::end(config, container, marker).await;
-    let said = String::from_utf8_lossy(&tail);
-    if !said.trim().is_empty() && !failure.message.contains(said.trim()) {
-        failure.message = format!("{}; it wrote: {}", failure.message, said.trim());
-    }
-    Err(failure)
 }

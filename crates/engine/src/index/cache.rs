@@ -1,12 +1,14 @@
 //! The folder of indexes: bounded, and each made once however many ask.
 
 use std::{
+    collections::HashMap,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use super::{Index, IndexError, make};
+use super::{Index, IndexError, Making};
 
 /// Bytes that all indexes together may take; the ones unused for longest go first.
 const MAX_BYTES: u64 = 2 << 30;
@@ -20,6 +22,8 @@ pub(crate) struct Cache {
     folder: PathBuf,
     /// One at a time: making one reads a whole artifact.
     making: tokio::sync::Mutex<()>,
+    /// Those that are being made, and those that could not be until somebody was told.
+    under_way: Mutex<HashMap<PathBuf, Arc<Making>>>,
 }
 
 impl Cache {
@@ -27,7 +31,16 @@ impl Cache {
     pub(crate) fn beside(spool: &Path) -> Self {
         let mut name = spool.file_name().unwrap_or_default().to_owned();
         name.push("-index");
-        Self { folder: spool.with_file_name(name), making: tokio::sync::Mutex::new(()) }
+        Self {
+            folder: spool.with_file_name(name),
+            making: tokio::sync::Mutex::new(()),
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// Those that are being made.
+    pub(crate) fn under_way(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<Making>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until it may make one.
@@ -57,17 +70,17 @@ impl Cache {
         index
     }
 
-    /// Makes the index at `path` of what `from` gives.
+    /// Makes the index at `path` as `make` makes it.
     pub(crate) fn make(
         path: &Path,
-        from: impl std::io::Read + Send,
+        make: impl FnOnce(&Path) -> Result<(), IndexError>,
     ) -> Result<Option<Index>, IndexError> {
         if let Some(folder) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let partial = path.with_extension(PARTIAL);
         drop(std::fs::remove_file(&partial));
-        if let Err(error) = make::make(from, &partial) {
+        if let Err(error) = make(&partial) {
             drop(std::fs::remove_file(&partial));
             return Err(error);
         }

@@ -113,7 +113,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// A new one in `path`.
-    pub(super) fn create(path: &Path) -> Result<Self, IndexError> {
+    pub(crate) fn create(path: &Path) -> Result<Self, IndexError> {
         let file = Connection::open(path)?;
         // It is renamed when it is whole, and made anew when it is lost.
         file.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;")?;
@@ -129,7 +129,7 @@ impl Index {
         Ok((version == VERSION).then_some(Self { file }))
     }
 
-    pub(super) fn finish(self, packing: &str) -> Result<(), IndexError> {
+    pub(crate) fn finish(self, packing: &str) -> Result<(), IndexError> {
         self.file.execute("INSERT INTO meta VALUES (?1)", [packing])?;
         self.file.execute_batch(ORDER)?;
         self.file.execute_batch(&format!("PRAGMA user_version = {VERSION}; COMMIT;"))?;
@@ -142,7 +142,7 @@ impl Index {
     }
 
     /// The folder `path`, which is made with those above it where it is not there.
-    pub(super) fn folder(&self, path: &str) -> Result<i64, IndexError> {
+    pub(crate) fn folder(&self, path: &str) -> Result<i64, IndexError> {
         let mut find = self.file.prepare_cached("SELECT id FROM folders WHERE path = ?1")?;
         if let Some(id) = find.query_row([path], |row| row.get(0)).optional()? {
             return Ok(id);
@@ -163,7 +163,7 @@ impl Index {
         Ok(id)
     }
 
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         folder: i64,
         entry: &ArchiveEntry,

@@ -10,7 +10,7 @@ use archive::{Members, Packing, parts_of};
 use super::{ArchiveEntry, EntryKind, Index, IndexError, entries::split};
 
 /// Makes the index of the tar that `from` gives, compressed or not, as a new file. Blocks.
-pub(super) fn make(mut from: impl Read + Send, path: &Path) -> Result<(), IndexError> {
+pub(crate) fn make(mut from: impl Read + Send, path: &Path) -> Result<(), IndexError> {
     let mut first = Vec::new();
     from.by_ref().take(6).read_to_end(&mut first)?;
     let packing = Packing::of(&first);
@@ -53,7 +53,7 @@ pub(super) fn make(mut from: impl Read + Send, path: &Path) -> Result<(), IndexE
     index.finish(word(packing))
 }
 
-fn text(name: &[u8]) -> String {
+pub(super) fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 

@@ -4,15 +4,21 @@
 //! The destination is the truth: an index can be thrown away at any time, and is made anew when it
 //! is needed.
 
+mod blocks;
 mod bytes;
 mod cache;
 mod entries;
-mod make;
+pub(crate) mod make;
+mod making;
+pub(crate) mod zipped;
 
+pub(crate) use blocks::Blocks;
 pub(crate) use bytes::{ArtifactBytes, Incoming};
 pub(crate) use cache::Cache;
 pub use entries::{ArchiveEntry, EntryKind, Listing};
 pub(crate) use entries::{Index, Place};
+pub use making::Reading;
+pub(crate) use making::{Counted, Making, NotMade};
 
 /// Why an index cannot be made or asked.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     Engine, EngineError,
-    index::{ArchiveEntry, ArtifactBytes, Cache, EntryKind, Incoming, Index, Listing, Place},
+    index::{
+        ArchiveEntry, ArtifactBytes, Blocks, Cache, EntryKind, Incoming, Index, Listing, Place,
+        zipped,
+    },
+    trees::listed,
 };
 
 /// Entries of a folder that are told at once.
@@ -35,6 +39,48 @@ pub struct MemberStream {
     /// Its length in bytes, where it is known.
     pub size_bytes: Option<u64>,
     chunks: BoxStream<'static, io::Result<Bytes>>,
+}
+
+impl MemberStream {
+    fn new(
+        entry: ArchiveEntry,
+        source: &str,
+        chunks: BoxStream<'static, io::Result<Bytes>>,
+    ) -> Self {
+        let is_folder = entry.kind == EntryKind::Folder;
+        let file_name = if is_folder {
+            format!("{}.tar", if entry.name.is_empty() { source } else { &entry.name })
+        } else {
+            entry.name.clone()
+        };
+        let size_bytes = (!is_folder).then_some(entry.size_bytes);
+        Self { entry, file_name, size_bytes, chunks }
+    }
+}
+
+/// What blocking code writes, as a stream.
+fn written(
+    write: impl FnOnce(&mut Sink) -> io::Result<()> + Send + 'static,
+) -> BoxStream<'static, io::Result<Bytes>> {
+    let (sink, chunks) = mpsc::channel(4);
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut to = Sink::new(sink);
+        write(&mut to)?;
+        to.flush()
+    });
+    let chunks = futures::stream::unfold((chunks, Some(writing)), async |state| {
+        let (mut chunks, mut writing) = state;
+        if let Some(chunk) = chunks.recv().await {
+            return Some((Ok(chunk), (chunks, writing)));
+        }
+        // Only an end without a word is an end.
+        match writing.take()?.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some((Err(error), (chunks, None))),
+            Err(fault) => Some((Err(io::Error::other(fault)), (chunks, None))),
+        }
+    });
+    chunks.boxed()
 }
 
 impl Stream for MemberStream {
@@ -103,6 +149,27 @@ impl Engine {
             return Err(EngineError::not_found("file", path));
         };
         let (snapshot, artifact) = self.artifact_of(id, source).await?;
+        if packing == zipped::PACKING {
+            let from = self.stretches(&snapshot, &artifact).await?;
+            let from = Blocks::new(from, artifact.size_bytes);
+            let chunks = written(move |to| {
+                if is_folder {
+                    zipped::folder(from, &places, to)
+                } else {
+                    zipped::file(from, whole.start, to)
+                }
+            });
+            return Ok(MemberStream::new(entry, source, chunks));
+        }
+        if packing == listed::PACKING {
+            if is_folder {
+                let what = "of a tree single files are taken out: restore a folder of it instead";
+                return Err(EngineError::invalid("path", what));
+            }
+            let from = Incoming::of(self.read_artifact(&snapshot, source, None).await?);
+            let chunks = written(move |to| named(from, &path, to));
+            return Ok(MemberStream::new(entry, source, chunks));
+        }
         let (incoming, begins) = if packing == "none" {
             let stretched = self.stretches(&snapshot, &artifact).await?;
             (Some(stretched.read(whole.clone())), whole.start)
@@ -113,39 +180,17 @@ impl Engine {
             Some(incoming) => incoming,
             None => Incoming::of(self.read_artifact(&snapshot, source, None).await?),
         };
-        let (sink, chunks) = mpsc::channel(4);
-        let writing = tokio::task::spawn_blocking(move || {
-            let mut to = Sink::new(sink);
+        let chunks = written(move |to| {
             if is_folder {
-                folder(incoming, begins, &places, &mut to)?;
+                folder(incoming, begins, &places, to)
             } else {
-                file(incoming, begins, &whole, &mut to)?;
-            }
-            to.flush()
-        });
-        let chunks = futures::stream::unfold((chunks, Some(writing)), async |state| {
-            let (mut chunks, mut writing) = state;
-            if let Some(chunk) = chunks.recv().await {
-                return Some((Ok(chunk), (chunks, writing)));
-            }
-            // Only an end without a word is an end.
-            match writing.take()?.await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some((Err(error), (chunks, None))),
-                Err(fault) => Some((Err(io::Error::other(fault)), (chunks, None))),
+                file(incoming, begins, &whole, to)
             }
         });
-        let chunks = chunks.boxed();
-        let file_name = if is_folder {
-            format!("{}.tar", if entry.name.is_empty() { source } else { &entry.name })
-        } else {
-            entry.name.clone()
-        };
-        let size_bytes = (!is_folder).then_some(entry.size_bytes);
-        Ok(MemberStream { entry, file_name, size_bytes, chunks })
+        Ok(MemberStream::new(entry, source, chunks))
     }
 
-    async fn artifact_of(
+    pub(super) async fn artifact_of(
         &self,
         id: SnapshotId,
         source: &str,
@@ -171,16 +216,8 @@ impl Engine {
             drop(std::fs::remove_file(&path));
             return Err(EngineError::Damaged(format!("snapshot {id} has no good copy")));
         }
-        let mut objects = snapshot.copies.iter().flat_map(|copy| &copy.objects);
-        if objects.any(|one| one.source == artifact.source && one.tree.is_some()) {
-            let what = format!(
-                "`{source}` is a tree of files: look into its folder at the \
-                                destination, or download it"
-            );
-            return Err(EngineError::invalid("source", what));
-        }
         if !path.exists() {
-            self.make_index(&snapshot, source, &path).await?;
+            self.index(&snapshot, &artifact, &path).await?;
         }
         let asked = tokio::task::spawn_blocking(move || match Cache::open(&path, now) {
             Some(index) => question(&index).map(Some),
@@ -191,43 +228,8 @@ impl Engine {
         asked.map_err(|error| EngineError::Damaged(error.to_string()))?.ok_or_else(lost)
     }
 
-    async fn make_index(
-        &self,
-        snapshot: &Snapshot,
-        source: &str,
-        path: &std::path::Path,
-    ) -> Result<(), EngineError> {
-        let turn = self.0.indexes.turn().await;
-        if path.exists() {
-            return Ok(()); // Somebody else wanted it too.
-        }
-        for (held, file) in self.0.indexes.snapshots() {
-            let is_there = match held.parse() {
-                Ok(held) => self.0.catalog.snapshot(held).await.is_ok(),
-                Err(_) => false,
-            };
-            if !is_there {
-                drop(std::fs::remove_file(file));
-            }
-        }
-        let incoming = Incoming::of(self.read_artifact(snapshot, source, None).await?);
-        let path = path.to_owned();
-        let made =
-            tokio::task::spawn_blocking(move || Cache::make(&path, incoming).map(drop)).await;
-        self.0.indexes.bound();
-        drop(turn);
-        match made {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(EngineError::invalid(
-                "source",
-                format!("`{source}` cannot be looked into: {error}"),
-            )),
-            Err(_) => Err(EngineError::Conflict("the index was not made: ask again".to_owned())),
-        }
-    }
-
     /// The artifact in the first copy that can be read.
-    async fn stretches(
+    pub(super) async fn stretches(
         &self,
         snapshot: &Snapshot,
         artifact: &Artifact,
@@ -316,6 +318,33 @@ fn file(incoming: Incoming, begins: u64, place: &Place, to: &mut Sink) -> io::Re
     let member = members.next_member().map_err(io::Error::other)?;
     let member = member.filter(|member| member.kind == Kind::File);
     let member = member.ok_or_else(|| io::Error::other("the archive is not what was indexed"))?;
+    content(&mut members, &member, to)?;
+    // What is left proves what came.
+    members.drain().map_err(io::Error::other)
+}
+
+/// The content of the file at `path` of the tar that comes.
+fn named(incoming: Incoming, path: &str, to: &mut Sink) -> io::Result<()> {
+    let mut members = Members::new(incoming);
+    while let Some(member) = members.next_member().map_err(io::Error::other)? {
+        let Ok(parts) = archive::parts_of(&member.name) else { continue };
+        if String::from_utf8_lossy(&parts.join(&b'/')) != path {
+            continue;
+        }
+        if member.kind != Kind::File {
+            return Err(io::Error::other("it is another name of a file: take that one"));
+        }
+        content(&mut members, &member, to)?;
+        return members.drain().map_err(io::Error::other);
+    }
+    Err(io::Error::other("the tree is not what was indexed"))
+}
+
+fn content<R: Read>(
+    members: &mut Members<R>,
+    member: &archive::Member,
+    to: &mut Sink,
+) -> io::Result<()> {
     let whole = 0..member.size;
     let mut block = vec![0; 128 << 10];
     let mut at = 0;
@@ -333,9 +362,7 @@ fn file(incoming: Incoming, begins: u64, place: &Place, to: &mut Sink) -> io::Re
         }
         at = part.end;
     }
-    io::copy(&mut io::repeat(0).take(member.size - at), to)?;
-    // What is left proves what came.
-    members.drain().map_err(io::Error::other)
+    io::copy(&mut io::repeat(0).take(member.size - at), to).map(drop)
 }
 
 /// The members at `places` as a tar of their own.

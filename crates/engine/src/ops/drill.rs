@@ -59,6 +59,10 @@ impl Engine {
                 errors.push(FieldError::new(format!("commands[{n}].argv"), message));
             }
         }
+        if !plan.commands.is_empty() && !self.0.config.drill_commands {
+            let message = model::Fact::CommandsOff {}.to_string();
+            errors.push(FieldError::new("commands", message));
+        }
         if !errors.is_empty() {
             return Err(EngineError::Invalid(errors));
         }

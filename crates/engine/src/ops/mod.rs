@@ -6,6 +6,7 @@ pub(crate) mod destinations;
 pub(crate) mod drill;
 mod encryption;
 pub(crate) mod google;
+mod indexing;
 pub(crate) mod managed;
 pub(crate) mod overview;
 pub(crate) mod projection;

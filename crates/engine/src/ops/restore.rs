@@ -81,11 +81,12 @@ impl Engine {
         if let Some(blocked) =
             seen.checks.iter().find(|check| check.level == model::PreflightLevel::Blocked)
         {
-            return Err(EngineError::Refused(blocked.message.clone()));
+            return Err(EngineError::Refused(blocked.sentence.message.clone()));
         }
         if let Some(wanted) = &seen.confirm {
             if request.confirm.as_deref().map(str::trim) != Some(wanted) {
-                let what: Vec<_> = seen.items.iter().filter_map(|i| i.replaces.clone()).collect();
+                let what: Vec<_> =
+                    seen.items.iter().filter_map(|i| i.replaces.as_deref()).collect();
                 return Err(EngineError::Refused(format!(
                     "{} would be replaced: give the app's name `{wanted}` to confirm it",
                     what.join(", ")

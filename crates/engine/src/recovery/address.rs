@@ -1,9 +1,10 @@
 //! Destinations as addresses: what the recovery kit prints and `bootstrap` is given. Secrets are
 //! never part of one.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use model::DestinationKind;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use strum::IntoEnumIterator as _;
 use url::Url;
 
@@ -112,18 +113,20 @@ pub fn restic(kind: DestinationKind, settings: &Settings) -> Option<String> {
     })
 }
 
-/// A path in an address: what would end it, or look like something else, in percent signs.
+/// What would end a path in an address, or look like something else.
+const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'+')
+    .remove(b'=')
+    .remove(b',')
+    .remove(b'!');
+
 fn quoted(path: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::new();
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/+=,!".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    utf8_percent_encode(path, SPECIAL).to_string()
 }
 
 /// Reads an address: the kind and its settings.
@@ -227,17 +230,7 @@ fn known(kind: DestinationKind, key: &str) -> Result<(), EngineError> {
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let pair = [rest.next()?, rest.next()?];
-        bytes.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
-    }
-    String::from_utf8(bytes).ok()
+    percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// Whether `key` is a secret of any kind of destination.

@@ -2,6 +2,7 @@
 //! database.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
@@ -153,6 +154,29 @@ pub fn local_identity(
 ) -> Result<Option<SecretString>, RebuildError> {
     let kept = Kept::beside(folder);
     Ok(kept.map(|kept| kept.identity(&Vault::new(secret_key))).transpose()?)
+}
+
+/// How many rows of each table a copy has.
+pub async fn rows_by_table(
+    file: &Path,
+    identity: &SecretString,
+) -> Result<BTreeMap<String, u64>, RebuildError> {
+    #[derive(Deserialize)]
+    struct OfTable {
+        table: String,
+    }
+    let (file, own) = (file.to_owned(), identities(identity)?);
+    let counting = tokio::task::spawn_blocking(move || {
+        let mut rows = BTreeMap::new();
+        each_line(&file, &own, |line| {
+            if let Ok(row) = serde_json::from_str::<OfTable>(&line) {
+                *rows.entry(row.table).or_default() += 1;
+            }
+            true
+        })?;
+        Ok(rows)
+    });
+    counting.await.map_err(|error| RebuildError::Copy(error.to_string()))?
 }
 
 /// Writes a copy into the database at `url`: see [`Catalog::restore`].

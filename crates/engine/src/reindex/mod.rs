@@ -4,7 +4,10 @@
 mod apps;
 mod read;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use artifact::{
     ManifestError,
@@ -73,6 +76,9 @@ impl Reindexed {
     }
 }
 
+/// Objects by name, with their sizes in bytes.
+type Sizes = HashMap<Arc<str>, u64>;
+
 /// What was read from one manifest's name.
 enum Found {
     Snapshot(Box<Snapshot>, Box<apps::Told>, Option<String>),
@@ -88,8 +94,9 @@ impl Engine {
         let mut report = Reindexed::default();
         let mut apps = apps::Unknown::new(self.0.catalog.known_apps().await?);
         let mut seen: HashSet<SnapshotId> = HashSet::new();
-        let manifests = sizes.keys().filter(|key| key.ends_with(MANIFEST_SUFFIX));
-        let reading = futures::stream::iter(manifests.cloned().collect::<Vec<_>>())
+        let manifests: Vec<Arc<str>> =
+            sizes.keys().filter(|key| key.ends_with(MANIFEST_SUFFIX)).cloned().collect();
+        let reading = futures::stream::iter(manifests)
             .map(|key| read_one(store.as_ref(), destination, &sizes, key))
             .buffer_unordered(AT_ONCE);
         let mut batches = std::pin::pin!(reading.try_chunks(BATCH));
@@ -172,7 +179,7 @@ impl Engine {
         destination: &Destination,
         began: jiff::Timestamp,
         seen: &HashSet<SnapshotId>,
-        sizes: &HashMap<String, u64>,
+        sizes: &Sizes,
         report: &mut Reindexed,
     ) -> Result<(), EngineError> {
         let mut after = None;
@@ -184,7 +191,7 @@ impl Engine {
                 if seen.contains(&id) || copy.committed_at >= began {
                     continue;
                 }
-                let is_there = sizes.contains_key(&copy.manifest_key);
+                let is_there = sizes.contains_key(&*copy.manifest_key);
                 let (state, why) = if is_there {
                     (CopyState::Damaged, "the manifest of this copy is damaged or tells of another")
                 } else {
@@ -204,13 +211,14 @@ impl Engine {
     }
 }
 
-/// Every object at `store`, with its size.
-async fn listed(store: &dyn Store) -> Result<HashMap<String, u64>, EngineError> {
+/// Every object at `store`, with its size. A hundred thousand names twice would be megabytes, so they
+/// are shared.
+async fn listed(store: &dyn Store) -> Result<Sizes, EngineError> {
     let mut listing = store.list(&Prefix::root()).await?;
     let mut sizes = HashMap::new();
     while let Some(object) = listing.try_next().await? {
         if !names::is_ours(object.key.as_str()) {
-            sizes.insert(object.key.as_str().to_owned(), object.size_bytes);
+            sizes.insert(object.key.as_str().into(), object.size_bytes);
         }
     }
     Ok(sizes)
@@ -219,10 +227,10 @@ async fn listed(store: &dyn Store) -> Result<HashMap<String, u64>, EngineError> 
 async fn read_one(
     store: &dyn Store,
     destination: &Destination,
-    sizes: &HashMap<String, u64>,
-    name: String,
+    sizes: &Sizes,
+    name: Arc<str>,
 ) -> Result<Found, EngineError> {
-    let unusable = |why: String| Ok(Found::Unusable(name.clone(), why));
+    let unusable = |why: String| Ok(Found::Unusable(name.to_string(), why));
     let key = match Key::new(&name) {
         Ok(key) => key,
         Err(error) => return unusable(error.to_string()),

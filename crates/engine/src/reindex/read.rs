@@ -1,9 +1,11 @@
 //! A manifest as the snapshot that it tells of.
 
-use std::{collections::HashMap, str::FromStr};
+use std::str::FromStr;
 
 use artifact::Manifest;
 use model::{Artifact, CopyState, DestinationId, Snapshot, StoredCopy, StoredObject};
+
+use super::Sizes;
 
 /// The snapshot of `manifest`, which lies at `key`, with its copy at `destination`, and what is
 /// wrong with that copy's objects. An error where it names what cannot be.
@@ -11,7 +13,7 @@ pub(super) fn snapshot(
     manifest: &Manifest,
     key: &str,
     destination: DestinationId,
-    sizes: &HashMap<String, u64>,
+    sizes: &Sizes,
 ) -> Result<(Snapshot, Option<String>), String> {
     let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut artifacts = Vec::with_capacity(manifest.artifacts.len());
@@ -21,7 +23,7 @@ pub(super) fn snapshot(
         let source = parsed("source", &told.source)?;
         for object in &told.objects {
             let key = inside(folder, &object.key);
-            match sizes.get(&key) {
+            match sizes.get(&*key) {
                 None => {
                     state = CopyState::Missing;
                     wrong = Some(format!("{key} is not there"));

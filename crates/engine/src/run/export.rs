@@ -583,6 +583,7 @@ fn all_failed(places: &[Place]) -> Failure {
         code: failures.first().map_or(FailureCode::Internal, |(_, f)| f.code),
         message: told.join("; "),
         retryable: failures.iter().any(|(_, f)| f.retryable),
+        fact: None,
     }
 }
 

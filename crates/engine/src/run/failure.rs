@@ -12,7 +12,7 @@ pub(crate) fn of_catalog(error: &CatalogError) -> Failure {
         CatalogError::LeaseLost { .. } => FailureCode::Interrupted,
         _ => FailureCode::Catalog,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable() }
+    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
 }
 
 pub(crate) fn of_store(error: &StoreError) -> Failure {
@@ -27,7 +27,7 @@ pub(crate) fn of_store(error: &StoreError) -> Failure {
         K::Timeout | K::Throttled | K::Unavailable => FailureCode::DestinationUnavailable,
         K::Internal => FailureCode::Internal,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable() }
+    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
 }
 
 pub(crate) fn of_engine(error: &EngineError) -> Failure {
@@ -60,9 +60,12 @@ pub(crate) fn of_contract(error: &ContractError) -> Failure {
         E::Mismatch(_) => FailureCode::SourceMismatch,
         E::TooLarge { .. } => FailureCode::SourceTooLarge,
         E::Timeout { .. } => FailureCode::Timeout,
-        E::Status { .. } | E::JobFailed(_) => FailureCode::SourceFailed,
+        E::Status { .. } | E::JobFailed(_) | E::ImportFailed(_) | E::Unreadable(_) => {
+            FailureCode::SourceFailed
+        }
+        E::NotOffered { .. } => FailureCode::RestoreRefused,
         E::Cancelled => FailureCode::Cancelled,
         _ => FailureCode::SourceProtocol,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable() }
+    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
 }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{Failure, FailureCode, RestoreTarget};
+use model::{Fact, Failure, FailureCode, RestoreTarget, Size};
 
 use super::{
-    Aim, Loaded, Look, Supply, Switched, Target, refused,
+    Aim, Loaded, Look, Supply, Switched, Target, blocking, refused,
     unpacking::{self, Wish, packed},
 };
 use crate::run::RunContext;
@@ -16,23 +16,23 @@ pub(crate) struct Folder;
 impl Target for Folder {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         let place = place(aim)?;
-        let mut look = Look::at(format!("folder {}", place.display()));
+        let mut look = Look::at(Fact::FolderAt { path: place.display().to_string() });
         if !aim.tables().is_empty() {
-            look.block("tables are chosen for databases");
+            look.block(Fact::TablesAreOfDatabases {});
         }
         match packed(aim.artifact) {
-            Some(_) => look.good("it is an archive: its files are unpacked there"),
+            Some(_) => look.good(Fact::Unpacked {}),
             None if !aim.paths().is_empty() => {
-                look.block("it is no archive: no paths can be chosen of it");
+                look.block(Fact::PathsAreOfArchives {});
             }
-            None => look.good("it is one file, and lies there as it is"),
+            None => look.good(Fact::LiesAsIs {}),
         }
         if let Err(failure) = allowed(aim, &place) {
-            look.block(failure.message);
+            look.block(failure);
             return Ok(look);
         }
         if tokio::fs::try_exists(&place).await.unwrap_or(true) {
-            look.replaces = Some(format!("{} (kept beside it)", place.display()));
+            look.replaces = Some(Fact::KeptBeside { what: place.display().to_string() }.into());
         }
         room(&mut look, &place, aim.artifact.size_bytes).await;
         Ok(look)
@@ -46,12 +46,7 @@ impl Target for Folder {
     }
 
     async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
-        match tokio::fs::remove_dir_all(made).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(told("cannot be removed", Path::new(made), &error))
-            }
-            _ => Ok(()),
-        }
+        remove(Path::new(made)).await
     }
 
     async fn load(
@@ -85,8 +80,7 @@ impl Target for Folder {
     ) -> Result<Switched, Failure> {
         let place = place(aim)?;
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
-        let switched = tokio::task::spawn_blocking(move || switch(&made, &place, &tag)).await;
-        let kept = switched.map_err(|error| refused(error.to_string()))??;
+        let kept = blocking(move || switch(&made, &place, &tag)).await??;
         Ok(Switched { kept: kept.map(|path| path.display().to_string()), notes: Vec::new() })
     }
 }
@@ -117,12 +111,22 @@ pub(super) fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
     }
     let roots: Vec<_> =
         config.restore_roots.iter().map(|root| root.display().to_string()).collect();
-    let allowed = if roots.is_empty() {
-        "none is: name one in BACKUP_RESTORE_ROOTS, or download the artifact".to_owned()
+    let path = place.display().to_string();
+    Err(refused(if roots.is_empty() {
+        Fact::NoRootAllowed { path }
     } else {
-        format!("only folders below {} are (BACKUP_RESTORE_ROOTS)", roots.join(", "))
-    };
-    Err(refused(format!("{} is not allowed for restores: {allowed}", place.display())))
+        Fact::OutsideRoots { path, roots: roots.join(", ") }
+    }))
+}
+
+/// Removes `folder` and all that is in it, where it is there.
+pub(super) async fn remove(folder: &Path) -> Result<(), Failure> {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(told("cannot be removed", folder, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says whether there is room for `size_bytes` more.
@@ -134,11 +138,12 @@ pub(super) async fn room(look: &mut Look, place: &Path, size_bytes: u64) {
         Some((told.blocks_available() * told.fragment_size(), there))
     });
     let Ok(Some((free, there))) = free.await else { return };
-    let message = format!(
-        "{size_bytes} bytes are to be written, {free} are free where {} is",
-        there.display()
-    );
-    if free < size_bytes { look.block(message) } else { look.good(message) }
+    let room = Fact::Room {
+        needed: Size(size_bytes),
+        free: Size(free),
+        path: there.display().to_string(),
+    };
+    if free < size_bytes { look.block(room) } else { look.good(room) }
 }
 
 /// What is there goes aside, what was made takes its name. After a cut it goes on.
@@ -149,10 +154,7 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
     if exists(made) {
         if exists(place) {
             if exists(&before) {
-                return Err(refused(format!(
-                    "{} is there already: move it away",
-                    before.display()
-                )));
+                return Err(refused(Fact::MoveAway { path: before.display().to_string() }));
             }
             std::fs::rename(place, &before)
                 .map_err(|error| told("cannot be moved aside", place, &error))?;
@@ -166,7 +168,7 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
             synced.map_err(|error| told("cannot be made durable", folder, &error))?;
         }
     } else if !exists(place) {
-        return Err(refused(format!("{} is not there any more", made.display())));
+        return Err(refused(Fact::IsGone { what: made.display().to_string() }));
     }
     Ok(exists(&before).then_some(before))
 }

@@ -1,6 +1,7 @@
 //! Targets: where a restore goes. Each looks before it changes anything, brings everything in
 //! beside what is there, and only then puts it in its place.
 
+mod contract;
 mod files;
 pub(crate) mod folder;
 pub(crate) mod mysql;
@@ -11,8 +12,8 @@ pub(crate) mod unpacking;
 mod volume;
 
 use model::{
-    App, Artifact, DirectKind, DirectSource, Failure, FailureCode, Name, PreflightLevel,
-    RestoreTarget, Selection, Source, SourceKind,
+    App, Artifact, DirectKind, DirectSource, Fact, Failure, FailureCode, Name, PreflightLevel,
+    RestoreTarget, Selection, Sentence, Source, SourceKind,
 };
 
 use crate::{Engine, run::RunContext, source::direct::Asked};
@@ -42,12 +43,10 @@ impl<'a> Aim<'a> {
     }
 
     fn no_source(&self) -> Failure {
-        let message = format!(
-            "`{}` has no source of its own for `{}` any more: restore it into a folder, or add \
-             the source again",
-            self.app.name, self.artifact.source
-        );
-        Failure::new(FailureCode::RestoreRefused, message)
+        refused(Fact::SourceGone {
+            app: self.app.name.to_string(),
+            artifact: self.artifact.source.to_string(),
+        })
     }
 
     /// What the new one is to be called, where it goes beside; `None` elsewhere.
@@ -79,26 +78,26 @@ impl<'a> Aim<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Look {
     /// Where the artifact would go, for people.
-    pub(crate) target: String,
+    pub(crate) target: Sentence,
     /// What is there and would be replaced, for people.
-    pub(crate) replaces: Option<String>,
-    pub(crate) checks: Vec<(PreflightLevel, String)>,
+    pub(crate) replaces: Option<Sentence>,
+    pub(crate) checks: Vec<(PreflightLevel, Sentence)>,
 }
 
 impl Look {
-    pub(crate) fn at(target: impl Into<String>) -> Self {
+    pub(crate) fn at(target: impl Into<Sentence>) -> Self {
         Self { target: target.into(), ..Self::default() }
     }
 
-    pub(crate) fn good(&mut self, message: impl Into<String>) {
+    pub(crate) fn good(&mut self, message: impl Into<Sentence>) {
         self.checks.push((PreflightLevel::Good, message.into()));
     }
 
-    pub(crate) fn warn(&mut self, message: impl Into<String>) {
+    pub(crate) fn warn(&mut self, message: impl Into<Sentence>) {
         self.checks.push((PreflightLevel::Warning, message.into()));
     }
 
-    pub(crate) fn block(&mut self, message: impl Into<String>) {
+    pub(crate) fn block(&mut self, message: impl Into<Sentence>) {
         self.checks.push((PreflightLevel::Blocked, message.into()));
     }
 }
@@ -107,7 +106,7 @@ impl Look {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loaded {
     /// Things to know.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Sentence>,
 }
 
 /// What came of putting it in its place.
@@ -115,7 +114,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Switched {
     /// Where what was there before is kept.
     pub(crate) kept: Option<String>,
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Sentence>,
 }
 
 /// A kind of place that artifacts can go to.
@@ -164,20 +163,25 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
         SourceKind::Direct(DirectSource { what: DirectKind::Mysql, .. }) => Ok(&mysql::Mysql),
         SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
-        SourceKind::Direct(direct) => Err(refused(format!(
-            "`{}` cannot be restored into its {} yet: restore it into a folder",
-            aim.artifact.source, direct.what
-        ))),
-        SourceKind::Contract(_) => Err(refused(format!(
-            "`{}` cannot be restored through its contract yet: restore it into a folder",
-            aim.artifact.source
-        ))),
+        SourceKind::Direct(direct) => Err(refused(Fact::KindNotInto {
+            artifact: aim.artifact.source.to_string(),
+            kind: direct.what.to_string(),
+        })),
+        SourceKind::Contract(_) => Ok(&contract::Contract),
     }
 }
 
 /// A restore that cannot begin or go on as it was asked for.
-pub(crate) fn refused(message: impl Into<String>) -> Failure {
+pub(crate) fn refused(message: impl Into<Sentence>) -> Failure {
     Failure::new(FailureCode::RestoreRefused, message)
+}
+
+/// Does `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))
 }
 
 /// The source of `app` that gave `artifact`: of that name, or of the name before its part's.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use artifact::contents::Counted;
-use model::{Contents, Failure, RestoreTarget};
+use model::{Contents, Fact, Failure, RestoreTarget, Sentence, Size};
 use rusqlite::{
     Connection,
     backup::{Backup, StepResult},
@@ -37,41 +37,43 @@ pub(crate) struct Sqlite;
 impl Target for Sqlite {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         let place = place(aim)?;
-        let mut look = Look::at(format!("file {}", place.display()));
+        let mut look = Look::at(Fact::FileAt { path: place.display().to_string() });
         if !aim.paths().is_empty() {
-            look.block("a database has tables, not paths");
+            look.block(Fact::DatabaseHasTables {});
         }
         if !aim.tables().is_empty() {
-            look.block(
-                "tables of a SQLite file are not restored one by one: restore the file beside, \
-                 and copy them from there (ATTACH)",
-            );
+            look.block(Fact::SqliteWhole {});
         }
         if let Err(failure) = allowed(aim, &place) {
-            look.block(failure.message);
+            look.block(failure);
             return Ok(look);
         }
         let mut needed_bytes = aim.artifact.size_bytes;
         match tokio::fs::symlink_metadata(&place).await {
             Ok(_) if aim.beside().is_some() => {
-                look.block(format!("{} is there already: choose another name", place.display()));
+                look.block(Fact::IsThere { what: place.display().to_string() });
             }
             Ok(there) if there.is_file() => {
                 let opened = tokio::fs::OpenOptions::new().write(true).open(&place).await;
                 if let Err(error) = opened {
-                    look.block(format!("{} cannot be written: {error}", place.display()));
+                    look.block(Fact::NotWritable {
+                        path: place.display().to_string(),
+                        why: error.to_string(),
+                    });
                 }
                 // Its copy, and the journal of its replacement.
                 needed_bytes += there.len() * 2;
-                look.replaces = Some(format!(
-                    "{} ({} bytes; a copy of it is kept beside it)",
-                    place.display(),
-                    there.len()
-                ));
-                look.warn("what is written to it during the last step is in neither file");
+                look.replaces = Some(
+                    Fact::FileKeptBeside {
+                        path: place.display().to_string(),
+                        size: Size(there.len()),
+                    }
+                    .into(),
+                );
+                look.warn(Fact::LastStepLost {});
             }
-            Ok(_) => look.block(format!("{} is no regular file", place.display())),
-            Err(_) => look.good(format!("{} is not there and will be made", place.display())),
+            Ok(_) => look.block(Fact::NotFile { path: place.display().to_string() }),
+            Err(_) => look.good(Fact::FileMade { path: place.display().to_string() }),
         }
         room(&mut look, &place, needed_bytes).await;
         Ok(look)
@@ -115,6 +117,7 @@ impl Target for Sqlite {
             proven = proven => proven?,
         };
         agrees(&counted, aim.artifact.contents.as_ref())?;
+        let notes = notes.into_iter().map(Sentence::from).collect();
         let given = tokio::task::spawn_blocking(move || give_as(&made, &place));
         given.await.map_err(|error| refused(error.to_string()))??;
         Ok(Loaded { notes })
@@ -201,10 +204,7 @@ fn agrees(counted: &Counted, stored: Option<&Contents>) -> Result<(), Failure> {
     let Some(Contents::Tables { tables, .. }) = stored else { return Ok(()) };
     match tables.iter().find(|one| counted.tables.get(&one.table) != Some(&one.rows)) {
         None => Ok(()),
-        Some(one) => Err(refused(format!(
-            "the table {} came back with other rows than the {} it was stored with",
-            one.table, one.rows
-        ))),
+        Some(one) => Err(refused(Fact::OtherRows { table: one.table.clone(), rows: one.rows })),
     }
 }
 
@@ -249,13 +249,13 @@ impl Change {
             if exists(&self.place) {
                 return Ok(self.switched(Vec::new()));
             }
-            return Err(refused(format!("{} is not there any more", self.made.display())));
+            return Err(refused(Fact::IsGone { what: self.made.display().to_string() }));
         }
         let mut notes = Vec::new();
         if exists(&self.place) {
             if self.is_new {
-                let message = format!("{} is there already", self.place.display());
-                return Err(refused(message));
+                let what = self.place.display().to_string();
+                return Err(refused(Fact::IsThere { what }));
             }
             if copy::is_sound(&self.place, self.busy_timeout)? {
                 self.take_in()?;
@@ -263,16 +263,13 @@ impl Change {
                 remove(&marker(&self.made))?;
                 return Ok(self.switched(notes));
             }
-            notes.push(
-                "what was there is damaged, so the file itself was exchanged: start the app again"
-                    .to_owned(),
-            );
+            notes.push(Fact::StartAgain {}.into());
         }
         self.exchange()?;
         Ok(self.switched(notes))
     }
 
-    fn switched(&self, notes: Vec<String>) -> Switched {
+    fn switched(&self, notes: Vec<Sentence>) -> Switched {
         let kept = exists(&self.before).then(|| self.before.display().to_string());
         Switched { kept, notes }
     }

@@ -9,10 +9,14 @@ use std::{
 
 use archive::{Limits, Only, Options, Report, UnpackError};
 use bytes::{Buf as _, Bytes};
-use model::{Artifact, Contents, Failure, FailureCode};
-use tokio::{io::AsyncWriteExt as _, sync::mpsc};
+use model::{Artifact, Contents, Fact, Failure, FailureCode, Sentence, Size};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
+};
 
-use super::{Aim, Supply, refused};
+use super::{Aim, Supply, blocking, refused};
 use crate::{
     run::RunContext,
     trees::{self, Work},
@@ -96,33 +100,35 @@ pub(crate) async fn unpack(
         devices: wish.devices,
         sync: true,
     };
+    let on = On { context, aim, supply, folder };
     let report = match wish.packed {
-        Packed::Zip => zip(context, aim, supply, folder, options).await?,
-        Packed::Tar { .. } | Packed::Tree => tar(context, aim, supply, folder, options).await?,
+        Packed::Zip => on.zip(options).await?,
+        Packed::Tar { .. } | Packed::Tree => on.tar(options).await?,
     };
     match report.missing.first() {
         None => Ok(report),
-        Some(_) => Err(refused(format!(
-            "`{}` does not hold {}",
-            aim.artifact.source,
-            report.missing.join(", ")
-        ))),
+        Some(_) => Err(refused(Fact::NotInArchive {
+            artifact: aim.artifact.source.to_string(),
+            paths: report.missing.join(", "),
+        })),
     }
 }
 
 /// What is not as it was, for people.
-pub(crate) fn notes(report: &Report) -> Vec<String> {
-    let mut notes: Vec<_> = report.warnings.iter().take(MAX_TOLD).cloned().collect();
+pub(crate) fn notes(report: &Report) -> Vec<Sentence> {
+    let mut notes: Vec<Sentence> =
+        report.warnings.iter().take(MAX_TOLD).map(|told| told.as_str().into()).collect();
     if report.warnings.len() > MAX_TOLD {
-        notes.push(format!("{} more are not as they were", report.warnings.len() - MAX_TOLD));
+        let count = (report.warnings.len() - MAX_TOLD) as u64;
+        notes.push(Fact::MoreDiffer { count }.into());
     }
-    notes.push(format!(
-        "{} files, {} folders and {} links with {} bytes",
-        report.files,
-        report.folders,
-        report.links + report.symlinks,
-        report.bytes
-    ));
+    let came = Fact::Came {
+        files: report.files,
+        folders: report.folders,
+        links: report.links + report.symlinks,
+        size: Size(report.bytes),
+    };
+    notes.push(came.into());
     notes
 }
 
@@ -137,55 +143,69 @@ fn limits(artifact: &Artifact, packed: Packed) -> Limits {
     limits
 }
 
-async fn tar(
-    context: &RunContext,
-    aim: &Aim<'_>,
-    supply: &Supply<'_>,
-    folder: &Path,
-    options: Options,
-) -> Result<Report, Failure> {
-    let mut bytes = supply.open_files().await?;
-    let (to, chunks) = mpsc::channel(WAITING_CHUNKS);
-    let (stop, folder) = (context.stop_token().clone(), folder.to_owned());
-    let unpacking = tokio::task::spawn_blocking(move || {
-        let fed = Fed { chunks, now: Bytes::new() };
-        archive::unpack(fed, &folder, options, &mut |_| !stop.is_cancelled())
-    });
-    let fed = async {
-        while let Some(chunk) = bytes.chunk().await? {
-            if to.send(chunk).await.is_err() {
-                break; // It tells why.
-            }
-        }
-        Ok(())
-    };
-    let fed: Result<(), Failure> = fed.await;
-    drop(to);
-    // Whatever became of its bytes: nothing is written any more once this is done.
-    let unpacked = unpacking.await;
-    fed?;
-    told(context, aim, unpacked)
+/// An archive on its way into a folder.
+struct On<'a> {
+    context: &'a RunContext,
+    aim: &'a Aim<'a>,
+    supply: &'a Supply<'a>,
+    folder: &'a Path,
 }
 
-async fn zip(
-    context: &RunContext,
-    aim: &Aim<'_>,
-    supply: &Supply<'_>,
-    folder: &Path,
-    options: Options,
-) -> Result<Report, Failure> {
-    let work = Work::of_run(context).await?;
-    let path = work.file("zip");
-    spool(supply, &path).await?;
-    let (stop, folder) = (context.stop_token().clone(), folder.to_owned());
-    let unpacked = tokio::task::spawn_blocking(move || {
-        let _work = work;
-        let file = std::fs::File::open(&path)
-            .map_err(|source| UnpackError::Write { name: path.display().to_string(), source })?;
-        let file = io::BufReader::new(file);
-        archive::unpack_zip(file, &folder, options, &mut |_| !stop.is_cancelled())
-    });
-    told(context, aim, unpacked.await)
+type Unpacked = Result<Report, UnpackError>;
+
+impl On<'_> {
+    async fn tar(&self, options: Options) -> Result<Report, Failure> {
+        let mut bytes = self.supply.open_files().await?;
+        let (to, chunks) = mpsc::channel(WAITING_CHUNKS);
+        let fed = Fed { chunks, now: Bytes::new() };
+        let unpacking =
+            self.begin(move |folder, watch| archive::unpack(fed, folder, options, watch));
+        let fed = async {
+            while let Some(chunk) = bytes.chunk().await? {
+                if to.send(chunk).await.is_err() {
+                    break; // It tells why.
+                }
+            }
+            Ok(())
+        };
+        let fed: Result<(), Failure> = fed.await;
+        drop(to);
+        // Whatever became of its bytes: nothing is written any more once this is done.
+        let unpacked = unpacking.await;
+        fed?;
+        self.told(unpacked)
+    }
+
+    async fn zip(&self, options: Options) -> Result<Report, Failure> {
+        let work = Work::of_run(self.context).await?;
+        let path = work.file("zip");
+        spool(self.supply, &path).await?;
+        let unpacking = self.begin(move |folder, watch| {
+            let _work = work;
+            let file = std::fs::File::open(&path).map_err(|source| UnpackError::Write {
+                name: path.display().to_string(),
+                source,
+            })?;
+            archive::unpack_zip(io::BufReader::new(file), folder, options, watch)
+        });
+        self.told(unpacking.await)
+    }
+
+    /// Has `work` done where it may block; it is called off when the run is.
+    fn begin(
+        &self,
+        work: impl FnOnce(&Path, archive::Watch<'_>) -> Unpacked + Send + 'static,
+    ) -> JoinHandle<Unpacked> {
+        let (stop, folder) = (self.context.stop_token().clone(), self.folder.to_owned());
+        tokio::task::spawn_blocking(move || work(&folder, &mut |_| !stop.is_cancelled()))
+    }
+
+    fn told(&self, unpacked: Result<Unpacked, JoinError>) -> Result<Report, Failure> {
+        self.context.keep_going()?;
+        let unpacked =
+            unpacked.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?;
+        unpacked.map_err(|error| refused(format!("`{}`: {error}", self.aim.artifact.source)))
+    }
 }
 
 /// Writes the artifact to the new file `path`.
@@ -201,24 +221,6 @@ pub(crate) async fn spool(supply: &Supply<'_>, path: &Path) -> Result<(), Failur
     }
     file.flush().await.map_err(write)?;
     file.sync_all().await.map_err(write)
-}
-
-fn told(
-    context: &RunContext,
-    aim: &Aim<'_>,
-    unpacked: Result<Result<Report, UnpackError>, tokio::task::JoinError>,
-) -> Result<Report, Failure> {
-    context.keep_going()?;
-    let unpacked =
-        unpacked.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?;
-    unpacked.map_err(|error| refused(format!("`{}`: {error}", aim.artifact.source)))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))
 }
 
 /// Chunks, read as one stream.

@@ -225,6 +225,7 @@ impl Host {
             code,
             message: format!("{place}: {}", failure.message),
             retryable: code.is_retryable(),
+            fact: None,
         }
     }
 }

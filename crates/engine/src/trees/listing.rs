@@ -18,7 +18,7 @@ use super::work;
 
 /// The format of an artifact that is a listing.
 pub(crate) const FORMAT: &str = "file-tree";
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

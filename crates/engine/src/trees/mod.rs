@@ -7,6 +7,7 @@
 
 mod check;
 mod host;
+pub(crate) mod listed;
 mod listing;
 mod make;
 mod previous;

@@ -10,7 +10,7 @@ use std::{
 /// An image to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Image {
-    /// Debian 12 and nothing else.
+    /// Debian 13 and nothing else.
     Base,
     /// Debian 12 with its PostgreSQL 15.
     Postgres15,
@@ -31,7 +31,7 @@ impl Image {
     /// Its archive, the suite, packages besides the least there is, and a folder of programs.
     fn recipe(self) -> (&'static str, &'static str, Option<&'static str>, &'static str) {
         match self {
-            Self::Base => ("base-bookworm", "bookworm", None, "/bin"),
+            Self::Base => ("base-trixie", "trixie", None, "/bin"),
             Self::Postgres15 => (
                 "postgres-15",
                 "bookworm",

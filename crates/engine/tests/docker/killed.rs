@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{host::Host, images::Image, postgres, volume};
+use crate::{host::Host, images::Image, postgres, program, volume};
 
 /// Where `cargo xtask docker` says the program is.
 const PROGRAM: &str = "BACKUP_ORCHESTRATOR";
@@ -52,18 +52,11 @@ impl Place {
         let program = std::env::var_os(PROGRAM).expect(
             "BACKUP_ORCHESTRATOR names the program: `cargo xtask docker --engine` builds it",
         );
-        let mut command = Command::new(program);
+        let mut command = program::command(program, self.folder.path());
         command
             .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("BACKUP_DATA_DIR", self.data())
-            .env("BACKUP_BIND_ADDRESS", "127.0.0.1")
-            .env("APP_PORT", "0")
             .env("DOCKER_HOST", &self.docker)
-            .env("BACKUPS_FILE", self.folder.path().join("backups.yml"))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
+            .env("BACKUPS_FILE", self.folder.path().join("backups.yml"));
         command
     }
 

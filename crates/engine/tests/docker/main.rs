@@ -13,6 +13,8 @@ mod images;
 mod killed;
 mod labels;
 mod postgres;
+#[path = "../../../orchestrator/tests/it/program.rs"]
+mod program;
 mod restore_volume;
 mod volume;
 #[path = "../it/world.rs"]

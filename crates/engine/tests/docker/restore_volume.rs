@@ -9,7 +9,7 @@ use model::{Run, RunState, Snapshot};
 use crate::{
     host::{Host, Made},
     images::Image,
-    volume::{LIST, TREE, helpers, is_running, world_of},
+    volume::{LIST, POSTGRES, TREE, asked, helpers, is_running, world_of},
     world::World,
 };
 
@@ -92,26 +92,10 @@ pub(crate) async fn what_did_not_come_back_is_removed(host: Arc<Host>) {
 
 pub(crate) async fn a_servers_data_are_exchanged_while_it_waits(host: Arc<Host>) {
     let volume = host.volume("pgdata");
-    let serve = "set -e; if [ ! -s /v/main/PG_VERSION ]; then mkdir -p /v/main /run/postgresql; \
-                 chown postgres: /v/main; \
-                 runuser -u postgres -- initdb -A trust -D /v/main > /dev/null; fi; \
-                 mkdir -p /run/postgresql; chown postgres: /run/postgresql; \
-                 exec setpriv --reuid postgres --regid postgres --clear-groups \
-                 postgres -D /v/main -c listen_addresses= -c unix_socket_directories=/run/postgresql";
     let mount = format!("{}:/v", volume.name);
     let options = ["--stop-signal", "INT", "-v", mount.as_str()];
-    let server = host.container("pg", &options, Image::Postgres15, &["bash", "-c", serve]);
-    let sql = |server: &Made<'_>, sql: &str| {
-        let psql = ["exec", &server.name, "psql", "-h", "/run/postgresql", "-U", "postgres"];
-        for _ in 0..300 {
-            let told = host.try_docker(&[&psql[..], &["-Atc", sql]].concat());
-            if told.status.success() {
-                return String::from_utf8(told.stdout).unwrap().trim().to_owned();
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        panic!("{}", host.docker(&["logs", &server.name]));
-    };
+    let server = host.container("pg", &options, Image::Postgres15, &["bash", "-c", POSTGRES]);
+    let sql = |server: &Made<'_>, sql: &str| asked(&host, server, sql);
     sql(&server, "create table rows as select n, md5(n::text) from generate_series(1, 20000) n");
     let sum = "select count(*) || ' ' || md5(string_agg(md5, ',' order by n)) from rows";
     let wanted = sql(&server, sum);
@@ -131,7 +115,7 @@ pub(crate) async fn a_servers_data_are_exchanged_while_it_waits(host: Arc<Host>)
     drop(server);
     host.docker(&["volume", "rm", &volume.name]);
     good(&world, &snapshot, &to("app")).await;
-    let server = host.container("pg-again", &options, Image::Postgres15, &["bash", "-c", serve]);
+    let server = host.container("pg-again", &options, Image::Postgres15, &["bash", "-c", POSTGRES]);
     assert_eq!(sql(&server, sum), wanted);
     drop(server);
     // The drill reads every file of it.

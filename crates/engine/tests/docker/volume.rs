@@ -312,30 +312,35 @@ pub(crate) async fn what_was_stopped_goes_on_although_the_run_fails(host: Arc<Ho
 
 /// Seed 004's way and ours end the same: a real PostgreSQL on the volume, stopped, read, started;
 /// and another one on a new volume filled from the snapshot.
+/// Serves what the volume at `/v` holds, which is made first where there is nothing.
+pub(crate) const POSTGRES: &str = "set -e; if [ ! -s /v/main/PG_VERSION ]; then mkdir -p /v/main /run/postgresql; \
+     chown postgres: /v/main; \
+     runuser -u postgres -- initdb -A trust -D /v/main > /dev/null; fi; \
+     mkdir -p /run/postgresql; chown postgres: /run/postgresql; \
+     exec setpriv --reuid postgres --regid postgres --clear-groups \
+     postgres -D /v/main -c listen_addresses= -c unix_socket_directories=/run/postgresql";
+
+/// The answer of the server in `container`, once it is up.
+pub(crate) fn asked(host: &Host, container: &Made<'_>, sql: &str) -> String {
+    let psql = ["exec", &container.name, "psql", "-h", "/run/postgresql", "-U", "postgres"];
+    for _ in 0..300 {
+        let told = host.try_docker(&[&psql[..], &["-Atc", sql]].concat());
+        if told.status.success() {
+            return String::from_utf8(told.stdout).unwrap().trim().to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("{}", host.docker(&["logs", &container.name]));
+}
+
 pub(crate) async fn postgres_starts_on_a_restored_volume(host: Arc<Host>) {
     let (volume, restored) = (host.volume("pgdata"), host.volume("pgdata-restored"));
-    let serve = "set -e; if [ ! -s /v/main/PG_VERSION ]; then mkdir -p /v/main /run/postgresql; \
-                 chown postgres: /v/main; \
-                 runuser -u postgres -- initdb -A trust -D /v/main > /dev/null; fi; \
-                 mkdir -p /run/postgresql; chown postgres: /run/postgresql; \
-                 exec setpriv --reuid postgres --regid postgres --clear-groups \
-                 postgres -D /v/main -c listen_addresses= -c unix_socket_directories=/run/postgresql";
     let start = |word: &str, volume: &Made<'_>| {
         let mount = format!("{}:/v", volume.name);
         let options = ["--stop-signal", "INT", "-v", mount.as_str()];
-        host.container(word, &options, Image::Postgres15, &["bash", "-c", serve])
+        host.container(word, &options, Image::Postgres15, &["bash", "-c", POSTGRES])
     };
-    let sql = |container: &Made<'_>, sql: &str| {
-        let psql = ["exec", &container.name, "psql", "-h", "/run/postgresql", "-U", "postgres"];
-        for _ in 0..300 {
-            let told = host.try_docker(&[&psql[..], &["-Atc", sql]].concat());
-            if told.status.success() {
-                return String::from_utf8(told.stdout).unwrap().trim().to_owned();
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        panic!("{}", host.docker(&["logs", &container.name]));
-    };
+    let sql = |container: &Made<'_>, sql: &str| asked(&host, container, sql);
     let server = start("pg", &volume);
     sql(&server, "create table rows as select n, md5(n::text) from generate_series(1, 20000) n");
     let sum = "select count(*) || ' ' || md5(string_agg(md5, ',' order by n)) from rows";

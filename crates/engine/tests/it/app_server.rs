@@ -53,6 +53,10 @@ pub(crate) enum Export {
     Format(&'static str, &'static str, Vec<u8>),
 }
 
+/// How imports are answered: each answer once, and 200 after the last. Without one the app takes
+/// nothing back.
+pub(crate) type Answers = Vec<(u16, &'static str)>;
+
 /// A running app.
 pub(crate) struct AppServer {
     pub(crate) address: SocketAddr,
@@ -64,6 +68,9 @@ struct State {
     export: Mutex<Export>,
     exports: AtomicUsize,
     cancels: AtomicUsize,
+    answers: Mutex<Option<Answers>>,
+    /// Heads and bodies of the imports that came whole.
+    imports: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 impl AppServer {
@@ -75,6 +82,8 @@ impl AppServer {
             export: Mutex::new(export),
             exports: AtomicUsize::new(0),
             cancels: AtomicUsize::new(0),
+            answers: Mutex::new(None),
+            imports: Mutex::new(Vec::new()),
         });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
@@ -104,13 +113,23 @@ impl AppServer {
         self.state.exports.load(Ordering::SeqCst)
     }
 
+    /// From now on it takes artifacts back, and answers so.
+    pub(crate) fn take_back(&self, answers: Answers) {
+        *self.state.answers.lock().unwrap() = Some(answers);
+    }
+
+    /// Heads and bodies of the imports that came whole.
+    pub(crate) fn imports(&self) -> Vec<(String, Vec<u8>)> {
+        self.state.imports.lock().unwrap().clone()
+    }
+
     pub(crate) fn cancels(&self) -> usize {
         self.state.cancels.load(Ordering::SeqCst)
     }
 }
 
 async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
-    let head = read_head(&mut stream).await?;
+    let (head, body) = read_request(&mut stream).await?;
     let line = head.lines().next().unwrap_or_default().to_owned();
     let path = line.split(' ').nth(1).unwrap_or_default();
     let method = line.split(' ').next().unwrap_or_default();
@@ -123,8 +142,17 @@ async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
     match (method, path) {
         ("GET", "/backup/capabilities") => {
-            let body = br#"{"version":"v1","types":["db"],"est_seconds":1,"est_size":1024}"#;
-            plain(&mut stream, 200, "application/json", body).await
+            let restore = state.answers.lock().unwrap().is_some();
+            let body = format!(
+                r#"{{"version":"v1","types":["db"],"est_seconds":1,"est_size":1024,"restore":{restore}}}"#
+            );
+            plain(&mut stream, 200, "application/json", body.as_bytes()).await
+        }
+        ("POST", "/backup/import") => {
+            state.imports.lock().unwrap().push((head.to_lowercase(), body));
+            let answer = state.answers.lock().unwrap().as_mut().and_then(Vec::pop);
+            let (status, text) = answer.unwrap_or((200, r#"{"kept":"what was there"}"#));
+            plain(&mut stream, status, "application/json", text.as_bytes()).await
         }
         ("POST", "/backup/export") => {
             state.exports.fetch_add(1, Ordering::SeqCst);
@@ -146,7 +174,7 @@ async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
 }
 
-async fn read_head(stream: &mut TcpStream) -> std::io::Result<String> {
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     let mut head = Vec::new();
     let mut byte = [0; 1];
     while !head.ends_with(b"\r\n\r\n") {
@@ -162,7 +190,7 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<String> {
         .unwrap_or(0_usize);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    Ok(head)
+    Ok((head, body))
 }
 
 async fn plain(

@@ -15,6 +15,8 @@ mod hung;
 mod kills;
 mod logs;
 mod managed;
+#[path = "../../../archive/tests/it/member.rs"]
+mod member;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod recovery;
@@ -23,6 +25,7 @@ mod replicas;
 mod repository;
 #[path = "../../../repository/tests/it/restics.rs"]
 mod restics;
+mod restore_contract;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;

@@ -12,6 +12,7 @@ use model::{DrillCommand, DrillReport, DrillState, FailureCode, Run, RunState, S
 
 use crate::{
     app_server::Export,
+    member::member,
     source_files::{allowing, files},
     source_tree, tree,
     world::{World, quick},
@@ -77,7 +78,8 @@ async fn world_of(folder: &Path) -> (PathBuf, World) {
     let root = folder.join("data");
     tree::make(&root);
     tree::make_more(&root);
-    let world = World::reading(vec![files(&root, &[])], restoring(&[folder])).await;
+    let config = EngineConfig { drill_commands: true, ..restoring(&[folder]) };
+    let world = World::reading(vec![files(&root, &[])], config).await;
     (root, world)
 }
 
@@ -208,20 +210,6 @@ async fn a_tree_comes_back_too() {
     assert_eq!(tree::facts(&found), expected);
 }
 
-fn member(name: &str, kind: tar::EntryType, link: &str, content: &[u8]) -> Vec<u8> {
-    let mut header = tar::Header::new_ustar();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-    header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
-    header.set_entry_type(kind);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(1);
-    header.set_size(content.len() as u64);
-    header.set_cksum();
-    [header.as_bytes(), content, &vec![0; content.len().wrapping_neg() % 512]].concat()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_archive_changes_nothing_outside() {
     use tar::EntryType as E;
@@ -232,12 +220,18 @@ async fn a_hostile_archive_changes_nothing_outside() {
     config.restore_roots = vec![folder.path().to_owned()];
     config.spool = folder.path().join("spool");
     let world = World::with(&["disk"], config).await;
-    let good_one = member("fine", E::Regular, "", b"fine");
+    let good_one = member(b"fine", E::Regular, b"", b"fine");
     for evil in [
-        vec![member("../../victim", E::Regular, "", b"EVIL")],
-        vec![member("away", E::Symlink, "../..", b""), member("away/victim", E::Regular, "", b"E")],
-        vec![member("hard", E::Link, "../../victim", b""), member("hard", E::Regular, "", b"E")],
-        vec![member("null", E::Char, "", b"")],
+        vec![member(b"../../victim", E::Regular, b"", b"EVIL")],
+        vec![
+            member(b"away", E::Symlink, b"../..", b""),
+            member(b"away/victim", E::Regular, b"", b"E"),
+        ],
+        vec![
+            member(b"hard", E::Link, b"../../victim", b""),
+            member(b"hard", E::Regular, b"", b"E"),
+        ],
+        vec![member(b"null", E::Char, b"", b"")],
     ] {
         let tar = [&[good_one.clone()][..], &evil, &[vec![0; 1024]]].concat().concat();
         world.server.answer_with(Export::Format("tar", "shop.tar", tar));
@@ -293,7 +287,7 @@ async fn a_drill_unpacks_counts_and_asks_commands() {
     let (run, report) = drilled(&world, &snapshot).await;
     assert_eq!(run.state, RunState::Succeeded, "{:?} {report:?}", run.failure);
     let checks = &report.items[0].checks;
-    assert!(checks[0].message.ends_with("as many as were stored"), "{checks:?}");
+    assert!(checks[0].sentence.ends_with("as many as were stored"), "{checks:?}");
     assert_eq!(checks[1].state, DrillState::Passed, "{checks:?}");
     assert!(names(&world.folder.path().join("spool")).is_empty());
 
@@ -310,6 +304,7 @@ async fn a_command_looks_at_what_nothing_else_can_check() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = quick("one");
     config.spool = folder.path().join("spool");
+    config.drill_commands = true;
     let world = World::with(&["disk"], config).await;
     world.server.answer_with(Export::Trailers(b"eleven byte".to_vec()));
     let snapshot = world.good_snapshot().await;
@@ -324,4 +319,47 @@ async fn a_command_looks_at_what_nothing_else_can_check() {
         let (run, report) = drilled(&world, &snapshot).await;
         assert_eq!(run.state, state, "{report:?}");
     }
+}
+
+/// Commands have the rights of the server: only whoever starts it may allow them, and they get
+/// none of its variables.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_drills_are_only_run_where_they_are_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = async |allowed, expected: Option<&str>| {
+        let mut config = quick("one");
+        config.spool = folder.path().join("spool");
+        config.drill_commands = allowed;
+        config.child_env.push(("SECRET_OF_THE_SERVER".into(), "yes".into()));
+        let world = World::with(&["disk"], config).await;
+        world.server.answer_with(Export::Trailers(b"eleven byte".to_vec()));
+        let snapshot = world.good_snapshot().await;
+        let look = "test -z \"$SECRET_OF_THE_SERVER\" && test \"$HOME\" = \"$PWD\" && touch here";
+        let command = DrillCommand {
+            artifact: snapshot.artifacts[0].source.clone(),
+            argv: ["sh", "-c", look].map(str::to_owned).to_vec(),
+        };
+        let plan = model::DrillPlan { commands: vec![command], ..model::DrillPlan::default() };
+        let app = world.engine.catalog().app(world.app.id).await.unwrap();
+        let planned = world.engine.plan_drills(app.id, app.version, plan.clone()).await;
+        match expected {
+            None => drop(planned.unwrap()),
+            Some(told) => {
+                assert!(planned.unwrap_err().to_string().contains(told));
+                // One that was planned while they were allowed.
+                let app = model::App { drill: plan, ..app };
+                world.engine.catalog().update_app(&app, jiff::Timestamp::now()).await.unwrap();
+            }
+        }
+        let (run, report) = drilled(&world, &snapshot).await;
+        assert_eq!(run.state == RunState::Succeeded, allowed, "{report:?}");
+        (run.failure.map(|failure| failure.message).unwrap_or_default(), report)
+    };
+    with(true, None).await;
+    let told = "set BACKUP_DRILL_COMMANDS=1";
+    let (message, report) = with(false, Some(told)).await;
+    assert!(message.contains(told), "{message}");
+    let fact = &report.items[0].checks[0].sentence.fact;
+    assert_eq!(*fact, Some(model::Fact::CommandsOff {}), "{report:?}");
+    assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
 }

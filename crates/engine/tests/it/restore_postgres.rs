@@ -195,5 +195,5 @@ async fn a_damaged_copy_changes_nothing_and_is_marked() {
     assert_eq!((told.condition, told.steps[0].state), (Condition::Untouched, StepState::Waiting));
     let seen = world.engine.preflight(snapshot.id, &request).await.unwrap();
     let blocked = seen.checks.iter().find(|check| check.level == PreflightLevel::Blocked);
-    assert!(blocked.unwrap().message.contains("no good copy"), "{seen:?}");
+    assert!(blocked.unwrap().sentence.contains("no good copy"), "{seen:?}");
 }

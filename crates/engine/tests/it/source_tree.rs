@@ -178,6 +178,27 @@ fn instead_of_rsync(config: &mut EngineConfig, folder: &Path, before: &str, afte
 }
 
 /// What holds wherever trees lie.
+/// The tree is listed by its listing, and a file taken out of it is what it was.
+async fn looked_into(world: &World, snapshot: &Snapshot, source: &Path) {
+    use futures::TryStreamExt as _;
+    let base = source.to_str().unwrap().trim_start_matches('/');
+    let engine = &world.engine;
+    let mut left = 200;
+    while engine.index_under_way(snapshot.id, "files").await.unwrap().is_some() {
+        left -= 1;
+        assert!(left > 0, "the index is not made");
+    }
+    let listing = engine.browse(snapshot.id, "files", base, None).await.unwrap();
+    let file = listing.entries.iter().find(|one| one.kind == engine::EntryKind::File).unwrap();
+    let expected = std::fs::read(Path::new("/").join(&file.path)).unwrap();
+    assert_eq!(file.size_bytes, expected.len() as u64, "{file:?}");
+    let stream = engine.read_path(snapshot.id, "files", &file.path).await.unwrap();
+    let read = stream.map_ok(|chunk| chunk.to_vec()).try_concat().await.unwrap();
+    assert!(read == expected, "{file:?}");
+    let folder = engine.read_path(snapshot.id, "files", base).await.err().unwrap();
+    assert!(folder.to_string().contains("single files"), "{folder}");
+}
+
 async fn flow(world: &World, source: &Path, disk: &Path) {
     let first = world.good_snapshot().await;
     assert_eq!(first.artifacts[0].format.as_deref(), Some("file-tree"));
@@ -199,6 +220,7 @@ async fn flow(world: &World, source: &Path, disk: &Path) {
     std::fs::write(source.join("large"), "another").unwrap();
     std::fs::write(source.join("new"), "new").unwrap();
     std::fs::remove_file(source.join("empty")).unwrap();
+    looked_into(world, &first, source).await;
     let second = world.good_snapshot().await;
     let two = kept(disk, &second, source);
     assert_ne!(one, two);

@@ -101,3 +101,5 @@ failure-restore_refused = The restore cannot begin or go on.
 failure-drill_failed = What came back is not what it should be.
 advice-restore_refused = Change what stands in its way, or restore beside it.
 advice-drill_failed = Look at the report; try an older snapshot, and back up again.
+browse-being-read = What is in it is being read.
+browse-being-read-text = It is read once, and then looked into at once. This page follows by itself; you may also come back later.

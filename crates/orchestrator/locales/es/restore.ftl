@@ -101,3 +101,5 @@ failure-restore_refused = La restauración no puede empezar o seguir.
 failure-drill_failed = Lo que volvió no es lo que debería.
 advice-restore_refused = Cambiar lo que lo impide, o restaurar al lado.
 advice-drill_failed = Mirar el informe; probar una instantánea anterior, y respaldar otra vez.
+browse-being-read = Se está leyendo lo que contiene.
+browse-being-read-text = Se lee una vez, y después se mira al instante. Esta página sigue sola; también es posible volver más tarde.

@@ -99,10 +99,10 @@ pub(super) async fn bootstrap(
     let settings =
         Settings::read(environment).map_err(|error| CliError::Usage(error.to_string()))?;
     let request = request(given, environment)?;
-    let done = perform(&settings, request).await.map_err(|error| match error {
+    let done = perform(&settings, request, &|_| {}).await.map_err(|error| match error {
         BootstrapError::Refused(why) => CliError::Refused(why),
         BootstrapError::Wrong(why) => CliError::Usage(why),
-        BootstrapError::Failed(why) => CliError::Failed(why),
+        other => CliError::Failed(other.to_string()),
     })?;
     let value = serde_json::to_value(&done).map_err(CliError::failed)?;
     out.answer(&value, || {

@@ -52,7 +52,7 @@ fn tell(report: &Value) {
             "{}: restored in {:.1} s to {}",
             safe(text(&item["artifact"])),
             item["restore_secs"].as_f64().unwrap_or(0.0),
-            safe(text(&item["scratch"]))
+            safe(show::sentence(&item["scratch"]))
         ));
         for check in items(&item["checks"]) {
             let mark = match text(&check["state"]) {
@@ -60,18 +60,18 @@ fn tell(report: &Value) {
                 "skipped" => "–",
                 _ => "✕",
             };
-            let (name, message) = (safe(text(&check["name"])), safe(text(&check["message"])));
-            show::line(&format!("  {mark} {name}: {message}"));
+            let (name, message) = (safe(text(&check["name"])), safe(show::sentence(check)));
+            show::line(&format!("  {mark} {name}: {message}{}", show::code(check)));
         }
     }
     for step in items(&report["steps"]) {
-        let (state, target) = (text(&step["state"]), safe(text(&step["target"])));
+        let (state, target) = (text(&step["state"]), safe(show::sentence(&step["target"])));
         show::line(&format!("{}: {state}, {target}", safe(text(&step["artifact"]))));
         if let Some(kept) = step["kept"].as_str() {
             show::line(&format!("  what was there before: {}", safe(kept)));
         }
         for note in items(&step["notes"]) {
-            show::line(&format!("  {}", safe(text(note))));
+            show::line(&format!("  {}{}", safe(show::sentence(note)), show::code(note)));
         }
     }
 }

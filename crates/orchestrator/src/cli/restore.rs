@@ -18,7 +18,7 @@ use super::{
     browse,
     client::{CliError, Client, part},
     extract,
-    show::{self, LANG, Out, items, text},
+    show::{self, LANG, Out, items, safe, text},
     wait,
 };
 
@@ -111,6 +111,11 @@ pub(super) async fn restore(
                 ),
                 None => format!("✓ {}: {size}, SHA-256 right", text(&one["path"])),
             });
+            let warnings = items(&one["warnings"]);
+            if let Some(first) = warnings.first() {
+                let count = warnings.len();
+                show::line(&format!("  not as they were: {count}, such as {}", safe(text(first))));
+            }
         }
         restored.push(one);
     }
@@ -220,22 +225,23 @@ async fn extracted(
     let _guard = stop.guard();
     let goal = folder.clone();
     let unpacking = tokio::task::spawn_blocking(move || {
-        let count = extract::extract(file.path(), &goal, &stop);
-        (file, count)
+        let report = extract::extract(file.path(), &goal, &stop);
+        (file, report)
     });
-    let (file, count) = unpacking.await.map_err(CliError::failed)?;
+    let (file, report) = unpacking.await.map_err(CliError::failed)?;
     let told = |error: extract::ExtractError| {
         let told = format!("`{}`: {error}", text(&artifact["source"]));
         if error.is_refusal() { CliError::Refused(told) } else { CliError::Failed(told) }
     };
-    match count.map_err(told)? {
+    match report.map_err(told)? {
         None => placed(file, artifact, to),
-        Some(count) => Ok(json!({
+        Some(report) => Ok(json!({
             "source": artifact["source"],
             "path": folder,
             "size_bytes": artifact["size_bytes"],
             "sha256": artifact["sha256"],
-            "extracted": count,
+            "extracted": report.members,
+            "warnings": report.warnings,
         })),
     }
 }

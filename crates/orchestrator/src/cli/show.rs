@@ -202,3 +202,13 @@ pub(super) fn length(from: &Value, to: &Value) -> Cell {
         _ => plain("–"),
     }
 }
+
+/// A sentence of a report; older ones are text alone.
+pub(super) fn sentence(value: &Value) -> &str {
+    value.as_str().or_else(|| value["message"].as_str()).unwrap_or_default()
+}
+
+/// The code of a sentence, in brackets after it.
+pub(super) fn code(value: &Value) -> String {
+    value["code"].as_str().map(|code| format!(" [{code}]")).unwrap_or_default()
+}

@@ -36,8 +36,31 @@ pub(crate) struct Request {
     pub(crate) force: bool,
 }
 
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumIter)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Step {
+    /// The copy is looked for and read.
+    Fetch,
+    /// It is written into a new catalog.
+    Write,
+    /// The manifests at its destination are read.
+    Manifests,
+}
+
+/// What was found at a destination, before anything is changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// When the newest good copy of the catalog was made.
+    pub(crate) at: jiff::Timestamp,
+    /// Rows by table.
+    pub(crate) rows: BTreeMap<String, u64>,
+    /// Newer copies that cannot be used, and why.
+    pub(crate) passed_over: Vec<String>,
+}
+
 /// What came of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Done {
     /// When the copy that was used was made.
     pub(crate) copy_of: Option<jiff::Timestamp>,
@@ -55,6 +78,18 @@ pub(crate) struct Done {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootstrapError {
+    /// Nothing of ours is there.
+    #[error(
+        "there is no copy of a catalog there: is it the right place? Snapshots alone are read by \
+         `backup-orchestrator bootstrap --manifests-only`"
+    )]
+    NothingThere,
+    /// There are copies, and none can be used.
+    #[error(
+        "no copy of the catalog there can be used: {0}; give the right key, or --manifests-only \
+         for the snapshots alone"
+    )]
+    NoneUsable(String),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -71,11 +106,22 @@ fn about(path: &Path) -> impl Fn(std::io::Error) -> BootstrapError {
     move |error| BootstrapError::Failed(format!("{}: {error}", path.display()))
 }
 
-/// Rebuilds the catalog and the settings of this machine.
+/// Looks what there is to come back to. Nothing of the catalog is changed.
+pub(crate) async fn look(settings: &Settings, request: &Request) -> Result<Found, BootstrapError> {
+    let identity = request.identity.as_ref().ok_or_else(|| failed("there is no key"))?;
+    let fetched = fetch(settings, request, identity).await?.ok_or(BootstrapError::NothingThere)?;
+    is_same_key(settings, &fetched)?;
+    let rows = rebuild::rows_by_table(&fetched.file, identity).await.map_err(failed)?;
+    Ok(Found { at: fetched.name.at, rows, passed_over: fetched.passed_over })
+}
+
+/// Rebuilds the catalog and the settings of this machine; tells `on_step` how far it is.
 pub(crate) async fn bootstrap(
     settings: &Settings,
     request: Request,
+    on_step: &(dyn Fn(Step) + Sync),
 ) -> Result<Done, BootstrapError> {
+    on_step(Step::Fetch);
     let data = &settings.data_dir;
     serve::make_folder(data).map_err(failed)?;
     let _lock = serve::lock(data).map_err(|error| BootstrapError::Refused(error.to_string()))?;
@@ -91,13 +137,25 @@ pub(crate) async fn bootstrap(
         kept_aside: Vec::new(),
     };
     let found = match &request.identity {
-        Some(identity) => fetch(settings, &request, identity, &mut done).await?,
+        Some(identity) => fetch(settings, &request, identity).await?,
         None => None,
+    };
+    if let Some(found) = &found {
+        done.passed_over.clone_from(&found.passed_over);
+    }
+    on_step(Step::Write);
+    // Whole before anything that is there is touched.
+    let loaded = match (&found, &request.identity) {
+        (Some(found), Some(identity)) => place.load(found, identity).await?,
+        _ => None,
     };
     let key = place.settle_key(settings, found.as_ref(), request.force, &mut done)?;
     if let (Some(found), Some(identity)) = (&found, &request.identity) {
         done.copy_of = Some(found.name.at);
-        done.rows = place.restore(found, identity, request.force, &mut done).await?;
+        done.rows = match loaded {
+            Some(rows) => place.take(rows, &mut done)?,
+            None => place.restore(found, identity, request.force, &mut done).await?,
+        };
     } else if place.file.is_some() {
         place.move_aside(&mut done)?;
     }
@@ -111,6 +169,7 @@ pub(crate) async fn bootstrap(
     engine.hold_after_recovery(&from, true).await.map_err(failed)?;
     let destination = settle_destination(&engine, request).await?;
     done.destination = destination.name.to_string();
+    on_step(Step::Manifests);
     done.reindexed = engine.reindex(&destination).await.map_err(failed)?;
     Ok(done)
 }
@@ -177,16 +236,9 @@ impl Place {
             };
         };
         let wanted = found.secret_key.expose_secret();
-        if let Some(given) = &settings.secret_key {
-            if given.expose_secret() == wanted {
-                return Ok(given.clone());
-            }
-            return Err(BootstrapError::Refused(
-                "APP_SECRET_KEY is another than the one in the copy, which alone opens its \
-                 secrets: take it out of the environment; the right one is written into the data \
-                 folder"
-                    .to_owned(),
-            ));
+        is_same_key(settings, found)?;
+        if settings.secret_key.is_some() {
+            return Ok(found.secret_key.clone());
         }
         match std::fs::read_to_string(&path) {
             Ok(text) if text.trim() == wanted => return Ok(found.secret_key.clone()),
@@ -207,7 +259,41 @@ impl Place {
         Ok(found.secret_key.clone())
     }
 
-    /// Writes the copy into the database; a file appears under its name only when it is whole.
+    /// Writes the copy into a file of its own, where the catalog is one; gives its rows.
+    async fn load(
+        &self,
+        found: &Fetched,
+        identity: &SecretString,
+    ) -> Result<Option<u64>, BootstrapError> {
+        let Some(new) = self.new_file() else { return Ok(None) };
+        remove_all(&new).map_err(about(&new))?;
+        let (catalog, rows) = recovery::restore_copy(
+            &found.file,
+            identity,
+            &sqlite_url(&new),
+            true,
+            SystemClock.now(),
+        )
+        .await
+        .map_err(failed)?;
+        catalog.close().await.map_err(failed)?;
+        Ok(Some(rows))
+    }
+
+    /// Puts the file that was written in the catalog's place.
+    fn take(&self, rows: u64, done: &mut Done) -> Result<u64, BootstrapError> {
+        if let (Some(file), Some(new)) = (&self.file, self.new_file()) {
+            self.move_aside(done)?;
+            put_in_place(&new, file).map_err(about(file))?;
+        }
+        Ok(rows)
+    }
+
+    fn new_file(&self) -> Option<PathBuf> {
+        self.file.as_ref().map(|file| file.with_added_extension("restoring"))
+    }
+
+    /// Writes the copy into a database that is no file of ours.
     async fn restore(
         &self,
         found: &Fetched,
@@ -216,26 +302,13 @@ impl Place {
         done: &mut Done,
     ) -> Result<u64, BootstrapError> {
         let now = SystemClock.now();
-        let Some(file) = &self.file else {
-            if force {
-                self.save_rows(done).await?;
-            }
-            let (catalog, rows) =
-                recovery::restore_copy(&found.file, identity, &self.url, force, now)
-                    .await
-                    .map_err(failed)?;
-            catalog.close().await.map_err(failed)?;
-            return Ok(rows);
-        };
-        let new = file.with_added_extension("restoring");
-        remove_all(&new).map_err(about(&new))?;
-        let (catalog, rows) =
-            recovery::restore_copy(&found.file, identity, &sqlite_url(&new), true, now)
-                .await
-                .map_err(failed)?;
+        if force {
+            self.save_rows(done).await?;
+        }
+        let (catalog, rows) = recovery::restore_copy(&found.file, identity, &self.url, force, now)
+            .await
+            .map_err(failed)?;
         catalog.close().await.map_err(failed)?;
-        self.move_aside(done)?;
-        put_in_place(&new, file).map_err(about(file))?;
         Ok(rows)
     }
 
@@ -280,7 +353,6 @@ async fn fetch(
     settings: &Settings,
     request: &Request,
     identity: &SecretString,
-    done: &mut Done,
 ) -> Result<Option<Fetched>, BootstrapError> {
     // The destination is opened by an engine of its own, which forgets everything.
     let catalog = Catalog::open(&"sqlite::memory:".into(), 1).await.map_err(failed)?;
@@ -292,17 +364,23 @@ async fn fetch(
     let (found, passed_over) =
         rebuild::fetch_newest(store.as_ref(), identity, folder).await.map_err(failed)?;
     match found {
-        Some(found) => {
-            done.passed_over.clone_from(&found.passed_over);
-            Ok(Some(found))
-        }
+        Some(found) => Ok(Some(found)),
         None if passed_over.is_empty() => Ok(None),
-        None => Err(BootstrapError::Failed(format!(
-            "no copy of the catalog there can be used: {}; give the right key, or \
-             --manifests-only for the snapshots alone",
-            passed_over.join("; ")
-        ))),
+        None => Err(BootstrapError::NoneUsable(passed_over.join("; "))),
     }
+}
+
+/// Errs where the environment names another key than the one that opens the copy's secrets.
+fn is_same_key(settings: &Settings, found: &Fetched) -> Result<(), BootstrapError> {
+    let given = settings.secret_key.as_ref().map(SecretString::expose_secret);
+    if given.is_none_or(|given| given == found.secret_key.expose_secret()) {
+        return Ok(());
+    }
+    Err(BootstrapError::Refused(
+        "APP_SECRET_KEY is another than the one in the copy, which alone opens its secrets: take \
+         it out of the environment; the right one is written into the data folder"
+            .to_owned(),
+    ))
 }
 
 fn engine_on(catalog: Catalog, key: &SecretString, config: EngineConfig) -> Engine {

@@ -3,6 +3,8 @@
 mod bootstrap;
 mod damage;
 mod files;
+mod way_back;
 
-pub(crate) use bootstrap::{BootstrapError, Request, bootstrap};
+pub(crate) use bootstrap::{BootstrapError, Found, Request, Step, bootstrap};
 pub(crate) use damage::open_catalog;
+pub(crate) use way_back::{Told, WayBack};

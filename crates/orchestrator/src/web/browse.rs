@@ -50,7 +50,21 @@ struct BrowsePage {
     q: String,
     rows: Vec<Row>,
     more: Option<String>,
-    download: String,
+    /// The whole folder; `None` where only single files can be taken out.
+    download: Option<String>,
+}
+
+/// An archive that is still being read.
+#[derive(Template)]
+#[template(path = "being_read.html")]
+struct BeingReadPage {
+    page: Page,
+    id: String,
+    when: When,
+    here: String,
+    read: String,
+    size: String,
+    percent: u64,
 }
 
 #[derive(Template)]
@@ -94,6 +108,17 @@ pub(super) async fn page(
             q: asked.q,
         }));
     }
+    if let Some(reading) = web.engine.index_under_way(id, &source).await? {
+        return Ok(show(&BeingReadPage {
+            page: visitor.page(source.clone(), Nav::Snapshots),
+            when: visitor.when(one.taken_at),
+            id: snapshot,
+            here: source,
+            read: visitor.lang.size(reading.read_bytes),
+            size: visitor.lang.size(reading.size_bytes),
+            percent: reading.read_bytes * 100 / reading.size_bytes.max(1),
+        }));
+    }
     let (entries, next) = if asked.q.is_empty() {
         let listing = web.engine.browse(id, &source, &asked.path, asked.next).await?;
         (listing.entries, listing.next)
@@ -114,7 +139,8 @@ pub(super) async fn page(
         when: visitor.when(one.taken_at),
         more: next
             .map(|next| format!("{base}?path={}&next={}", encoded(&asked.path), encoded(&next))),
-        download: format!("{}?path={}", file_base(&base), encoded(&asked.path)),
+        download: (!is_tree(&one, &source))
+            .then(|| format!("{}?path={}", file_base(&base), encoded(&asked.path))),
         id: snapshot,
         crumbs,
         here,
@@ -125,16 +151,20 @@ pub(super) async fn page(
 
 /// Whether there is something to look into: tables that were counted, or an archive.
 pub(super) fn can_look(snapshot: &Snapshot, artifact: &Artifact) -> bool {
-    let mut objects = snapshot.copies.iter().flat_map(|copy| &copy.objects);
-    if objects.any(|one| one.source == artifact.source && one.tree.is_some()) {
-        return false;
-    }
     let format = artifact.format.as_deref().unwrap_or_default().to_ascii_lowercase();
     let name = artifact.file_name.to_ascii_lowercase();
-    tables(artifact).is_some()
+    is_tree(snapshot, artifact.source.as_str())
+        || tables(artifact).is_some()
         || format.contains("tar")
+        || format == "zip"
+        || name.ends_with(".zip")
         || name.contains(".tar")
         || name.contains(".tgz")
+}
+
+fn is_tree(snapshot: &Snapshot, source: &str) -> bool {
+    let mut objects = snapshot.copies.iter().flat_map(|copy| &copy.objects);
+    objects.any(|one| one.source.as_str() == source && one.tree.is_some())
 }
 
 /// The tables that were counted while the artifact was stored, and how many there are in all.

@@ -19,6 +19,7 @@ use super::{
     fault::{Fault, show},
     form::{Errors, Fields, Sealed, redirect},
     format::When,
+    lang::Lang,
     mark::Mark,
     page::{Nav, Page},
     report::CheckRow,
@@ -121,26 +122,39 @@ pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Htm
 }
 
 /// A field of a kind of destination.
-struct FieldRow {
-    name: String,
-    label: String,
-    hint: String,
-    value: String,
-    needed: bool,
-    secret: bool,
-    stored: bool,
+pub(super) struct FieldRow {
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) hint: String,
+    pub(super) value: String,
+    pub(super) needed: bool,
+    pub(super) secret: bool,
+    pub(super) stored: bool,
     /// Of more than one line.
-    long: bool,
+    pub(super) long: bool,
     /// What a tick box sends; `None` for a line of text.
-    tick: Option<&'static str>,
-    errors: Vec<String>,
+    pub(super) tick: Option<&'static str>,
+    pub(super) errors: Vec<String>,
 }
 
-struct KindChoice {
-    word: String,
-    text: String,
-    href: String,
-    here: bool,
+pub(super) struct KindChoice {
+    pub(super) word: String,
+    pub(super) text: String,
+    pub(super) href: String,
+    pub(super) here: bool,
+}
+
+impl KindChoice {
+    /// Every kind, each with the page at `path` that asks for it.
+    pub(super) fn all(path: &str, chosen: DestinationKind, lang: Lang) -> Vec<Self> {
+        let choice = |one: DestinationKind| Self {
+            word: lang.t(&format!("destination-kind-{one}")),
+            text: lang.t(&format!("destination-text-{one}")),
+            href: format!("{path}?kind={one}"),
+            here: one == chosen,
+        };
+        DestinationKind::iter().map(choice).collect()
+    }
 }
 
 #[derive(Template)]
@@ -180,6 +194,33 @@ fn form(
     filled: Filled,
 ) -> Html<String> {
     let lang = visitor.lang;
+    let fields = fields_of(kind, current, &filled.values, &filled.errors, lang);
+    let title = match current {
+        Some(one) => lang.with("destination-edit-title", "name", one.name.as_str()),
+        None => lang.t("destination-add"),
+    };
+    show(&FormPage {
+        page: visitor.page(title, Nav::Destinations),
+        editing: current.map(|one| one.name.to_string()),
+        version: current.map_or(0, |one| one.version),
+        kinds: KindChoice::all("/new/destination", kind, lang),
+        kind: kind.to_string(),
+        name: filled.name,
+        append_only: filled.append_only,
+        verify_every_days: filled.verify_every_days,
+        fields,
+        errors: filled.errors,
+    })
+}
+
+/// The fields of a kind, with what is known of them.
+pub(super) fn fields_of(
+    kind: DestinationKind,
+    current: Option<&Destination>,
+    values: &HashMap<String, String>,
+    errors: &Errors,
+    lang: Lang,
+) -> Vec<FieldRow> {
     let known = engine::fields_of(kind);
     let all = known
         .required
@@ -191,60 +232,31 @@ fn form(
         .filter(|(name, ..)| {
             *name != "token" || current.is_some_and(|one| one.secrets.contains_key(*name))
         });
-    let fields = all
-        .map(|(name, needed, secret)| {
-            let key = name.replace('_', "-");
-            let group = if secret { "secrets" } else { "settings" };
-            FieldRow {
-                label: lang.t(&format!("field-{key}")),
-                hint: lang
-                    .find(&format!("hint-{kind}-{key}"))
-                    .or_else(|| lang.find(&format!("hint-{key}")))
-                    .unwrap_or_default(),
-                value: filled.values.get(name).cloned().unwrap_or_default(),
-                needed,
-                secret,
-                long: matches!(name, "private_key" | "service_account"),
-                stored: current.is_some_and(|one| one.secrets.contains_key(name)),
-                tick: match name {
-                    "path_style" | "folder_is_drive_id" | "no_catalog_copy" => Some("true"),
-                    "encryption" => Some("age"),
-                    "layout" => Some("repository"),
-                    _ => None,
-                },
-                errors: filled
-                    .errors
-                    .of(&format!("{group}.{name}"))
-                    .into_iter()
-                    .map(str::to_owned)
-                    .collect(),
-                name: name.to_owned(),
-            }
-        })
-        .collect();
-    let title = match current {
-        Some(one) => lang.with("destination-edit-title", "name", one.name.as_str()),
-        None => lang.t("destination-add"),
-    };
-    show(&FormPage {
-        page: visitor.page(title, Nav::Destinations),
-        editing: current.map(|one| one.name.to_string()),
-        version: current.map_or(0, |one| one.version),
-        kinds: DestinationKind::iter()
-            .map(|one| KindChoice {
-                word: lang.t(&format!("destination-kind-{one}")),
-                text: lang.t(&format!("destination-text-{one}")),
-                href: format!("/new/destination?kind={one}"),
-                here: one == kind,
-            })
-            .collect(),
-        kind: kind.to_string(),
-        name: filled.name,
-        append_only: filled.append_only,
-        verify_every_days: filled.verify_every_days,
-        fields,
-        errors: filled.errors,
+    all.map(|(name, needed, secret)| {
+        let key = name.replace('_', "-");
+        let group = if secret { "secrets" } else { "settings" };
+        FieldRow {
+            label: lang.t(&format!("field-{key}")),
+            hint: lang
+                .find(&format!("hint-{kind}-{key}"))
+                .or_else(|| lang.find(&format!("hint-{key}")))
+                .unwrap_or_default(),
+            value: values.get(name).cloned().unwrap_or_default(),
+            needed,
+            secret,
+            long: matches!(name, "private_key" | "service_account"),
+            stored: current.is_some_and(|one| one.secrets.contains_key(name)),
+            tick: match name {
+                "path_style" | "folder_is_drive_id" | "no_catalog_copy" => Some("true"),
+                "encryption" => Some("age"),
+                "layout" => Some("repository"),
+                _ => None,
+            },
+            errors: errors.of(&format!("{group}.{name}")).into_iter().map(str::to_owned).collect(),
+            name: name.to_owned(),
+        }
     })
+    .collect()
 }
 
 pub(super) async fn blank(visitor: Visitor, Query(asked): Query<Kind>) -> Html<String> {
@@ -275,7 +287,11 @@ pub(super) async fn stored(
     Ok(form(&visitor, one.kind, Some(&one), filled))
 }
 
-fn draft(fields: &Fields, kind: DestinationKind, errors: &mut Vec<FieldError>) -> DestinationDraft {
+pub(super) fn draft(
+    fields: &Fields,
+    kind: DestinationKind,
+    errors: &mut Vec<FieldError>,
+) -> DestinationDraft {
     let known = engine::fields_of(kind);
     let value = |name: &str| fields.text(&format!("set-{name}")).to_owned();
     let settings: BTreeMap<_, _> = known

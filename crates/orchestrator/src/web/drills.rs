@@ -41,7 +41,7 @@ impl LastDrill {
             run: run.id.to_string(),
             when: visitor.when(ended),
             took: seconds(ended.duration_since(began).as_secs_f64(), visitor.lang),
-            why: run.failure.as_ref().map(|failure| failure.message.clone()),
+            why: run.failure.as_ref().map(|failure| visitor.failure(failure)),
         })
     }
 }
@@ -106,6 +106,8 @@ struct PlanPage {
     zones: Vec<String>,
     questions: Vec<Row>,
     commands: Vec<Row>,
+    /// Why there can be none here.
+    no_commands: Option<String>,
     artifacts: Vec<String>,
     errors: Errors,
 }
@@ -123,7 +125,10 @@ async fn form(
 ) -> Result<Html<String>, Fault> {
     let (values, mut questions, mut commands) = filled;
     questions.extend((0..BLANK).map(|_| Row::default()));
-    commands.extend((0..BLANK).map(|_| Row::default()));
+    let allowed = web.engine.config().drill_commands;
+    if allowed {
+        commands.extend((0..BLANK).map(|_| Row::default()));
+    }
     let mut artifacts: Vec<_> = app.sources.iter().map(|one| one.name.to_string()).collect();
     let last = web.engine.catalog().last_good_snapshots(&[app.id]).await?;
     if let Some(snapshot) = last.get(&app.id) {
@@ -138,6 +143,7 @@ async fn form(
         zones: zones(),
         questions,
         commands,
+        no_commands: (!allowed).then(|| visitor.sentence(&model::Fact::CommandsOff {}.into())),
         artifacts,
         errors,
     }))

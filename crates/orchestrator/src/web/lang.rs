@@ -96,7 +96,16 @@ impl Lang {
     ) -> String {
         let values: HashMap<Cow<'static, str>, FluentValue<'_>> =
             values.into_iter().map(|(name, value)| (name.into(), value.0)).collect();
-        MESSAGES.lookup_with_args(self.id(), key, &values)
+        self.filled(key, &values)
+    }
+
+    /// The message `key` with whatever values.
+    pub(super) fn filled(
+        self,
+        key: &str,
+        values: &HashMap<Cow<'static, str>, FluentValue<'_>>,
+    ) -> String {
+        MESSAGES.lookup_with_args(self.id(), key, values)
     }
 }
 
@@ -150,6 +159,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use regex::Regex;
+    use strum::IntoEnumIterator as _;
     use walkdir::WalkDir;
 
     use super::*;
@@ -165,6 +175,24 @@ mod tests {
             }) {
                 let twice = found.insert(key.to_owned(), body.to_owned());
                 assert!(twice.is_none(), "{key} is there twice");
+            }
+        }
+        found
+    }
+
+    /// Messages with all their lines.
+    fn whole(lang: Lang) -> BTreeMap<String, String> {
+        let folder = format!("{}/locales/{}", env!("CARGO_MANIFEST_DIR"), lang.code());
+        let mut found = BTreeMap::<String, String>::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let mut last = String::new();
+            for line in std::fs::read_to_string(file.unwrap().path()).unwrap().lines() {
+                if let Some((key, _)) = line.split_once(" =")
+                    && key.starts_with(|c: char| c.is_ascii_lowercase())
+                {
+                    key.clone_into(&mut last);
+                }
+                *found.entry(last.clone()).or_default() += line;
             }
         }
         found
@@ -218,6 +246,26 @@ mod tests {
             .filter(|key| !wanted.contains(*key) && !families.iter().any(|f| key.starts_with(f)))
             .collect();
         assert!(idle.is_empty(), "there and never asked for: {idle:?}");
+    }
+
+    #[test]
+    fn every_sentence_of_a_report_is_there_with_its_facts() {
+        let place = Regex::new(r"\$([a-z]+)").unwrap();
+        for lang in [Lang::En, Lang::Es] {
+            let (code, texts) = (lang.code(), whole(lang));
+            for fact in model::Fact::iter() {
+                let key = format!("fact-{}", fact.code());
+                let text = texts.get(&key).unwrap_or_else(|| panic!("{code} has no {key}"));
+                let names: Vec<_> = fact.values().into_iter().map(|(name, _)| name).collect();
+                for found in place.captures_iter(text) {
+                    assert!(names.contains(&&found[1]), "{code}: {key} has no {}", &found[1]);
+                }
+            }
+            let codes: BTreeSet<_> =
+                model::Fact::iter().map(|fact| format!("fact-{}", fact.code())).collect();
+            let idle = texts.keys().filter(|key| key.starts_with("fact-") && !codes.contains(*key));
+            assert_eq!(idle.collect::<Vec<_>>(), [""; 0], "{code}");
+        }
     }
 
     #[test]

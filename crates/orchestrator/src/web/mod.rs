@@ -20,6 +20,7 @@ mod mark;
 mod overview;
 mod page;
 mod pager;
+mod recover;
 mod recovery;
 mod reference;
 mod report;
@@ -28,6 +29,7 @@ mod restore;
 mod retention;
 mod run_report;
 mod runs;
+mod sentence;
 mod settings;
 mod snapshots;
 mod strip;
@@ -47,9 +49,10 @@ use tower_http::compression::{
     CompressionLayer, DefaultPredicate, Predicate as _, predicate::NotForContentType,
 };
 
-use crate::accounts::Accounts;
+use crate::{accounts::Accounts, recover::WayBack, settings::Settings};
 pub(crate) use google::Questions;
 pub(crate) use lang::Lang;
+pub(crate) use recover::while_recovering;
 
 /// What every page reaches.
 pub(crate) struct Shared {
@@ -59,6 +62,9 @@ pub(crate) struct Shared {
     pub(crate) google: Questions,
     /// Whose clock the pages show.
     pub(crate) zone: TimeZone,
+    pub(crate) settings: Arc<Settings>,
+    /// The way back from a backup, on a server where nothing is yet.
+    pub(crate) way_back: Arc<WayBack>,
     /// Ends what would go on for ever.
     pub(crate) closing: CancellationToken,
 }
@@ -115,6 +121,8 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/destinations/{destination}/repository/count", post(repositories::count))
         .route("/destinations/{destination}/repository/check", post(repositories::check))
         .route("/destinations/{destination}/repository/prune", post(repositories::free))
+        .route("/recover", get(recover::ask).post(recover::look))
+        .route("/recover/begin", post(recover::begin))
         .route("/settings/recovery", get(recovery::page))
         .route("/settings/recovery/copy", post(recovery::copy))
         .route("/settings/recovery/confirm", post(recovery::confirm))
@@ -135,6 +143,8 @@ pub(crate) fn router(shared: Web) -> Router {
     pages
         .route("/login", get(login::ask).post(login::log_in))
         .route("/preferences", post(login::prefer))
+        // Whoever began it has no session in the catalog that comes back.
+        .route("/recover/progress/{word}", get(recover::progress))
         .route("/destinations/gdrive/callback", get(google::back))
         .fallback(|| async { fault::Fault::not_found() })
         .layer(from_fn_with_state(Arc::clone(&shared), fault::dress))

@@ -114,6 +114,8 @@ struct OverviewPage {
     happenings: Vec<Happening>,
     next: Option<String>,
     no_destination: bool,
+    /// Nothing is here yet: it may come back from a backup.
+    offers_recovery: bool,
     /// When the clock jumped, while retention waits because of it.
     clock: Option<When>,
     /// What waits after the catalog was rebuilt.
@@ -221,6 +223,7 @@ pub(super) async fn show_overview(
         clock: web.engine.clock_jumped_at().await?.map(|at| visitor.when(at)),
         waiting: waiting(&web, &visitor).await?,
         kit_due: web.engine.kit_is_due().await?,
+        offers_recovery: overview.total == 0 && super::recover::is_offered(&web).await?,
         no_destination: overview.total == 0 && catalog.all_destinations().await?.is_empty(),
     }))
 }

@@ -1,6 +1,8 @@
 //! What every page has: language, look, who is there, and what they may do.
 
-use super::{assets, lang::Lang, mark};
+use axum::http::HeaderMap;
+
+use super::{assets, lang::Lang, mark, visitor};
 
 /// The part of the site a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,27 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    /// A page for whoever reads it, where nobody is known.
+    pub(crate) fn bare(headers: &HeaderMap, title: impl FnOnce(Lang) -> String) -> Self {
+        let (lang, theme, density) = visitor::look(headers);
+        Self {
+            lang,
+            theme,
+            density,
+            title: title(lang),
+            user: None,
+            csrf: String::new(),
+            notice: None,
+            path: String::new(),
+            here: Nav::None,
+            may_operate: false,
+            may_download: false,
+            may_configure: false,
+            may_administer: false,
+            clock: String::new(),
+        }
+    }
+
     pub(crate) fn t(&self, key: &str) -> String {
         self.lang.t(key)
     }

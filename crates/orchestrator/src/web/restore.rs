@@ -271,7 +271,7 @@ fn preflight(
     let checks = seen.checks.iter().map(|check| Check {
         mark: Mark::preflight(check.level, lang),
         name: check.artifact.as_ref().map(ToString::to_string),
-        message: check.message.clone(),
+        message: visitor.sentence(&check.sentence),
     });
     let mut checks: Vec<_> = checks.collect();
     // What stands against it comes first.
@@ -298,8 +298,8 @@ fn preflight(
             .into_iter()
             .map(|item| Item {
                 artifact: item.artifact.to_string(),
-                target: item.target,
-                replaces: item.replaces,
+                target: visitor.sentence(&item.target),
+                replaces: item.replaces.as_ref().map(|what| visitor.sentence(what)),
                 size: lang.size(item.size_bytes),
             })
             .collect(),

@@ -63,25 +63,26 @@ pub(super) async fn told(web: &Web, visitor: &Visitor, run: &Run) -> Result<Opti
     let ended = run.state.is_terminal();
     Ok(match run.kind {
         RunKind::Restore => match web.engine.restore_report(run.id).await? {
-            Some(report) => Some(of_restore(web, &report, ended, visitor.lang).await),
+            Some(report) => Some(of_restore(web, &report, ended, visitor).await),
             None => None,
         },
         RunKind::Drill => {
             let report = web.engine.drill_report(run.id).await?;
-            report.map(|report| of_drill(&report, ended, visitor.lang))
+            report.map(|report| of_drill(&report, ended, visitor))
         }
         _ => None,
     })
 }
 
-async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, lang: Lang) -> Told {
+async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, visitor: &Visitor) -> Told {
+    let lang = visitor.lang;
     let mut steps = Vec::new();
     for step in &report.steps {
         let from = match step.read_from {
             Some(id) => web.engine.catalog().destination(id).await.ok().map(|d| d.name.to_string()),
             None => None,
         };
-        steps.push(of_step(step, from, ended, lang));
+        steps.push(of_step(step, from, ended, visitor));
     }
     let verdict = ended.then(|| Mark {
         class: match report.condition {
@@ -100,7 +101,7 @@ async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, lang: Lang) 
     }
 }
 
-fn of_step(step: &RestoreStep, from: Option<String>, ended: bool, lang: Lang) -> Step {
+fn of_step(step: &RestoreStep, from: Option<String>, ended: bool, visitor: &Visitor) -> Step {
     let class = match (step.state, ended) {
         (StepState::Done, _) => "good",
         (StepState::Waiting, false) => "queued",
@@ -111,26 +112,28 @@ fn of_step(step: &RestoreStep, from: Option<String>, ended: bool, lang: Lang) ->
     };
     Step {
         artifact: step.artifact.to_string(),
-        target: step.target.clone(),
-        mark: Mark { class, word: lang.t(&format!("step-{}", step.state)) },
+        target: visitor.sentence(&step.target),
+        mark: Mark { class, word: visitor.t(&format!("step-{}", step.state)) },
         made: step.made.clone(),
         kept: step.kept.clone(),
         from,
-        notes: step.notes.clone(),
+        notes: step.notes.iter().map(|note| visitor.sentence(note)).collect(),
     }
 }
 
-fn of_drill(report: &DrillReport, ended: bool, lang: Lang) -> Told {
+fn of_drill(report: &DrillReport, ended: bool, visitor: &Visitor) -> Told {
+    let lang = visitor.lang;
     Told {
         verdict: ended.then(|| proof_mark(report.is_proof(), lang)),
         steps: Vec::new(),
-        items: report.items.iter().map(|item| of_item(item, lang)).collect(),
+        items: report.items.iter().map(|item| of_item(item, visitor)).collect(),
         undo: None,
         took: seconds(report.took_secs, lang),
     }
 }
 
-fn of_item(item: &DrillItem, lang: Lang) -> Item {
+fn of_item(item: &DrillItem, visitor: &Visitor) -> Item {
+    let lang = visitor.lang;
     let check = |check: &model::DrillCheck| Check {
         mark: Mark {
             class: match check.state {
@@ -140,12 +143,12 @@ fn of_item(item: &DrillItem, lang: Lang) -> Item {
             },
             word: lang.t(&format!("drill-check-{}", check.state)),
         },
-        name: Some(check.name.clone()),
-        message: check.message.clone(),
+        name: Some(visitor.check_name(&check.name)),
+        message: visitor.sentence(&check.sentence),
     };
     Item {
         artifact: item.artifact.to_string(),
-        scratch: item.scratch.clone(),
+        scratch: visitor.sentence(&item.scratch),
         mark: proof_mark(item.is_proof(), lang),
         restore: seconds(item.restore_secs, lang),
         check: seconds(item.check_secs, lang),
@@ -207,7 +210,7 @@ pub(super) async fn page(
         snapshot: snapshot.map(|one| (one.id.to_string(), visitor.when(one.taken_at))),
         began: visitor.when(run.started_at.unwrap_or(run.queued_at)),
         mark: Mark::run(run.state, visitor.lang),
-        why: run.failure.map(|failure| failure.message),
+        why: run.failure.as_ref().map(|failure| visitor.failure(failure)),
         told,
     }))
 }

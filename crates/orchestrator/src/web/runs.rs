@@ -263,7 +263,7 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
                 bytes => lang.size(bytes),
             },
             why: outcome.failure.as_ref().map(|f| lang.t(&format!("failure-{}", f.code))),
-            detail: outcome.failure.map(|f| f.message),
+            detail: outcome.failure.map(|f| visitor.failure(&f)),
         });
     }
     let elapsed = run
@@ -302,7 +302,7 @@ async fn panel(web: &Web, visitor: &Visitor, run: &Run) -> Result<Panel, Fault> 
         elapsed: lang.measured(elapsed),
         failure: run.failure.as_ref().map(|f| {
             let advice = lang.find(&format!("advice-{}", f.code)).unwrap_or_default();
-            (lang.t(&format!("failure-{}", f.code)), f.message.clone(), advice)
+            (lang.t(&format!("failure-{}", f.code)), visitor.failure(f), advice)
         }),
         snapshot: run.snapshot_id.filter(|_| !live).map(|id| id.to_string()),
         cancelling: run.cancel_requested && live,

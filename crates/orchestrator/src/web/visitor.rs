@@ -49,12 +49,19 @@ pub(crate) fn one_of(known: &[&'static str], word: Option<&str>) -> &'static str
 pub(crate) const THEMES: &[&str] = &["auto", "light", "dark"];
 pub(crate) const DENSITIES: &[&str] = &["comfortable", "compact"];
 
+/// The language, theme and density that a browser asks for.
+pub(crate) fn look(headers: &HeaderMap) -> (Lang, &'static str, &'static str) {
+    let lang = cookie(headers, "lang")
+        .and_then(Lang::from_code)
+        .unwrap_or_else(|| Lang::accepted(headers));
+    let theme = one_of(THEMES, cookie(headers, "theme"));
+    (lang, theme, one_of(DENSITIES, cookie(headers, "density")))
+}
+
 impl Visitor {
     pub(crate) fn of(engine: &Engine, zone: &TimeZone, parts: &Parts) -> Self {
         let headers = &parts.headers;
-        let lang = cookie(headers, "lang")
-            .and_then(Lang::from_code)
-            .unwrap_or_else(|| Lang::accepted(headers));
+        let (lang, theme, density) = look(headers);
         // A word of ours only: what the address says is not repeated.
         let done = parts.uri.query().unwrap_or_default().split('&').find_map(|pair| {
             let word = pair.strip_prefix("done=")?;
@@ -65,8 +72,8 @@ impl Visitor {
             now: engine.now(),
             zone: zone.clone(),
             caller: parts.extensions.get::<Caller>().cloned(),
-            theme: one_of(THEMES, cookie(headers, "theme")),
-            density: one_of(DENSITIES, cookie(headers, "density")),
+            theme,
+            density,
             path: parts.uri.path().to_owned(),
             notice: done.and_then(|word| lang.find(&format!("done-{word}"))),
         }

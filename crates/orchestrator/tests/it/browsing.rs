@@ -136,6 +136,33 @@ async fn an_archive_is_looked_into() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zip_is_looked_into() {
+    use std::io::Write as _;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for name in ["site/index.html", "site/media/a.txt", "top.txt"] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(name.as_bytes()).unwrap();
+    }
+    let app = App::serve_file("media.zip", zip.finish().unwrap().into_inner()).await;
+    let server = serve().await;
+    let id = snapshot(&server, "media", &app).await;
+    let source =
+        server.done_get(&format!("snapshots/{id}")).await["artifacts"][0]["source"].clone();
+    let source = source.as_str().unwrap();
+    let page = text(&server, &format!("/snapshots/{id}")).await;
+    assert!(page.contains(&format!("/snapshots/{id}/browse/{source}")), "no way there");
+    let page = text(&server, &format!("/snapshots/{id}/browse/{source}?path=site")).await;
+    assert!(page.contains("index.html") && page.contains("media/"), "{page}");
+    let file = format!("/snapshots/{id}/file/{source}?path=site%2Fmedia%2Fa.txt");
+    assert_eq!(text(&server, &file).await, "site/media/a.txt");
+    let folder = format!("/snapshots/{id}/file/{source}?path=site");
+    let reply = server.request(Method::GET, &folder, &server.local()).send().await.unwrap();
+    let tar = reply.bytes().await.unwrap();
+    let mut tar = tar::Archive::new(&*tar);
+    assert_eq!(tar.entries().unwrap().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_lists_searches_and_downloads() {
     let server = serve().await;
     let app = archive().await;

@@ -23,6 +23,8 @@ mod pages;
 #[allow(dead_code)]
 mod permissions;
 mod postgres;
+mod program;
+mod recover_page;
 mod recovery;
 mod restore_pages;
 mod road;

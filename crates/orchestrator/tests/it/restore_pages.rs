@@ -170,7 +170,7 @@ async fn every_look(server: &Server, snapshot: &str, drill: &str) {
     }
 }
 
-async fn fits(browser: &Chromium, name: &str, lang: &str) {
+pub(crate) async fn fits(browser: &Chromium, name: &str, lang: &str) {
     browser.picture(name).await;
     let wide = "return document.documentElement.scrollWidth - innerWidth";
     assert!(browser.ask(wide).await.as_i64().unwrap() <= 0, "{name} is too wide");

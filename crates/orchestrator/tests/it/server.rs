@@ -2,13 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Output},
     time::{Duration, Instant},
 };
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::program;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -32,18 +34,12 @@ impl Place {
 
     /// The program, with nothing of this process's environment but the path.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_backup-orchestrator"));
+        let mut command =
+            program::command(env!("CARGO_BIN_EXE_backup-orchestrator"), self.folder.path());
         command
             .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("BACKUP_DATA_DIR", self.data())
-            .env("BACKUP_BIND_ADDRESS", "127.0.0.1")
             .env("BACKUP_ALLOW_LOOPBACK", "true")
-            .env("APP_PORT", "0")
-            .envs(self.environment.iter().map(|(k, v)| (k, v)))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
+            .envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
     }
 

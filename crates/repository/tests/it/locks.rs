@@ -99,15 +99,20 @@ async fn stale_locks_are_in_nobodys_way() {
     lock.release().await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_lock_is_refreshed_and_its_loss_is_noticed() {
+/// A new repository whose time is that of the runtime, which tests hold still.
+async fn by_the_runtimes_clock() -> Repository {
     let store: Arc<dyn Store> = Arc::new(Memory::default());
     init_at(store.clone(), Version::V2).await;
     let (began, epoch) = (tokio::time::Instant::now(), Timestamp::now());
     let clock =
         move || epoch + SignedDuration::try_from(tokio::time::Instant::now() - began).unwrap();
     let here = Surroundings::of_this_process().with_clock(clock);
-    let repository = open_as(&store, here).await;
+    open_as(&store, here).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_refreshed_and_its_loss_is_noticed() {
+    let repository = by_the_runtimes_clock().await;
     let lock = repository.lock_with(LockKind::Shared, LockTimes::default()).await.unwrap();
     let first = lock.id();
     tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
@@ -129,13 +134,8 @@ async fn a_lock_is_refreshed_and_its_loss_is_noticed() {
 /// A store that takes nothing any more: the lock is lost before others call it stale.
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_cannot_be_refreshed_is_lost_in_time() {
-    let store: Arc<dyn Store> = Arc::new(Memory::default());
-    init_at(store.clone(), Version::V2).await;
-    let (began, epoch) = (tokio::time::Instant::now(), Timestamp::now());
-    let clock =
-        move || epoch + SignedDuration::try_from(tokio::time::Instant::now() - began).unwrap();
-    let here = Surroundings::of_this_process().with_clock(clock);
-    let repository = open_as(&store, here).await;
+    let repository = by_the_runtimes_clock().await;
+    let began = tokio::time::Instant::now();
     // Never refreshed: as if every write failed.
     let times = LockTimes { refresh: Duration::from_secs(1 << 30), ..LockTimes::default() };
     let lock = repository.lock_with(LockKind::Shared, times).await.unwrap();

@@ -16,6 +16,8 @@ use crate::{config::Config, export::ExportError, spool::Spool};
 /// The presets above it take up to 94 MiB of memory for little.
 const XZ_PRESET: u32 = 2;
 const ZSTD_LEVEL: i32 = 3;
+/// Folder within every folder that is archived, for restores: what comes and what was before.
+pub(crate) const ASIDE: &str = ".backup-sidecar-restore";
 
 /// Writes the archive; gives warnings.
 pub(crate) fn write(config: &Config, to: mpsc::Sender<Bytes>) -> Result<Vec<String>, ExportError> {
@@ -71,7 +73,10 @@ fn walk(
         .following(config.strategy.config.follow_symlinks)
         .without(Spool::within(artifacts).folder())
         .without_below(artifacts);
-    for root in roots(config)? {
+    let roots = roots(config)?;
+    // What a restore has put aside is not what is there.
+    let walk = roots.iter().fold(walk, |walk, root| walk.without_name(&root.join(ASIDE)));
+    for root in roots {
         walk.add(&Root::at(root), format, warnings)?;
     }
     Ok(())

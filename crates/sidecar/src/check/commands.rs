@@ -10,19 +10,21 @@ use crate::{
 pub(super) async fn judge(config: &Config, findings: &mut Vec<Finding>) {
     let strategy = &config.strategy.config;
     let all = [
-        ("pre", &strategy.pre),
-        ("command", &strategy.command),
-        ("commands", &strategy.commands),
-        ("post", &strategy.post),
+        ("strategy.config.pre", &strategy.pre),
+        ("strategy.config.command", &strategy.command),
+        ("strategy.config.commands", &strategy.commands),
+        ("strategy.config.post", &strategy.post),
+        ("restore.pre", &config.restore.pre),
+        ("restore.command", &config.restore.command),
+        ("restore.post", &config.restore.post),
     ];
     let shell = Shell::find();
     let mut has_pipeline = false;
     for (key, commands) in all {
-        let key = format!("strategy.config.{key}");
         for text in commands.all() {
             has_pipeline |= text.contains('|');
             if let Err(why) = syntax(&shell, text).await {
-                findings.push(Finding::error(&key, why));
+                findings.push(Finding::error(key, why));
                 continue;
             }
             for (at, word) in programs(text).iter().enumerate() {
@@ -31,7 +33,7 @@ pub(super) async fn judge(config: &Config, findings: &mut Vec<Finding>) {
                 }
                 // Behind the first word there may be functions and much else.
                 let level = if at == 0 { Level::Error } else { Level::Warning };
-                findings.push(Finding::new(level, &key, format!("`{word}` is not installed")));
+                findings.push(Finding::new(level, key, format!("`{word}` is not installed")));
             }
         }
     }

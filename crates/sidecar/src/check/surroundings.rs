@@ -92,6 +92,13 @@ pub(super) fn files(config: &Config, findings: &mut Vec<Finding>) {
 pub(super) fn preset(config: &Config, findings: &mut Vec<Finding>) {
     let strategy = &config.strategy.config;
     let Some(preset) = strategy.preset else { return };
+    let restores = config.restore.enabled && config.restore.command.all().is_empty();
+    for name in preset.restorers().iter().filter(|_| restores) {
+        if find_program(name).is_none() {
+            let text = format!("{name} is not installed: install the package {}", preset.package());
+            findings.push(Finding::error("restore.enabled", text));
+        }
+    }
     if !preset.programs().iter().any(|name| find_program(name).is_some()) {
         findings.push(Finding::error(
             "strategy.config.preset",

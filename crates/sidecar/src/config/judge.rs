@@ -41,12 +41,62 @@ impl Config {
             let text = "a variable's name is of letters, digits and `_`";
             wrong(&format!("strategy.config.env.{name}"), text);
         }
+        if self.restore.enabled {
+            self.judge_restore(&mut wrong);
+        }
         match self.strategy.r#type {
             StrategyType::FileArchive => judge_archive(config, &mut wrong),
             kind => match config.preset {
                 Some(preset) => judge_preset(kind, preset, config, &mut wrong),
                 None => judge_commands(config, &mut wrong),
             },
+        }
+    }
+}
+
+impl Config {
+    fn judge_restore(&self, wrong: &mut impl FnMut(&str, &str)) {
+        let restore = &self.restore;
+        for (key, commands) in
+            [("pre", &restore.pre), ("command", &restore.command), ("post", &restore.post)]
+        {
+            if has_blank(commands) {
+                wrong(&format!("restore.{key}"), "one of the commands is empty");
+            }
+        }
+        if !restore.command.all().is_empty() {
+            return;
+        }
+        let strategy = &self.strategy.config;
+        match (self.strategy.r#type, strategy.preset) {
+            (StrategyType::FileArchive, _) => {
+                if strategy.paths.iter().any(|path| path.contains(['*', '?', '['])) {
+                    wrong(
+                        "restore.command",
+                        "what `paths` with `*`, `?` or `[` found at the time cannot be told from \
+                         what they find now: write the folders, or the command that restores",
+                    );
+                }
+            }
+            (_, Some(Preset::Mysql | Preset::Mariadb)) => {
+                if strategy.database_name().is_none() {
+                    wrong(
+                        "restore.command",
+                        "a dump of all databases replaces the users too: write the command that \
+                         restores it",
+                    );
+                }
+            }
+            (_, Some(Preset::Postgres | Preset::Sqlite)) => {}
+            (_, Some(Preset::Redis | Preset::Valkey)) => wrong(
+                "restore.command",
+                "a running server takes no snapshot in: write the command that stops it, puts the \
+                 file in its place and starts it",
+            ),
+            (_, None) => wrong(
+                "restore.command",
+                "write the command that restores: it reads the artifact from standard input",
+            ),
         }
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Config {
     pub(crate) capabilities: Capabilities,
     /// How an export is made.
     pub(crate) strategy: Strategy,
+    /// Whether and how artifacts are taken back.
+    #[serde(default)]
+    pub(crate) restore: Restore,
     /// Folders that the sidecar may write in.
     pub(crate) paths: Paths,
     /// What is shared with the orchestrator alone.
@@ -235,6 +238,21 @@ pub(crate) enum Compression {
     Zst,
     /// None.
     Store,
+}
+
+/// Whether and how artifacts are taken back. Without a command, a preset and `file_archive` know how.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Restore {
+    /// Takes artifacts back, which replaces what is there; `SIDECAR_RESTORE` overrides it.
+    pub(crate) enabled: bool,
+    /// Commands before it, for example what stops the app.
+    pub(crate) pre: Commands,
+    /// The command that restores: it reads the artifact from standard input, or from the file
+    /// `SIDE_CAR_RESTORE_FILE`, and replaces what is there.
+    pub(crate) command: Commands,
+    /// Commands after it, run also when it failed.
+    pub(crate) post: Commands,
 }
 
 /// Folders that the sidecar may write in.

@@ -34,6 +34,14 @@ impl Preset {
         }
     }
 
+    /// Programs that all are needed to restore, where others cannot stand in for them.
+    pub(crate) fn restorers(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["psql", "pg_restore"],
+            _ => &[],
+        }
+    }
+
     /// Debian package that brings them.
     pub(crate) fn package(self) -> &'static str {
         match self {

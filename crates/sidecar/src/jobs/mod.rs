@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use contract::ExportRequest;
+use contract::{ExportRequest, ImportReport};
 use ring::rand::SecureRandom as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -62,6 +62,8 @@ pub(crate) struct Jobs {
     /// One export at a time: two dumps of one database slow each other and the app.
     turn: Arc<Semaphore>,
     known: Mutex<Known>,
+    /// The last import that had an id, and what came of it.
+    imported: Mutex<Option<(String, ImportReport)>>,
 }
 
 /// The right to stream an export; given back when dropped.
@@ -78,6 +80,14 @@ impl Drop for Turn {
             self.jobs.known().streaming.remove(run_id);
         }
     }
+}
+
+/// The right to import; given back when dropped.
+pub(crate) struct Importing {
+    /// A word for the names of what is made.
+    pub(crate) tag: String,
+    pub(crate) cancel: CancellationToken,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// What a request to stream comes to.
@@ -98,6 +108,7 @@ impl Jobs {
             end: CancellationToken::new(),
             turn: Arc::new(Semaphore::new(1)),
             known: Mutex::default(),
+            imported: Mutex::default(),
         }
     }
 
@@ -134,6 +145,31 @@ impl Jobs {
             cancel: self.end.child_token(),
             _permit: permit,
         }))
+    }
+
+    /// The right to import: nothing is exported meanwhile.
+    pub(crate) fn import(&self) -> Result<Importing, Refusal> {
+        let permit = Arc::clone(&self.turn).try_acquire_owned().map_err(|_| Refusal::Busy)?;
+        let mut tag = [0; 4];
+        self.random.fill(&mut tag).map_err(|_| Refusal::Random)?;
+        let (tag, cancel) = (hex::encode(tag), self.end.child_token());
+        Ok(Importing { tag, cancel, _permit: permit })
+    }
+
+    /// What came of the import `run_id`, where that was the last.
+    pub(crate) fn imported(&self, run_id: &str) -> Option<ImportReport> {
+        let imported = self.imported.lock().unwrap_or_else(PoisonError::into_inner);
+        imported.as_ref().filter(|(id, _)| id == run_id).map(|(_, report)| report.clone())
+    }
+
+    /// Remembers what came of an import; one without an id ends what is remembered.
+    pub(crate) fn remember(&self, run_id: Option<String>, report: &ImportReport) {
+        let mut imported = self.imported.lock().unwrap_or_else(PoisonError::into_inner);
+        *imported = run_id.map(|id| (id, report.clone()));
+    }
+
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.spool
     }
 
     /// Begins an export into a file, or joins the one of the same run.

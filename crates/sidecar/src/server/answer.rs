@@ -41,7 +41,7 @@ pub(super) fn retry_after(config: &Config) -> (HeaderName, HeaderValue) {
 
 pub(super) fn refused(config: &Config, refusal: Refusal) -> Response {
     let (status, detail) = match refusal {
-        Refusal::Busy => (StatusCode::CONFLICT, "another export is under way"),
+        Refusal::Busy => (StatusCode::CONFLICT, "another export or import is under way"),
         Refusal::Running => (StatusCode::CONFLICT, "the export of this run_id is under way"),
         Refusal::Unlike => {
             (StatusCode::UNPROCESSABLE_ENTITY, "this run_id was used for another request")

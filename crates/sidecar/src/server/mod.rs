@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod export;
+mod import;
 mod job;
 mod range;
 
@@ -61,6 +62,7 @@ fn router(jobs: Arc<Jobs>) -> Router {
     let guarded = Router::new()
         .route("/backup/capabilities", get(capabilities))
         .route("/backup/export", post(export::export))
+        .route("/backup/import", post(import::import))
         .route("/backup/jobs/{id}", get(job::status).delete(job::delete))
         .route("/backup/jobs/{id}/download", get(job::download))
         .layer(from_fn_with_state(Arc::clone(&jobs), auth::authorize));
@@ -96,7 +98,7 @@ async fn capabilities(State(jobs): State<Arc<Jobs>>) -> Json<Capabilities> {
         est_seconds: Some(config.capabilities.est_seconds.unwrap_or(0)),
         est_size: Some(config.capabilities.est_size.unwrap_or(0)),
         formats: config.strategy.artifact.format.iter().cloned().collect(),
-        restore: false,
+        restore: config.restore.enabled,
         is_async: true,
         streaming: true,
         app: config.app.name.clone(),

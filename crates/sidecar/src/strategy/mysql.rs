@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::{config::Target, export::ExportError};
 
 /// Who connects where, in a file that only we can read: `--password` would be an argument.
-pub(super) fn options_file(
+pub(crate) fn options_file(
     target: &Target,
     otherwise: &Path,
 ) -> Result<NamedTempFile, ExportError> {
@@ -56,16 +56,23 @@ fn escaped(value: &str) -> String {
     out
 }
 
+/// Has a program read who connects where.
+pub(crate) fn connected(mut command: Command, options_file: &Path) -> Command {
+    let mut first = std::ffi::OsString::from("--defaults-extra-file=");
+    first.push(options_file);
+    command.arg(first);
+    command
+}
+
 /// One moment of every table, with all that belongs to it, as SQL on standard output.
-pub(super) fn dump(
-    mut command: Command,
+pub(crate) fn dump(
+    command: Command,
     options_file: &Path,
     target: &Target,
     options: &[String],
 ) -> Command {
-    let mut first = std::ffi::OsString::from("--defaults-extra-file=");
-    first.push(options_file);
-    command.arg(first).args([
+    let mut command = connected(command, options_file);
+    command.args([
         "--single-transaction",
         "--quick",
         "--routines",

@@ -23,23 +23,34 @@ pub(super) fn source(target: &Target, workdir: &Path) -> Result<PathBuf, ExportE
 
 /// Copies page by page within one read transaction, so that a writer neither changes the copy nor
 /// makes it begin again. Unlike `VACUUM INTO` it keeps every rowid.
-pub(super) fn copy(
+pub(crate) fn copy(
     mut command: Command,
     source: &Path,
     copy: &Path,
     options: &[String],
 ) -> Result<Command, ExportError> {
-    let (Some(source), Some(copy)) = (source.to_str(), copy.to_str()) else {
-        return Err(ExportError::Failed("a path of the database is not UTF-8".to_owned()));
-    };
-    let uri = format!("file:{}?mode=rw", utf8_percent_encode(source, ENCODED));
-    let copy = copy.replace('\\', "\\\\").replace('"', "\\\"");
+    let (uri, copy) = (uri(source, "mode=rw")?, quoted(copy)?);
     command.args(["-batch", "-bail", "-init", "/dev/null"]).args(options).arg(uri).args([
         ".timeout 60000",
         "BEGIN",
         "SELECT count(*) FROM sqlite_master",
-        &format!(".backup main \"{copy}\""),
+        &format!(".backup main {copy}"),
         "COMMIT",
     ]);
     Ok(command)
+}
+
+/// A `file:` URI, which says how it is opened.
+pub(crate) fn uri(file: &Path, how: &str) -> Result<String, ExportError> {
+    Ok(format!("file:{}?{how}", utf8_percent_encode(text(file)?, ENCODED)))
+}
+
+/// A file's name as an argument of a command of the shell's own.
+pub(crate) fn quoted(file: &Path) -> Result<String, ExportError> {
+    Ok(format!("\"{}\"", text(file)?.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+fn text(file: &Path) -> Result<&str, ExportError> {
+    let told = || ExportError::Failed("a path of the database is not UTF-8".to_owned());
+    file.to_str().ok_or_else(told)
 }

@@ -9,6 +9,7 @@ mod contract;
 #[allow(dead_code, reason = "shared with the tests of the engine's own databases")]
 mod daemon;
 mod exports;
+mod imports;
 mod jobs;
 mod life;
 mod mariadb;

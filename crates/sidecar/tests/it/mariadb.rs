@@ -124,3 +124,70 @@ async fn mariadb_comes_back_with_all_that_belongs_to_it() {
     let refused = dump("mysqldump", &nowhere, &[("DB_PASSWORD", "canary-wrong")]).await;
     assert!(refused.is_err_and(|told| told.contains("Access denied")));
 }
+
+#[tokio::test]
+async fn a_database_is_taken_back_by_its_preset() {
+    let Some(server) = start() else { return };
+    sql(
+        &server,
+        "mysql",
+        "CREATE DATABASE shop CHARACTER SET latin1; USE shop; \
+         CREATE TABLE item (id INT PRIMARY KEY, name VARCHAR(40) CHARACTER SET utf8mb4, \
+           picture BLOB) ENGINE=InnoDB; \
+         INSERT INTO item SELECT seq, concat('ñ☂😀', md5(seq)), unhex(md5(seq)) FROM seq_1_to_2000; \
+         CREATE VIEW cheap AS SELECT count(*) FROM item WHERE id < 10; \
+         CREATE PROCEDURE clean() DELETE FROM item WHERE id < 0; \
+         CREATE TRIGGER guard BEFORE INSERT ON item FOR EACH ROW SET NEW.name = upper(NEW.name); \
+         CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM item WHERE id < 0;",
+    );
+    let escaped = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
+    sql(
+        &server,
+        "mysql",
+        &format!(
+            "CREATE USER dumper@localhost IDENTIFIED BY '{escaped}'; GRANT ALL ON *.* TO dumper@localhost"
+        ),
+    );
+    let strategy = json!({
+        "type": "database_dump",
+        "config": {
+            "preset": "mariadb", "host": "127.0.0.1", "port": server.port, "user": "dumper",
+            "password_env": "DB_PASSWORD", "database": "shop",
+        },
+    });
+    let sidecar = crate::imports::taking(&strategy, &[("DB_PASSWORD", PASSWORD)]).await;
+    let artifact = sidecar.export(None).await.unwrap();
+    let before = content(&server, "shop");
+    sql(
+        &server,
+        "shop",
+        "DELETE FROM item WHERE id > 9; CREATE TABLE later(x int); DROP EVENT nightly",
+    );
+    let all = |server: &Server| sql(server, "mysql", "SHOW DATABASES");
+    let there = all(&server);
+    for (wrong, why) in [
+        (b"USE mysql;\nDROP TABLE user;\n".to_vec(), "USE MYSQL"),
+        (b"CREATE TABLE x(a int);\nthis is no SQL;\n".to_vec(), "SQL syntax"),
+        (b"CREATE TABLE x(a int);\nsystem touch /tmp/import-was-here\n".to_vec(), "SQL syntax"),
+    ] {
+        let error = crate::imports::import(&sidecar, &wrong).await.unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("nothing that was there"), "{error}");
+    }
+    assert_eq!(all(&server), there);
+    assert_eq!(sql(&server, "shop", "SELECT count(*) FROM item").trim(), "9");
+
+    let report = crate::imports::import(&sidecar, &artifact).await.unwrap();
+    assert_eq!(content(&server, "shop"), before);
+    assert!(!sql(&server, "shop", "SHOW TABLES").contains("later"));
+    let character_set = "SELECT @@character_set_database";
+    assert_eq!(sql(&server, "shop", character_set).trim(), "latin1");
+    let kept = report.kept.unwrap();
+    let kept = kept.strip_prefix("the database ").unwrap();
+    assert_eq!(sql(&server, kept, "SELECT count(*) FROM item").trim(), "9");
+
+    sql(&server, "mysql", "DROP DATABASE shop");
+    crate::imports::import(&sidecar, &artifact).await.unwrap();
+    assert_eq!(content(&server, "shop"), before);
+    let left = sql(&server, "mysql", "SHOW DATABASES LIKE '%restoring%'");
+    assert_eq!(left.trim(), "");
+}

@@ -122,3 +122,57 @@ async fn a_dump_restores_to_the_same_rows() {
     assert!(sidecar.export(None).await.is_err());
     assert!(!sidecar.stop().contains("super-secret"));
 }
+
+#[tokio::test]
+async fn a_database_is_taken_back_by_its_preset() {
+    let Some(server) = Postgres::start() else { return };
+    let name = "it's a \"shop\"";
+    server.sql("postgres", "CREATE ROLE app LOGIN");
+    server.sql("postgres", "CREATE DATABASE \"it's a \"\"shop\"\"\" OWNER app");
+    server.sql("postgres", "ALTER DATABASE \"it's a \"\"shop\"\"\" SET search_path TO public, app");
+    server.sql("postgres", "GRANT CONNECT ON DATABASE \"it's a \"\"shop\"\"\" TO app");
+    let shop = "it's%20a%20%22shop%22";
+    server.sql(
+        shop,
+        "CREATE TABLE item AS SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 5000) n",
+    );
+    let strategy = json!({
+        "type": "database_dump",
+        "config": {
+            "preset": "postgres", "host": "127.0.0.1", "port": server.port, "user": "admin",
+            "database": name,
+        },
+    });
+    let sidecar = crate::imports::taking(&strategy, &[]).await;
+    let artifact = sidecar.export(None).await.unwrap();
+    let rows = "SELECT count(*), md5(string_agg(id || name, ',' ORDER BY id)) FROM item";
+    let before = server.sql(shop, rows);
+    server.sql(shop, "DELETE FROM item WHERE id > 9; CREATE TABLE later(x int)");
+    let databases = || server.sql("postgres", "SELECT count(*) FROM pg_database");
+    let count = databases();
+
+    // Right by its checksum, and cut all the same.
+    let error = crate::imports::import(&sidecar, &artifact[..artifact.len() / 2]).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("nothing that was there was changed"), "{error}");
+    let error = crate::imports::import(&sidecar, b"DROP TABLE item").await.unwrap_err();
+    assert!(error.to_string().contains("custom format"), "{error}");
+    assert_eq!((databases(), server.sql(shop, "SELECT count(*) FROM item")), (count, "9\n".into()));
+
+    let report = crate::imports::import(&sidecar, &artifact).await.unwrap();
+    assert_eq!(server.sql(shop, rows), before);
+    assert_eq!(server.sql(shop, "SELECT to_regclass('later') IS NULL"), "t\n");
+    assert_eq!(server.sql(shop, "SHOW search_path"), "public, app\n");
+    let owner = "SELECT pg_get_userbyid(datdba), array_to_string(datacl, ' ') LIKE '%app=%c%' \
+                 FROM pg_database WHERE datname = current_database()";
+    assert_eq!(server.sql(shop, owner), "app|t\n");
+    let kept = report.kept.unwrap();
+    let kept = kept.strip_prefix("the database ").unwrap();
+    let kept = kept.replace(' ', "%20").replace('"', "%22");
+    assert_eq!(server.sql(&kept, "SELECT count(*) FROM item"), "9\n");
+
+    // Where it is gone altogether, it is made.
+    server.sql("postgres", "DROP DATABASE \"it's a \"\"shop\"\"\"");
+    crate::imports::import(&sidecar, &artifact).await.unwrap();
+    assert_eq!(server.sql(shop, rows), before);
+}

@@ -3,6 +3,7 @@
 use std::{os::unix::process::ExitStatusExt as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use store::{
     CreateOptions, Deadlines, Fault, Faulty, Key, Local, Memory, Operation, Prefix, Store,
     StoreErrorKind,
@@ -36,6 +37,26 @@ async fn a_broken_listing_is_an_error_and_never_a_short_list() {
     faulty.inject(Operation::List, Fault::FailsOnSecondPage);
     assert!(list(&faulty, "").await.is_err());
     assert_eq!(list(&faulty, "").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_while_it_is_listed_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, aside) = (folder.path().join("disk"), folder.path().join("aside"));
+    let local = Local::open(&root).await.unwrap();
+    for name in ["a", "b/c", "d/e"] {
+        put(&local, name, b"x").await.unwrap();
+    }
+    let mut listing = local.list(&Prefix::root()).await.unwrap();
+    assert_eq!(listing.next().await.unwrap().unwrap().key.as_str(), "a");
+    // As an unmounted disk leaves its folder: there, and empty.
+    std::fs::rename(&root, &aside).unwrap();
+    std::fs::create_dir(&root).unwrap();
+    let error = listing.try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    std::fs::remove_dir(&root).unwrap();
+    std::fs::rename(&aside, &root).unwrap();
+    assert_eq!(list(&local, "").await.unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -117,6 +117,24 @@ pub(super) fn small_files(folder: &Path, size_mib: u64) -> Result<()> {
     Ok(())
 }
 
+/// Files from a hundred bytes to 16 KiB, two hundred to a folder, no two alike.
+pub(super) fn many_small(folder: &Path, count: u32) -> Result<()> {
+    let text = "configuration = value of some length; another line of it";
+    for n in 0..count {
+        let parent = folder.join(format!("{:03}", n / 200));
+        if n % 200 == 0 {
+            fs::create_dir_all(&parent)?;
+        }
+        let lines = 1 + (n.wrapping_mul(2_654_435_761) >> 24) as usize;
+        let mut content = Vec::new();
+        for line in 0..lines {
+            writeln!(content, "{n}:{line} {text}")?;
+        }
+        fs::write(parent.join(format!("{n}.conf")), content)?;
+    }
+    Ok(())
+}
+
 fn repeat(path: &Path, block: &[u8], size_mib: u64) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut left = size_mib * MIB as u64;

@@ -2,11 +2,8 @@
 //! `tar czf`.
 
 use std::{
-    fmt::Write as _,
     fs,
-    os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,22 +11,21 @@ use serde_json::{Value, json};
 
 use super::{
     cases::lasted,
+    data,
+    database::Postgres,
     measure::{cpu_secs, median, memory_mib, reset_peak, shell},
     world::{self, Orchestrator},
 };
 use crate::{
     docker::client::{self, Docker},
     docker::engine,
-    quickstart::{Running, free_port, wait_for},
 };
 
 /// Ours is this many times as quick.
 const TIMES: f64 = 3.0;
 /// Largest peak of the orchestrator.
 const PEAK_MIB: f64 = 96.0;
-/// Bytes that one unit of `pgbench -i -s` takes, roughly.
-const SCALE_MIB: u64 = 15;
-const FILES: u32 = 40_000;
+pub(super) const FILES: u32 = 40_000;
 const VOLUME: &str = "backup-bench-files";
 
 /// One way of doing the same.
@@ -173,71 +169,6 @@ fn print(all: &[Figure]) {
     }
 }
 
-/// A server with the database that is dumped; gone when dropped.
-struct Postgres {
-    port: u16,
-    home: PathBuf,
-    _running: Running,
-}
-
-impl Postgres {
-    fn start(root: &Path, size_mib: u64) -> Result<Self> {
-        let homes = fs::read_dir("/usr/lib/postgresql").context("PostgreSQL is not installed")?;
-        let home = homes.flatten().map(|home| home.path().join("bin")).max();
-        let home = home.context("PostgreSQL is not installed")?;
-        let data = root.join("postgres");
-        fs::create_dir(&data)?;
-        // The server refuses to run as root.
-        let user = nix::unistd::User::from_name("postgres")?.context("no user postgres")?;
-        chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-        fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let port = free_port()?;
-        let as_user = |program: &str| {
-            let mut command = Command::new("setpriv");
-            command
-                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
-                .arg(home.join(program))
-                .current_dir(&data)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command
-        };
-        let made = as_user("initdb").arg("-D").arg(&data).args(["-A", "trust"]).status()?;
-        ensure!(made.success(), "initdb failed");
-        let running = Running(
-            as_user("postgres")
-                .arg("-D")
-                .arg(&data)
-                .args([
-                    "-p",
-                    &port.to_string(),
-                    "-c",
-                    "fsync=off",
-                    "-c",
-                    "listen_addresses=127.0.0.1",
-                ])
-                .arg("-k")
-                .arg(&data)
-                .spawn()?,
-        );
-        let server = Self { port, home, _running: running };
-        let there = format!("-h 127.0.0.1 -p {port} -U postgres");
-        let ask = |program: &str, rest: &str| {
-            shell(&format!("{} {there} {rest}", server.program(program).display()))
-        };
-        wait_for("PostgreSQL", || ask("psql", "-c 'SELECT 1' postgres").is_ok())?;
-        ask("createdb", "bench")?;
-        let scale = (size_mib / SCALE_MIB).max(1);
-        println!("filling the database: pgbench -i -s {scale}");
-        ask("pgbench", &format!("-i -q -s {scale} bench"))?;
-        Ok(server)
-    }
-
-    fn program(&self, name: &str) -> PathBuf {
-        self.home.join(name)
-    }
-}
-
 /// A volume of many small files; gone when dropped.
 struct Volume<'a> {
     docker: &'a Docker,
@@ -252,20 +183,7 @@ impl<'a> Volume<'a> {
         let folder = PathBuf::from(place.trim());
         let volume = Self { docker, folder };
         println!("filling the volume: {FILES} files");
-        let text = "configuration = value of some length; another line of it";
-        for n in 0..FILES {
-            let parent = volume.folder.join(format!("{:03}", n / 200));
-            if n % 200 == 0 {
-                fs::create_dir_all(&parent)?;
-            }
-            // From a hundred bytes to 16 KiB, no two alike.
-            let lines = 1 + (n.wrapping_mul(2_654_435_761) >> 24) as usize;
-            let mut content = String::new();
-            for line in 0..lines {
-                writeln!(content, "{n}:{line} {text}")?;
-            }
-            fs::write(parent.join(format!("{n}.conf")), content)?;
-        }
+        data::many_small(&volume.folder, FILES)?;
         Ok(volume)
     }
 }

@@ -2,11 +2,13 @@
 
 mod cases;
 mod data;
+mod database;
 mod dump;
 mod measure;
 mod memory;
 mod reindex;
 mod repository;
+mod restore;
 mod table;
 mod world;
 
@@ -25,6 +27,8 @@ pub(crate) enum Bench {
     Stream(Options),
     /// A database and a volume, beside `pg_dump`, `gzip` and `tar`.
     Dump(DumpOptions),
+    /// What was stored, brought back, beside `zstd -d`, `tar x`, `pg_restore` and `psql`.
+    Restore(DumpOptions),
     /// The repository layout, beside restic 0.18, borg and rustic.
     Repository(repository::RepositoryOptions),
     /// A catalog from the manifests at a local destination.
@@ -43,7 +47,7 @@ pub(crate) struct ReindexOptions {
 
 #[derive(Args)]
 pub(crate) struct DumpOptions {
-    /// Size of the database, in MiB, roughly.
+    /// Size of the database, and of streams, in MiB, roughly.
     #[arg(long, default_value_t = 1100)]
     size_mib: u64,
     /// How often each thing is measured; medians are told.
@@ -78,18 +82,16 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Repository(options) => return repository::run(options),
         Bench::Stream(options) => options,
         Bench::Reindex(options) => {
-            let all = reindex::run(options.manifests)?;
-            if let Some(file) = &options.json {
-                std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
-            }
-            return Ok(());
+            return written(options.json.as_ref(), &reindex::run(options.manifests)?);
         }
         Bench::Dump(options) => {
-            let all = dump::run(options.size_mib, options.repeat)?;
-            if let Some(file) = &options.json {
-                std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
-            }
-            return Ok(());
+            return written(options.json.as_ref(), &dump::run(options.size_mib, options.repeat)?);
+        }
+        Bench::Restore(options) => {
+            return written(
+                options.json.as_ref(),
+                &restore::run(options.size_mib, options.repeat)?,
+            );
         }
     };
     ensure!(options.repeat > 0 && options.size_mib >= 8, "at least one repetition and 8 MiB");
@@ -112,8 +114,12 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         all["memory"] = peaks.iter().map(memory::Peak::to_json).collect::<Value>();
     }
     table::print_memory(&started, &peaks);
-    if let Some(file) = &options.json {
-        std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
+    written(options.json.as_ref(), &all)
+}
+
+fn written(file: Option<&PathBuf>, all: &Value) -> Result<()> {
+    if let Some(file) = file {
+        std::fs::write(file, serde_json::to_string_pretty(all)?)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::client::Docker;
 
-const SUITE: &str = "bookworm";
+const SUITE: &str = "trixie";
 
 /// The name of the base image in the test engine.
 pub(super) const IMAGE: &str = "backup-test-base";

@@ -16,7 +16,8 @@ use crate::cache;
 use client::Docker;
 
 /// Runs the test; says why where it cannot, which under `CI` is a failure.
-/// With `only` it is the engine's own tests that have this word in their names, and no more.
+/// With `only` it is the engine's own tests that have this word in their names, and no more; or,
+/// with `compose`, the compose files alone.
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
     if let Some(why) = what_is_missing() {
         if std::env::var_os("CI").is_some() {
@@ -36,12 +37,11 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
     }
     base::import(docker, &cache)?;
     // The engine's own tests first: volumes, labels, databases in containers.
-    let mut tests = vec!["test", "--package", "engine", "--test", "docker", "--"];
-    tests.extend(only.filter(|word| !word.is_empty()));
-    // One of them kills the program itself.
-    let tried =
-        docker.cargo(&["build", "--package", "orchestrator"]).and_then(|()| docker.cargo(&tests));
-    let tried = if only.is_some() { tried } else { tried.and_then(|()| try_out(docker)) };
+    let tried = match only {
+        Some("compose") => try_out(docker),
+        Some(word) => engines_own(docker, word),
+        None => engines_own(docker, "").and_then(|()| try_out(docker)),
+    };
     if matches!(engine, engine::Engine::Found(_)) {
         for image in IMAGES {
             let _ = docker.try_ask(&["image", "rm", "--force", image]);
@@ -81,6 +81,12 @@ fn check_that_nothing_is_ours(docker: &Docker) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The engine's tests whose names have `word`; one of them kills the program itself.
+fn engines_own(docker: &Docker, word: &str) -> Result<()> {
+    docker.cargo(&["build", "--package", "orchestrator"])?;
+    docker.cargo(&["test", "--package", "engine", "--test", "docker", "--", word])
 }
 
 fn try_out(docker: &Docker) -> Result<()> {

@@ -108,7 +108,15 @@ pub(super) fn try_out(
     }
     let left = docker.ask(&["ps", "--all", "--format", "{{.Names}} {{.State}}"])?;
     ensure!(!left.contains("created"), "a container was left behind: {left}");
+    prove(orchestrator, "mordor")?;
     println!("backups.yml works: two databases and a volume, backed up and restored");
+    Ok(())
+}
+
+/// Restores the app's newest snapshot into a server of the image's own, and looks at it there.
+fn prove(orchestrator: &Orchestrator, app: &str) -> Result<()> {
+    let drill = orchestrator.cli(&["drill", app, "--wait"], "")?;
+    ensure!(drill["state"] == "succeeded", "the drill of {app}: {drill}");
     Ok(())
 }
 
@@ -189,6 +197,7 @@ fn by_contract(
     let was = servers.second.sql("transactions", COUNT)?;
     let is = servers.second.sql("by_sidecar", COUNT)?;
     ensure!(was == is, "the sidecar's dump: {was} became {is}");
+    prove(orchestrator, "ledger")?;
     println!("the sidecar's database recipe works: dumped, stored, restored");
     Ok(())
 }

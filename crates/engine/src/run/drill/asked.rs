@@ -1,6 +1,6 @@
 //! Questions of one's own to what came back.
 
-use model::{DrillCheck, DrillQuestion, DrillState, Failure};
+use model::{DrillCheck, DrillQuestion, DrillState, Fact, Failure};
 
 use super::{Trial, check};
 
@@ -16,13 +16,19 @@ pub(super) fn judge(question: &DrillQuestion, answer: Result<String, Failure>) -
     let name = format!("question: {}", question.sql);
     let answer = match answer {
         Ok(answer) => answer,
-        Err(failure) => return check(name, DrillState::Failed, failure.message),
+        Err(failure) => return check(name, DrillState::Failed, failure),
     };
     let good = match &question.expect {
         Some(expected) => answer == *expected,
         None => !matches!(answer.as_str(), "" | "f" | "0"),
     };
     let state = if good { DrillState::Passed } else { DrillState::Failed };
-    let wanted = question.expect.as_deref().map(|w| format!(", expected `{w}`"));
-    check(name, state, format!("the answer is `{answer}`{}", wanted.unwrap_or_default()))
+    check(
+        name,
+        state,
+        match question.expect.clone() {
+            Some(expected) => Fact::AnswerExpected { answer, expected },
+            None => Fact::Answer { answer },
+        },
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{DrillCheck, DrillState, Failure, FailureCode};
+use model::{DrillCheck, DrillState, Fact, Failure, FailureCode};
 
 use super::{Restored, Trial, Way, check};
 use crate::{
@@ -34,8 +34,8 @@ impl Way for Single {
 
 #[async_trait::async_trait]
 impl Restored for File {
-    fn place(&self) -> String {
-        "a scratch file".to_owned()
+    fn place(&self) -> Fact {
+        Fact::ScratchFile {}
     }
 
     fn path(&self) -> Option<PathBuf> {
@@ -56,6 +56,15 @@ pub(super) async fn run(
     if !has(trial.aim) {
         return Ok(checks);
     }
+    if !trial.context.engine.config().drill_commands {
+        checks.push(check("command", DrillState::Failed, Fact::CommandsOff {}));
+        return Ok(checks);
+    }
+    let home = trial.folder.join("command");
+    tokio::fs::create_dir_all(&home).await.map_err(|error| {
+        let message = format!("{} cannot be made: {error}", home.display());
+        Failure::new(FailureCode::DrillFailed, message)
+    })?;
     let path = match path {
         Some(path) => path,
         None => spooled(trial).await?,
@@ -63,7 +72,7 @@ pub(super) async fn run(
     for command in &trial.aim.app.drill.commands {
         if command.artifact == trial.aim.artifact.source {
             trial.context.keep_going()?;
-            checks.push(one(trial, &command.argv, &path).await?);
+            checks.push(one(trial, &command.argv, &path, &home).await?);
         }
     }
     Ok(checks)
@@ -75,23 +84,28 @@ async fn spooled(trial: &Trial<'_>) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-async fn one(trial: &Trial<'_>, argv: &[String], path: &Path) -> Result<DrillCheck, Failure> {
+async fn one(
+    trial: &Trial<'_>,
+    argv: &[String],
+    path: &Path,
+    home: &Path,
+) -> Result<DrillCheck, Failure> {
     let Some((program, args)) = argv.split_first() else {
-        return Ok(check("command", DrillState::Failed, "it names no program"));
+        return Ok(check("command", DrillState::Failed, Fact::CommandEmpty {}));
     };
     let name = format!("command: {program}");
     let path = path.display().to_string();
     let args = args.iter().map(|arg| arg.replace(PATH, &path));
     let config = trial.context.engine.config();
-    let running = Program::new(config, program).args(args);
+    let running = Program::new(config, program).args(args).within(home);
     let ended = tokio::select! {
         biased;
         failure = trial.context.stopped() => return Err(failure),
         ended = running.output(MAX_TOLD, trial.aim.timeout()) => ended,
     };
     Ok(match ended {
-        Ok(_) => check(name, DrillState::Passed, "it ended with 0"),
+        Ok(_) => check(name, DrillState::Passed, Fact::CommandGood {}),
         Err(failure) if failure.code == FailureCode::Cancelled => return Err(failure),
-        Err(failure) => check(name, DrillState::Failed, failure.message),
+        Err(failure) => check(name, DrillState::Failed, failure),
     })
 }

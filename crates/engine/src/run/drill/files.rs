@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Contents, DirectKind, DrillCheck, DrillState, Failure, FailureCode, SourceKind};
+use model::{
+    Contents, DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode, Size, SourceKind,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Restored, Trial, Way, check};
@@ -48,8 +50,8 @@ impl Way for Files {
 
 #[async_trait::async_trait]
 impl Restored for Unpacked {
-    fn place(&self) -> String {
-        "a scratch folder".to_owned()
+    fn place(&self) -> Fact {
+        Fact::ScratchFolder {}
     }
 
     fn path(&self) -> Option<PathBuf> {
@@ -64,8 +66,8 @@ impl Restored for Unpacked {
         let found = match read {
             Ok(found) => found,
             Err(error) => {
-                let message = format!("not every file can be read: {error}");
-                return Ok(vec![check("files", DrillState::Failed, message)]);
+                let unread = Fact::FilesUnreadable { why: error.to_string() };
+                return Ok(vec![check("files", DrillState::Failed, unread)]);
             }
         };
         Ok(vec![compare(trial.aim.artifact.contents.as_ref(), &self.report, found)])
@@ -80,32 +82,34 @@ struct Found {
 }
 
 fn compare(contents: Option<&Contents>, report: &archive::Report, found: Found) -> DrillCheck {
-    let told =
-        format!("{} files with {} bytes came back and could be read", report.files, report.bytes);
+    let size = Size(report.bytes);
     let others = report.members - report.files;
     if found.names != report.files + report.links {
-        let message = format!(
-            "{} files were unpacked, {} are there",
-            report.files + report.links,
-            found.names
-        );
-        return check("files", DrillState::Failed, message);
+        let unpacked = report.files + report.links;
+        let missing = Fact::FilesMissing { unpacked, there: found.names };
+        return check("files", DrillState::Failed, missing);
     }
     match contents {
         Some(&Contents::Members { files, bytes, others: expected }) => {
             if (files, bytes, expected) == (report.files, report.bytes, others) {
-                let message = format!("{told}, as many as were stored");
-                return check("files", DrillState::Passed, message);
+                let agree = Fact::FilesAgree { files, size };
+                return check("files", DrillState::Passed, agree);
             }
-            let message = format!(
-                "{told}; {files} files with {bytes} bytes and {expected} other members were stored, \
-                 and {others} other members came back"
-            );
-            check("files", DrillState::Failed, message)
+            let differ = Fact::FilesDiffer {
+                files: report.files,
+                size,
+                others,
+                filesbefore: files,
+                sizebefore: Size(bytes),
+                othersbefore: expected,
+            };
+            check("files", DrillState::Failed, differ)
         }
         // Nothing is known of what there should be: some of it at least.
-        _ if report.files > 0 => check("files", DrillState::Passed, told),
-        _ => check("files", DrillState::Failed, "there is no file in it: nothing is proven"),
+        _ if report.files > 0 => {
+            check("files", DrillState::Passed, Fact::FilesRead { files: report.files, size })
+        }
+        _ => check("files", DrillState::Failed, Fact::FilesNone {}),
     }
 }
 

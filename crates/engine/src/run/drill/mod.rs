@@ -16,8 +16,8 @@ use std::{path::PathBuf, time::Instant};
 use catalog::CopyUpdate;
 use model::{
     App, Artifact, CopyState, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty,
-    Event, EventId, EventKind, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Severity,
-    Snapshot, SourceKind, Stage,
+    Event, EventId, EventKind, Fact, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget,
+    Sentence, Severity, Snapshot, SourceKind, Stage,
 };
 
 use super::{Outcome, RunContext, failure, restore};
@@ -54,7 +54,7 @@ async fn all(
         context.check_lease().await?;
         let item = one(context, &app, &snapshot, artifact, copies).await?;
         for check in &item.checks {
-            let told = format!("`{}`: {}: {}", artifact.source, check.name, check.message);
+            let told = format!("`{}`: {}: {}", artifact.source, check.name, check.sentence);
             match check.state {
                 DrillState::Passed => context.journal.info(told),
                 DrillState::Skipped => context.journal.warn(told),
@@ -89,7 +89,7 @@ pub(crate) trait Way: Send + Sync {
 #[async_trait::async_trait]
 pub(crate) trait Restored: Send + Sync {
     /// Where it is, for people.
-    fn place(&self) -> String;
+    fn place(&self) -> Fact;
     /// The file or folder that commands of one's own are given; `None` where there is neither, and
     /// they get the artifact's file.
     fn path(&self) -> Option<std::path::PathBuf> {
@@ -119,17 +119,13 @@ async fn one(
     let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);
     let mut item = DrillItem {
         artifact: artifact.source.clone(),
-        scratch: String::new(),
+        scratch: Sentence::default(),
         restore_secs: 0.0,
         check_secs: 0.0,
         checks: Vec::new(),
     };
     let Some(way) = way(&aim) else {
-        item.checks.push(check(
-            "kind",
-            DrillState::Skipped,
-            "nothing here can check this kind of artifact: give the drill a command",
-        ));
+        item.checks.push(check("kind", DrillState::Skipped, Fact::NothingChecks {}));
         context.settle(owed).await?;
         return Ok(item);
     };
@@ -148,7 +144,7 @@ async fn one(
             let trial = Trial { context, aim: &aim, supply: &supply, folder: folder.clone() };
             let restored = way.restore(&trial).await?;
             item.restore_secs = began.elapsed().as_secs_f64();
-            item.scratch = restored.place();
+            item.scratch = restored.place().into();
             enter(context, Stage::Check).await?;
             let mut checks = restored.check(&trial).await?;
             checks.extend(command::run(&trial, restored.path()).await?);
@@ -173,10 +169,9 @@ async fn one(
         }
     }
     if let Some(failure) = last {
-        item.checks.push(check("restore", DrillState::Failed, failure.message));
+        item.checks.push(check("restore", DrillState::Failed, failure));
     } else if item.scratch.is_empty() {
-        let message = "this snapshot has no good copy to read from";
-        item.checks.push(check("restore", DrillState::Failed, message));
+        item.checks.push(check("restore", DrillState::Failed, Fact::NoGoodCopy {}));
     }
     enter(context, Stage::Clean).await?;
     context.settle(owed).await?;
@@ -206,9 +201,9 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
 pub(crate) fn check(
     name: impl Into<String>,
     state: DrillState,
-    message: impl Into<String>,
+    sentence: impl Into<Sentence>,
 ) -> DrillCheck {
-    DrillCheck { name: name.into(), state, message: message.into() }
+    DrillCheck { name: name.into(), state, sentence: sentence.into() }
 }
 
 /// Whether the drill as a whole cannot go on; what else goes wrong is what a drill is there to
@@ -259,7 +254,7 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
     } else {
         (EventKind::DrillFailed, Severity::Error)
     };
-    let message = told(snapshot, report);
+    let sentence = Sentence::from(told(snapshot, report));
     let event = Event {
         id: context.engine.new_id(EventId::generate),
         at: context.engine.now(),
@@ -269,7 +264,7 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
         run_id: Some(context.run.id),
         snapshot_id: Some(snapshot.id),
         destination_id: None,
-        message: message.clone(),
+        message: sentence.message.clone(),
     };
     let proof = Proof {
         run_id: context.run.id,
@@ -280,14 +275,16 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
     let outcome = if passed {
         Outcome::succeeded()
     } else {
-        Outcome::failed(Failure::new(FailureCode::DrillFailed, message))
+        Outcome::failed(Failure::new(FailureCode::DrillFailed, sentence))
     };
     Outcome { events: vec![event], proof: Some((snapshot.id, proof)), ..outcome }
 }
 
 /// The result in a sentence.
-fn told(snapshot: &Snapshot, report: &DrillReport) -> String {
+fn told(snapshot: &Snapshot, report: &DrillReport) -> Fact {
     let at = snapshot.taken_at;
+    let unproven = report.items.iter().filter(|item| !item.is_proof());
+    let unproven: Vec<_> = unproven.map(|item| format!("`{}`", item.artifact)).collect();
     let wrong: Vec<_> = report
         .items
         .iter()
@@ -295,36 +292,17 @@ fn told(snapshot: &Snapshot, report: &DrillReport) -> String {
         .map(|item| {
             let bad = item.checks.iter().find(|check| check.state == DrillState::Failed);
             let bad = bad.or(item.checks.first());
-            let why = bad.map_or("nothing was checked", |check| check.message.as_str());
+            let why = bad.map_or("nothing was checked", |check| &*check.sentence);
             format!("`{}`: {why}", item.artifact)
         })
         .collect();
     if wrong.is_empty() {
-        return format!(
-            "the snapshot of {at} came back whole in {:.1} s, checks included",
-            report.took_secs
-        );
+        return Fact::CameBackWhole { at, seconds: format!("{:.1}", report.took_secs) };
     }
-    format!("the snapshot of {at} is not proven: {}", wrong.join("; "))
+    Fact::NotProven { at, artifacts: unproven.join(", "), why: wrong.join("; ") }
 }
 
 async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {
     context.keep_going()?;
     context.journal.enter(stage).await.map_err(|error| failure::of_catalog(&error))
-}
-
-/// A source of the drilled app that stands for its restored self.
-pub(crate) fn stand_in(
-    aim: &Aim<'_>,
-    kind: DirectKind,
-    settings: &[(&str, &str)],
-) -> model::Source {
-    let name = aim.source.map_or_else(|| aim.artifact.source.clone(), |one| one.name.clone());
-    let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    let direct = model::DirectSource {
-        what: kind,
-        settings: settings.collect(),
-        secrets: std::collections::BTreeMap::new(),
-    };
-    model::Source { name, kind: SourceKind::Direct(direct) }
 }

@@ -2,17 +2,16 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode};
+use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 
 use super::{
     Restored, Trial, Way, asked, check,
     rows::compared,
-    scratch::{self, LIFE},
-    stand_in,
+    scratch::{self, Daemon},
 };
 use crate::{
-    process::{self, Running},
-    source::{direct::Asked, mysql::client::Client},
+    process,
+    source::mysql::client::Client,
     target::mysql::{fill, ident, users},
 };
 
@@ -31,9 +30,7 @@ impl Way for Mysql {
 }
 
 struct Server {
-    _running: tokio::sync::Mutex<Running>,
-    app: App,
-    source: model::Source,
+    daemon: Daemon,
     socket: PathBuf,
 }
 
@@ -42,11 +39,11 @@ impl Server {
         let config = trial.context.engine.config();
         let find = |name: &str| {
             process::find(config, name).ok_or_else(|| {
-                let message = format!(
-                    "there is no {name} on this machine to restore into: install the server \
-                     (apt-get install mariadb-server)"
-                );
-                Failure::new(FailureCode::SourceConfig, message)
+                let missing = Fact::ServerNotInstalled {
+                    program: name.to_owned(),
+                    package: "mariadb-server".to_owned(),
+                };
+                Failure::new(FailureCode::SourceConfig, missing)
             })
         };
         let (install, server) = (find("mariadb-install-db")?, find("mariadbd")?);
@@ -63,30 +60,28 @@ impl Server {
             .output(1 << 20, ANSWER)
             .await?;
         let socket = trial.folder.join("s");
-        let mut running = scratch::program(config, &server, user)
+        let program = scratch::program(config, &server, user)
             .args(common.iter().cloned())
             .args([format!("--socket={folder}/s"), format!("--pid-file={folder}/pid")])
             .args([format!("--tmpdir={folder}"), format!("--secure-file-priv={folder}")])
             .args(["--skip-networking", "--skip-log-bin", "--event-scheduler=OFF"])
             // Nothing of it is to last.
             .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0"])
-            .args(["--innodb-flush-method=nosync", "--max-allowed-packet=1073741824"])
-            .start(LIFE)?;
+            .args(["--innodb-flush-method=nosync", "--max-allowed-packet=1073741824"]);
         let text = socket.display().to_string();
         let settings = [("socket", text.as_str()), ("user", "root"), ("database", DATABASE)];
-        let source = stand_in(trial.aim, DirectKind::Mysql, &settings);
-        let (app, context) = (trial.aim.app.clone(), trial.context);
+        let daemon = Daemon::start(trial, program, DirectKind::Mysql, &settings)?;
+        let server = Self { daemon, socket };
         let ask = || async {
-            context.keep_going()?;
-            let asked = asked_of(trial, &app, &source)?;
+            let asked = server.daemon.aim(trial).asked()?;
             Client::of(&asked).await?.server_version().await.map(drop)
         };
-        scratch::until_ready(&mut running, "MariaDB", ask).await?;
-        Ok(Self { _running: tokio::sync::Mutex::new(running), app, source, socket })
+        server.daemon.until_ready(trial, "MariaDB", ask).await?;
+        Ok(server)
     }
 
     async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
-        let asked = asked_of(trial, &self.app, &self.source)?;
+        let asked = self.daemon.aim(trial).asked()?;
         let client = Client::of(&asked).await?;
         if users::are(trial.aim) {
             return users::load(&client, trial.supply).await.map(drop);
@@ -96,30 +91,19 @@ impl Server {
     }
 }
 
-fn asked_of<'a>(
-    trial: &'a Trial<'_>,
-    app: &'a App,
-    source: &'a model::Source,
-) -> Result<Asked<'a>, Failure> {
-    let model::SourceKind::Direct(direct) = &source.kind else {
-        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
-    };
-    Ok(Asked { engine: &trial.context.engine, app, source, direct })
-}
-
 #[async_trait::async_trait]
 impl Restored for Server {
-    fn place(&self) -> String {
-        format!("a scratch MariaDB at {}", self.socket.display())
+    fn place(&self) -> Fact {
+        Fact::ScratchServer { kind: "MariaDB".to_owned(), path: self.socket.display().to_string() }
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
-        let asked = asked_of(trial, &self.app, &self.source)?;
+        let asked = self.daemon.aim(trial).asked()?;
         let client = Client::of(&asked).await?;
         if users::are(trial.aim) {
             let count = client.ask("SELECT count(*) FROM mysql.user").await?;
-            let message = format!("{} users are there", count.trim());
-            return Ok(vec![check("users", DrillState::Passed, message)]);
+            let count = count.trim().parse().unwrap_or_default();
+            return Ok(vec![check("users", DrillState::Passed, Fact::UsersThere { count })]);
         }
         let tables = client
             .ask(&format!(
@@ -146,9 +130,9 @@ impl Restored for Server {
         }
         let mut checks = vec![compared(&counts, 0, trial.aim.artifact.contents.as_ref())];
         checks.push(match (counts.len(), unsound.first()) {
-            (_, Some(first)) => check("check_table", DrillState::Failed, first),
-            (0, None) => check("check_table", DrillState::Skipped, "there is no table"),
-            (_, None) => check("check_table", DrillState::Passed, "every table is sound"),
+            (_, Some(first)) => check("check_table", DrillState::Failed, first.clone()),
+            (0, None) => check("check_table", DrillState::Skipped, Fact::TablesNone {}),
+            (_, None) => check("check_table", DrillState::Passed, Fact::TablesSound {}),
         });
         for question in asked::of(trial) {
             let sql = format!("USE {DATABASE}; {}", question.sql);

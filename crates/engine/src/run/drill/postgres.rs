@@ -3,24 +3,16 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode, RestoreTarget};
+use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 
 use super::{
     Restored, Trial, Way, asked, check,
     rows::compared,
-    scratch::{self, LIFE},
-    stand_in,
+    scratch::{self, Daemon},
 };
 use crate::{
-    process::Running,
-    source::{
-        direct::Asked,
-        postgres::{session::Session, tools::Tools},
-    },
-    target::{
-        Aim,
-        postgres::{Owners, database, fill},
-    },
+    source::postgres::{session::Session, tools::Tools},
+    target::postgres::{Owners, database, fill},
 };
 
 const DATABASE: &str = "drill";
@@ -39,9 +31,7 @@ impl Way for Postgres {
 }
 
 struct Server {
-    _running: tokio::sync::Mutex<Running>,
-    app: App,
-    source: model::Source,
+    daemon: Daemon,
     socket: PathBuf,
 }
 
@@ -49,11 +39,11 @@ impl Server {
     async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
         let config = trial.context.engine.config();
         let missing = |what: &str| {
-            let message = format!(
-                "there is no {what} on this machine to restore into: install the server \
-                 (apt-get install postgresql)"
-            );
-            Failure::new(FailureCode::SourceConfig, message)
+            let missing = Fact::ServerNotInstalled {
+                program: what.to_owned(),
+                package: "postgresql".to_owned(),
+            };
+            Failure::new(FailureCode::SourceConfig, missing)
         };
         let initdb = scratch::newest(config, "initdb").ok_or_else(|| missing("initdb"))?;
         let postgres = initdb.with_file_name("postgres");
@@ -67,33 +57,28 @@ impl Server {
             .args([format!("--username={SUPERUSER}"), format!("--pgdata={}", data.display())])
             .output(1 << 20, ANSWER)
             .await?;
-        let mut running = scratch::program(config, &postgres, user)
+        let program = scratch::program(config, &postgres, user)
             .args([format!("-D{}", data.display()), format!("-k{}", socket.display())])
             // Nothing of it is to last, and nobody but us is to reach it.
             .args(["-clisten_addresses=", "-cfsync=off", "-cfull_page_writes=off"])
-            .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"])
-            .start(LIFE)?;
-        let socket_text = socket.display().to_string();
-        let source = stand_in(
-            trial.aim,
-            DirectKind::Postgres,
-            &[("host", &socket_text), ("user", SUPERUSER), ("database", DATABASE)],
-        );
-        let app = trial.aim.app.clone();
-        let (engine, context) = (&trial.context.engine, trial.context);
-        let ask = || async {
-            context.keep_going()?;
-            let session = session(engine, &app, &source).await?;
-            session.maintenance().await.map(|_| ())
-        };
-        scratch::until_ready(&mut running, "PostgreSQL", ask).await?;
-        Ok(Self { _running: tokio::sync::Mutex::new(running), app, source, socket })
+            .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"]);
+        let text = socket.display().to_string();
+        let settings = [("host", text.as_str()), ("user", SUPERUSER), ("database", DATABASE)];
+        let daemon = Daemon::start(trial, program, DirectKind::Postgres, &settings)?;
+        let server = Self { daemon, socket };
+        let ask = || async { server.session(trial).await?.maintenance().await.map(drop) };
+        server.daemon.until_ready(trial, "PostgreSQL", ask).await?;
+        Ok(server)
+    }
+
+    async fn session<'a>(&'a self, trial: &'a Trial<'_>) -> Result<Session<'a>, Failure> {
+        Session::of(&self.daemon.aim(trial).asked()?).await
     }
 
     async fn fill(&self, trial: &Trial<'_>) -> Result<(), Failure> {
-        let session = session(&trial.context.engine, &self.app, &self.source).await?;
+        let session = self.session(trial).await?;
         let (maintenance, tools, _) = session.maintenance().await?;
-        let aim = self.aim(trial);
+        let aim = self.daemon.aim(trial);
         if aim.artifact.format.as_deref() == Some("pg_dumpall") {
             return self.roles(trial, &session, &tools).await;
         }
@@ -118,46 +103,25 @@ impl Server {
             .await
             .map(|_| ())
     }
-
-    fn aim<'a>(&'a self, trial: &'a Trial<'a>) -> Aim<'a> {
-        Aim {
-            engine: trial.aim.engine,
-            app: &self.app,
-            source: Some(&self.source),
-            artifact: trial.aim.artifact,
-            selection: None,
-            target: &RestoreTarget::App,
-            is_one_of_many: false,
-            tag: trial.aim.tag,
-        }
-    }
-}
-
-async fn session<'a>(
-    engine: &'a crate::Engine,
-    app: &'a App,
-    source: &'a model::Source,
-) -> Result<Session<'a>, Failure> {
-    let model::SourceKind::Direct(direct) = &source.kind else {
-        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
-    };
-    Session::of(&Asked { engine, app, source, direct }).await
 }
 
 #[async_trait::async_trait]
 impl Restored for Server {
-    fn place(&self) -> String {
-        format!("a scratch PostgreSQL in {}", self.socket.display())
+    fn place(&self) -> Fact {
+        Fact::ScratchServer {
+            kind: "PostgreSQL".to_owned(),
+            path: self.socket.display().to_string(),
+        }
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
-        let session = session(&trial.context.engine, &self.app, &self.source).await?;
+        let session = self.session(trial).await?;
         let (_, tools, _) = session.maintenance().await?;
         if trial.aim.artifact.format.as_deref() == Some("pg_dumpall") {
             let query = "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'";
             let roles = session.value(&tools, "postgres", query).await?;
-            let message = format!("{roles} roles are there");
-            return Ok(vec![check("roles", DrillState::Passed, message)]);
+            let count = roles.parse().unwrap_or_default();
+            return Ok(vec![check("roles", DrillState::Passed, Fact::RolesThere { count })]);
         }
         let mut checks = vec![rows(trial, &session, &tools).await?];
         checks.push(amcheck(trial, &session, &tools).await);
@@ -204,16 +168,16 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
         DATABASE,
     ]);
     match tool.output(1 << 20, trial.aim.timeout()).await {
-        Ok(_) => check("pg_amcheck", DrillState::Passed, "every table and every index is sound"),
+        Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
         // The tool or its extension is not on this machine.
         Err(failure)
             if failure.code == FailureCode::SourceConfig
                 || failure.message.contains("extension control file")
                 || failure.message.contains("is not available") =>
         {
-            check("pg_amcheck", DrillState::Skipped, failure.message)
+            check("pg_amcheck", DrillState::Skipped, failure)
         }
-        Err(failure) => check("pg_amcheck", DrillState::Failed, failure.message),
+        Err(failure) => check("pg_amcheck", DrillState::Failed, failure),
     }
 }
 

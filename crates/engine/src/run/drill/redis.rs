@@ -6,19 +6,14 @@ use std::{
     time::Duration,
 };
 
-use model::{App, DirectKind, DrillCheck, DrillState, Failure, FailureCode};
+use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 use tokio::time::Instant;
 
 use super::{
     Restored, Trial, Way, asked, check,
-    scratch::{self, LIFE},
-    stand_in,
+    scratch::{self, Daemon},
 };
-use crate::{
-    process::{self, Running},
-    source::{direct::Asked, redis::wire::Connection},
-    target::unpacking,
-};
+use crate::{process, source::redis::wire::Connection, target::unpacking};
 
 /// A snapshot does not say how many databases its server had.
 const DATABASES: &str = "4096";
@@ -39,9 +34,7 @@ impl Way for Redis {
 }
 
 struct Server {
-    running: tokio::sync::Mutex<Running>,
-    app: App,
-    source: model::Source,
+    daemon: Daemon,
     /// `redis` or `valkey`.
     kind: &'static str,
     file: PathBuf,
@@ -58,36 +51,37 @@ impl Server {
             .iter()
             .find_map(|kind| Some((*kind, process::find(config, &format!("{kind}-server"))?)));
         let Some((kind, program)) = found else {
-            let message = format!(
-                "there is no {0}-server on this machine to restore into: install the server \
-                 (apt-get install {0}-server)",
-                kinds[0]
-            );
-            return Err(Failure::new(FailureCode::SourceConfig, message));
+            let program = format!("{}-server", kinds[0]);
+            let missing = Fact::ServerNotInstalled { package: program.clone(), program };
+            return Err(Failure::new(FailureCode::SourceConfig, missing));
         };
         let user = scratch::user(&[kind]);
         scratch::give(&trial.folder, user)?;
         scratch::give(&file, user)?;
         let socket = trial.folder.join("s").display().to_string();
-        let mut running = scratch::program(config, &program, user)
+        let program = scratch::program(config, &program, user)
             .args(["--port", "0", "--unixsocket", &socket, "--dbfilename", "dump.rdb", "--dir"])
             .args([trial.folder.display().to_string()])
             // It reads the snapshot and writes nothing.
-            .args(["--save", "", "--appendonly", "no", "--databases", DATABASES])
-            .start(LIFE)?;
-        let source = stand_in(trial.aim, DirectKind::Redis, &[("socket", &socket)]);
-        let app = trial.aim.app.clone();
+            .args(["--save", "", "--appendonly", "no", "--databases", DATABASES]);
+        let settings = [("socket", socket.as_str())];
+        let daemon = Daemon::start(trial, program, DirectKind::Redis, &settings)?;
+        let server = Self { daemon, kind, file, keys: Vec::new() };
         let ask = || async {
-            trial.context.keep_going()?;
-            match info(trial, &app, &source).await {
+            match server.info(trial).await {
                 // It is there, and still loads.
                 Err(failure) if failure.code == FailureCode::SourceBusy => Ok(()),
                 told => told.map(drop),
             }
         };
-        scratch::until_ready(&mut running, kind, ask).await?;
-        let running = tokio::sync::Mutex::new(running);
-        Ok(Self { running, app, source, kind, file, keys: Vec::new() })
+        server.daemon.until_ready(trial, kind, ask).await?;
+        Ok(server)
+    }
+
+    async fn info(&self, trial: &Trial<'_>) -> Result<String, Failure> {
+        let asked = self.daemon.aim(trial).asked()?;
+        let mut connection = Connection::open(&asked, Instant::now() + PAUSE * 50).await?;
+        connection.info().await
     }
 
     /// Waits until the whole snapshot is loaded; gives how many keys there are. A server that
@@ -96,13 +90,13 @@ impl Server {
         let ends_by = Instant::now() + trial.aim.timeout();
         loop {
             trial.context.keep_going()?;
-            let failure = match info(trial, &self.app, &self.source).await {
+            let failure = match self.info(trial).await {
                 Ok(info) => return Ok(keys(&info)),
                 Err(failure) => failure,
             };
-            if let Some(said) = self.running.lock().await.has_ended().await {
-                let message = format!("{} did not load the snapshot: {said}", self.kind);
-                return Err(Failure::new(FailureCode::DrillFailed, message));
+            if let Some(said) = self.daemon.has_ended().await {
+                let failed = Fact::NotLoaded { kind: self.kind.to_owned(), said };
+                return Err(Failure::new(FailureCode::DrillFailed, failed));
             }
             if Instant::now() > ends_by {
                 return Err(failure);
@@ -116,8 +110,8 @@ impl Server {
         let name = format!("{}-check-rdb", self.kind);
         let config = trial.context.engine.config();
         let Some(program) = process::find(config, &name) else {
-            let message = format!("{name} is not on this machine");
-            return check(name, DrillState::Skipped, message);
+            let missing = Fact::ProgramMissing { program: name.clone() };
+            return check(name, DrillState::Skipped, missing);
         };
         let user = scratch::user(&[self.kind]);
         let told = scratch::program(config, &program, user)
@@ -126,25 +120,23 @@ impl Server {
             .await;
         let told = match told {
             Ok(told) => String::from_utf8_lossy(&told).into_owned(),
-            Err(failure) => return check(name, DrillState::Failed, failure.message),
+            Err(failure) => return check(name, DrillState::Failed, failure),
         };
         let number = |end: &str| {
             let line = told.lines().find_map(|line| line.strip_suffix(end))?;
             line.split_whitespace().last()?.parse::<u64>().ok()
         };
         let (Some(read), Some(expired)) = (number(" keys read"), number(" already expired")) else {
-            return check(name, DrillState::Skipped, "it does not say how many keys it has read");
+            return check(name, DrillState::Skipped, Fact::KeysUncounted {});
         };
         if read == 0 {
-            return check(name, DrillState::Skipped, "there is no key in the file");
+            return check(name, DrillState::Skipped, Fact::KeysNone {});
         }
         let loaded: u64 = self.keys.iter().map(|(_, keys)| keys).sum();
         // Keys may have expired since the server loaded them.
         let agrees = loaded <= read && loaded + expired >= read;
         let state = if agrees { DrillState::Passed } else { DrillState::Failed };
-        let message =
-            format!("{read} keys are in the file, {expired} of them expired; {loaded} were loaded");
-        check(name, state, message)
+        check(name, state, Fact::KeysInFile { read, expired, loaded })
     }
 }
 
@@ -162,15 +154,6 @@ async fn starts_with(file: &Path, word: &[u8]) -> Result<bool, Failure> {
     Ok(head == word)
 }
 
-async fn info(trial: &Trial<'_>, app: &App, source: &model::Source) -> Result<String, Failure> {
-    let model::SourceKind::Direct(direct) = &source.kind else {
-        return Err(Failure::new(FailureCode::Internal, "the scratch server has no settings"));
-    };
-    let asked = Asked { engine: &trial.context.engine, app, source, direct };
-    let mut connection = Connection::open(&asked, Instant::now() + PAUSE * 50).await?;
-    connection.info().await
-}
-
 /// `dbN:keys=COUNT,…` of an INFO.
 fn keys(info: &str) -> Vec<(String, u64)> {
     let databases = info.lines().filter_map(|line| {
@@ -183,23 +166,21 @@ fn keys(info: &str) -> Vec<(String, u64)> {
 
 #[async_trait::async_trait]
 impl Restored for Server {
-    fn place(&self) -> String {
-        format!("a scratch {} on {}", self.kind, self.file.display())
+    fn place(&self) -> Fact {
+        Fact::ScratchServer { kind: self.kind.to_owned(), path: self.file.display().to_string() }
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
         let told: Vec<_> = self.keys.iter().map(|(name, keys)| format!("{name}: {keys}")).collect();
         let mut checks = vec![if told.is_empty() {
-            check("keys", DrillState::Skipped, "there is no key in it: there is nothing to prove")
+            check("keys", DrillState::Skipped, Fact::KeysNone {})
         } else {
-            let message = format!("the snapshot was loaded whole; keys: {}", told.join(", "));
-            check("keys", DrillState::Passed, message)
+            check("keys", DrillState::Passed, Fact::KeysLoaded { keys: told.join(", ") })
         }];
         checks.push(self.second(trial).await);
         for question in asked::of(trial) {
             let name = format!("question: {}", question.sql);
-            let message = "questions are for databases that know SQL: remove it";
-            checks.push(check(name, DrillState::Skipped, message));
+            checks.push(check(name, DrillState::Skipped, Fact::QuestionsNeedSql {}));
         }
         Ok(checks)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Contents, DrillCheck, DrillState};
+use model::{Contents, DrillCheck, DrillState, Fact};
 
 use super::check;
 
@@ -17,10 +17,10 @@ pub(super) fn compared(
 ) -> DrillCheck {
     let total: u64 = counts.values().sum();
     let Some(Contents::Tables { tables, total: expected }) = stored else {
-        let message = format!("{} tables with {total} rows could all be read", counts.len());
+        let read = Fact::TablesRead { tables: counts.len() as u64, rows: total };
         // Nothing is known of what there should be: some of it at least.
         let state = if total > 0 { DrillState::Passed } else { DrillState::Failed };
-        return check("rows", state, message);
+        return check("rows", state, read);
     };
     let wrong: Vec<_> = tables
         .iter()
@@ -32,20 +32,18 @@ pub(super) fn compared(
         .collect();
     if !wrong.is_empty() {
         let shown = wrong[..wrong.len().min(MAX_NAMED)].join(", ");
-        let message = format!("{} tables differ from when they were stored: {shown}", wrong.len());
-        return check("rows", DrillState::Failed, message);
+        let differ = Fact::TablesDiffer { count: wrong.len() as u64, which: shown };
+        return check("rows", DrillState::Failed, differ);
     }
     if counts.is_empty() && unread == 0 && *expected == 0 {
-        let message = "there is no table in it: there is nothing to prove";
-        return check("rows", DrillState::Skipped, message);
+        return check("rows", DrillState::Skipped, Fact::TablesNone {});
     }
-    let message = format!(
-        "{} tables with {total} rows came back; {} of them were counted when they were stored, \
-         and all of these agree",
-        counts.len(),
-        tables.len()
-    );
-    check("rows", DrillState::Passed, message)
+    let agree = Fact::TablesAgree {
+        tables: counts.len() as u64,
+        rows: total,
+        counted: tables.len() as u64,
+    };
+    check("rows", DrillState::Passed, agree)
 }
 
 #[cfg(test)]

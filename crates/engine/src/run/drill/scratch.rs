@@ -1,19 +1,24 @@
 //! Servers that live as long as a drill: on this machine, reachable through a socket in the
 //! drill's own folder and through nothing else.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path, time::Duration};
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
-use model::{Failure, FailureCode};
+use model::{
+    DirectKind, DirectSource, Fact, Failure, FailureCode, RestoreTarget, Source, SourceKind,
+};
+use tokio::sync::Mutex;
 
+use super::Trial;
 use crate::{
     EngineConfig,
     process::{self, Program, Running},
+    target::Aim,
 };
 
 /// How long a server may take to answer.
-pub(crate) const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(60);
 /// Longest life of a scratch server.
-pub(crate) const LIFE: Duration = Duration::from_secs(24 * 3600);
+const LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A program for a drill, run by nobody in particular: database servers refuse to be run by root.
 pub(crate) fn program(config: &EngineConfig, path: &Path, user: Option<(u32, u32)>) -> Program {
@@ -50,12 +55,8 @@ pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failur
         })
     });
     if let Some(closed) = closed {
-        let message = format!(
-            "the scratch server, which does not run as root, cannot pass through {}: name a \
-             folder for drills that others may enter in BACKUP_SCRATCH_DIR",
-            closed.display()
-        );
-        return Err(Failure::new(FailureCode::RestoreRefused, message));
+        let closed = Fact::ScratchClosed { path: closed.display().to_string() };
+        return Err(Failure::new(FailureCode::RestoreRefused, closed));
     }
     let given = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
     given.map_err(|error| {
@@ -66,11 +67,7 @@ pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failur
 }
 
 /// Waits until `ask` is answered, or the server has ended.
-pub(crate) async fn until_ready<F, Fut>(
-    server: &mut Running,
-    what: &str,
-    mut ask: F,
-) -> Result<(), Failure>
+async fn until_ready<F, Fut>(server: &mut Running, what: &str, mut ask: F) -> Result<(), Failure>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
@@ -82,12 +79,12 @@ where
             Err(failure) => failure,
         };
         if let Some(said) = server.has_ended().await {
-            let message = format!("the scratch {what} did not start: {said}");
-            return Err(Failure::new(FailureCode::SourceConfig, message));
+            let ended = Fact::ServerNotStarted { kind: what.to_owned(), said };
+            return Err(Failure::new(FailureCode::SourceConfig, ended));
         }
         if began.elapsed() > READY {
-            let message = format!("the scratch {what} does not answer: {}", failure.message);
-            return Err(Failure::new(FailureCode::Timeout, message));
+            let silent = Fact::ServerSilent { kind: what.to_owned(), why: failure.message };
+            return Err(Failure::new(FailureCode::Timeout, silent));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -107,4 +104,66 @@ pub(crate) fn newest(config: &EngineConfig, name: &str) -> Option<std::path::Pat
         .collect();
     found.sort();
     found.pop().map(|(_, file)| file).or_else(|| process::find(config, name))
+}
+
+/// A server under way, and the source that stands for it. Dropped, it ends.
+pub(crate) struct Daemon {
+    running: Mutex<Running>,
+    source: Source,
+}
+
+impl Daemon {
+    /// Starts `program`, which is reached as a source of `kind` with `settings`.
+    pub(crate) fn start(
+        trial: &Trial<'_>,
+        program: Program,
+        kind: DirectKind,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        let aim = trial.aim;
+        let name = aim.source.map_or_else(|| aim.artifact.source.clone(), |one| one.name.clone());
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let direct =
+            DirectSource { what: kind, settings: settings.collect(), secrets: BTreeMap::new() };
+        let source = Source { name, kind: SourceKind::Direct(direct) };
+        Ok(Self { running: Mutex::new(program.start(LIFE)?), source })
+    }
+
+    /// Waits until `ask` is answered, or the server, which people call `what`, has ended.
+    pub(crate) async fn until_ready<F, Fut>(
+        &self,
+        trial: &Trial<'_>,
+        what: &str,
+        ask: F,
+    ) -> Result<(), Failure>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<(), Failure>>,
+    {
+        let mut running = self.running.lock().await;
+        let ask = || async {
+            trial.context.keep_going()?;
+            ask().await
+        };
+        until_ready(&mut running, what, ask).await
+    }
+
+    /// What it said last, where it has ended.
+    pub(crate) async fn has_ended(&self) -> Option<String> {
+        self.running.lock().await.has_ended().await
+    }
+
+    /// The trial's artifact, on its way into this server.
+    pub(crate) fn aim<'a>(&'a self, trial: &'a Trial<'_>) -> Aim<'a> {
+        Aim {
+            engine: trial.aim.engine,
+            app: trial.aim.app,
+            source: Some(&self.source),
+            artifact: trial.aim.artifact,
+            selection: None,
+            target: &RestoreTarget::App,
+            is_one_of_many: false,
+            tag: trial.aim.tag,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use model::{DrillCheck, DrillState, Failure, FailureCode};
+use model::{DrillCheck, DrillState, Fact, Failure, FailureCode};
 use rusqlite::{Connection, types::ValueRef};
 
 use super::{Restored, Trial, Way, asked, check, rows::compared};
@@ -23,8 +23,8 @@ struct File(PathBuf);
 
 #[async_trait::async_trait]
 impl Restored for File {
-    fn place(&self) -> String {
-        format!("the file {}", self.0.display())
+    fn place(&self) -> Fact {
+        Fact::FileAt { path: self.0.display().to_string() }
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
@@ -35,12 +35,12 @@ impl Restored for File {
             move |database| {
                 let mut checks = vec![match copy::check(database, &file) {
                     Ok(warnings) if warnings.is_empty() => {
-                        check("integrity_check", DrillState::Passed, "the file is sound")
+                        check("integrity_check", DrillState::Passed, Fact::FileSound {})
                     }
                     Ok(warnings) => {
                         check("integrity_check", DrillState::Skipped, warnings.join("; "))
                     }
-                    Err(failure) => check("integrity_check", DrillState::Failed, failure.message),
+                    Err(failure) => check("integrity_check", DrillState::Failed, failure),
                 }];
                 match copy::counts(database) {
                     Ok(counted) => {
@@ -72,12 +72,8 @@ fn references(database: &Connection) -> DrillCheck {
     let name = "foreign_key_check";
     let count = "SELECT count(*) FROM pragma_foreign_key_check";
     match copy::number(database, count) {
-        Ok(0) => check(name, DrillState::Passed, "whatever a row refers to is there"),
-        Ok(count) => {
-            let message =
-                format!("{count} rows refer to rows that are not there: so the app has left them");
-            check(name, DrillState::Skipped, message)
-        }
+        Ok(0) => check(name, DrillState::Passed, Fact::ReferencesGood {}),
+        Ok(count) => check(name, DrillState::Skipped, Fact::ReferencesLost { count }),
         Err(error) => check(name, DrillState::Skipped, error.to_string()),
     }
 }

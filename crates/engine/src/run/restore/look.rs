@@ -1,8 +1,8 @@
 //! What a restore would meet.
 
 use model::{
-    App, Artifact, Failure, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,
-    Snapshot,
+    App, Artifact, Fact, Failure, Name, Preflight, PreflightCheck, PreflightItem, PreflightLevel,
+    RestoreOrder, Sentence, Snapshot,
 };
 
 use super::{candidates, chosen};
@@ -44,8 +44,8 @@ pub(crate) async fn look(
     let mut seen = Preflight::default();
     for one in &order.only {
         if !snapshot.artifacts.iter().any(|artifact| artifact.source == one.artifact) {
-            let message = format!("the snapshot has no artifact `{}`", one.artifact);
-            seen.checks.push(check(None, PreflightLevel::Blocked, message));
+            let lost = Fact::NoSuchArtifact { artifact: one.artifact.to_string() };
+            seen.checks.push(check(None, PreflightLevel::Blocked, lost));
         }
     }
     let mut artifacts: Vec<_> = chosen(snapshot, order).collect();
@@ -61,8 +61,8 @@ pub(crate) async fn look(
         seen.size_bytes += artifact.size_bytes;
         match looked {
             Ok(looked) => {
-                for (level, message) in looked.checks {
-                    seen.checks.push(check(name.clone(), level, message));
+                for (level, sentence) in looked.checks {
+                    seen.checks.push(check(name.clone(), level, sentence));
                 }
                 seen.items.push(PreflightItem {
                     artifact: artifact.source.clone(),
@@ -72,7 +72,7 @@ pub(crate) async fn look(
                 });
             }
             Err(failure) => {
-                seen.checks.push(check(name, PreflightLevel::Blocked, failure.message));
+                seen.checks.push(check(name, PreflightLevel::Blocked, failure));
             }
         }
     }
@@ -98,28 +98,31 @@ async fn copies(
             .destination(copy.destination_id)
             .await
             .map_err(|error| crate::run::failure::of_catalog(&error))?;
-        let name = &destination.name;
+        let destination_name = destination.name.to_string();
         if copy.is_encrypted()
             && let Err(failure) = engine.0.identities_of(&destination)
         {
-            let message = format!("the copy at `{name}` cannot be opened: {}", failure.message);
-            seen.checks.push(check(None, PreflightLevel::Warning, message));
+            let locked = Fact::CopyLocked { destination: destination_name, why: failure.message };
+            seen.checks.push(check(None, PreflightLevel::Warning, locked));
             continue;
         }
         readable += 1;
-        let message = match copy.verified_at {
-            Some(at) => format!("there is a copy at `{name}`, last re-read {at}"),
-            None => format!("there is a copy at `{name}`, not re-read since it was stored"),
+        let there = match copy.verified_at {
+            Some(at) => Fact::CopyReread { destination: destination_name, at },
+            None => Fact::CopyNotReread { destination: destination_name },
         };
-        seen.checks.push(check(None, PreflightLevel::Good, message));
+        seen.checks.push(check(None, PreflightLevel::Good, there));
     }
     if readable == 0 {
-        let message = "this snapshot has no good copy to read from".to_owned();
-        seen.checks.push(check(None, PreflightLevel::Blocked, message));
+        seen.checks.push(check(None, PreflightLevel::Blocked, Fact::NoGoodCopy {}));
     }
     Ok(())
 }
 
-fn check(artifact: Option<model::Name>, level: PreflightLevel, message: String) -> PreflightCheck {
-    PreflightCheck { artifact, level, message }
+fn check(
+    artifact: Option<Name>,
+    level: PreflightLevel,
+    sentence: impl Into<Sentence>,
+) -> PreflightCheck {
+    PreflightCheck { artifact, level, sentence: sentence.into() }
 }

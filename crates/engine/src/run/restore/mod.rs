@@ -6,9 +6,9 @@
 pub(crate) mod look;
 
 use model::{
-    App, Artifact, CopyState, Event, EventId, EventKind, Failure, FailureCode, RestoreOrder,
-    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Severity, Snapshot, Stage, StepState,
-    StoredCopy,
+    App, Artifact, CopyState, Event, EventId, EventKind, Fact, Failure, FailureCode, RestoreOrder,
+    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Sentence, Severity, Snapshot, Stage,
+    StepState, StoredCopy,
 };
 
 use super::{Outcome, RunContext, StopReason, failure};
@@ -122,18 +122,18 @@ impl<'a> Restore<'a> {
         )
         .await?;
         for check in &seen.checks {
-            self.context.journal.info(&check.message);
+            self.context.journal.info(&check.sentence.message);
         }
         if let Some(blocked) =
             seen.checks.iter().find(|check| check.level == model::PreflightLevel::Blocked)
         {
-            return Err(refused(&blocked.message));
+            return Err(refused(blocked.sentence.clone()));
         }
         if let Some(item) = seen.items.iter().find(|item| item.replaces.is_some())
             && !self.order.overwrite
         {
-            let what = item.replaces.clone().unwrap_or_default();
-            return Err(refused(format!("{what} would be replaced, which was not allowed")));
+            let what = item.replaces.clone().unwrap_or_default().message;
+            return Err(refused(Fact::WouldReplace { what }));
         }
         self.report.steps = seen
             .items
@@ -222,9 +222,7 @@ impl<'a> Restore<'a> {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| {
-            Failure::new(FailureCode::Missing, "this snapshot has no good copy to read from")
-        }))
+        Err(last.unwrap_or_else(|| Failure::new(FailureCode::Missing, Fact::NoGoodCopy {})))
     }
 
     /// Notes what is wrong with a copy; whether it is the copy, so that another may do better.
@@ -329,8 +327,8 @@ impl<'a> Restore<'a> {
                     step.made = None;
                 }
                 Err(failure) => {
-                    let note = format!("{made} is left over: {}", failure.message);
-                    self.context.journal.warn(&note);
+                    let note = Sentence::from(Fact::LeftOver { what: made, why: failure.message });
+                    self.context.journal.warn(&note.message);
                     step.notes.push(note);
                 }
             }
@@ -376,7 +374,7 @@ impl<'a> Restore<'a> {
     fn artifact(&self, at: usize) -> Result<Artifact, Failure> {
         let name = &self.report.steps[at].artifact;
         let found = self.snapshot.artifacts.iter().find(|artifact| artifact.source == *name);
-        found.cloned().ok_or_else(|| refused(format!("the snapshot has no artifact `{name}`")))
+        found.cloned().ok_or_else(|| refused(Fact::NoSuchArtifact { artifact: name.to_string() }))
     }
 
     fn aim<'b>(&'b self, artifact: &'b Artifact) -> Aim<'b> {
@@ -448,8 +446,5 @@ async fn undo_snapshot(context: &RunContext) -> Result<Option<model::SnapshotId>
         return Err(Begin::Wait(Box::new(again)));
     }
     let why = undo.failure.map(|failure| failure.message).unwrap_or_default();
-    Err(Begin::Fail(refused(format!(
-        "the undo snapshot could not be taken ({why}): nothing was changed; where there is nothing \
-         left to save, restore without one"
-    ))))
+    Err(Begin::Fail(refused(Fact::UndoNotTaken { why })))
 }

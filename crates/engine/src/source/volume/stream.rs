@@ -42,7 +42,7 @@ impl Behind for Reading {
     async fn undo(mut self: Box<Self>, context: &RunContext) -> Vec<String> {
         let troubles = self.held.release(context).await;
         self.helper.remove(context).await;
-        troubles
+        troubles.into_iter().map(|trouble| trouble.message).collect()
     }
 }
 

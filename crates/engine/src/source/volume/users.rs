@@ -7,7 +7,7 @@ use bollard::{
     models::ContainerSummary,
     query_parameters::{InspectContainerOptions, ListContainersOptions, StopContainerOptions},
 };
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode, Sentence};
 
 use crate::{docker, duty::Owed, run::RunContext};
 
@@ -44,6 +44,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// What stands against stopping it for a restore.
+    pub(crate) fn in_the_way(&self) -> Option<Fact> {
+        let container = self.name.clone();
+        match (self.auto_removed, self.of_swarm) {
+            (true, _) => Some(Fact::AutoRemoved { container }),
+            (_, true) => Some(Fact::OfSwarm { container }),
+            _ => None,
+        }
+    }
+
     /// Why it would not come back.
     pub(crate) fn why_not_stopped(&self) -> Option<String> {
         let why = if self.auto_removed {
@@ -166,7 +176,7 @@ async fn hold_one(
 impl Held {
     /// Lets them go on, the last one first; gives what could not be done, which is tried again
     /// later.
-    pub(crate) async fn release(&mut self, context: &RunContext) -> Vec<String> {
+    pub(crate) async fn release(&mut self, context: &RunContext) -> Vec<Sentence> {
         let mut troubles = Vec::new();
         while let Some((name, owed)) = self.waiting.pop() {
             match context.settle(owed).await {
@@ -175,8 +185,9 @@ impl Held {
                     context.journal.info(format!("`{name}` goes on after {secs:.1} s"));
                 }
                 Err(failure) => {
-                    let trouble = format!("`{name}` does not go on: {}", failure.message);
-                    context.journal.warn(&trouble);
+                    let trouble =
+                        Sentence::from(Fact::DoesNotGoOn { container: name, why: failure.message });
+                    context.journal.warn(&trouble.message);
                     troubles.push(trouble);
                 }
             }

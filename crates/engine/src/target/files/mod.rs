@@ -5,11 +5,11 @@ mod spots;
 
 use std::path::{Path, PathBuf};
 
-use model::{Failure, FailureCode, RestoreTarget};
+use model::{Fact, Failure, RestoreTarget};
 
 use self::spots::Spot;
 use super::{
-    Aim, Loaded, Look, Supply, Switched, Target, folder, refused,
+    Aim, Loaded, Look, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::run::RunContext;
@@ -22,27 +22,27 @@ impl Target for Files {
         packed(aim)?;
         let spots = spots::of(aim)?;
         if let Some(place) = beside(aim)? {
-            let mut look = Look::at(format!("folder {}", place.display()));
+            let mut look = Look::at(Fact::FolderAt { path: place.display().to_string() });
             if let Err(failure) = folder::allowed(aim, &place) {
-                look.block(failure.message);
+                look.block(failure);
             } else if place.symlink_metadata().is_ok() {
-                look.block(format!("{} is there already: give another name", place.display()));
+                look.block(Fact::IsThere { what: place.display().to_string() });
             } else {
                 folder::room(&mut look, &place, size(aim)).await;
             }
             return Ok(look);
         }
         let told: Vec<_> = spots.iter().map(|spot| spot.pattern.display().to_string()).collect();
-        let mut look = Look::at(told.join(", "));
+        let mut look = Look::at(Fact::PathsAt { paths: told.join(", ") });
         for spot in &spots {
             if let Err(failure) = spot.allowed(aim) {
-                look.block(failure.message);
+                look.block(failure);
                 return Ok(look);
             }
         }
         let there = found_now(&spots).await?;
         if !there.is_empty() {
-            look.replaces = Some(format!("{} (kept beside it)", there.join(", ")));
+            look.replaces = Some(Fact::KeptBeside { what: there.join(", ") }.into());
         }
         for stage in spots::stages(&spots) {
             folder::room(&mut look, stage, size(aim)).await;
@@ -64,12 +64,7 @@ impl Target for Files {
 
     async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
         for folder in made.lines() {
-            match tokio::fs::remove_dir_all(folder).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(refused(format!("{folder} cannot be removed: {error}")));
-                }
-                _ => {}
-            }
+            folder::remove(Path::new(folder)).await?;
         }
         Ok(())
     }
@@ -100,7 +95,7 @@ impl Target for Files {
             let report = unpacking::unpack(context, aim, supply, stage, wish(only)?).await?;
             notes.extend(unpacking::notes(&report));
             // Nothing may be replaced by nothing.
-            blocking(move || here.iter().try_for_each(|spot| spot.found().map(drop))).await?;
+            blocking(move || here.iter().try_for_each(|spot| spot.found().map(drop))).await??;
         }
         Ok(Loaded { notes })
     }
@@ -117,13 +112,12 @@ impl Target for Files {
         if let Some(place) = beside(aim)? {
             folder::allowed(aim, &place)?;
             let made = PathBuf::from(made);
-            blocking(move || folder::switch(&made, &place, &tag)).await?;
+            blocking(move || folder::switch(&made, &place, &tag)).await??;
             return Ok(Switched::default());
         }
         for spot in &spots {
             spot.allowed(aim)?;
         }
-        let stages: Vec<_> = made.lines().map(PathBuf::from).collect();
         let kept = blocking(move || {
             let mut kept = Vec::new();
             for spot in &spots {
@@ -132,20 +126,15 @@ impl Target for Files {
                 }
                 kept.extend(spot.kept(&tag));
             }
-            for stage in &stages {
-                match std::fs::remove_dir_all(stage) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        let at = stage.display();
-                        return Err(refused(format!("{at} cannot be removed: {error}")));
-                    }
-                    _ => {}
-                }
-            }
             kept.sort();
             kept.dedup();
-            Ok(kept)
+            Ok::<_, Failure>(kept)
         });
-        let kept: Vec<_> = kept.await?.iter().map(|path| path.display().to_string()).collect();
+        let kept = kept.await??;
+        for stage in made.lines() {
+            folder::remove(Path::new(stage)).await?;
+        }
+        let kept: Vec<_> = kept.iter().map(|path| path.display().to_string()).collect();
         let kept = (!kept.is_empty()).then(|| kept.join(", "));
         Ok(Switched { kept, notes: Vec::new() })
     }
@@ -153,13 +142,10 @@ impl Target for Files {
 
 fn packed(aim: &Aim<'_>) -> Result<Packed, Failure> {
     if !aim.tables().is_empty() {
-        return Err(refused("tables are chosen for databases"));
+        return Err(refused(Fact::TablesAreOfDatabases {}));
     }
     unpacking::packed(aim.artifact).ok_or_else(|| {
-        refused(format!(
-            "`{}` is no archive of files: restore it into a folder",
-            aim.artifact.source
-        ))
+        refused(Fact::NoArchiveOfFiles { artifact: aim.artifact.source.to_string() })
     })
 }
 
@@ -167,7 +153,7 @@ fn packed(aim: &Aim<'_>) -> Result<Packed, Failure> {
 fn beside(aim: &Aim<'_>) -> Result<Option<PathBuf>, Failure> {
     let Some(name) = aim.beside() else { return Ok(None) };
     if !matches!(aim.target, RestoreTarget::Beside { .. }) || name.contains('/') {
-        return Err(refused(format!("`{name}` is no name of a folder")));
+        return Err(refused(Fact::NotNameOfFolder { name }));
     }
     let spots = spots::named(aim)?;
     let first = spots.first().ok_or_else(|| refused("the source names no path"))?;
@@ -193,12 +179,5 @@ async fn found_now(spots: &[Spot]) -> Result<Vec<String>, Failure> {
         }
         Ok(there)
     })
-    .await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?
+    .await?
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::super::{Aim, folder, refused};
 use crate::source::{direct::Asked, files::basis::mounts};
@@ -83,7 +83,7 @@ fn chosen(aim: &Aim<'_>) -> Result<Vec<PathBuf>, Failure> {
                 let words = path.split('/').filter(|part| !part.is_empty() && *part != ".");
                 Ok(Path::new("/").join(words.collect::<PathBuf>()))
             }
-            _ => Err(refused(format!("`{path}` is no path in an archive"))),
+            _ => Err(refused(Fact::NoPathInArchive { path: path.clone() })),
         }
     });
     chosen.collect()

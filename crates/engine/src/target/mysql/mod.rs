@@ -6,7 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod script;
 pub(crate) mod users;
 
-use model::{Failure, RestoreTarget};
+use model::{Fact, Failure, RestoreTarget, Size};
 
 use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
 use crate::{
@@ -40,52 +40,40 @@ impl Target for Mysql {
         let client = Client::of(&asked).await?;
         let at = client.place();
         if !aim.paths().is_empty() || !aim.tables().is_empty() {
-            let mut look = Look::at(at);
-            look.block(
-                "single tables of a dump are not restored: restore the database beside, and copy \
-                 them from there (INSERT … SELECT)",
-            );
+            let mut look = Look::at(Fact::ServerAt { server: at });
+            look.block(Fact::MysqlWhole {});
             return Ok(look);
         }
         if users::are(aim) {
-            let mut look = Look::at(format!("users at {at}"));
-            look.warn("only users that are missing are made, with their grants");
+            let mut look = Look::at(Fact::UsersAt { server: at });
+            look.warn(Fact::OnlyMissingUsers {});
             return Ok(look);
         }
         let database = final_name(aim)?;
-        let mut look = Look::at(format!("database {database} at {at}"));
-        look.good(format!("{at} is {}", client.server_version().await?));
+        let mut look =
+            Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
+        look.good(Fact::ServerIs { server: at, version: client.server_version().await?.clone() });
         if asked.setting("container").is_some() && aim.beside().is_none() {
-            look.block(
-                "a database is replaced by client programs of this machine: give the source a host \
-                 or a socket instead of a container, or restore beside it",
-            );
+            look.block(Fact::MysqlContainer {});
         }
         let missing = missing_rights(&client).await?;
         if !missing.is_empty() {
-            look.warn(format!(
-                "the user has not everywhere the rights {}: a restore needs them for the database \
-                 and for new ones beside it",
-                missing.join(", ")
-            ));
+            look.warn(Fact::RightsMissing { rights: missing.join(", ") });
         }
         if !client.is_careful().await? {
-            look.warn("this client knows no sandbox mode: dumps are read through our filter alone");
+            look.warn(Fact::NoSandbox {});
         }
         let on = On { client: &client, context: None, aim };
         if !on.exists(&database).await? {
-            look.good(format!("the database {database} is not there and will be made"));
+            look.good(Fact::DatabaseMade { database });
         } else if aim.beside().is_some() {
-            look.block(format!("the database {database} is there already: choose another name"));
+            look.block(Fact::DatabaseIsThere { database });
         } else {
             let size_bytes = client.size_bytes(&database).await?;
-            look.replaces = Some(format!(
-                "database {database} ({size_bytes} bytes; a copy of it is kept under another name)"
-            ));
-            look.warn(format!(
-                "stop what writes to {database}: what is written while it is replaced is lost; \
-                 the server needs room for two more copies of it"
-            ));
+            look.replaces = Some(
+                Fact::DatabaseCopied { database: database.clone(), size: Size(size_bytes) }.into(),
+            );
+            look.warn(Fact::StopWriters { database });
         }
         Ok(look)
     }
@@ -128,7 +116,7 @@ impl Target for Mysql {
         fill(context, aim, &client, made, supply).await?;
         let mut notes = Vec::new();
         if aim.beside().is_some() && on.disable_events(made).await? > 0 {
-            notes.push("its events are disabled, so that nothing is done twice".to_owned());
+            notes.push(Fact::EventsDisabled {}.into());
         }
         Ok(Loaded { notes })
     }
@@ -157,7 +145,7 @@ impl Target for Mysql {
                 let kept = on.exists(&before).await?.then_some(before);
                 return Ok(Switched { kept, notes: Vec::new() });
             }
-            return Err(refused(format!("the database {made} is not there any more")));
+            return Err(refused(Fact::IsGone { what: made.to_owned() }));
         }
         if on.step(made).await? == Step::Loaded {
             if on.exists(&name).await? {
@@ -209,7 +197,7 @@ fn own_name(aim: &Aim<'_>) -> Result<String, Failure> {
     }
     match aim.asked()?.list("database")[..] {
         [one] if one != "*" => Ok(one.to_owned()),
-        _ => Err(refused("the source does not say which database it is")),
+        _ => Err(refused(Fact::WhichDatabase {})),
     }
 }
 

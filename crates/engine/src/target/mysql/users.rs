@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{super::Loaded, Aim, Supply, refused};
 use crate::source::mysql::{USERS, client::Client};
@@ -32,7 +32,7 @@ pub(crate) async fn load(client: &Client<'_>, supply: &Supply<'_>) -> Result<Loa
     for statement in statements {
         client.ask(statement).await?;
     }
-    let notes = vec![format!("{made} users were made; those that are there stay as they are")];
+    let notes = vec![Fact::UsersMade { count: made as u64 }.into()];
     Ok(Loaded { notes })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::refused;
 use crate::source::{
@@ -180,7 +180,7 @@ impl On<'_> {
         let (is_made, is_there) = (self.is_there(made).await?, self.is_there(name).await?);
         if !is_made {
             if !is_there {
-                return Err(refused(format!("the database {made} is not there any more")));
+                return Err(refused(Fact::IsGone { what: made.to_owned() }));
             }
             // Cut off right after it was done.
             let kept = self.is_there(before).await?;

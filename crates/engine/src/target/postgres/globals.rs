@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{super::Loaded, Supply, refused};
 use crate::source::postgres::{session::Session, tools::Tools};
@@ -33,9 +33,7 @@ pub(crate) async fn load(
         session.ask(tools, maintenance, statement).await?;
     }
     let made = statements.iter().filter(|one| one.starts_with("CREATE ROLE ")).count();
-    Ok(Loaded {
-        notes: vec![format!("{made} roles were made; those that are there stay as they are")],
-    })
+    Ok(Loaded { notes: vec![Fact::RolesMade { count: made as u64 }.into()] })
 }
 
 /// The statements about roles that are not among `known`, in their order. Of each line only what

@@ -6,7 +6,7 @@ pub(crate) mod roles;
 mod script;
 
 use bytes::Bytes;
-use model::{Failure, RestoreTarget};
+use model::{Fact, Failure, RestoreTarget, Size};
 
 use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
 use crate::{
@@ -27,39 +27,37 @@ impl Target for Postgres {
         let (maintenance, tools, major) = session.maintenance().await?;
         let at = session.server.address();
         if is_globals(aim) {
-            let mut look = Look::at(format!("roles at {at}"));
-            look.warn("only roles that are missing are made; tablespaces are left as they are");
+            let mut look = Look::at(Fact::RolesAt { server: at });
+            look.warn(Fact::OnlyMissingRoles {});
             return Ok(look);
         }
         let database = final_name(aim)?;
-        let mut look = Look::at(format!("database {database} at {at}"));
-        look.good(format!("{at} is PostgreSQL {major}"));
+        let mut look =
+            Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
+        look.good(Fact::ServerIs { server: at, version: format!("PostgreSQL {major}") });
         parts_are_possible(aim, &mut look);
         if !database::may_create(&session, &tools, maintenance).await? {
-            look.block(format!(
-                "the user {0} may not make databases: ALTER ROLE \"{0}\" CREATEDB",
-                session.server.user
-            ));
+            look.block(Fact::MayNotCreate { user: session.server.user.clone() });
         }
         match database::describe(&session, &tools, maintenance, &database).await? {
-            Some(there) if aim.beside().is_some() => look.block(format!(
-                "the database {database} is there already ({} bytes): choose another name",
-                there.size_bytes
-            )),
+            Some(_) if aim.beside().is_some() => look.block(Fact::DatabaseIsThere { database }),
             Some(there) => {
                 if !there.is_ours {
-                    look.block(format!(
-                        "the database {database} belongs to {}: only its owner or a superuser may \
-                         rename it",
-                        there.owner
-                    ));
+                    look.block(Fact::NotOwner {
+                        database: database.clone(),
+                        owner: there.owner.clone(),
+                    });
                 }
-                look.replaces = Some(format!(
-                    "database {database} ({} bytes, {} connections; it is kept under another name)",
-                    there.size_bytes, there.connections
-                ));
+                look.replaces = Some(
+                    Fact::DatabaseRenamed {
+                        database,
+                        size: Size(there.size_bytes),
+                        connections: there.connections,
+                    }
+                    .into(),
+                );
             }
-            None => look.good(format!("the database {database} is not there and will be made")),
+            None => look.good(Fact::DatabaseMade { database }),
         }
         Ok(look)
     }
@@ -97,7 +95,7 @@ impl Target for Postgres {
         fill(context, aim, &session, &tools, made, Owners::Theirs, supply).await?;
         let mut notes = Vec::new();
         if !aim.tables().is_empty() {
-            notes.push("tables alone come without their indexes and constraints".to_owned());
+            notes.push(Fact::TablesComeBare {}.into());
         }
         Ok(Loaded { notes })
     }
@@ -147,10 +145,7 @@ pub(crate) async fn fill(
         return script(context, aim, session, tools, made, supply).await;
     }
     if aim.artifact.format.as_deref() == Some("pg_dump_Fd") {
-        return Err(refused(
-            "a dump of the format `directory` is restored by hand: restore it into a folder and \
-             run pg_restore --format=directory on it",
-        ));
+        return Err(refused(Fact::DirectoryByHand {}));
     }
     let mut restore = session.tool(tools, "pg_restore").args([
         "--exit-on-error",
@@ -205,7 +200,7 @@ async fn script(
 fn own_name(aim: &Aim<'_>) -> Result<String, Failure> {
     let part = aim.artifact.part.clone();
     let named = || aim.asked().ok()?.setting("database").map(str::to_owned);
-    part.or_else(named).ok_or_else(|| refused("the source does not say which database it is"))
+    part.or_else(named).ok_or_else(|| refused(Fact::WhichDatabase {}))
 }
 
 /// What the restored database is called in the end.
@@ -236,21 +231,21 @@ fn is_script(aim: &Aim<'_>) -> bool {
 
 fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
     if !aim.paths().is_empty() {
-        look.block("a database has tables, not paths");
+        look.block(Fact::DatabaseHasTables {});
     }
     let tables = aim.tables();
     if tables.is_empty() {
         return;
     }
     if matches!(aim.target, RestoreTarget::App) {
-        look.block("tables are restored beside the database, to be copied from there");
+        look.block(Fact::TablesBeside {});
     }
     if is_script(aim) {
-        look.block("single tables need a dump of the format `custom`; this one is plain SQL");
+        look.block(Fact::TablesNeedCustom {});
     }
     let schema = |table: &String| table.split_once('.').map_or("public", |(s, _)| s).to_owned();
     if tables.iter().any(|table| schema(table) != schema(&tables[0])) {
-        look.block("the tables of one restore are to be in one schema");
+        look.block(Fact::TablesOfOneSchema {});
     }
 }
 

@@ -9,7 +9,7 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
-use model::Failure;
+use model::{Fact, Failure};
 use tokio::sync::mpsc;
 
 use super::super::{Aim, Supply, refused};
@@ -138,10 +138,7 @@ pub(super) async fn only_if_empty(
     if empty? {
         return Ok(());
     }
-    Err(refused(format!(
-        "volume `{volume}` holds files, and its folder cannot be exchanged here ({why}): restore it \
-         beside, and point your compose file at the new volume"
-    )))
+    Err(refused(Fact::VolumeHoldsFiles { volume: volume.to_owned(), why: why.to_owned() }))
 }
 
 async fn is_empty(docker: &Docker, helper: &Helper) -> Result<bool, Failure> {

@@ -10,7 +10,7 @@ use bollard::{
     models::{Volume as Found, VolumeCreateRequest},
     query_parameters::RemoveVolumeOptions,
 };
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{
     Aim, Loaded, Look, Supply, Switched, Target, folder, refused,
@@ -38,33 +38,35 @@ impl Target for Volume {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         only_whole(aim)?;
         let (asked, name) = (aim.asked()?, name(aim)?);
-        let mut look = Look::at(format!("volume {name}"));
+        let mut look = Look::at(Fact::VolumeAt { volume: name.clone() });
         let docker = docker::connect(&aim.engine.0.config).await?;
         let Some(found) = find(&docker, &name).await? else {
-            look.good(format!("volume `{name}` is made"));
+            look.good(Fact::VolumeMade { volume: name });
             return Ok(look);
         };
         if aim.beside().is_some() {
-            look.block(format!("volume `{name}` is there already: give another name"));
+            look.block(Fact::VolumeIsThere { volume: name });
             return Ok(look);
         }
         match direct::candidate(&asked, &found).await {
             Ok(place) => {
-                look.replaces = Some(format!("volume {name} (kept beside {})", place.display()));
+                look.replaces = Some(
+                    Fact::VolumeKeptBeside {
+                        volume: name.clone(),
+                        path: place.display().to_string(),
+                    }
+                    .into(),
+                );
                 folder::room(&mut look, &place, aim.artifact.size_bytes).await;
             }
-            Err(why) => look.warn(format!(
-                "volume `{name}` is filled only if it is empty, because its folder cannot be \
-                 exchanged ({why}): else restore it beside, and point your compose file at the new \
-                 volume"
-            )),
+            Err(why) => look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why }),
         }
         let users = users::running(&docker, &name).await?;
-        if let Some(why) = users.iter().find_map(users::Running::why_not_stopped) {
-            look.block(format!("{why}: stop it, or restore the volume beside"));
+        if let Some(why) = users.iter().find_map(users::Running::in_the_way) {
+            look.block(why);
         } else if !users.is_empty() {
             let names: Vec<_> = users.iter().map(|user| user.name.as_str()).collect();
-            look.warn(format!("stopped meanwhile, and started again: {}", names.join(", ")));
+            look.warn(Fact::StoppedMeanwhile { containers: names.join(", ") });
         }
         Ok(look)
     }
@@ -84,13 +86,7 @@ impl Target for Volume {
                 _ => Ok(()),
             };
         }
-        let stage = stage(&found, aim.tag);
-        match tokio::fs::remove_dir_all(&stage).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(refused(format!("{} cannot be removed: {error}", stage.display())))
-            }
-            _ => Ok(()),
-        }
+        folder::remove(&stage(&found, aim.tag)).await
     }
 
     async fn load(
@@ -107,7 +103,7 @@ impl Target for Volume {
             return new(context, aim, &docker, made, supply).await;
         };
         if aim.beside().is_some() {
-            return Err(refused(format!("volume `{made}` is there already: give another name")));
+            return Err(refused(Fact::VolumeIsThere { volume: made.to_owned() }));
         }
         match exchangeable(context, aim, &asked, &docker, &found).await? {
             Ok(()) => {
@@ -134,13 +130,13 @@ impl Target for Volume {
     ) -> Result<Switched, Failure> {
         let docker = docker::connect(&aim.engine.0.config).await?;
         let found = find(&docker, made).await?;
-        let found = found.ok_or_else(|| refused(format!("volume `{made}` is gone")))?;
+        let found = found.ok_or_else(|| refused(Fact::IsGone { what: made.to_owned() }))?;
         if is_ours(&found, aim.tag) {
             return Ok(Switched::default());
         }
         let users = users::running(&docker, made).await?;
-        if let Some(why) = users.iter().find_map(users::Running::why_not_stopped) {
-            return Err(refused(format!("{why}: stop it, or restore the volume beside")));
+        if let Some(why) = users.iter().find_map(users::Running::in_the_way) {
+            return Err(refused(why));
         }
         let mut held = users::hold(context, &docker, made, Meanwhile::Stop).await?;
         let switched = put(context, aim, &docker, &found, supply).await;
@@ -220,13 +216,11 @@ async fn exchangeable(
 /// A tar of files, all of it.
 fn only_whole(aim: &Aim<'_>) -> Result<(), Failure> {
     if !aim.tables().is_empty() || !aim.paths().is_empty() {
-        return Err(refused(
-            "a volume comes back whole: choose paths of it for a restore into a folder",
-        ));
+        return Err(refused(Fact::VolumeWhole {}));
     }
     match unpacking::packed(aim.artifact) {
         Some(Packed::Tar { plain: true }) => Ok(()),
-        _ => Err(refused(format!("`{}` is no tar of a volume", aim.artifact.source))),
+        _ => Err(refused(Fact::NoTarOfVolume { artifact: aim.artifact.source.to_string() })),
     }
 }
 
@@ -234,7 +228,7 @@ fn only_whole(aim: &Aim<'_>) -> Result<(), Failure> {
 fn name(aim: &Aim<'_>) -> Result<String, Failure> {
     match aim.beside() {
         Some(name) if is_volume_name(&name) => Ok(name),
-        Some(name) => Err(refused(format!("`{name}` is no name of a volume"))),
+        Some(name) => Err(refused(Fact::NotNameOfVolume { name })),
         None => Ok(volume_of(&aim.asked()?)?.to_owned()),
     }
 }

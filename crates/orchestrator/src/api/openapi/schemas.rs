@@ -41,8 +41,12 @@ impl Schemas {
         let Some(parts) = schema["allOf"].as_array() else { return schema.clone() };
         let (mut properties, mut required, mut closed) = (Map::new(), Vec::new(), false);
         for part in parts {
-            let name = part["$ref"].as_str().and_then(|path| path.rsplit('/').next());
-            let part = name.and_then(|name| self.0.get(name)).unwrap_or(part);
+            let part = self.resolved(part);
+            if let Some(choices) = part["oneOf"].as_array() {
+                properties.extend(self.any_of(choices));
+                continue;
+            }
+            let part = &self.merged(part);
             properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
             required.extend(part["required"].as_array().cloned().unwrap_or_default());
             closed |= part["additionalProperties"] == false;
@@ -55,6 +59,39 @@ impl Schemas {
             whole["additionalProperties"] = false.into();
         }
         whole
+    }
+}
+
+impl Schemas {
+    /// What a reference leads to; anything else is itself.
+    fn resolved<'a>(&'a self, part: &'a Value) -> &'a Value {
+        let name = part["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+        name.and_then(|name| self.0.get(name)).unwrap_or(part)
+    }
+
+    /// The members of one of several shapes, flattened into an object: none of them has to be
+    /// there.
+    fn any_of(&self, choices: &[Value]) -> Map<String, Value> {
+        let mut found = Map::new();
+        for choice in choices {
+            let choice = self.resolved(choice);
+            if let Some(choices) = choice["oneOf"].as_array() {
+                found.extend(self.any_of(choices));
+            }
+            for (name, member) in choice["properties"].as_object().into_iter().flatten() {
+                let words = member["enum"].as_array().cloned().unwrap_or_default();
+                if words.is_empty() {
+                    found.insert(name.clone(), json!({ "type": "object" }));
+                    continue;
+                }
+                let known =
+                    found.entry(name).or_insert_with(|| json!({ "type": "string", "enum": [] }));
+                if let Some(known) = known["enum"].as_array_mut() {
+                    known.extend(words);
+                }
+            }
+        }
+        found
     }
 }
 

@@ -2,82 +2,63 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
 };
 
-use tar::EntryType;
+use archive::{Kind, Members};
 
-use super::{ExtractError, Found, Stop, archive};
+use super::{ExtractError, Found, Source, Stop};
 
-/// Bytes of names and attributes before one entry.
-const MAX_META: u64 = 4 << 20;
-/// Entries of one archive: their links are remembered.
+/// Links of one archive: they are remembered.
 const MAX_LINKS: usize = 1_000_000;
 
-/// Looks at every entry of the archive.
+/// Looks at every member of the archive.
 pub(super) fn inspect(file: &Path, stop: &Stop) -> Result<Found, ExtractError> {
-    let (mut tar, allowance) = archive::open_sparingly(file, stop)?;
+    let mut members = Members::new(Source::plain(file, stop)?);
     let mut found = Found::default();
     let mut links = Links::default();
-    allowance.set(MAX_META);
-    for entry in tar.entries()? {
-        let entry = entry?;
-        let told = entry.path()?.into_owned();
-        let path = inside(&told)
-            .ok_or_else(|| ExtractError::hostile(&told, "would be written outside the folder"))?;
-        let target = entry.link_name()?.map(std::borrow::Cow::into_owned);
-        match entry.header().entry_type() {
-            EntryType::Regular
-            | EntryType::Continuous
-            | EntryType::GNUSparse
-            | EntryType::Directory
-            | EntryType::XGlobalHeader => {}
-            EntryType::Symlink => {
-                links.symbolic.insert(path.clone(), target.unwrap_or_default());
+    while let Some(member) = members.next_member()? {
+        let told = Path::new(OsStr::from_bytes(&member.name));
+        let path = inside(&member.name)
+            .ok_or_else(|| ExtractError::hostile(told, "would be written outside the folder"))?;
+        let target = || PathBuf::from(OsStr::from_bytes(&member.link));
+        match member.kind {
+            Kind::File | Kind::Folder => {}
+            Kind::Symlink => {
+                links.symbolic.insert(path.clone(), target());
             }
-            EntryType::Link => links.hard.push((path.clone(), target.unwrap_or_default())),
-            _ => {
+            Kind::Link => links.hard.push((path.clone(), member.link.clone())),
+            Kind::Fifo | Kind::Char | Kind::Block | Kind::Other => {
                 let why = "is neither file, folder nor link (a device, a pipe)";
-                return Err(ExtractError::hostile(&told, why));
+                return Err(ExtractError::hostile(told, why));
             }
         }
         if links.symbolic.len() + links.hard.len() > MAX_LINKS {
-            return Err(ExtractError::hostile(&told, "is one link too many"));
+            return Err(ExtractError::hostile(told, "is one link too many"));
         }
         links.used(&path);
         if let Some(first) = path.components().next() {
             found.top.insert(PathBuf::from(first.as_os_str()));
         }
-        let header = entry.header();
-        found.has_nameless |= header.uid().is_err() || header.gid().is_err();
-        found.entries += 1;
-        found.bytes = found.bytes.saturating_add(entry.size());
-        // A sparse file is larger than what the archive holds of it, a pax size overrides the
-        // header's.
-        let here = entry.header().entry_size().unwrap_or(0).max(entry.size());
-        allowance.set(here.saturating_add(MAX_META));
+        found.bytes = found.bytes.saturating_add(member.stored);
     }
     links.check()?;
     Ok(found)
 }
 
-/// The path without `.`; `None` where it is absolute or goes up.
-fn inside(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(clean)
+/// The path without `.`; `None` where it is absolute, goes up or is no path at all.
+fn inside(name: &[u8]) -> Option<PathBuf> {
+    let parts = archive::parts_of(name).ok()?;
+    Some(parts.into_iter().map(OsStr::from_bytes).collect())
 }
 
 #[derive(Default)]
 struct Links {
     symbolic: std::collections::BTreeMap<PathBuf, PathBuf>,
-    hard: Vec<(PathBuf, PathBuf)>,
+    /// And what they are another name of.
+    hard: Vec<(PathBuf, Vec<u8>)>,
     /// Folders that entries lie in.
     parents: BTreeSet<PathBuf>,
 }

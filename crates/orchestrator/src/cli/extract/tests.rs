@@ -33,7 +33,7 @@ fn unpacked(entries: &[(EntryType, &str, &str)]) -> (tempfile::TempDir, Result<u
     std::fs::write(&file, tar.into_inner().unwrap()).unwrap();
     std::fs::create_dir(place.path().join("outside")).unwrap();
     let done = extract(&file, &place.path().join("to"), &Stop::default());
-    (place, done.map(|count| count.expect("no archive")))
+    (place, done.map(|report| report.expect("no archive").members))
 }
 
 use EntryType as Kind;
@@ -109,7 +109,8 @@ fn each_compression_is_told_by_its_bytes() {
         let file = place.path().join("archive");
         std::fs::write(&file, bytes).unwrap();
         let to = place.path().join("to");
-        assert_eq!(extract(&file, &to, &Stop::default()).unwrap(), Some(1), "{at}");
+        let report = extract(&file, &to, &Stop::default()).unwrap().unwrap();
+        assert_eq!(report.members, 1, "{at}");
         assert_eq!(std::fs::read(to.join("file")).unwrap(), [7; 3_000]);
         let again = extract(&file, &to, &Stop::default()).unwrap_err();
         assert!(again.is_refusal(), "{again}");

@@ -107,10 +107,10 @@ fn tell(seen: &Value) {
         show::line(&format!(
             "{}: {size} to {}",
             safe(text(&item["artifact"])),
-            safe(text(&item["target"]))
+            safe(show::sentence(&item["target"]))
         ));
-        if let Some(replaced) = item["replaces"].as_str() {
-            show::line(&format!("  replaces {}", safe(replaced)));
+        if !item["replaces"].is_null() {
+            show::line(&format!("  replaces {}", safe(show::sentence(&item["replaces"]))));
         }
     }
     for check in items(&seen["checks"]) {
@@ -119,7 +119,7 @@ fn tell(seen: &Value) {
             "warning" => "!",
             _ => "✕",
         };
-        show::line(&format!("{mark} {}", safe(text(&check["message"]))));
+        show::line(&format!("{mark} {}{}", safe(show::sentence(check)), show::code(check)));
     }
     if let Some(secs) = seen["estimate_secs"].as_u64() {
         show::line(&format!("it may take about {secs} s"));

@@ -230,11 +230,11 @@ pub(crate) async fn remove(engine: &Engine, duty: &Duty) -> Result<(), Failure> 
     }
 }
 
-fn failed(message: impl Into<String>) -> Failure {
+fn failed(message: impl Into<model::Sentence>) -> Failure {
     Failure::new(FailureCode::SourceFailed, message)
 }
 
-fn unfit(message: impl Into<String>) -> Failure {
+fn unfit(message: impl Into<model::Sentence>) -> Failure {
     Failure::new(FailureCode::SourceConfig, message)
 }
 

@@ -1,0 +1,222 @@
+//! Apps and sidecars that take artifacts back (`POST /backup/import`). The app itself brings in and
+//! replaces; what is done here is to give it nothing but a proven artifact, whole or not at all.
+
+use std::{io, time::Duration};
+
+use bytes::Bytes;
+use contract::{
+    Capabilities, ContractClient, ContractError, Declared, ImportReport, ImportRequest,
+    ImportTarget,
+};
+use model::{ContractSource, Failure, RestoreTarget, Sentence, SourceKind};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use crate::{
+    run::{RunContext, failure},
+    source::client_for,
+};
+
+/// Chunks that may wait to be sent.
+const WAITING_CHUNKS: usize = 8;
+/// How often an app that is busy is asked again, and the wait where it names none.
+const BUSY: (u32, Duration) = (20, Duration::from_secs(2));
+/// Longest wait between two of these.
+const LONGEST: Duration = Duration::from_secs(30);
+
+pub(crate) struct Contract;
+
+#[async_trait::async_trait]
+impl Target for Contract {
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
+        let server = server(aim)?;
+        let mut look = Look::at(format!("the app at {}", server.url));
+        if matches!(aim.target, RestoreTarget::Beside { .. }) {
+            look.block(
+                "an app takes an artifact back in the place of what it has, not beside it: restore \
+                 into a folder, or into the app",
+            );
+            return Ok(look);
+        }
+        if !(aim.paths().is_empty() && aim.tables().is_empty()) {
+            look.block(
+                "an app takes the whole artifact back: restore parts of it into a folder, and bring \
+                 them in from there",
+            );
+        }
+        let capabilities = client(aim)?.capabilities().await;
+        let capabilities = match capabilities {
+            Ok(capabilities) => capabilities,
+            Err(error) => {
+                look.block(error.to_string());
+                return Ok(look);
+            }
+        };
+        if let Err(failure) = offered(aim, &capabilities) {
+            look.block(failure.message);
+            return Ok(look);
+        }
+        look.good(format!("the app at {} takes artifacts back", server.url));
+        let known = &capabilities.formats;
+        if let Some(format) = &aim.artifact.format
+            && !known.is_empty()
+            && !known.contains(format)
+        {
+            look.warn(format!(
+                "the artifact is {format}, and the app now exports {}: it may refuse it",
+                known.join(", ")
+            ));
+        }
+        look.replaces =
+            Some(format!("what the app at {} has of `{}`", server.url, aim.artifact.source).into());
+        look.warn(
+            "the app itself replaces what it has: whether it keeps a copy of that is told afterwards",
+        );
+        Ok(look)
+    }
+
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
+        // The name by which the app knows the same import again.
+        Ok(format!("restore-{}-{}", aim.tag, aim.artifact.source))
+    }
+
+    async fn clear(&self, _aim: &Aim<'_>, _made: &str) -> Result<(), Failure> {
+        // An app that has not got the whole of it keeps nothing of it.
+        Ok(())
+    }
+
+    /// Proves the copy, so that nothing is begun with one that is damaged.
+    async fn load(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        _made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure> {
+        let client = client(aim)?;
+        let capabilities = tokio::select! {
+            biased;
+            failure = context.stopped() => return Err(failure),
+            asked = client.capabilities() => asked.map_err(|error| failure::of_contract(&error))?,
+        };
+        offered(aim, &capabilities)?;
+        supply.prove().await?;
+        Ok(Loaded::default())
+    }
+
+    /// Sends it. Cut off and called again it sends it again, by the same name.
+    async fn switch(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Switched, Failure> {
+        let client = client(aim)?;
+        let request = request(aim, made)?;
+        let ends_by = Instant::now() + aim.timeout();
+        let mut tries = 0;
+        loop {
+            let error = match send(context, &client, &request, supply).await {
+                Ok(report) => return Ok(switched(report)),
+                Err(Sending::Supply(failure)) => return Err(failure),
+                Err(Sending::App(error)) => error,
+            };
+            context.keep_going()?;
+            tries += 1;
+            let ContractError::Busy { retry_after_secs, .. } = &error else {
+                return Err(failure::of_contract(&error));
+            };
+            let wait = retry_after_secs.map_or(BUSY.1, Duration::from_secs).min(LONGEST);
+            if tries >= BUSY.0 || Instant::now() + wait >= ends_by {
+                return Err(failure::of_contract(&error));
+            }
+            context.journal.info(format!("{error}; asked again in {} s", wait.as_secs()));
+            tokio::select! {
+                biased;
+                failure = context.stopped() => return Err(failure),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}
+
+fn server<'a>(aim: &Aim<'a>) -> Result<&'a ContractSource, Failure> {
+    match aim.source.map(|source| &source.kind) {
+        Some(SourceKind::Contract(server)) => Ok(server),
+        _ => Err(aim.no_source()),
+    }
+}
+
+fn client(aim: &Aim<'_>) -> Result<ContractClient, Failure> {
+    client_for(aim.engine, aim.app, server(aim)?)
+}
+
+fn offered(aim: &Aim<'_>, capabilities: &Capabilities) -> Result<(), Failure> {
+    if capabilities.restore {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the app at {} takes nothing back: where its sidecar may do that, set SIDECAR_RESTORE=true \
+         there (in an app of its own, serve POST /backup/import); or restore into a folder and \
+         bring it in by hand",
+        server(aim)?.url
+    )))
+}
+
+fn request(aim: &Aim<'_>, made: &str) -> Result<ImportRequest, Failure> {
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(&aim.artifact.sha256, &mut sha256)
+        .map_err(|error| refused(format!("the record of `{}`: {error}", aim.artifact.source)))?;
+    Ok(ImportRequest {
+        declared: Declared { size_bytes: aim.artifact.size_bytes, sha256 },
+        format: aim.artifact.format.clone(),
+        target: ImportTarget::Replace,
+        run_id: Some(made.to_owned()),
+    })
+}
+
+fn switched(report: ImportReport) -> Switched {
+    let notes = report.message.into_iter().chain(report.notes).map(Sentence::from).collect();
+    Switched { kept: report.kept, notes }
+}
+
+/// Why an artifact did not get into the app.
+enum Sending {
+    /// It could not be read to its end.
+    Supply(Failure),
+    /// The app did not take it.
+    App(ContractError),
+}
+
+async fn send(
+    context: &RunContext,
+    client: &ContractClient,
+    request: &ImportRequest,
+    supply: &Supply<'_>,
+) -> Result<ImportReport, Sending> {
+    let (to, mut chunks) = mpsc::channel::<io::Result<Bytes>>(WAITING_CHUNKS);
+    let feeding = async move {
+        let mut bytes = supply.open()?;
+        loop {
+            match bytes.chunk().await {
+                Ok(Some(chunk)) => {
+                    if to.send(Ok(chunk)).await.is_err() {
+                        return Ok(()); // The import tells why.
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(failure) => {
+                    let broken = io::Error::other(failure.message.clone());
+                    let _ = to.send(Err(broken)).await;
+                    return Err(failure);
+                }
+            }
+        }
+    };
+    let chunks = futures::stream::poll_fn(move |context| chunks.poll_recv(context));
+    let importing = client.import(request, chunks, context.stop_token().clone());
+    let (fed, imported) = tokio::join!(feeding, importing);
+    fed.map_err(Sending::Supply)?;
+    imported.map_err(Sending::App)
+}

@@ -1,0 +1,49 @@
+//! What restores and drills say, in the reader's language.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use fluent_templates::fluent_bundle::FluentValue;
+use model::{Fact, FactValue, Failure, Sentence};
+
+use super::visitor::Visitor;
+
+impl Visitor {
+    /// A sentence of ours in words; what a program or a server said stays as it is.
+    pub(super) fn sentence(&self, sentence: &Sentence) -> String {
+        match &sentence.fact {
+            Some(fact) => self.fact(fact),
+            None => sentence.message.clone(),
+        }
+    }
+
+    /// Why something failed.
+    pub(super) fn failure(&self, failure: &Failure) -> String {
+        match &failure.fact {
+            Some(fact) => self.fact(fact),
+            None => failure.message.clone(),
+        }
+    }
+
+    /// What a check of a drill is called: a word of ours, and what somebody asked after it.
+    pub(super) fn check_name(&self, name: &str) -> String {
+        let (word, rest) = name.split_once(": ").unwrap_or((name, ""));
+        let Some(told) = self.lang.find(&format!("drill-name-{word}")) else {
+            return name.to_owned();
+        };
+        if rest.is_empty() { told } else { format!("{told}: {rest}") }
+    }
+
+    fn fact(&self, fact: &Fact) -> String {
+        let values = fact.values().into_iter().map(|(name, value)| {
+            let value: FluentValue<'static> = match value {
+                FactValue::Text(text) => text.into(),
+                FactValue::Count(count) => FluentValue::from(count),
+                FactValue::Size(bytes) => self.lang.size(bytes).into(),
+                FactValue::Time(at) => self.when(at).absolute.into(),
+            };
+            (Cow::from(name), value)
+        });
+        let values: HashMap<_, _> = values.collect();
+        self.lang.filled(&format!("fact-{}", fact.code()), &values)
+    }
+}
