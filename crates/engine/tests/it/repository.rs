@@ -253,7 +253,7 @@ async fn destination(world: &World) -> model::Destination {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_retention_left_is_freed_in_two_steps_and_the_rest_stays_whole() {
     let mut config = quick("one");
-    config.repository_grace = jiff::SignedDuration::ZERO;
+    config.repository_grace = jiff::SignedDuration::from_secs(1);
     let world = World::with(&["repository"], config).await;
     for seed in 1..=3 {
         world.server.answer_with(Export::Trailers(sample(seed)));
@@ -271,6 +271,7 @@ async fn what_retention_left_is_freed_in_two_steps_and_the_rest_stays_whole() {
         let freed = world.engine.repository_state(&one).await.unwrap().freed.unwrap();
         assert_eq!(freed.deleted > 0, deleted, "{freed:?}");
         assert_eq!(freed.marked > 0, !deleted, "{freed:?}");
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
     }
     let after = world.engine.repository_state(&one).await.unwrap().statistics.unwrap();
     assert!(after.stored_bytes * 2 < before.stored_bytes, "{after:?} {before:?}");
