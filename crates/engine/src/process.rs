@@ -39,6 +39,7 @@ pub(crate) struct Program {
     run_by: Option<(u32, u32)>,
     stdin: Option<PathBuf>,
     accepted: Option<i32>,
+    dying_by: &'static str,
 }
 
 impl Program {
@@ -57,6 +58,7 @@ impl Program {
             run_by: None,
             stdin: None,
             accepted: None,
+            dying_by: "KILL",
         }
     }
 
@@ -69,6 +71,13 @@ impl Program {
         self.env.retain(|(name, _)| is_plain(name));
         self.folder = Some(folder.to_owned());
         self.env("HOME", folder).env("TMPDIR", folder)
+    }
+
+    /// The signal, as `kill -l` names it, that it gets when we are gone: for one that would leave
+    /// something behind where it is killed.
+    pub(crate) fn dying_by(mut self, signal: &'static str) -> Self {
+        self.dying_by = signal;
+        self
     }
 
     /// Run by this user and group instead of by ours, with no other groups.
@@ -126,7 +135,7 @@ impl Program {
                     command.args(["--clear-groups", "--reuid", &uid.to_string()]);
                     command.args(["--regid", &gid.to_string()]);
                 }
-                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.path);
+                command.args(["--pdeathsig", self.dying_by, "--"]).arg(&self.path);
                 command
             }
             None => Command::new(&self.path),
@@ -264,6 +273,15 @@ impl Running {
     /// Says that it has been given everything.
     pub(crate) fn end_of_input(&mut self) {
         self.input = None;
+    }
+
+    /// Asks it by `signal` to end, and waits for that for a while; whoever does not is killed with
+    /// its owner.
+    pub(crate) async fn end_by(&mut self, signal: nix::sys::signal::Signal, patience: Duration) {
+        let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else { return };
+        if nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).is_ok() {
+            let _ = tokio::time::timeout(patience, self.child.wait()).await;
+        }
     }
 
     /// What it has said of its troubles up to its end.

@@ -7,7 +7,10 @@ use model::{Failure, FailureCode, Run, RunId, RunState};
 use store::Key;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, EngineError, run};
+use crate::{
+    Engine, EngineError,
+    run::{self, restore::left::Left},
+};
 
 /// How often abandoned runs and what failed runs left behind are looked for.
 const EVERY: Duration = Duration::from_secs(3);
@@ -59,12 +62,21 @@ async fn end_one(engine: &Engine, run: &Run) -> Result<(), CatalogError> {
     if run.cancel_requested {
         follow_ups.clear();
     }
+    let mut events: Vec<_> =
+        run::end_event(engine, run, state, Some(failure.message.clone()), None)
+            .into_iter()
+            .collect();
+    if follow_ups.is_empty() {
+        match run::restore::left::after(engine, run).await? {
+            Left::Nothing => {}
+            Left::Clear(clearing) => follow_ups.push(*clearing),
+            Left::Tell(event) => events.push(*event),
+        }
+    }
     let ending = Ending {
         at: engine.now(),
         state,
-        events: run::end_event(engine, run, state, Some(failure.message.clone()), None)
-            .into_iter()
-            .collect(),
+        events,
         failure: Some(failure),
         snapshot: None,
         copies: Vec::new(),

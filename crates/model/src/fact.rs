@@ -156,13 +156,6 @@ facts! {
     SourceGone { app: String, artifact: String } =
         "`{app}` has no source of its own for `{artifact}` any more: restore it into a folder, or \
          add the source again";
-    KindNotInto { artifact: String, kind: String } =
-        "`{artifact}` cannot be restored into its {kind} yet: restore it into a folder";
-    ContractNotInto { artifact: String } =
-        "`{artifact}` cannot be restored through its contract yet: restore it into a folder";
-    DirectoryByHand {} =
-        "a dump of the format `directory` is restored by hand: restore it into a folder and run \
-         pg_restore --format=directory on it";
     NoRootAllowed { path: String } =
         "{path} is not allowed for restores: none is: name one in BACKUP_RESTORE_ROOTS, or \
          download the artifact";
@@ -188,9 +181,6 @@ facts! {
         "the user {user} may not make databases: ALTER ROLE \"{user}\" CREATEDB";
     NotOwner { database: String, owner: String } =
         "the database {database} belongs to {owner}: only its owner or a superuser may rename it";
-    MysqlContainer {} =
-        "a database is replaced by client programs of this machine: give the source a host or a \
-         socket instead of a container, or restore beside it";
     AutoRemoved { container: String } =
         "`{container}` was started with `--rm`, and stopping removes it: stop it, or restore the \
          volume beside";

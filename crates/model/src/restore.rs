@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DestinationId, Name, Sentence, SnapshotId};
+use crate::{DestinationId, FailureCode, Name, Sentence, SnapshotId};
 
 /// What a restore is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub struct RestoreOrder {
     /// What is there already may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// Why it was given up: what earlier tries have made is cleared away, and nothing is brought
+    /// back any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<FailureCode>,
 }
 
 /// Where a restore puts what it brings back.

@@ -29,13 +29,14 @@ impl Catalog {
         write.commit().await
     }
 
-    /// Stops a run: one that waits ends at once, told by the event `event_id`; one under way is
-    /// asked to.
+    /// Stops a run: one that waits ends at once, told by the event `event_id`, and `follow_up` is
+    /// queued in its stead; one under way is asked to.
     pub async fn cancel(
         &self,
         id: RunId,
         now: Timestamp,
         event_id: EventId,
+        follow_up: Option<&Run>,
     ) -> Result<CancelOutcome, CatalogError> {
         let write = self.write().await?;
         let select = format!("SELECT {COLUMNS} FROM run WHERE id = $1");
@@ -62,6 +63,9 @@ impl Catalog {
                     message: "cancelled before it began".to_owned(),
                 };
                 crate::events::insert(&write.tx, &[event]).await?;
+                if let Some(follow_up) = follow_up {
+                    insert_run(&write.tx, follow_up).await?;
+                }
                 CancelOutcome::CancelledNow
             }
             RunState::Running => {

@@ -423,14 +423,14 @@ pub(crate) async fn a_waiting_run_is_cancelled_at_once(url: &SecretString) {
     let event = || EventId::generate(now(), &mut rand::rng());
     let waiting = run(None);
     catalog.enqueue(&waiting).await.unwrap();
-    let outcome = catalog.cancel(waiting.id, now(), event()).await.unwrap();
+    let outcome = catalog.cancel(waiting.id, now(), event(), None).await.unwrap();
     assert_eq!(outcome, CancelOutcome::CancelledNow);
     assert_eq!(catalog.claim("worker", now(), LEASE).await.unwrap(), None);
-    let outcome = catalog.cancel(waiting.id, now(), event()).await.unwrap();
+    let outcome = catalog.cancel(waiting.id, now(), event(), None).await.unwrap();
     assert_eq!(outcome, CancelOutcome::AlreadyEnded);
     let busy = run(None);
     let token = claimed(&catalog, &busy).await;
-    let outcome = catalog.cancel(busy.id, now(), event()).await.unwrap();
+    let outcome = catalog.cancel(busy.id, now(), event(), None).await.unwrap();
     assert_eq!(outcome, CancelOutcome::Requested);
     assert!(catalog.heartbeat(busy.id, token, now(), LEASE).await.unwrap().cancel_requested);
 }
@@ -464,7 +464,10 @@ pub(crate) async fn copies_are_deleted_in_steps_and_pins_hold(url: &SecretString
     let reader = Run { kind: RunKind::Verify, snapshot_id: Some(made.id), ..run(Some(id)) };
     catalog.enqueue(&reader).await.unwrap();
     assert!(matches!(begin().await, Err(CatalogError::InUse { .. })), "a run refers to it");
-    catalog.cancel(reader.id, now(), EventId::generate(now(), &mut rand::rng())).await.unwrap();
+    catalog
+        .cancel(reader.id, now(), EventId::generate(now(), &mut rand::rng()), None)
+        .await
+        .unwrap();
     begin().await.unwrap();
     assert!(catalog.set_pinned(made.id, true).await.is_err(), "too late");
     assert_eq!(catalog.snapshot(made.id).await.unwrap().copies[0].state, CopyState::Deleting);

@@ -193,7 +193,7 @@ impl Engine {
             Some(name) => Some(self.0.catalog.destination_by_name(name).await?.id),
             None => None,
         };
-        Ok(RestoreOrder { target, only, from, overwrite: false })
+        Ok(RestoreOrder { target, only, from, overwrite: false, given_up: None })
     }
 
     pub(crate) async fn queue(&self, run: Run) -> Result<Run, EngineError> {

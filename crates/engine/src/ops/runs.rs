@@ -6,7 +6,10 @@ use model::{App, AppId, DestinationId, Run, RunId, RunKind, SnapshotId, Snapshot
 use serde::{Deserialize, Serialize};
 
 use super::validate;
-use crate::{Engine, EngineError, run::backup};
+use crate::{
+    Engine, EngineError,
+    run::{backup, restore::left},
+};
 
 /// What somebody asks of a run by hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +124,12 @@ impl Engine {
     /// Asks a run to stop. One that waits ends at once, one under way soon after.
     pub async fn cancel(&self, run: RunId) -> Result<CancelOutcome, EngineError> {
         let id = self.new_id(model::EventId::generate);
-        Ok(self.0.catalog.cancel(run, self.now(), id).await?)
+        // What the earlier tries of a restore have made is not forgotten with the next one.
+        let waiting = self.0.catalog.run(run).await?;
+        let clearing = left::of_waiting(self, &waiting).await?;
+        let outcome = self.0.catalog.cancel(run, self.now(), id, clearing.as_ref()).await?;
+        self.0.queue_bell.notify_one();
+        Ok(outcome)
     }
 
     fn queued(&self, app: Option<AppId>, kind: RunKind) -> Run {

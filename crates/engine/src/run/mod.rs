@@ -56,6 +56,8 @@ pub(crate) struct RunContext {
 
 /// How many times a restore that was cut off goes on where it was.
 const RESUMES: u32 = 5;
+/// The last attempt of one that was given up, counted from its first.
+const CLEARINGS: u32 = 2 * RESUMES + 2;
 
 /// What came of a run, before it is written.
 #[derive(Default)]
@@ -219,6 +221,13 @@ pub(crate) async fn ending(context: &RunContext, mut outcome: Outcome) -> Ending
         && let Some(retry) = retry_of(&context.engine, &context.run, state, failure).await
     {
         outcome.follow_ups.push(retry);
+    } else if state == RunState::Interrupted {
+        // Where even this cannot be asked, nothing can be written either.
+        match restore::left::after(&context.engine, &context.run).await {
+            Ok(restore::left::Left::Clear(clearing)) => outcome.follow_ups.push(*clearing),
+            Ok(restore::left::Left::Tell(event)) => outcome.events.push(*event),
+            Ok(restore::left::Left::Nothing) | Err(_) => {}
+        }
     }
     let message = outcome.failure.as_ref().map(|failure| failure.message.clone());
     outcome.events.extend(end_event(
@@ -255,17 +264,26 @@ pub(crate) async fn retry_of(
     // Retention is planned anew after the next snapshot, and restores and drills that failed are
     // for people to look at; only a crash needs another try of them.
     let once = matches!(run.kind, RunKind::Expire | RunKind::Restore | RunKind::Drill);
-    let most = if run.kind == RunKind::Restore { RESUMES } else { retries(engine, run).await };
+    let most = match &run.restore {
+        Some(order) if order.given_up.is_some() => CLEARINGS,
+        Some(_) => RESUMES,
+        None => retries(engine, run).await,
+    };
     if once && !interrupted || run.attempt > most {
         return None;
     }
-    let now = engine.now();
     let delay = if interrupted {
         std::time::Duration::ZERO
     } else {
         engine.0.config.retry_delay * 2_u32.saturating_pow(run.attempt.min(10) - 1)
     };
-    Some(Run {
+    Some(again(engine, run, delay))
+}
+
+/// `run` once more, as the next attempt.
+pub(crate) fn again(engine: &Engine, run: &Run, delay: std::time::Duration) -> Run {
+    let now = engine.now();
+    Run {
         id: engine.new_id(RunId::generate),
         trigger: Trigger::Retry,
         state: RunState::Queued,
@@ -283,7 +301,7 @@ pub(crate) async fn retry_of(
         lease: None,
         failure: None,
         ..run.clone()
-    })
+    }
 }
 
 /// How many times `run` may be tried again: what its app says, else the configuration.

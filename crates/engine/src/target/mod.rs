@@ -6,6 +6,7 @@ mod files;
 pub(crate) mod folder;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
+pub(crate) mod redis;
 mod sqlite;
 pub(crate) mod supply;
 pub(crate) mod unpacking;
@@ -163,10 +164,7 @@ pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
         SourceKind::Direct(DirectSource { what: DirectKind::Volume, .. }) => Ok(&volume::Volume),
         SourceKind::Direct(DirectSource { what: DirectKind::Mysql, .. }) => Ok(&mysql::Mysql),
         SourceKind::Direct(DirectSource { what: DirectKind::Sqlite, .. }) => Ok(&sqlite::Sqlite),
-        SourceKind::Direct(direct) => Err(refused(Fact::KindNotInto {
-            artifact: aim.artifact.source.to_string(),
-            kind: direct.what.to_string(),
-        })),
+        SourceKind::Direct(DirectSource { what: DirectKind::Redis, .. }) => Ok(&redis::Redis),
         SourceKind::Contract(_) => Ok(&contract::Contract),
     }
 }

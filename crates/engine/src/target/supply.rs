@@ -107,7 +107,12 @@ impl<'a> Supply<'a> {
         let mut is_reading = true;
         while let Some(chunk) = bytes.chunk().await? {
             let chunk = through(chunk)?;
-            is_reading = tool.feed(&chunk).await?;
+            // A tool that waits for its server reads nothing meanwhile.
+            is_reading = tokio::select! {
+                biased;
+                failure = self.context.stopped() => return Err(failure),
+                fed = tool.feed(&chunk) => fed?,
+            };
             if !is_reading {
                 break;
             }

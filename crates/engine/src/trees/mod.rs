@@ -25,4 +25,4 @@ pub(crate) use previous::find as previous;
 pub(crate) use prove::prove;
 pub(crate) use read::read;
 pub(crate) use store::TreeStore;
-pub(crate) use work::Work;
+pub(crate) use work::{Work, make_own};

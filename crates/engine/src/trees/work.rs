@@ -30,9 +30,7 @@ impl Work {
 
     async fn make(path: PathBuf) -> Result<Self, Failure> {
         let made = path.clone();
-        blocking(move || std::fs::DirBuilder::new().recursive(true).mode(0o700).create(made))
-            .await
-            .map_err(|error| failed(&path, &error))?;
+        blocking(move || make_own(&made)).await.map_err(|error| failed(&path, &error))?;
         Ok(Self(path))
     }
 
@@ -47,6 +45,15 @@ impl Drop for Work {
         // What cannot be removed is owed by the run, if there is one.
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Makes `folder`, into which nobody else may look. The spool folder above it stays one that others
+/// may pass through: scratch servers have theirs there.
+pub(crate) fn make_own(folder: &Path) -> io::Result<()> {
+    if let Some(spool) = folder.parent() {
+        std::fs::create_dir_all(spool)?;
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(folder)
 }
 
 fn path(engine: &Engine) -> Result<PathBuf, Failure> {

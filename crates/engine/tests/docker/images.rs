@@ -16,6 +16,8 @@ pub(crate) enum Image {
     Postgres15,
     /// Debian 13 with its PostgreSQL 17.
     Postgres17,
+    /// Debian 12 with its MariaDB.
+    Mariadb,
 }
 
 impl Image {
@@ -25,6 +27,7 @@ impl Image {
             Self::Base => "backup-test-base",
             Self::Postgres15 => "backup-test-postgres:15",
             Self::Postgres17 => "backup-test-postgres:17",
+            Self::Mariadb => "backup-test-mariadb",
         }
     }
 
@@ -44,6 +47,9 @@ impl Image {
                 Some("postgresql-17,libcap2-bin"),
                 "/usr/lib/postgresql/17/bin",
             ),
+            Self::Mariadb => {
+                ("mariadb-bookworm", "bookworm", Some("mariadb-server,libcap2-bin"), "/usr/bin")
+            }
         }
     }
 

@@ -26,9 +26,11 @@ mod repository;
 #[path = "../../../repository/tests/it/restics.rs"]
 mod restics;
 mod restore_contract;
+mod restore_cut;
 mod restore_files;
 mod restore_mysql;
 mod restore_postgres;
+mod restore_redis;
 mod restore_sqlite;
 mod retention;
 mod source_files;

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{Engine, PartRequest, SystemClock};
-use model::{Condition, DrillState, FailureCode, RunKind, RunState, StepState};
+use engine::{Engine, PartRequest, RestoreRequest, SystemClock};
+use model::{Condition, DrillState, FailureCode, Run, RunKind, RunState, Snapshot, StepState};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -170,6 +170,55 @@ async fn a_damaged_copy_is_not_restored() {
     assert_eq!(databases(&server, "shop\\_%"), "", "what was begun is gone");
 }
 
+/// Restores, cut off from one moment to the next when a step gets to `state`. Gives who comes after
+/// it, and what came of that one's try.
+pub(crate) async fn cut_off(
+    world: &World,
+    snapshot: &Snapshot,
+    request: &RestoreRequest,
+    state: StepState,
+) -> (Engine, Run) {
+    world.stop();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let run = world.engine.restore_now(snapshot.id, request).await.unwrap();
+    let doomed = tokio::runtime::Runtime::new().unwrap();
+    let folder = world.folder.path().to_owned();
+    doomed.spawn(async move {
+        let engine = serving(&folder, "doomed").await;
+        engine.serve(CancellationToken::new()).await;
+    });
+    for _ in 0..5_000 {
+        let told = world.engine.restore_report(run.id).await.unwrap();
+        if told.is_some_and(|told| told.steps.iter().any(|step| step.state == state)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    doomed.shutdown_background();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let cut = world.engine.catalog().run(run.id).await.unwrap();
+    assert!(!cut.state.is_terminal(), "it was over too soon: {cut:?}");
+
+    let again = serving(world.folder.path(), "next").await;
+    let token = CancellationToken::new();
+    let (at_work, stop) = (again.clone(), token.clone());
+    tokio::spawn(async move { at_work.serve(stop).await });
+    let mut resumed = None;
+    for _ in 0..600 {
+        let query = catalog::RunQuery { limit: 500, ..catalog::RunQuery::default() };
+        let runs = again.catalog().runs(query).await.unwrap();
+        resumed = runs.into_iter().find(|one| {
+            one.kind == RunKind::Restore && one.id != run.id && one.state.is_terminal()
+        });
+        if resumed.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    token.cancel();
+    (again, resumed.expect("it is taken up again"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_off_anywhere_it_is_carried_to_its_end() {
     let Some(server) = start() else { return };
@@ -181,47 +230,8 @@ async fn cut_off_anywhere_it_is_carried_to_its_end() {
         sql(&server, name, "DELETE FROM item WHERE id > 10");
         let mut request = into_app("direct");
         request.without_undo = true;
-        // One that is gone from one moment to the next, and one that comes after it.
-        world.stop();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let run = world.engine.restore_now(snapshot.id, &request).await.unwrap();
-        let doomed = tokio::runtime::Runtime::new().unwrap();
-        let folder = world.folder.path().to_owned();
-        doomed.spawn(async move {
-            let engine = serving(&folder, "doomed").await;
-            engine.serve(CancellationToken::new()).await;
-        });
-        for _ in 0..5_000 {
-            let told = world.engine.restore_report(run.id).await.unwrap();
-            if told.is_some_and(|told| told.steps.iter().any(|step| step.state == state)) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        doomed.shutdown_background();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let cut = world.engine.catalog().run(run.id).await.unwrap();
-        assert!(!cut.state.is_terminal(), "{name}: it was over too soon: {cut:?}");
-
-        let again = serving(world.folder.path(), "next").await;
-        let token = CancellationToken::new();
-        let (at_work, stop) = (again.clone(), token.clone());
-        tokio::spawn(async move { at_work.serve(stop).await });
-        let mut resumed = None;
-        for _ in 0..600 {
-            let query = catalog::RunQuery { limit: 500, ..catalog::RunQuery::default() };
-            let runs = again.catalog().runs(query).await.unwrap();
-            resumed = runs.into_iter().find(|one| {
-                one.kind == RunKind::Restore && one.id != run.id && one.state.is_terminal()
-            });
-            if resumed.is_some() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let resumed = resumed.expect("it is taken up again");
+        let (again, resumed) = cut_off(&world, &snapshot, &request, state).await;
         assert_eq!(resumed.state, RunState::Succeeded, "{name}: {:?}", resumed.failure);
-        token.cancel();
         assert_eq!(content(&server, name), before);
         let told = again.restore_report(resumed.id).await.unwrap().unwrap();
         let kept = told.steps[0].kept.clone().unwrap();

@@ -38,7 +38,7 @@ pub(crate) async fn report(world: &World, run: &Run) -> RestoreReport {
     world.engine.restore_report(run.id).await.unwrap().unwrap()
 }
 
-fn databases(server: &Server, like: &str) -> String {
+pub(crate) fn databases(server: &Server, like: &str) -> String {
     let query = format!(
         "SELECT coalesce(string_agg(datname, ' ' ORDER BY datname), '') FROM pg_database \
          WHERE datname LIKE '{like}'"
@@ -49,7 +49,7 @@ fn databases(server: &Server, like: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_comes_back_in_the_place_of_the_broken_one() {
     let Some(server) = shared() else { return };
-    for format in ["custom", "plain"] {
+    for format in ["custom", "plain", "directory"] {
         let name = format!("back_{format}");
         fill(server, &name, 500);
         sql(

@@ -19,7 +19,7 @@ pub(crate) fn start(snapshot: Option<&[u8]>) -> Option<Server> {
     start_with(snapshot, &[])
 }
 
-fn start_with(snapshot: Option<&[u8]>, options: &[&str]) -> Option<Server> {
+pub(crate) fn start_with(snapshot: Option<&[u8]>, options: &[&str]) -> Option<Server> {
     let program = installed("redis-server")?;
     Some(Server::start(|folder: &Path, port| {
         if let Some(snapshot) = snapshot {
@@ -50,7 +50,7 @@ pub(crate) fn fill(server: &Server) {
     redis(server, &["FUNCTION", "LOAD", code]);
 }
 
-fn digest(server: &Server) -> String {
+pub(crate) fn digest(server: &Server) -> String {
     let info = redis(server, &["INFO", "keyspace"]);
     let counts: Vec<_> = info.lines().filter_map(|line| line.split(',').next()).collect();
     format!(

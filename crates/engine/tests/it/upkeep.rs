@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use catalog::RunQuery;
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    CopyState, ManualClock, Run, RunKind, RunState, Trigger,
+    CopyState, FailureCode, ManualClock, Run, RunKind, RunState, Trigger,
     schedule::{Schedule, TimeZoneName},
 };
 
@@ -107,6 +107,7 @@ async fn a_destination_that_cannot_be_reached_is_left_alone_for_a_while() {
         world.good_snapshot().await;
         clock.advance(SignedDuration::from_secs(2));
     }
+    let all = world.engine.catalog().snapshots_of_app(world.app.id).await.unwrap();
     let disk = world.folder.path().join("disk");
     pass(&world, &clock, DAY * 2).await;
     let away = world.folder.path().join("away");
@@ -117,13 +118,38 @@ async fn a_destination_that_cannot_be_reached_is_left_alone_for_a_while() {
         pass(&world, &clock, SignedDuration::from_mins(2)).await;
     }
     let runs = asked(&world, RunKind::Verify).await;
-    assert!(runs.iter().all(|run| run.state == RunState::Failed), "{runs:?}");
-    let missing = runs.iter().filter(|run| {
-        run.failure.as_ref().is_some_and(|one| one.code == model::FailureCode::Missing)
-    });
-    if missing.count() == 0 {
-        assert_eq!(runs.len(), 4, "no more after the first ones failed: {runs:?}");
+    assert_eq!(runs.len(), 4, "no more after the first ones failed: {runs:?}");
+    for run in &runs {
+        let failure = run.failure.as_ref().expect("there was nothing to read");
+        assert_eq!(run.state, RunState::Failed);
+        assert!(
+            !matches!(failure.code, FailureCode::Missing | FailureCode::Damaged),
+            "a destination that is away says nothing of its copies: {failure:?}"
+        );
     }
+    assert_eq!(world.states(&all).await, [CopyState::Good; 6], "nobody has seen them");
+
+    // It is back: those that wait come after the pause, those that failed a day later.
+    std::fs::remove_file(&disk).unwrap();
+    std::fs::rename(&away, &disk).unwrap();
+    pass(&world, &clock, SignedDuration::from_mins(30)).await;
+    assert_eq!(asked(&world, RunKind::Verify).await.len(), 4, "it is left alone for an hour");
+    for _ in 0..3 {
+        pass(&world, &clock, SignedDuration::from_mins(20)).await;
+    }
+    let runs = asked(&world, RunKind::Verify).await;
+    let good = runs.iter().filter(|run| run.state == RunState::Succeeded).count();
+    assert_eq!((runs.len(), good), (6, 2), "{runs:?}");
+    pass(&world, &clock, SignedDuration::from_hours(22)).await;
+    pass(&world, &clock, SignedDuration::from_hours(1)).await;
+    for _ in 0..3 {
+        pass(&world, &clock, SignedDuration::from_mins(20)).await;
+    }
+    for one in &all {
+        let read = world.engine.catalog().snapshot(one.id).await.unwrap();
+        assert!(read.copies[0].verified_at.is_some(), "{:?}", asked(&world, RunKind::Verify).await);
+    }
+    assert_eq!(world.states(&all).await, [CopyState::Good; 6]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

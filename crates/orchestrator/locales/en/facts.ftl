@@ -31,9 +31,6 @@ fact-no_tar_of_volume = `{ $artifact }` is no tar of a volume.
 fact-no_path_in_archive = `{ $path }` is no path in an archive.
 fact-not_in_archive = `{ $artifact }` does not hold { $paths }.
 fact-source_gone = `{ $app }` has no source of its own for `{ $artifact }` any more: restore it into a folder, or add the source again.
-fact-kind_not_into = `{ $artifact }` cannot be restored into its { $kind } yet: restore it into a folder.
-fact-contract_not_into = `{ $artifact }` cannot be restored through its contract yet: restore it into a folder.
-fact-directory_by_hand = A dump of the format `directory` is restored by hand: restore it into a folder and run pg_restore --format=directory on it.
 fact-no_root_allowed = { $path } is not allowed for restores, and no folder is: name one in BACKUP_RESTORE_ROOTS, or download the artifact.
 fact-outside_roots = { $path } is not allowed for restores: only folders below { $roots } are (BACKUP_RESTORE_ROOTS).
 fact-is_there = { $what } is there already: choose another name.
@@ -50,7 +47,6 @@ fact-room = { $needed } are to be written, { $free } are free where { $path } is
 fact-would_replace = { $what } would be replaced, which was not allowed.
 fact-may_not_create = The user { $user } may not make databases: ALTER ROLE "{ $user }" CREATEDB
 fact-not_owner = The database { $database } belongs to { $owner }: only its owner or a superuser may rename it.
-fact-mysql_container = A database is replaced by client programs of this machine: give the source a host or a socket instead of a container, or restore beside it.
 fact-auto_removed = `{ $container }` was started with `--rm`, and stopping removes it: stop it, or restore the volume beside.
 fact-of_swarm = `{ $container }` belongs to a Swarm service, which replaces what is stopped: stop it, or restore the volume beside.
 fact-unpacked = It is an archive: its files are unpacked there.

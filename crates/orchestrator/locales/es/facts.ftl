@@ -31,9 +31,6 @@ fact-no_tar_of_volume = `{ $artifact }` no es el tar de un volumen.
 fact-no_path_in_archive = `{ $path }` no es una ruta dentro de un paquete.
 fact-not_in_archive = `{ $artifact }` no contiene { $paths }.
 fact-source_gone = `{ $app }` ya no tiene un origen para `{ $artifact }`: restaurarlo en una carpeta, o agregar el origen otra vez.
-fact-kind_not_into = `{ $artifact }` todavía no se puede restaurar en su { $kind }: restaurarlo en una carpeta.
-fact-contract_not_into = `{ $artifact }` todavía no se puede restaurar por su contrato: restaurarlo en una carpeta.
-fact-directory_by_hand = Un volcado del formato `directory` se restaura a mano: restaurarlo en una carpeta y usar pg_restore --format=directory.
 fact-no_root_allowed = { $path } no está permitida para restaurar, ni ninguna otra carpeta: nombrar una en BACKUP_RESTORE_ROOTS, o descargar el artefacto.
 fact-outside_roots = { $path } no está permitida para restaurar: solo carpetas dentro de { $roots } (BACKUP_RESTORE_ROOTS).
 fact-is_there = { $what } ya está: elegir otro nombre.
@@ -50,7 +47,6 @@ fact-room = Se van a escribir { $needed }; hay { $free } libres donde está { $p
 fact-would_replace = Se reemplazaría { $what }, y no fue permitido.
 fact-may_not_create = El usuario { $user } no puede crear bases de datos: ALTER ROLE "{ $user }" CREATEDB
 fact-not_owner = La base de datos { $database } es de { $owner }: solo su dueño o un superusuario puede cambiarle el nombre.
-fact-mysql_container = Una base se reemplaza con los programas cliente de esta máquina: dar al origen un servidor o un socket en lugar de un contenedor, o restaurar al lado.
 fact-auto_removed = `{ $container }` se arrancó con `--rm`, y detenerlo lo elimina: detenerlo, o restaurar el volumen al lado.
 fact-of_swarm = `{ $container }` es de un servicio Swarm, que reemplaza lo que se detiene: detenerlo, o restaurar el volumen al lado.
 fact-unpacked = Es un paquete: sus archivos se desempaquetan ahí.

@@ -157,7 +157,7 @@ pub(super) fn can_look(snapshot: &Snapshot, artifact: &Artifact) -> bool {
         || tables(artifact).is_some()
         || format.contains("tar")
         || format == "zip"
-        || name.ends_with(".zip")
+        || name.contains(".zip")
         || name.contains(".tar")
         || name.contains(".tgz")
 }

@@ -97,14 +97,16 @@ impl Postgres {
     }
 
     fn psql(&self, database: &str, arguments: &[&str], input: Stdio) -> Output {
-        Command::new(self.bin.join("psql"))
-            .args(["-X", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER])
+        self.client(database).args(arguments).stdin(input).output().unwrap()
+    }
+
+    /// A psql that is to be told what to do.
+    pub(crate) fn client(&self, database: &str) -> Command {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args(["-X", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER])
             .args(["-d", database])
-            .args(arguments)
-            .env("PGPASSWORD", PASSWORD)
-            .stdin(input)
-            .output()
-            .unwrap()
+            .env("PGPASSWORD", PASSWORD);
+        psql
     }
 }
 

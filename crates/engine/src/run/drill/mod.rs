@@ -8,7 +8,7 @@ mod mysql;
 mod postgres;
 mod redis;
 mod rows;
-mod scratch;
+pub(crate) mod scratch;
 mod sqlite;
 
 use std::{path::PathBuf, time::Instant};
@@ -97,6 +97,8 @@ pub(crate) trait Restored: Send + Sync {
     }
     /// Looks whether it is what it was.
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure>;
+    /// Ends what serves it in order, where being killed would leave something behind.
+    async fn end(&self) {}
 }
 
 async fn one(
@@ -115,6 +117,7 @@ async fn one(
         only: Vec::new(),
         from: context.run.destination_id,
         overwrite: false,
+        given_up: None,
     };
     let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);
     let mut item = DrillItem {
@@ -146,9 +149,14 @@ async fn one(
             item.restore_secs = began.elapsed().as_secs_f64();
             item.scratch = restored.place().into();
             enter(context, Stage::Check).await?;
-            let mut checks = restored.check(&trial).await?;
-            checks.extend(command::run(&trial, restored.path()).await?);
-            Ok(checks)
+            let checks = async {
+                let mut checks = restored.check(&trial).await?;
+                checks.extend(command::run(&trial, restored.path()).await?);
+                Ok(checks)
+            };
+            let checks = checks.await;
+            restored.end().await;
+            checks
         };
         match tried.await {
             Ok(checks) => {
@@ -185,7 +193,7 @@ fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
         SourceKind::Contract(_) => None,
     });
     match (kind, aim.artifact.format.as_deref()) {
-        (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp")) => {
+        (Some(DirectKind::Postgres), _) | (_, Some("pg_dump_Fc" | "pg_dump_Fp" | "pg_dump_Fd")) => {
             Some(&postgres::Postgres)
         }
         (Some(DirectKind::Mysql), _) | (None, Some("mysqldump")) => Some(&mysql::Mysql),

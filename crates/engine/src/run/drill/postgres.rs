@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
+use nix::sys::signal::Signal;
 
 use super::{
     Restored, Trial, Way, asked, check,
@@ -12,11 +13,20 @@ use super::{
 };
 use crate::{
     source::postgres::{session::Session, tools::Tools},
-    target::postgres::{Owners, database, fill},
+    target::{
+        Aim,
+        postgres::{Owners, database, fill},
+    },
 };
 
 const DATABASE: &str = "drill";
 const SUPERUSER: &str = "postgres";
+/// Asks the questions; the statement makes it.
+const READER: &str = "backup_orchestrator_reader";
+const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
+                           IN ROLE pg_read_all_data";
+/// How long the server may take to end.
+const ENDING: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 
 pub(super) struct Postgres;
@@ -25,7 +35,10 @@ pub(super) struct Postgres;
 impl Way for Postgres {
     async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
         let server = Server::start(trial).await?;
-        server.fill(trial).await?;
+        if let Err(failure) = server.fill(trial).await {
+            server.end().await;
+            return Err(failure);
+        }
         Ok(Box::new(server))
     }
 }
@@ -61,13 +74,18 @@ impl Server {
             .args([format!("-D{}", data.display()), format!("-k{}", socket.display())])
             // Nothing of it is to last, and nobody but us is to reach it.
             .args(["-clisten_addresses=", "-cfsync=off", "-cfull_page_writes=off"])
-            .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"]);
+            .args(["-csynchronous_commit=off", "-cmax_wal_size=1GB", "-cautovacuum=off"])
+            // Killed, it would leave its piece of shared memory to this machine for ever.
+            .dying_by("QUIT");
         let text = socket.display().to_string();
         let settings = [("host", text.as_str()), ("user", SUPERUSER), ("database", DATABASE)];
         let daemon = Daemon::start(trial, program, DirectKind::Postgres, &settings)?;
         let server = Self { daemon, socket };
         let ask = || async { server.session(trial).await?.maintenance().await.map(drop) };
-        server.daemon.until_ready(trial, "PostgreSQL", ask).await?;
+        if let Err(failure) = server.daemon.until_ready(trial, "PostgreSQL", ask).await {
+            server.end().await;
+            return Err(failure);
+        }
         Ok(server)
     }
 
@@ -125,9 +143,43 @@ impl Restored for Server {
         }
         let mut checks = vec![rows(trial, &session, &tools).await?];
         checks.push(amcheck(trial, &session, &tools).await);
-        for question in asked::of(trial) {
-            let answer = session.value(&tools, DATABASE, &question.sql).await;
-            checks.push(asked::judge(question, answer));
+        checks.extend(self.questions(trial, &session, &tools).await?);
+        Ok(checks)
+    }
+
+    async fn end(&self) {
+        self.daemon.end_by(Signal::SIGQUIT, ENDING).await;
+    }
+}
+
+impl Server {
+    /// Asks as somebody who may read everything and do nothing else: what came back is not trusted
+    /// with a superuser's session. Names without a schema mean what they mean to the source's user
+    /// where nothing else was said: those of its own schema, then those of `public`.
+    async fn questions(
+        &self,
+        trial: &Trial<'_>,
+        session: &Session<'_>,
+        tools: &Tools,
+    ) -> Result<Vec<DrillCheck>, Failure> {
+        let questions: Vec<_> = asked::of(trial).collect();
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let user =
+            trial.aim.asked().ok().and_then(|asked| asked.setting("user").map(str::to_owned));
+        let path = format!("{}, public", database::ident(user.as_deref().unwrap_or(SUPERUSER)));
+        session.ask(tools, DATABASE, READER_MADE).await?;
+        let mut source = self.daemon.source().clone();
+        if let model::SourceKind::Direct(direct) = &mut source.kind {
+            direct.settings.insert("user".to_owned(), READER.to_owned());
+        }
+        let aim = Aim { source: Some(&source), ..self.daemon.aim(trial) };
+        let reader = Session::of(&aim.asked()?).await?;
+        let mut checks = Vec::new();
+        for question in questions {
+            let asked = reader.value_along(&path, tools, DATABASE, &question.sql);
+            checks.push(asked::judge(question, asked.await));
         }
         Ok(checks)
     }

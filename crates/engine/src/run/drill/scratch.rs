@@ -148,6 +148,16 @@ impl Daemon {
         until_ready(&mut running, what, ask).await
     }
 
+    /// Asks it by `signal` to end, and waits for that at most as long as `patience`.
+    pub(crate) async fn end_by(&self, signal: nix::sys::signal::Signal, patience: Duration) {
+        self.running.lock().await.end_by(signal, patience).await;
+    }
+
+    /// It, as a source.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// What it said last, where it has ended.
     pub(crate) async fn has_ended(&self) -> Option<String> {
         self.running.lock().await.has_ended().await

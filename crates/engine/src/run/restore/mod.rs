@@ -3,6 +3,7 @@
 //! What it does is written down before it is done, so that one that was cut off goes on where it
 //! was. Nothing that is there is touched before all of the snapshot has been brought in and proven.
 
+pub(crate) mod left;
 pub(crate) mod look;
 
 use model::{
@@ -20,7 +21,10 @@ pub(crate) async fn restore(context: &RunContext) -> Outcome {
     let mut copies = Vec::new();
     let done = match Restore::begin(context).await {
         Ok(mut restore) => {
-            let done = restore.bring_back(&mut copies).await;
+            let done = match restore.order.given_up {
+                Some(code) => restore.give_up(code, &mut copies).await,
+                None => restore.bring_back(&mut copies).await,
+            };
             restore.conclude(done).await
         }
         Err(Begin::Wait(run)) => return wait(context, run),
@@ -92,17 +96,14 @@ impl<'a> Restore<'a> {
         context
             .journal
             .expect_bytes(chosen(&snapshot, &order).map(|artifact| artifact.size_bytes).sum());
-        let earlier = match context.run.retry_of {
-            Some(earlier) => {
-                catalog.report(earlier).await.map_err(|error| failure::of_catalog(&error))?
-            }
-            None => None,
-        };
-        let resumed = earlier.is_some();
+        let earlier = left::earlier(&context.engine, &context.run)
+            .await
+            .map_err(|error| failure::of_catalog(&error))?;
+        let is_new = earlier.is_none() && order.given_up.is_none();
         let report = earlier
             .unwrap_or_else(|| RestoreReport { tag: tag(context), ..RestoreReport::default() });
         let mut restore = Self { context, order, app, snapshot, report };
-        if !resumed {
+        if is_new {
             restore.report.undo_snapshot = undo_snapshot(context).await?;
             restore.prepare().await?;
         }
@@ -167,6 +168,29 @@ impl<'a> Restore<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is brought back any more. What was taking its place when it was cut off still does:
+    /// there is no other way to a stated condition.
+    async fn give_up(
+        &mut self,
+        code: FailureCode,
+        copies: &mut Vec<CopyUpdate>,
+    ) -> Result<(), Failure> {
+        self.enter(Stage::Clean).await?;
+        for at in 0..self.report.steps.len() {
+            if self.report.steps[at].state == StepState::Switching
+                && let Err(failure) = self.switch(at, copies).await
+            {
+                self.context.keep_going()?;
+                self.report.steps[at].notes.push(failure.into());
+            }
+        }
+        let message = match code {
+            FailureCode::Cancelled => "cancelled by request",
+            _ => "it was cut off again and again, and is given up",
+        };
+        Err(Failure::new(code, message))
     }
 
     /// Brings one artifact in, from the first copy that has it whole.
@@ -308,7 +332,15 @@ impl<'a> Restore<'a> {
     /// Removes what was made and did not get into its place.
     async fn clear_away(&mut self) {
         for at in 0..self.report.steps.len() {
-            let step = &self.report.steps[at];
+            let step = &mut self.report.steps[at];
+            if step.state == StepState::Switching
+                && let Some(made) = &step.made
+            {
+                // It may be in its place by half: nobody but people can judge that.
+                let note = format!("what was brought back is left as it is: {made}");
+                self.context.journal.warn(&note);
+                step.notes.push(note.into());
+            }
             if !matches!(step.state, StepState::Loading | StepState::Loaded) {
                 continue;
             }

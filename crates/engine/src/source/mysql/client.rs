@@ -84,6 +84,11 @@ impl<'a> Client<'a> {
         &self.version
     }
 
+    /// Whether the programs run in a container.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.place != Where::Here
+    }
+
     fn is_mariadb(&self) -> bool {
         self.version.contains("MariaDB")
     }

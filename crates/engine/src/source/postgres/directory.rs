@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, BufWriter, Write},
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,7 +19,7 @@ use super::{
     },
     meta, told,
 };
-use crate::{duty::Owed, run::RunContext};
+use crate::{duty::Owed, run::RunContext, trees::make_own};
 
 const CHUNK: usize = 128 << 10;
 const WAITING_CHUNKS: usize = 4;
@@ -43,9 +42,7 @@ pub(super) async fn open(
     let owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
     let inside = folder.join(INSIDE);
     let made = folder.clone();
-    blocking(move || std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&made))
-        .await
-        .map_err(|error| at(&folder, &error))?;
+    blocking(move || make_own(&made)).await.map_err(|error| at(&folder, &error))?;
 
     let dump = dump.arg(format!("--file={}", inside.display()));
     let mut writing = dump.start(context, asked.timeout()).await.map_err(told::explained)?;

@@ -77,13 +77,24 @@ impl<'a> Session<'a> {
         database: &str,
         query: &str,
     ) -> Result<Vec<Vec<String>>, Failure> {
+        self.ask_along("''", tools, database, query).await
+    }
+
+    /// The same; names without a schema are looked for along `path`, as SQL has it.
+    async fn ask_along(
+        &self,
+        path: &str,
+        tools: &Tools,
+        database: &str,
+        query: &str,
+    ) -> Result<Vec<Vec<String>>, Failure> {
         let output = self
             .tool(tools, "psql")
             .env("PGCLIENTENCODING", "UTF8")
             .args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--no-password"])
             .args(["--set=ON_ERROR_STOP=1", "--record-separator-zero", "--field-separator=\t"])
             .arg(format!("--dbname={}", self.server.conninfo(database)))
-            .args(["--command=SET search_path = ''", &format!("--command={query}")])
+            .args([format!("--command=SET search_path = {path}"), format!("--command={query}")])
             .output(MAX_ANSWER, ANSWER)
             .await
             .map_err(told::explained)?;
@@ -102,7 +113,21 @@ impl<'a> Session<'a> {
         database: &str,
         query: &str,
     ) -> Result<String, Failure> {
-        let mut rows = self.ask(tools, database, query).await?;
+        self.one(self.ask(tools, database, query).await?)
+    }
+
+    /// The same; names without a schema are looked for along `path`, as SQL has it.
+    pub(crate) async fn value_along(
+        &self,
+        path: &str,
+        tools: &Tools,
+        database: &str,
+        query: &str,
+    ) -> Result<String, Failure> {
+        self.one(self.ask_along(path, tools, database, query).await?)
+    }
+
+    fn one(&self, mut rows: Vec<Vec<String>>) -> Result<String, Failure> {
         match (rows.pop().and_then(|mut row| row.pop()), rows.is_empty()) {
             (Some(value), true) => Ok(value),
             _ => Err(Failure::new(

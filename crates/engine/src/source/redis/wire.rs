@@ -1,5 +1,7 @@
 //! As much of the protocol of Redis as a replica needs that wants one snapshot.
 
+mod talk;
+
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
@@ -12,9 +14,10 @@ use tokio::{
 };
 
 use crate::source::{direct::Asked, reach};
+pub(crate) use talk::Answer;
 
 /// How long one answer may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 const READ_CHUNK: usize = 128 << 10;
 /// Longest line of an answer.
 const MAX_LINE: usize = 8 << 10;
@@ -31,6 +34,8 @@ pub(crate) struct Connection {
     wire: Box<dyn Wire>,
     place: String,
     buffer: BytesMut,
+    /// What is to be sent and was not yet.
+    outgoing: BytesMut,
     user: Option<String>,
     idle: Duration,
     ends_by: Instant,
@@ -86,6 +91,7 @@ impl Connection {
             wire,
             place,
             buffer: BytesMut::new(),
+            outgoing: BytesMut::new(),
             user: asked.setting("user").map(str::to_owned),
             idle: config.idle_timeout,
             ends_by,
@@ -98,7 +104,7 @@ impl Connection {
         Ok(connection)
     }
 
-    pub(super) fn place(&self) -> &str {
+    pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
@@ -303,7 +309,6 @@ impl Connection {
     }
 }
 
-/// Connects to a host and port, or else to a socket.
 /// Where a server listens.
 enum To {
     Addresses(Vec<SocketAddr>),

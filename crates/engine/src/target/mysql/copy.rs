@@ -1,12 +1,22 @@
 //! Databases of a server: made, copied by its own programs, dropped.
 
-use model::Failure;
+use std::path::Path;
+
+use model::{Failure, FailureCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Aim, ident, refused};
 use crate::{
     run::{RunContext, StopReason},
-    source::mysql::client::{Client, classified, literal as text},
+    source::{
+        mysql::client::{Client, classified, literal as text},
+        tool::Reading,
+    },
+    trees::Work,
 };
+
+/// Read at a time.
+const CHUNK: usize = 128 << 10;
 
 /// How far a restore is, as it is written down in the database that it made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,18 +147,23 @@ impl On<'_> {
         let Some(context) = self.context else { return Err(refused("there is no run")) };
         self.create_bare(to, from).await?;
         let mut dump = self.client.dump_without(context, from, &self.mark()).await?;
-        let mut load = self.client.load(context, to, 0, self.aim.timeout()).await?;
-        while let Some(chunk) = dump.chunk().await.map_err(classified)? {
-            // Somebody's change of mind must not leave half a database; who is cut off goes on later.
-            if matches!(context.stop_reason(), Some(StopReason::Shutdown | StopReason::LeaseLost)) {
-                context.keep_going()?;
+        if self.client.is_inside() {
+            // A program in a container has to know beforehand how much it is given.
+            let work = Work::of_run(context).await?;
+            let path = work.file("copy.sql");
+            let size_bytes = keep(context, &mut dump, &path).await?;
+            let load = self.client.load(context, to, size_bytes, self.aim.timeout()).await?;
+            give(context, &path, load).await?;
+        } else {
+            let mut load = self.client.load(context, to, 0, self.aim.timeout()).await?;
+            while let Some(chunk) = dump.chunk().await.map_err(classified)? {
+                goes_on(context)?;
+                if !load.feed(&chunk).await.map_err(classified)? {
+                    break;
+                }
             }
-            if !load.feed(&chunk).await.map_err(classified)? {
-                break;
-            }
+            end(load).await?;
         }
-        load.end_of_input();
-        while load.chunk().await.map_err(classified)?.is_some() {}
         if self.inside(from).await? == self.inside(to).await? {
             return Ok(());
         }
@@ -167,4 +182,53 @@ impl On<'_> {
         );
         self.client.ask(&query).await
     }
+}
+
+/// Somebody's change of mind must not leave half a database; who is cut off goes on later.
+fn goes_on(context: &RunContext) -> Result<(), Failure> {
+    match context.stop_reason() {
+        Some(StopReason::Shutdown | StopReason::LeaseLost) => context.keep_going(),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for a program that has been given everything.
+async fn end(mut load: Reading) -> Result<(), Failure> {
+    load.end_of_input();
+    while load.chunk().await.map_err(classified)?.is_some() {}
+    Ok(())
+}
+
+/// Writes a dump to the new file `path`; gives its size.
+async fn keep(context: &RunContext, dump: &mut Reading, path: &Path) -> Result<u64, Failure> {
+    let told = |error| spool(path, &error);
+    let mut file = tokio::fs::File::create_new(path).await.map_err(told)?;
+    let mut size_bytes = 0;
+    while let Some(chunk) = dump.chunk().await.map_err(classified)? {
+        goes_on(context)?;
+        file.write_all(&chunk).await.map_err(told)?;
+        size_bytes += chunk.len() as u64;
+    }
+    file.flush().await.map_err(told)?;
+    Ok(size_bytes)
+}
+
+async fn give(context: &RunContext, path: &Path, mut load: Reading) -> Result<(), Failure> {
+    let told = |error| spool(path, &error);
+    let mut file = tokio::fs::File::open(path).await.map_err(told)?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = file.read(&mut buffer).await.map_err(told)?;
+        goes_on(context)?;
+        if count == 0 || !load.feed(&buffer[..count]).await.map_err(classified)? {
+            return end(load).await;
+        }
+    }
+}
+
+fn spool(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        FailureCode::SourceFailed,
+        format!("the spool folder: {}: {error}", path.display()),
+    )
 }

@@ -8,7 +8,7 @@ pub(crate) mod users;
 
 use model::{Fact, Failure, RestoreTarget, Size};
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, refused};
+use super::{Aim, Loaded, Look, Supply, Switched, Target, folder, refused};
 use crate::{
     run::RunContext,
     source::mysql::client::{Client, classified},
@@ -53,9 +53,6 @@ impl Target for Mysql {
         let mut look =
             Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
         look.good(Fact::ServerIs { server: at, version: client.server_version().await?.clone() });
-        if asked.setting("container").is_some() && aim.beside().is_none() {
-            look.block(Fact::MysqlContainer {});
-        }
         let missing = missing_rights(&client).await?;
         if !missing.is_empty() {
             look.warn(Fact::RightsMissing { rights: missing.join(", ") });
@@ -73,6 +70,11 @@ impl Target for Mysql {
             look.replaces = Some(
                 Fact::DatabaseCopied { database: database.clone(), size: Size(size_bytes) }.into(),
             );
+            if client.is_inside() {
+                // Both are written to a file on their way.
+                let spool = &aim.engine.0.config.spool;
+                folder::room(&mut look, spool, size_bytes.max(aim.artifact.size_bytes)).await;
+            }
             look.warn(Fact::StopWriters { database });
         }
         Ok(look)

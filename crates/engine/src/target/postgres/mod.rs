@@ -1,9 +1,11 @@
 //! PostgreSQL: each database is restored into a new one, which then takes the old one's name.
 
 pub(crate) mod database;
+mod directory;
 pub(crate) mod globals;
 pub(crate) mod roles;
 mod script;
+mod toc;
 
 use bytes::Bytes;
 use model::{Fact, Failure, RestoreTarget, Size};
@@ -36,6 +38,7 @@ impl Target for Postgres {
             Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
         look.good(Fact::ServerIs { server: at, version: format!("PostgreSQL {major}") });
         parts_are_possible(aim, &mut look);
+        directory::look(aim, &session.place, &mut look).await;
         if !database::may_create(&session, &tools, maintenance).await? {
             look.block(Fact::MayNotCreate { user: session.server.user.clone() });
         }
@@ -144,9 +147,6 @@ pub(crate) async fn fill(
     if is_script(aim) {
         return script(context, aim, session, tools, made, supply).await;
     }
-    if aim.artifact.format.as_deref() == Some("pg_dump_Fd") {
-        return Err(refused(Fact::DirectoryByHand {}));
-    }
     let mut restore = session.tool(tools, "pg_restore").args([
         "--exit-on-error",
         "--no-password",
@@ -158,6 +158,9 @@ pub(crate) async fn fill(
     for table in aim.tables() {
         let (schema, name) = table.split_once('.').unwrap_or(("public", table));
         restore = restore.arg(format!("--schema={schema}")).arg(format!("--table={name}"));
+    }
+    if directory::is(aim) {
+        return directory::fill(context, aim, restore, supply).await;
     }
     let reading = restore.fed(size).start(context, deadline).await.map_err(told::explained)?;
     supply.feed(reading, Ok).await.map_err(told::explained)

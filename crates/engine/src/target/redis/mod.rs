@@ -1,0 +1,336 @@
+//! Redis and Valkey: a server of ours loads the snapshot, the app's server reads every key of it
+//! and keeps none, and only then what is there is removed and the keys are put in its place.
+
+mod moving;
+pub(crate) mod scratch;
+pub(crate) mod told;
+mod wrong;
+
+use std::path::{Path, PathBuf};
+
+use model::{Failure, FailureCode, RestoreTarget, Sentence};
+use tokio::time::Instant;
+
+use super::{Aim, Loaded, Look, Supply, Switched, Target, refused, unpacking};
+use crate::{
+    run::{RunContext, drill::Trial},
+    source::redis::wire::{self, Answer, Connection},
+};
+use moving::{LONG, Moving, Pass};
+use scratch::Scratch;
+use told::Told;
+
+pub(crate) struct Redis;
+
+#[async_trait::async_trait]
+impl Target for Redis {
+    async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
+        let mut connection = Connection::open(&aim.asked()?, Instant::now() + wire::ANSWER).await?;
+        let place = connection.place().to_owned();
+        let told = Told(connection.info().await?);
+        let mut look = Look::at(format!("all keys at {place}"));
+        look.good(format!("{place} is {}", told.server()));
+        if aim.beside().is_some() {
+            look.block(
+                "keys have no place beside in a server: restore into a folder, and start a server \
+                 of its own on dump.rdb",
+            );
+        }
+        if !aim.paths().is_empty() || !aim.tables().is_empty() {
+            look.block(
+                "single keys are not restored: restore into a folder, start a server on dump.rdb, \
+                 and copy them from there (MIGRATE … COPY)",
+            );
+        }
+        if told.value("cluster_enabled") == Some("1") {
+            look.block("a part of a cluster is not restored into: restore into a folder");
+        }
+        if told.value("role") == Some("slave") {
+            look.block("this server is a replica: restore into its master");
+        }
+        if told.major() < 5 {
+            look.block("the server is older than Redis 5 and does not take keys as they are");
+        }
+        if let Err(failure) = scratch::is_possible(aim.engine.config()) {
+            look.block(failure.message);
+        }
+        if told.number("maxmemory") > 0 && told.value("maxmemory_policy") != Some("noeviction") {
+            look.warn("the server drops keys when its memory is full (maxmemory-policy)");
+        }
+        look.warn("the snapshot is loaded into this machine's memory first");
+        match told.keys() {
+            0 => look.good("there is no key yet"),
+            keys => {
+                look.replaces =
+                    Some(format!("{keys} keys at {place} (nothing of them is kept)").into());
+                look.warn(
+                    "stop what uses it: for a while it is empty, then has some of its keys; what is \
+                     written meanwhile is lost",
+                );
+            }
+        }
+        Ok(look)
+    }
+
+    fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
+        let config = aim.engine.config();
+        let folder = config.scratch.as_ref().unwrap_or(&config.spool);
+        let own = format!("restore-{}-{}", aim.tag, aim.artifact.source);
+        Ok(folder.join(own).display().to_string())
+    }
+
+    async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
+        match tokio::fs::remove_dir_all(made).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(refused(format!("{made} cannot be removed: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Proves that every key can be loaded, here and there.
+    async fn load(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Loaded, Failure> {
+        let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
+        restore.try_out().await?;
+        Ok(Loaded::default())
+    }
+
+    /// Begins anew when it was cut off: keys that are there already are replaced.
+    async fn switch(
+        &self,
+        context: &RunContext,
+        aim: &Aim<'_>,
+        made: &str,
+        supply: &Supply<'_>,
+    ) -> Result<Switched, Failure> {
+        if *aim.target != RestoreTarget::App {
+            return Err(refused("keys have no place beside in a server"));
+        }
+        let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
+        let notes = restore.replace().await?;
+        drop(restore);
+        self.clear(aim, made).await?;
+        let notes = notes.into_iter().map(Sentence::from).collect();
+        Ok(Switched { kept: None, notes })
+    }
+}
+
+/// The snapshot in a server of ours, and the server it is for.
+struct Restore<'a> {
+    context: &'a RunContext,
+    aim: &'a Aim<'a>,
+    /// Dropped, it ends.
+    _scratch: Scratch,
+    from: Connection,
+    source: Told,
+    to: Connection,
+    target: Told,
+}
+
+impl<'a> Restore<'a> {
+    async fn begin(
+        context: &'a RunContext,
+        aim: &'a Aim<'a>,
+        folder: &Path,
+        supply: &Supply<'_>,
+    ) -> Result<Self, Failure> {
+        let ends_by = Instant::now() + aim.timeout();
+        let file = file(folder).await?;
+        // Written under another name first, so that it is whole where it is there.
+        if !tokio::fs::try_exists(&file).await.unwrap_or(false) {
+            let half = folder.join("half");
+            let _ = tokio::fs::remove_file(&half).await;
+            unpacking::spool(supply, &half).await?;
+            let renamed = tokio::fs::rename(&half, &file).await;
+            renamed.map_err(|error| refused(format!("{}: {error}", file.display())))?;
+        }
+        let trial = Trial { context, aim, supply, folder: folder.to_owned() };
+        let scratch = Scratch::start(&trial).await.map_err(not_loaded)?;
+        let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
+        let from = scratch.connect(&trial, ends_by).await?;
+        let mut to = Connection::open(&aim.asked()?, ends_by).await?;
+        let target = Told(to.info().await?);
+        Ok(Self { context, aim, _scratch: scratch, from, source, to, target })
+    }
+
+    fn moving(&mut self) -> Moving<'_> {
+        Moving {
+            context: self.context,
+            from: &mut self.from,
+            source: &self.source,
+            to: &mut self.to,
+            target: &self.target,
+        }
+    }
+
+    /// Changes nothing in the server.
+    async fn try_out(&mut self) -> Result<(), Failure> {
+        let (room_bytes, needs_bytes) =
+            (self.target.number("maxmemory"), self.source.number("used_memory_dataset"));
+        if room_bytes > 0 && needs_bytes > room_bytes {
+            return Err(refused(format!(
+                "the keys take {needs_bytes} bytes of memory, and {} may use {room_bytes}: raise \
+                 its `maxmemory`",
+                self.to.place()
+            )));
+        }
+        if self.target.major() < 7 && self.functions().await?.is_some_and(|(count, _)| count > 0) {
+            return Err(refused(format!(
+                "the snapshot has functions, which {} does not know: update the server",
+                self.target.server()
+            )));
+        }
+        self.may_replace().await?;
+        let name = format!("backup-orchestrator:trial:{}", self.aim.tag);
+        self.moving().all(Pass::Trial(&name)).await?;
+        let (keys, place) = (self.source.keys(), self.to.place());
+        self.context.journal.info(format!("{place} can take all {keys} keys"));
+        Ok(())
+    }
+
+    async fn replace(&mut self) -> Result<Vec<String>, Failure> {
+        let mut notes = Vec::new();
+        // Refused, it leaves everything as it is: so it comes first.
+        if self.target.major() >= 7
+            && let Some((count, functions)) = self.functions().await?
+        {
+            let asked: [&[u8]; 4] = [b"FUNCTION", b"RESTORE", &functions, b"FLUSH"];
+            match self.to.ask(&asked, LONG).await? {
+                Answer::Refused(why) if count == 0 => {
+                    notes.push(format!("functions are as they were: {why}"));
+                }
+                Answer::Refused(why) => {
+                    return Err(wrong::of_command("FUNCTION RESTORE", &why, self.to.place()));
+                }
+                _ => {}
+            }
+        }
+        if let Answer::Refused(why) = self.to.ask(&[b"FLUSHALL"], LONG).await? {
+            return Err(wrong::of_command("FLUSHALL", &why, self.to.place()));
+        }
+        let moved = self.moving().all(Pass::Real).await;
+        moved.map_err(|failure| {
+            let message = format!(
+                "{}; {} has only some of its keys now: restore again, or the undo snapshot",
+                failure.message,
+                self.to.place()
+            );
+            Failure { message, ..failure }
+        })?;
+        let now = Told(self.to.info().await?);
+        notes.extend(agrees(&self.source, &now)?);
+        Ok(notes)
+    }
+
+    /// How many libraries of functions there are, and all of them; `None` where the server of ours
+    /// does not know any.
+    async fn functions(&mut self) -> Result<Option<(usize, bytes::Bytes)>, Failure> {
+        if self.source.major() < 7 {
+            return Ok(None);
+        }
+        self.from.queue(&[b"FUNCTION", b"LIST"]);
+        self.from.queue(&[b"FUNCTION", b"DUMP"]);
+        self.from.flush().await?;
+        match (self.from.answer(LONG).await?, self.from.answer(LONG).await?) {
+            (Answer::List(libraries), Answer::Bytes(all)) => Ok(Some((libraries.len(), all))),
+            _ => Err(wrong::odd(self.from.place())),
+        }
+    }
+
+    /// Errs where the server would refuse to replace what it has: commands are judged when they are
+    /// put into a transaction, which is then given up.
+    async fn may_replace(&mut self) -> Result<(), Failure> {
+        let mut commands: Vec<&[&[u8]]> = vec![&[b"MULTI"], &[b"FLUSHALL"]];
+        if self.target.major() >= 7 {
+            commands.push(&[b"FUNCTION", b"RESTORE", b"", b"FLUSH"]);
+        }
+        commands.push(&[b"DISCARD"]);
+        let mut refused = None;
+        for command in commands {
+            // One at a time: without a transaction nothing may follow.
+            let told = self.to.ask(command, wire::ANSWER).await?;
+            if command[0] == b"MULTI" && !matches!(told, Answer::Text(_) | Answer::Refused(_)) {
+                return Err(wrong::odd(self.to.place()));
+            }
+            if let Answer::Refused(why) = told {
+                let name = String::from_utf8_lossy(command[0]).into_owned();
+                refused = refused.or(Some((name, why)));
+                if command[0] == b"MULTI" {
+                    break;
+                }
+            }
+        }
+        match refused {
+            Some((name, why)) => Err(wrong::of_command(&name, &why, self.to.place())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the snapshot lies in `folder`, which is made.
+async fn file(folder: &Path) -> Result<PathBuf, Failure> {
+    let made = tokio::fs::create_dir_all(folder).await;
+    made.map_err(|error| refused(format!("{} cannot be made: {error}", folder.display())))?;
+    Ok(folder.join("dump.rdb"))
+}
+
+/// Compares the keys; gives what is to be known.
+fn agrees(source: &Told, now: &Told) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
+    for wanted in source.databases() {
+        let there = now.databases().into_iter().find(|one| one.number == wanted.number);
+        let keys = there.map_or(0, |one| one.keys);
+        let number = wanted.number;
+        if keys + wanted.fleeting < wanted.keys {
+            let message = format!(
+                "database {number} has {keys} keys of {} now: the server drops keys \
+                 (maxmemory-policy), or somebody else does",
+                wanted.keys
+            );
+            return Err(Failure::new(FailureCode::RestoreRefused, message));
+        }
+        if keys > wanted.keys {
+            let wanted = wanted.keys;
+            notes.push(format!(
+                "database {number} has {keys} keys, {wanted} of them restored: somebody writes to it"
+            ));
+        }
+    }
+    Ok(notes)
+}
+
+/// What the server of ours says of the snapshot is no drill's finding here.
+fn not_loaded(failure: Failure) -> Failure {
+    match failure.code {
+        FailureCode::DrillFailed => {
+            let message = format!(
+                "{}; a server at least as new as the one it is from has to be on this machine",
+                failure.message
+            );
+            refused(message)
+        }
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_missing_are_found() {
+        let told = |line: &str| Told(format!("{line}\r\n"));
+        let source = told("db2:keys=5,expires=1,avg_ttl=2");
+        assert_eq!(agrees(&source, &source).unwrap(), Vec::<String>::new());
+        assert!(agrees(&source, &told("db2:keys=4,expires=0")).unwrap().is_empty());
+        assert!(agrees(&source, &told("db2:keys=3,expires=1")).is_err());
+        assert!(agrees(&source, &told("db0:keys=5,expires=1")).is_err());
+        assert_eq!(agrees(&source, &told("db2:keys=9,expires=1")).unwrap().len(), 1);
+    }
+}
