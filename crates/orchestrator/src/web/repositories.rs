@@ -42,14 +42,13 @@ impl RepositoryPanel {
         let ratio = |times: f64| format!("{times:.2} ×");
         let figures = state.statistics.map_or_else(Vec::new, |counted| {
             [
-                ("repository-raw", lang.size(counted.raw_bytes)),
-                ("repository-unique", lang.size(counted.unique_bytes)),
-                ("repository-stored", lang.size(counted.stored_bytes)),
-                ("repository-unused", lang.size(counted.unused_bytes)),
-                ("repository-deduplication", ratio(counted.deduplication)),
-                ("repository-compression", ratio(counted.compression)),
+                (lang.t("repository-raw"), lang.size(counted.raw_bytes)),
+                (lang.t("repository-unique"), lang.size(counted.unique_bytes)),
+                (lang.t("repository-stored"), lang.size(counted.stored_bytes)),
+                (lang.t("repository-unused"), lang.size(counted.unused_bytes)),
+                (lang.t("repository-deduplication"), ratio(counted.deduplication)),
+                (lang.t("repository-compression"), ratio(counted.compression)),
             ]
-            .map(|(name, figure)| (lang.t(name), figure))
             .into()
         });
         let checked = state.checked;
