@@ -79,6 +79,12 @@ pub struct EngineConfig {
     pub catalog_copy_every: Option<Duration>,
     /// How long settings stay as they are before the catalog is copied because they changed.
     pub catalog_copy_settle: Duration,
+    /// How hard the passwords of new repositories are to guess.
+    pub repository_kdf: repository::Kdf,
+    /// How long is waited for others' locks on a repository.
+    pub repository_patience: Duration,
+    /// How long what nothing in a repository needs is marked before it is deleted.
+    pub repository_grace: jiff::SignedDuration,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -146,6 +152,9 @@ impl EngineConfig {
             catalog_copies: PathBuf::from("catalog-copies"),
             catalog_copy_every: None,
             catalog_copy_settle: Duration::from_secs(300),
+            repository_kdf: repository::Kdf::default(),
+            repository_patience: Duration::from_secs(60),
+            repository_grace: jiff::SignedDuration::from_hours(24),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -20,6 +20,7 @@ mod process;
 pub mod recovery;
 mod reindex;
 mod removal;
+mod repositories;
 mod run;
 mod scheduler;
 mod source;
@@ -47,6 +48,7 @@ pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
 pub use index::{ArchiveEntry, EntryKind, Listing, Reading};
+pub use ops::repositories::RepositoryKey;
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     browse::MemberStream,
@@ -62,6 +64,9 @@ pub use ops::{
     sources::{SourceDraft, shown_settings, stored_secrets},
 };
 pub use reindex::{ReindexProblem, Reindexed};
+pub use repositories::{
+    RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics, is_repository,
+};
 pub use source::direct::{SettingField, SettingValue, secrets_of, settings_of};
 pub use vault::Vault;
 
@@ -76,6 +81,7 @@ struct Inner {
     config: EngineConfig,
     rng: Mutex<StdRng>,
     stores: stores::StoreCache,
+    repositories: stores::RepositoryCache,
     /// Exports this process works on.
     streams: AtomicUsize,
     /// Whose turn it is to write progress.
@@ -113,6 +119,7 @@ impl Engine {
             config: parts.config,
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),
+            repositories: stores::RepositoryCache::default(),
             streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
             queue_bell: Notify::new(),

@@ -9,7 +9,7 @@ use model::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, EngineError, run::backup};
+use crate::{Engine, EngineError, repositories::is_repository, run::backup};
 
 /// How often it is looked what is due, by the engine's clock.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
@@ -22,6 +22,10 @@ const LOOK_AT: u64 = 64;
 const PAUSE: SignedDuration = SignedDuration::from_hours(1);
 /// How long a copy that was asked for is not asked for again.
 const ONCE_IN: SignedDuration = SignedDuration::from_hours(24);
+/// How often what a repository does not need any more is freed.
+const FREE_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// How often it is looked whether a repository is whole.
+const CHECK_EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Asks for what is due until `shutdown`.
 pub(crate) async fn keep_up(engine: &Engine, shutdown: CancellationToken) {
@@ -48,6 +52,8 @@ struct Upkeep {
     asked: HashMap<(SnapshotId, DestinationId), Timestamp>,
     /// What was asked for and had not ended when last looked at.
     open: HashMap<DestinationId, Vec<RunId>>,
+    /// When a repository was last looked after.
+    tended: HashMap<(DestinationId, RunKind), Timestamp>,
     /// Destinations that are left alone until then.
     paused: HashMap<DestinationId, Timestamp>,
 }
@@ -63,6 +69,9 @@ impl Upkeep {
         self.paused.retain(|_, until| *until > now && until.duration_since(now) <= PAUSE);
         for destination in engine.0.catalog.all_destinations().await? {
             self.verify_what_is_due(engine, &destination, &active, now).await?;
+            if is_repository(&destination) {
+                self.tend(engine, &destination, &active, now).await?;
+            }
         }
         Ok(())
     }
@@ -118,6 +127,34 @@ impl Upkeep {
             self.asked.insert(key, now);
             self.open.entry(destination.id).or_default().push(run.id);
             room -= 1;
+        }
+        Ok(())
+    }
+
+    /// Asks for what keeps the repository at `destination` sound.
+    async fn tend(
+        &mut self,
+        engine: &Engine,
+        destination: &Destination,
+        active: &[Run],
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let state = engine.repository_state(destination).await?;
+        let freed = state.freed.map(|freed| freed.at);
+        let checked = state.checked.map(|checked| checked.at);
+        let kinds = [(RunKind::Free, FREE_EVERY, freed), (RunKind::Check, CHECK_EVERY, checked)];
+        for (kind, every, last) in kinds {
+            let is_of_this = |run: &Run| run.destination_id == Some(destination.id);
+            let waits = active.iter().any(|run| run.kind == kind && is_of_this(run));
+            let key = (destination.id, kind);
+            let last = last.unwrap_or(destination.created_at);
+            let last = self.tended.get(&key).map_or(last, |asked| last.max(*asked));
+            let is_due = now.duration_since(last) >= every;
+            if !is_due || waits || kind == RunKind::Free && destination.append_only {
+                continue;
+            }
+            engine.queue(engine.tending(destination, kind, Trigger::Schedule)).await?;
+            self.tended.insert(key, now);
         }
         Ok(())
     }

@@ -65,6 +65,9 @@ pub struct Run {
     pub cancel_requested: bool,
     /// Who works on it.
     pub lease: Option<Lease>,
+    /// Whether a check of a repository reads every byte.
+    #[serde(default)]
+    pub read_data: bool,
     /// Why it did not succeed.
     pub failure: Option<Failure>,
 }
@@ -84,6 +87,10 @@ words! {
         Restore,
         /// Restores a snapshot to scratch and checks what came.
         Drill,
+        /// Looks whether a repository is whole.
+        Check,
+        /// Frees what no snapshot of a repository needs any more.
+        Free,
     }
 }
 

@@ -20,6 +20,8 @@
 //!
 //! - [`write::Writer`]: streams and trees into snapshots; [`chunk`]: where they are cut.
 //!
+//! - [`Objects`]: named streams, each a snapshot of its own, as a [`store::Store`].
+//!
 //! Whoever writes keeps the order packs, index, (the source is proven), snapshot.
 
 mod browse;
@@ -38,6 +40,7 @@ mod key;
 mod keys;
 mod lock;
 mod node;
+mod objects;
 pub mod pack;
 mod packer;
 mod prune;
@@ -66,6 +69,7 @@ pub use key::{Kdf, KeyFile};
 pub use keys::KeyEntry;
 pub use lock::{FoundLock, Lock, LockFile, LockKind, LockTimes, STALE_AFTER};
 pub use node::{ExtendedAttribute, Node, NodeKind, check_name};
+pub use objects::{Alone, Hold, OBJECT_TAG, Objects, ObjectsOptions};
 pub use pack::{PackBuilder, PackedBlob, SealedBlob};
 pub use packer::PACK_BYTES;
 pub use prune::{PruneOptions, PrunePlan, Pruned};

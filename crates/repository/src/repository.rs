@@ -162,7 +162,11 @@ impl Repository {
 
     async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), RepositoryError> {
         let size = bytes.len() as u64;
-        let options = CreateOptions { size_hint_bytes: Some(size), most_bytes: Some(size) };
+        let options = CreateOptions {
+            size_hint_bytes: Some(size),
+            most_bytes: Some(size),
+            ..CreateOptions::default()
+        };
         let mut upload = self.store.create(key, &options).await?;
         upload.write(bytes).await?;
         upload.finish().await?;

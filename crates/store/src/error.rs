@@ -24,6 +24,8 @@ pub enum StoreErrorKind {
     Unavailable,
     /// What is there is not what was sent.
     Mismatch,
+    /// What is there is not what was written once.
+    Damaged,
     /// The settings are wrong.
     Config,
     /// The name cannot be used.
@@ -121,6 +123,7 @@ fn advice(kind: StoreErrorKind) -> &'static str {
         K::Timeout => "the destination did not answer in time; check the network or the mount",
         K::Unavailable => "check that the destination runs and can be reached",
         K::Mismatch => "the destination did not keep what it was sent; it is tried again",
+        K::Damaged => "restore from another copy, and check the destination's disk or service",
         K::Config => "correct the destination's settings",
         K::InvalidKey => "choose another name or folder",
         K::Internal => "this is a fault of the orchestrator; please report it",

@@ -91,6 +91,8 @@ pub struct CreateOptions {
     pub size_hint_bytes: Option<u64>,
     /// Size that it will not pass, in bytes, where one is known: it may save memory.
     pub most_bytes: Option<u64>,
+    /// Words on it for people, where the store keeps such.
+    pub tags: Vec<String>,
 }
 
 /// A partial upload that was removed.

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("artifact", &[]),
     ("catalog", &["model"]),
     ("contract", &[]),
-    ("engine", &["archive", "artifact", "catalog", "contract", "model", "store"]),
+    ("engine", &["archive", "artifact", "catalog", "contract", "model", "repository", "store"]),
     ("handwritten", &[]),
     ("model", &[]),
     ("orchestrator", &["archive", "catalog", "contract", "engine", "handwritten", "model"]),

@@ -105,6 +105,7 @@ fn run(app_id: Option<AppId>) -> Run {
         bytes_expected: None,
         restore: None,
         after: None,
+        read_data: false,
         cancel_requested: false,
         lease: None,
         failure: None,

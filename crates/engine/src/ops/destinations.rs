@@ -12,6 +12,7 @@ use crate::{
     Engine, EngineError, FieldError,
     keyring::{ENCRYPTION as RULE, IDENTITY as KEY, PASSPHRASE as WORD, RECIPIENTS as TO},
     recovery::copies::UNWANTED as COPY,
+    repositories::{LAYOUT, PASSWORD, is_repository},
     vault::Purpose,
 };
 
@@ -60,8 +61,8 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
     match kind {
         DestinationKind::Local => DestinationFields {
             required: &["path"],
-            optional: &[RULE, TO, COPY],
-            secrets: &[KEY, WORD],
+            optional: &[RULE, TO, COPY, LAYOUT],
+            secrets: &[KEY, WORD, PASSWORD],
         },
         DestinationKind::S3 => DestinationFields {
             required: &["bucket"],
@@ -74,18 +75,19 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
                 RULE,
                 TO,
                 COPY,
+                LAYOUT,
             ],
-            secrets: &["access_key_id", "secret_access_key", "session_token", KEY, WORD],
+            secrets: &["access_key_id", "secret_access_key", "session_token", KEY, WORD, PASSWORD],
         },
         DestinationKind::Rclone => DestinationFields {
             required: &[],
-            optional: &["remote", "path", "folder_is_drive_id", RULE, TO, COPY],
-            secrets: &[KEY, WORD],
+            optional: &["remote", "path", "folder_is_drive_id", RULE, TO, COPY, LAYOUT],
+            secrets: &[KEY, WORD, PASSWORD],
         },
         DestinationKind::Sftp => DestinationFields {
             required: &["host", "username", "host_key", "path"],
-            optional: &["port", RULE, TO, COPY],
-            secrets: &["private_key", "passphrase", "password", KEY, WORD],
+            optional: &["port", RULE, TO, COPY, LAYOUT],
+            secrets: &["private_key", "passphrase", "password", KEY, WORD, PASSWORD],
         },
         // What can be browsed is not encrypted.
         DestinationKind::Tree => DestinationFields {
@@ -95,23 +97,23 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
         },
         DestinationKind::Webdav => DestinationFields {
             required: &["url"],
-            optional: &["path", "username", RULE, TO, COPY],
-            secrets: &["password", KEY, WORD],
+            optional: &["path", "username", RULE, TO, COPY, LAYOUT],
+            secrets: &["password", KEY, WORD, PASSWORD],
         },
         DestinationKind::B2 => DestinationFields {
             required: &["bucket", "region"],
-            optional: &["prefix", RULE, TO, COPY],
-            secrets: &["application_key_id", "application_key", KEY, WORD],
+            optional: &["prefix", RULE, TO, COPY, LAYOUT],
+            secrets: &["application_key_id", "application_key", KEY, WORD, PASSWORD],
         },
         DestinationKind::Azblob => DestinationFields {
             required: &["account", "container"],
-            optional: &["prefix", "endpoint", RULE, TO, COPY],
-            secrets: &["account_key", "sas_token", KEY, WORD],
+            optional: &["prefix", "endpoint", RULE, TO, COPY, LAYOUT],
+            secrets: &["account_key", "sas_token", KEY, WORD, PASSWORD],
         },
         DestinationKind::Gcs => DestinationFields {
             required: &["bucket"],
-            optional: &["prefix", "storage_class", RULE, TO, COPY],
-            secrets: &["hmac_key_id", "hmac_secret", KEY, WORD],
+            optional: &["prefix", "storage_class", RULE, TO, COPY, LAYOUT],
+            secrets: &["hmac_key_id", "hmac_secret", KEY, WORD, PASSWORD],
         },
         DestinationKind::Gdrive => DestinationFields {
             required: &[],
@@ -124,8 +126,9 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
                 RULE,
                 TO,
                 COPY,
+                LAYOUT,
             ],
-            secrets: &["client_secret", "service_account", "token", KEY, WORD],
+            secrets: &["client_secret", "service_account", "token", KEY, WORD, PASSWORD],
         },
     }
 }
@@ -138,7 +141,9 @@ impl Engine {
     ) -> Result<Destination, EngineError> {
         let blank = self.blank_destination(&draft.kind)?;
         let destination = self.described(blank, draft)?;
-        if !awaits_google(&destination) {
+        if is_repository(&destination) {
+            self.0.make_repository(&destination).await?;
+        } else if !awaits_google(&destination) {
             self.0.open_store(&destination).await?;
         }
         self.0.catalog.insert_destination(&destination).await?;
@@ -183,6 +188,12 @@ impl Engine {
         }
         let before = current.settings.clone();
         let destination = self.described(current, draft)?;
+        if destination.settings.get(LAYOUT) != before.get(LAYOUT) {
+            return Err(EngineError::invalid(
+                format!("settings.{LAYOUT}"),
+                "the layout cannot be changed: add a new destination and choose it in the apps",
+            ));
+        }
         if destination.settings != before {
             // What a run writes there would be recorded as lying where it does not.
             self.refuse_while_used(&destination, "its settings can be changed").await?;
@@ -276,6 +287,7 @@ impl Engine {
         }
         destination.settings = settings;
         super::encryption::settle(&mut destination, &draft.secrets, &mut errors);
+        super::repositories::settle(&mut destination, &draft.secrets, &mut errors);
         for (key, secret) in draft.secrets {
             if !fields.secrets.contains(&key.as_str()) {
                 errors.push(unknown("secrets", &key, fields.secrets));

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use super::{apps::AppDraft, destinations::DestinationDraft};
-use crate::{Engine, EngineError, FieldError, vault::Purpose};
+use crate::{Engine, EngineError, FieldError, repositories::is_repository, vault::Purpose};
 
 /// What is to be there.
 #[derive(Debug, Clone, Default)]
@@ -205,8 +205,12 @@ impl Engine {
                     one
                 }
             };
-            match self.0.open_store(one).await {
-                Ok(_) => {}
+            let opened = match step {
+                Step::Add(one) if is_repository(one) => self.0.make_repository(one).await,
+                _ => self.0.open_store(one).await.map(drop),
+            };
+            match opened {
+                Ok(()) => {}
                 // Out of reach now is no fault of the declaration: runs and doctor tell of it.
                 Err(error) if error.is_retryable() => {}
                 Err(EngineError::Invalid(errors)) => {

@@ -10,6 +10,7 @@ mod indexing;
 pub(crate) mod managed;
 pub(crate) mod overview;
 pub(crate) mod projection;
+pub(crate) mod repositories;
 pub(crate) mod restore;
 pub(crate) mod retention;
 pub(crate) mod runs;

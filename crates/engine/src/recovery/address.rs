@@ -75,6 +75,44 @@ pub fn print(kind: DestinationKind, settings: &Settings) -> String {
     if any { format!("{base}?{}", query.finish()) } else { base }
 }
 
+/// What `restic -r` is given for a repository at a destination; `None` where restic cannot reach
+/// it by itself.
+pub fn restic(kind: DestinationKind, settings: &Settings) -> Option<String> {
+    let get = |key: &str| settings.get(key).map(String::as_str).unwrap_or_default();
+    let joined = |first: &str, rest: &str| {
+        format!("{first}/{}", rest.trim_matches('/')).trim_end_matches('/').to_owned()
+    };
+    Some(match kind {
+        DestinationKind::Local => get("path").to_owned(),
+        DestinationKind::S3 => {
+            let endpoint = match get("endpoint") {
+                "" => "s3.amazonaws.com",
+                endpoint => endpoint.trim_end_matches('/'),
+            };
+            format!("s3:{endpoint}/{}", joined(get("bucket"), get("prefix")))
+        }
+        DestinationKind::B2 => {
+            let endpoint = format!("s3.{}.backblazeb2.com", get("region"));
+            format!("s3:{endpoint}/{}", joined(get("bucket"), get("prefix")))
+        }
+        DestinationKind::Gcs => {
+            format!("s3:storage.googleapis.com/{}", joined(get("bucket"), get("prefix")))
+        }
+        DestinationKind::Azblob => {
+            format!("azure:{}:/{}", get("container"), get("prefix").trim_matches('/'))
+        }
+        DestinationKind::Sftp => {
+            let (user, host, path) = (get("username"), get("host"), get("path"));
+            match get("port") {
+                "" => format!("sftp:{user}@{host}:{path}"),
+                port => format!("sftp://{user}@{host}:{port}/{path}"),
+            }
+        }
+        DestinationKind::Rclone => format!("rclone:{}:{}", get("remote"), get("path")),
+        DestinationKind::Webdav | DestinationKind::Gdrive | DestinationKind::Tree => return None,
+    })
+}
+
 /// What would end a path in an address, or look like something else.
 const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')

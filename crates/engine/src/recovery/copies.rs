@@ -167,6 +167,7 @@ impl Engine {
         let options = CreateOptions {
             size_hint_bytes: Some(made.digest.size_bytes),
             most_bytes: Some(made.digest.size_bytes),
+            tags: vec!["catalog".to_owned()],
         };
         let mut upload = store.create(&object, &options).await?;
         if let Err(error) = send(&made.file, upload.as_mut()).await {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::{DestinationKind, EventKind, Severity};
+use model::{Destination, DestinationKind, EventKind, Severity};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::{
     address,
     copies::{is_wanted, mark},
 };
-use crate::{Engine, EngineError, fields_of, keyring};
+use crate::{Engine, EngineError, fields_of, keyring, repositories::is_repository};
 
 const STORED: &str = "recovery_kit_stored";
 const REMINDED: &str = "recovery_kit_reminded";
@@ -44,6 +44,8 @@ pub struct KitPlace {
     pub address: String,
     /// Names of the credentials that it takes.
     pub credentials: Vec<String>,
+    /// The commands that restore from here without us, where it is a repository.
+    pub restic: Vec<String>,
     /// Whether snapshots there are encrypted.
     pub encrypted: bool,
     /// Whether copies of the catalog go there.
@@ -90,6 +92,7 @@ impl Engine {
                 kind: one.kind,
                 address: address::print(one.kind, &one.settings),
                 credentials,
+                restic: restic_of(&one),
                 encrypted: keyring::is_encrypted(&one),
                 has_catalog: is_wanted(&one),
                 catalog_at: copies.places.get(&one.id).and_then(|place| place.at),
@@ -154,6 +157,20 @@ impl Engine {
     }
 }
 
+/// What restores from a repository with stock restic.
+fn restic_of(one: &Destination) -> Vec<String> {
+    if !is_repository(one) {
+        return Vec::new();
+    }
+    let place = address::restic(one.kind, &one.settings).unwrap_or_else(|| {
+        // What restic does not know, rclone may.
+        format!("rclone:REMOTE:{}", one.settings.get("path").cloned().unwrap_or_default())
+    });
+    let place = place.replace('\'', "'\\''");
+    let call = format!("restic --password-file repository_password.txt -r '{place}'");
+    vec![format!("{call} snapshots --tag app=NAME"), format!("{call} restore ID --target FOLDER")]
+}
+
 impl Kit {
     /// The kit as a JSON document, secrets and all.
     pub fn exposed(&self) -> serde_json::Value {
@@ -176,6 +193,7 @@ impl Kit {
                     "catalog_at": place.catalog_at,
                     "secrets": secrets,
                     "command": place.command(),
+                    "restic": place.restic,
                 })
             })
             .collect();

@@ -190,6 +190,7 @@ pub(crate) fn queued(
         after: None,
         cancel_requested: false,
         lease: None,
+        read_data: false,
         failure: None,
     }
 }

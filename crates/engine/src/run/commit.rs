@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use model::{App, Failure, FailureCode, Snapshot, SourceKind, Stage, StoredCopy};
 use store::{CreateOptions, Key, Store};
 
-use super::{RunContext, backup, failure, place::Place};
+use super::{RunContext, backup, export::tags_of, failure, place::Place};
 use crate::trees::Host;
 
 /// How many names are tried for a manifest.
@@ -59,7 +59,7 @@ async fn write(
         let key = place.key(&names.manifest(attempt))?;
         let bytes = Bytes::from(manifest_of(context, app, snapshot, place, (&key, at))?);
         context.intend(place.destination.id, &key).await?;
-        match put(store.as_ref(), &key, bytes.clone()).await {
+        match put_tagged(store.as_ref(), &key, bytes.clone(), tags_of(context, app)).await {
             Ok(()) => return Ok(key),
             Err(error) if error.is_already_exists() => {
                 context.disown(place.destination.id, &key).await?;
@@ -91,7 +91,17 @@ pub(crate) async fn put(
     key: &Key,
     bytes: Bytes,
 ) -> Result<(), store::StoreError> {
-    let mut upload = store.create(key, &CreateOptions::default()).await?;
+    put_tagged(store, key, bytes, Vec::new()).await
+}
+
+/// The same with words on it.
+async fn put_tagged(
+    store: &dyn Store,
+    key: &Key,
+    bytes: Bytes,
+    tags: Vec<String>,
+) -> Result<(), store::StoreError> {
+    let mut upload = store.create(key, &CreateOptions { tags, ..CreateOptions::default() }).await?;
     if let Err(error) = upload.write(bytes.clone()).await {
         let _ = upload.abort().await;
         return Err(error);

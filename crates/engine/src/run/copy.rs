@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use artifact::{
-    Digest, Recipients, Sha256,
+    Compression, Digest, Method, Recipients, Sha256,
     manifest::{Encryption, Manifest, ManifestArtifact, Object},
 };
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use model::{
     App, Binding, CopyState, Destination, DestinationId, Failure, FailureCode, Run, RunId, RunKind,
     Snapshot, Stage, StoredCopy, StoredObject, Trigger,
 };
-use store::{Key, Store, Upload};
+use store::{CreateOptions, Key, Store, Upload};
 
 use super::{
     Outcome, RunContext, backup,
@@ -24,6 +24,7 @@ use super::{
     reseal::{Target, named, reseal},
     upload::Sending,
 };
+use crate::repositories::is_repository;
 
 /// Wait before a missing copy is brought, so that a passing fault can pass.
 const HEAL_AFTER: SignedDuration = SignedDuration::from_mins(5);
@@ -120,6 +121,7 @@ struct Place {
     id: DestinationId,
     store: Arc<dyn Store>,
     recipients: Option<Recipients>,
+    takes_plain: bool,
     folder: String,
 }
 
@@ -127,12 +129,27 @@ impl Place {
     async fn open(context: &RunContext, app: &App, id: DestinationId) -> Result<Self, Failure> {
         let (destination, store) = open(context, id).await?;
         let recipients = context.engine.0.recipients_of(&destination)?;
-        Ok(Self { id, store, recipients, folder: folder_at(app, id) })
+        let takes_plain = is_repository(&destination);
+        Ok(Self { id, store, recipients, takes_plain, folder: folder_at(app, id) })
+    }
+
+    /// How is compressed here what was by `method`.
+    fn compression(&self, method: Method, as_it_is: bool) -> Compression {
+        match method {
+            _ if self.takes_plain => Compression::None,
+            _ if !as_it_is => Compression::default(),
+            Method::None => Compression::None,
+            // By its word: its level is not known any more.
+            other => other.as_str().parse().unwrap_or_default(),
+        }
     }
 
     /// Whether what is stored for `told` may be stored here as it is.
     fn takes(&self, told: &ManifestArtifact) -> bool {
         match &self.recipients {
+            None if self.takes_plain => {
+                told.encryption == Encryption::None && told.compression == Method::None
+            }
             None => told.encryption == Encryption::None,
             // One passphrase looks like another.
             Some(to) => {
@@ -166,7 +183,9 @@ async fn bring_from(
         let first_new = objects.len();
         // The catalog's own word counts too: a manifest lies where others can write.
         let is_as_told = stored.iter().all(|one| one.encryption == told.encryption.as_str());
-        if is_as_told && to.takes(told) {
+        // What a repository compressed by itself is compressed for others.
+        let as_it_is = to.takes_plain || !is_repository(&from);
+        if is_as_told && as_it_is && to.takes(told) {
             for object in stored {
                 let key = rebased(&to.folder, &object.key)?;
                 carry(context, &from_store, &to.store, to.id, object, &key).await?;
@@ -177,14 +196,17 @@ async fn bring_from(
             let plain = Plain::read(from_store.clone(), source, artifact, &identities)
                 .map_err(|error| about(&from, error.failure()))?;
             let recipients = to.recipients.as_ref();
-            let key = rebased(&to.folder, &named(&first.key, recipients))?;
+            let compression = to.compression(told.compression, as_it_is);
+            let name = named(&first.key, told.compression, compression.method(), recipients);
+            let key = rebased(&to.folder, &name)?;
             let target = Target { id: to.id, store: &to.store, recipients, key };
-            let (object, restarts) = reseal(context, plain, artifact, &first.compression, target)
+            let (object, restarts) = reseal(context, plain, artifact, compression, target)
                 .await
                 .map_err(|failure| about(&from, failure))?;
-            context.journal.info(format!("copied {}, encrypted anew", object.key));
+            context.journal.info(format!("copied {}, stored anew", object.key));
             objects.push(object);
             told.restarts = restarts;
+            told.compression = compression.method();
             told.encryption = encryption_for(recipients);
             told.recipients = recipients.map(Recipients::fingerprints).unwrap_or_default();
         }
@@ -325,7 +347,8 @@ pub(crate) async fn begin(
     most_bytes: u64,
 ) -> Result<Sending, Failure> {
     context.intend(to_id, key).await?;
-    match Sending::begin(to, key.clone(), Arc::default(), Some(most_bytes)).await {
+    let options = CreateOptions { most_bytes: Some(most_bytes), ..CreateOptions::default() };
+    match Sending::begin(to, key.clone(), Arc::default(), &options).await {
         Ok(sending) => Ok(sending),
         Err(error) => {
             if error.is_already_exists() {

@@ -8,19 +8,20 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use artifact::{
-    Compression, Digest, FormatChecker, FormatError, FormatReport, Hints, Recipe, Recipients,
-    Restart, SealError, Sealed, Sealer,
-    contents::{Counted, Counter},
+    Compression, Digest, FormatChecker, FormatReport, Hints, Method, Recipe, Restart, Sealed,
+    contents::Counter,
 };
 use bytes::Bytes;
-use model::{
-    App, Artifact, Contents, Failure, FailureCode, Source, Stage, StoredObject, TableRows,
-    contents::MAX_TABLES,
-};
+use model::{App, Artifact, Failure, FailureCode, Source, Stage, StoredObject};
+use store::CreateOptions;
 use tokio::sync::mpsc;
 
 use super::{
-    RunContext, failure, members::Counting, outlet::Outlet, place::Place, upload::Sending,
+    RunContext, failure,
+    members::Counting,
+    place::Place,
+    sealing::{Done, Feed, SealFailure, contents, seal},
+    upload::Sending,
 };
 use crate::source::{self, OpenedSource, Part, SourceStream};
 
@@ -55,7 +56,7 @@ pub(crate) async fn export(
     // The first bytes tell whether compressing pays; and a source that fails at once has then
     // touched no destination.
     let head = next(context, &mut opened).await?;
-    let recipe = recipe_for(context, app, head.as_deref().unwrap_or_default())?;
+    let recipe = recipe_for(context, app, head.as_deref().unwrap_or_default(), places)?;
     context.journal.info(format!(
         "`{}` sends {}{}, stored with compression {}",
         part.name,
@@ -81,7 +82,9 @@ pub(crate) async fn export(
     let restarts: Arc<[Restart]> = sealed.restarts.into();
     for ((one, place), stored) in sending.into_iter().zip(places.iter_mut()).zip(&stored) {
         if let Some(one) = one {
-            place.restarts.insert(part.name.clone(), Arc::clone(&restarts));
+            if !place.takes_plain {
+                place.restarts.insert(part.name.clone(), Arc::clone(&restarts));
+            }
             finish(context, one, place, named, recipe, stored).await?;
         }
     }
@@ -109,16 +112,6 @@ pub(crate) async fn export(
         verified_by_source,
         warnings,
     })
-}
-
-/// What was counted, in the catalog's words.
-fn contents(counted: Counted) -> Contents {
-    let total = counted.tables.len() as u64 + counted.uncounted;
-    let tables = counted.tables.into_iter().take(MAX_TABLES);
-    Contents::Tables {
-        tables: tables.map(|(table, rows)| TableRows { table, rows }).collect(),
-        total,
-    }
 }
 
 async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {
@@ -170,6 +163,13 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
+    /// Words on the object, where it can have some.
+    fn tags(&self, context: &RunContext, app: &App) -> Vec<String> {
+        let mut tags = tags_of(context, app);
+        tags.push(format!("source={}", self.part.name));
+        tags
+    }
+
     /// The name at an `attempt` in an app's folder; a tree's listing lies beside the tree, whose
     /// name is its own already.
     fn key(
@@ -192,6 +192,11 @@ impl Named<'_> {
         let name = names.object(source, &meta.file_name, format, suffix, attempt);
         place.key(&name)
     }
+}
+
+/// What tells whose an object is.
+pub(crate) fn tags_of(context: &RunContext, app: &App) -> Vec<String> {
+    vec![format!("app={}", app.name), format!("run={}", context.run.id)]
 }
 
 /// Begins one object at every destination that is well.
@@ -243,11 +248,14 @@ async fn begin_one(
     let limit = app.limits.max_size_bytes.unwrap_or(context.engine.0.config.max_size_bytes);
     // What cannot be compressed grows by less than this when it is.
     let most = Some(limit.saturating_add(limit / 64));
-    let suffix = format!("{}{}", recipe.compression.method().suffix(), place.encryption().suffix());
+    let suffix = format!("{}{}", method_at(place, recipe).suffix(), place.encryption().suffix());
+    let tags = named.tags(context, app);
     for attempt in 1..=MAX_SAME_NAMES {
         let key = named.key(app, &names, place, &suffix, attempt)?;
         context.intend(place.destination.id, &key).await?;
-        match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written), most).await {
+        let options =
+            CreateOptions { most_bytes: most, tags: tags.clone(), ..CreateOptions::default() };
+        match Sending::begin(store, key.clone(), Arc::clone(&place.bytes_written), &options).await {
             Ok(sending) => return Ok(sending),
             Err(error) if error.is_already_exists() => {
                 context.disown(place.destination.id, &key).await?;
@@ -280,7 +288,10 @@ async fn pump(
     let feeds: Vec<_> = sending
         .iter_mut()
         .zip(places.iter())
-        .map(|(one, place)| Some((one.as_mut()?.feed()?, place.recipients.clone())))
+        .map(|(one, place)| {
+            let into = one.as_mut()?.feed()?;
+            Some(Feed { into, recipients: place.recipients.clone(), plain: place.takes_plain })
+        })
         .collect();
     let (plain, chunks) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
     let meta = opened.meta();
@@ -358,80 +369,6 @@ async fn feed(
     Ok(())
 }
 
-enum SealFailure {
-    Format(FormatError),
-    Seal(SealError),
-    /// Every destination has stopped taking chunks.
-    NobodyListens,
-}
-
-/// A stream that was sealed to its end.
-struct Done {
-    sealed: Sealed,
-    /// What each destination stores, in their order.
-    stored: Vec<Digest>,
-    report: FormatReport,
-    counted: Option<Contents>,
-}
-
-/// Where one destination takes chunks, and for whom it wants them encrypted.
-type Feed = (mpsc::Sender<Bytes>, Option<Recipients>);
-
-/// The sealing thread: checks, hashes, compresses, tees and encrypts.
-fn seal(
-    recipe: Recipe,
-    (mut checker, mut counter, mut members): (FormatChecker, Counter, Option<Counting>),
-    mut chunks: mpsc::Receiver<Bytes>,
-    feeds: Vec<Option<Feed>>,
-) -> Result<Done, SealFailure> {
-    let mut outlets = feeds
-        .into_iter()
-        .map(|feed| feed.map(|(feed, to)| Outlet::new(feed, to.as_ref())).transpose())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(SealFailure::Seal)?;
-    let mut failed = None;
-    let mut tee = |chunk: Bytes| {
-        for outlet in &mut outlets {
-            match outlet.as_mut().map(|open| open.push(chunk.clone())) {
-                None | Some(Ok(true)) => {}
-                Some(Ok(false)) => *outlet = None, // It failed; `finish` tells why.
-                Some(Err(error)) => {
-                    *outlet = None;
-                    failed = Some(error);
-                }
-            }
-        }
-    };
-    let mut sealer = Sealer::new(recipe).map_err(SealFailure::Seal)?;
-    while let Some(chunk) = chunks.blocking_recv() {
-        checker.push(&chunk).map_err(SealFailure::Format)?;
-        counter.push(&chunk);
-        if let Some(members) = &mut members {
-            members.push(&chunk);
-        }
-        sealer.push(chunk, &mut tee).map_err(SealFailure::Seal)?;
-    }
-    let report = checker.finish().map_err(SealFailure::Format)?;
-    let sealed = sealer.finish(&mut tee).map_err(SealFailure::Seal)?;
-    if let Some(error) = failed {
-        return Err(SealFailure::Seal(error));
-    }
-    if outlets.iter().all(Option::is_none) {
-        return Err(SealFailure::NobodyListens);
-    }
-    let stored = outlets
-        .into_iter()
-        .map(|outlet| {
-            let stored = outlet.map(Outlet::finish).transpose()?.flatten();
-            Ok(stored.unwrap_or(sealed.stored))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(SealFailure::Seal)?;
-    let counted = members.and_then(Counting::finish);
-    let counted = counted.or_else(|| counter.finish().map(contents));
-    Ok(Done { sealed, stored, report, counted })
-}
-
 /// Whether what was sealed is what the source declared; gives whether it declared anything.
 fn prove(
     opened: &dyn SourceStream,
@@ -502,7 +439,7 @@ async fn finish(
                 key: key.to_string(),
                 stored_size_bytes: stored.size_bytes,
                 stored_sha256: stored.sha256.to_string(),
-                compression: recipe.compression.method().to_string(),
+                compression: method_at(place, recipe).to_string(),
                 encryption: place.encryption().as_str().to_owned(),
                 tree: named.tree.map(str::to_owned),
             });
@@ -538,11 +475,23 @@ fn all_failed(places: &[Place]) -> Failure {
     }
 }
 
+/// How `place` stores what is sealed by `recipe`.
+fn method_at(place: &Place, recipe: Recipe) -> Method {
+    if place.takes_plain { Method::None } else { recipe.compression.method() }
+}
+
 /// What the app says; otherwise zstd, except for what is compressed already. Its workers are for
 /// the machine as a whole: a run alone may use two, many at once get one thread each and a
 /// smaller memory.
-fn recipe_for(context: &RunContext, app: &App, head: &[u8]) -> Result<Recipe, Failure> {
+fn recipe_for(
+    context: &RunContext,
+    app: &App,
+    head: &[u8],
+    places: &[Place],
+) -> Result<Recipe, Failure> {
+    let is_for_nobody = places.iter().all(|place| place.takes_plain || !place.is_well());
     let compression = match &app.compression {
+        _ if is_for_nobody => Compression::None,
         Some(text) => text.parse().map_err(|error| {
             Failure::new(FailureCode::Internal, format!("the app's compression: {error}"))
         })?,

@@ -21,6 +21,7 @@ pub(crate) fn of_store(error: &StoreError) -> Failure {
         K::Full => FailureCode::DestinationFull,
         K::PermissionDenied => FailureCode::DestinationDenied,
         K::Mismatch => FailureCode::DestinationMismatch,
+        K::Damaged => FailureCode::Damaged,
         K::Config | K::InvalidKey | K::AlreadyExists => FailureCode::DestinationConfig,
         K::NotFound => FailureCode::Missing,
         K::Timeout | K::Throttled | K::Unavailable => FailureCode::DestinationUnavailable,

@@ -15,6 +15,8 @@ pub(crate) mod place;
 pub(crate) mod plain;
 mod reseal;
 pub(crate) mod restore;
+mod sealing;
+mod tend;
 mod upload;
 mod verify;
 
@@ -200,6 +202,8 @@ pub(crate) async fn perform(context: &RunContext) -> Outcome {
         RunKind::Copy => copy::copy(context).await,
         RunKind::Restore => restore::restore(context).await,
         RunKind::Drill => drill::drill(context).await,
+        RunKind::Check => tend::check(context).await,
+        RunKind::Free => tend::free(context).await,
     }
 }
 

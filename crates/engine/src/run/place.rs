@@ -10,6 +10,7 @@ use model::{
 use store::{Key, Store};
 
 use super::{RunContext, failure};
+use crate::repositories::is_repository;
 
 /// One destination of a run.
 pub(crate) struct Place {
@@ -19,6 +20,8 @@ pub(crate) struct Place {
     pub(crate) store: Result<Arc<dyn Store>, Failure>,
     /// To whom its objects are encrypted, if they are.
     pub(crate) recipients: Option<Recipients>,
+    /// Whether it takes bytes as the source sent them, and makes of them what it needs.
+    pub(crate) takes_plain: bool,
     /// What has been committed here so far.
     pub(crate) objects: Vec<StoredObject>,
     /// Where reading of what was committed can begin, by source.
@@ -47,6 +50,7 @@ impl Place {
             };
             let place = Self {
                 binding: binding.clone(),
+                takes_plain: is_repository(&destination),
                 destination,
                 store,
                 recipients,

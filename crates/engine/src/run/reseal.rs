@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use artifact::{Compression, Digest, Recipe, Recipients, Restart, SealError, Sealer};
+use artifact::{Compression, Digest, Method, Recipe, Recipients, Restart, SealError, Sealer};
 use bytes::Bytes;
 use model::{Artifact, DestinationId, Failure, FailureCode, StoredObject};
 use store::{Key, Store};
@@ -22,24 +22,26 @@ pub(crate) struct Target<'a> {
     pub(crate) key: Key,
 }
 
-/// `key` as it is called with `recipients`.
-pub(crate) fn named(key: &str, recipients: Option<&Recipients>) -> String {
+/// `key` of what was compressed by `was`, as it is called with `method` and `recipients`.
+pub(crate) fn named(
+    key: &str,
+    was: Method,
+    method: Method,
+    recipients: Option<&Recipients>,
+) -> String {
     let plain = key.strip_suffix(".age").unwrap_or(key);
-    format!("{plain}{}", encryption_for(recipients).suffix())
+    let plain = plain.strip_suffix(was.suffix()).unwrap_or(plain);
+    format!("{plain}{}{}", method.suffix(), encryption_for(recipients).suffix())
 }
 
-/// Reads `artifact` as `plain` gives it and stores it at `target`, compressed by the `method` it
-/// was.
+/// Reads `artifact` as `plain` gives it and stores it at `target` with `compression`.
 pub(crate) async fn reseal(
     context: &RunContext,
     mut plain: Plain,
     artifact: &Artifact,
-    method: &str,
+    compression: Compression,
     target: Target<'_>,
 ) -> Result<(StoredObject, Vec<Restart>), Failure> {
-    let compression: Compression = method
-        .parse()
-        .map_err(|error| Failure::new(FailureCode::Internal, format!("a record: {error}")))?;
     // What cannot be read touches nothing.
     let mut chunk = next(context, &mut plain).await?;
     // What cannot be compressed grows by less than this when it is compressed and encrypted.

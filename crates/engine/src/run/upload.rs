@@ -21,15 +21,14 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// Begins to send to `key`, which must be free, at most `most_bytes` where that is known.
+    /// Begins to send to `key`, which must be free.
     pub(crate) async fn begin(
         store: &Arc<dyn Store>,
         key: Key,
         written: Arc<AtomicU64>,
-        most_bytes: Option<u64>,
+        options: &CreateOptions,
     ) -> Result<Self, StoreError> {
-        let mut upload =
-            store.create(&key, &CreateOptions { most_bytes, ..CreateOptions::default() }).await?;
+        let mut upload = store.create(&key, options).await?;
         let (feed, mut chunks) = mpsc::channel::<Bytes>(WAITING_CHUNKS);
         let task = tokio::spawn(async move {
             while let Some(chunk) = chunks.recv().await {

@@ -11,11 +11,13 @@ use std::{
 };
 
 use model::{Destination, DestinationId, DestinationKind};
+use repository::Objects;
 use secrecy::SecretString;
 use store::{Closed, RcloneConfig, Store, StoreConfig};
 
 use crate::{
     Engine, EngineConfig, EngineError, Inner,
+    repositories::is_repository,
     trees::{Host, TreeStore},
     vault::Purpose,
 };
@@ -30,6 +32,10 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct StoreCache(Mutex<Opened>);
 
+/// The same for repositories, which are opened once for all who work there: they share a lock.
+#[derive(Default)]
+pub(crate) struct RepositoryCache(tokio::sync::Mutex<HashMap<DestinationId, (i64, Objects)>>);
+
 type Opened = HashMap<DestinationId, (i64, Arc<dyn Store>)>;
 
 impl Inner {
@@ -43,13 +49,46 @@ impl Inner {
         {
             return Ok(Arc::clone(store));
         }
-        let store = self.open_store(destination).await?;
+        let store = if is_repository(destination) {
+            Arc::new(self.objects_for(destination).await?)
+        } else {
+            self.open_store(destination).await?
+        };
         self.stores.lock().insert(destination.id, (destination.version, Arc::clone(&store)));
         Ok(store)
     }
 
+    /// The repository at `destination`, opened or from the cache.
+    pub(crate) async fn objects_for(
+        &self,
+        destination: &Destination,
+    ) -> Result<Objects, EngineError> {
+        let mut opened = self.repositories.0.lock().await;
+        if let Some((version, objects)) = opened.get(&destination.id)
+            && *version == destination.version
+        {
+            return Ok(objects.clone());
+        }
+        let store = self.open_plain_store(destination).await?;
+        let objects = self.open_repository(destination, store).await?;
+        opened.insert(destination.id, (destination.version, objects.clone()));
+        Ok(objects)
+    }
+
     /// The store of `destination`, opened anew.
     pub(crate) async fn open_store(
+        &self,
+        destination: &Destination,
+    ) -> Result<Arc<dyn Store>, EngineError> {
+        let store = self.open_plain_store(destination).await?;
+        if is_repository(destination) {
+            return Ok(Arc::new(self.open_repository(destination, store).await?));
+        }
+        Ok(store)
+    }
+
+    /// Where the files of `destination` lie, whatever they are.
+    pub(crate) async fn open_plain_store(
         &self,
         destination: &Destination,
     ) -> Result<Arc<dyn Store>, EngineError> {

@@ -24,6 +24,9 @@ mod postgres;
 mod recovery;
 mod reindex;
 mod replicas;
+mod repository;
+#[path = "../../../repository/tests/it/restics.rs"]
+mod restics;
 mod restore_contract;
 mod restore_cut;
 mod restore_files;

@@ -43,6 +43,8 @@ pub(crate) fn quick(instance: &str) -> EngineConfig {
     config.heartbeat = Duration::from_millis(200);
     config.max_size_bytes = 64 << 20;
     config.expire_grace = Duration::ZERO;
+    config.repository_kdf = repository::Kdf { log_n: 10, r: 8, p: 1 };
+    config.repository_patience = Duration::from_secs(1);
     config
 }
 
@@ -84,6 +86,17 @@ pub(crate) fn local(name: &str, path: &Path) -> DestinationDraft {
         settings: BTreeMap::from([("path".to_owned(), path.display().to_string())]),
         ..DestinationDraft::default()
     }
+}
+
+/// What opens the repositories of tests.
+pub(crate) const REPOSITORY_PASSWORD: &str = "a password of tests";
+
+/// A local destination that is a repository.
+pub(crate) fn repository(name: &str, path: &Path) -> DestinationDraft {
+    let mut draft = local(name, path);
+    draft.settings.insert("layout".to_owned(), "repository".to_owned());
+    draft.secrets.insert("repository_password".to_owned(), REPOSITORY_PASSWORD.into());
+    draft
 }
 
 pub(crate) async fn open_at(
@@ -144,7 +157,9 @@ impl World {
 
     async fn inside(folder: TempDir, engine: Engine, destinations: &[&str]) -> Self {
         for name in destinations {
-            let draft = local(name, &folder.path().join(name));
+            let path = folder.path().join(name);
+            let draft =
+                if *name == "repository" { repository(name, &path) } else { local(name, &path) };
             engine.add_destination(draft).await.unwrap();
         }
         let server = AppServer::start(TOKEN, Export::Trailers(sample(1))).await;

@@ -21,9 +21,14 @@ pub(super) async fn add(
     Json(mut draft): Json<DestinationDraft>,
 ) -> Result<(StatusCode, Extension<AuditTarget>, Json<DestinationMade>), Problem> {
     let generated = draft.generate_identity(None);
+    let password = draft.generate_password(None);
     let one = api.engine.add_destination(draft).await?;
     let target = AuditTarget(one.name.to_string());
-    Ok((StatusCode::CREATED, Extension(target), Json(DestinationMade::new(one, generated))))
+    Ok((
+        StatusCode::CREATED,
+        Extension(target),
+        Json(DestinationMade::new(one, generated, password)),
+    ))
 }
 
 pub(super) async fn show(
@@ -40,8 +45,9 @@ pub(super) async fn edit(
 ) -> Result<Json<DestinationMade>, Problem> {
     let one = api.engine.catalog().destination_by_name(&name).await?;
     let generated = edit.draft.generate_identity(Some(&one));
+    let password = edit.draft.generate_password(Some(&one));
     let one = api.engine.edit_destination(one.id, edit.version, edit.draft).await?;
-    Ok(Json(DestinationMade::new(one, generated)))
+    Ok(Json(DestinationMade::new(one, generated, password)))
 }
 
 pub(super) async fn remove(

@@ -12,6 +12,7 @@ mod host;
 mod openapi;
 mod problem;
 mod recovery;
+mod repositories;
 mod restores;
 mod runs;
 mod session;
@@ -90,6 +91,19 @@ pub(crate) fn router(
         .route("/destinations/{destination}/test", post(destinations::test))
         .route("/destinations/{destination}/verify", post(destinations::verify))
         .route("/destinations/{destination}/reindex", post(recovery::reindex))
+        .route("/destinations/{destination}/repository", get(repositories::show))
+        .route("/destinations/{destination}/repository/check", post(repositories::check))
+        .route("/destinations/{destination}/repository/prune", post(repositories::free))
+        .route("/destinations/{destination}/repository/copy", post(repositories::copy))
+        .route("/destinations/{destination}/repository/unlock", post(repositories::unlock))
+        .route(
+            "/destinations/{destination}/repository/keys",
+            get(repositories::keys).post(repositories::add_key),
+        )
+        .route(
+            "/destinations/{destination}/repository/keys/{key}",
+            delete(repositories::remove_key),
+        )
         .route("/recovery", get(recovery::show))
         .route("/recovery/copy", post(recovery::copy))
         .route("/recovery/confirm", post(recovery::confirm))

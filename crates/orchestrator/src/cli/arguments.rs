@@ -17,6 +17,7 @@ use super::{
     doctor::DoctorArgs,
     drills::DrillArgs,
     recovery::{KitArgs, RecoveryCommand},
+    repositories::RepositoryCommand,
     restore::RestoreArgs,
     retention::RetentionCommand,
     runs::{LogsArgs, RunArgs, RunsArgs},
@@ -130,6 +131,9 @@ pub(crate) enum Command {
     /// Destinations.
     #[command(subcommand)]
     Destination(DestinationCommand),
+    /// Destinations that are repositories: statistics, check, passwords.
+    #[command(subcommand)]
+    Repository(RepositoryCommand),
     /// Apps.
     #[command(subcommand)]
     App(Box<AppCommand>),

@@ -10,6 +10,7 @@ use super::{
     doctor,
     quantity::Change,
     read_secret,
+    repositories::tell_password,
     show::{self, Out, cell, items, plain, text},
 };
 
@@ -23,6 +24,9 @@ pub(crate) enum DestinationCommand {
         /// `tree`.
         #[arg(long)]
         kind: String,
+        /// `repository`: deduplicated and encrypted in restic's format, and readable by it.
+        #[arg(long, value_parser = ["objects", "repository"])]
+        layout: Option<String>,
         /// A setting; may be repeated.
         #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
         set: Vec<(String, String)>,
@@ -104,8 +108,17 @@ pub(super) async fn destination(
     out: &Out,
 ) -> Result<u8, CliError> {
     match command {
-        DestinationCommand::Add { name, kind, set, set_file, append_only, verify_every_days } => {
-            let settings: BTreeMap<_, _> = set.into_iter().collect();
+        DestinationCommand::Add {
+            name,
+            kind,
+            layout,
+            set,
+            set_file,
+            append_only,
+            verify_every_days,
+        } => {
+            let layout = layout.map(|layout| ("layout".to_owned(), layout));
+            let settings: BTreeMap<_, _> = set.into_iter().chain(layout).collect();
             let body = json!({
                 "name": name, "kind": kind, "settings": settings, "secrets": secrets(set_file)?,
                 "append_only": append_only,
@@ -117,6 +130,7 @@ pub(super) async fn destination(
                     "{name} is added; next: backup-orchestrator destination test {name}"
                 ));
                 tell_identity(&added, &name);
+                tell_password(&added, &name);
             });
         }
         DestinationCommand::List => {

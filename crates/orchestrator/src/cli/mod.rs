@@ -21,6 +21,7 @@ mod healthcheck;
 mod overview;
 mod quantity;
 mod recovery;
+mod repositories;
 mod restore;
 mod retention;
 mod runs;
@@ -132,6 +133,7 @@ async fn perform(
         Command::Token(command) => accounts::token(&server()?, command, out).await,
         Command::Audit { limit } => accounts::audit(&server()?, limit, out).await,
         Command::Destination(command) => destinations::destination(&server()?, command, out).await,
+        Command::Repository(command) => repositories::repository(&server()?, command, out).await,
         Command::App(command) => apps::app(&server()?, *command, environment, out).await,
         Command::Run(given) => runs::run(&server()?, given, out).await,
         Command::Runs(given) => runs::list(&server()?, given, out).await,

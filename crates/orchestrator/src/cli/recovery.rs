@@ -143,6 +143,14 @@ fn lines(kit: &Value) -> Vec<String> {
             "  no copies of the catalog go there".to_owned()
         });
         lines.push(format!("  {}", show::safe(text(&place["command"]))));
+        if !items(&place["restic"]).is_empty() {
+            lines.push(
+                "  a repository in restic's format, which restic restores without us:".to_owned(),
+            );
+        }
+        for command in items(&place["restic"]) {
+            lines.push(format!("    {}", show::safe(text(command))));
+        }
     }
     lines.extend(
         [

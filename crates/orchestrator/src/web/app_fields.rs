@@ -128,6 +128,23 @@ impl Values {
         values
     }
 
+    /// Every four hours, with half a year of it kept: for where little changes between two.
+    pub(super) fn make_frequent(&mut self) {
+        for (name, value) in [
+            ("when", "every"),
+            ("every", "4h"),
+            ("keep_last", ""),
+            ("keep_hourly", ""),
+            ("keep_daily", "7"),
+            ("keep_weekly", "4"),
+            ("keep_monthly", "6"),
+            ("keep_yearly", ""),
+            ("keep_within", ""),
+        ] {
+            self.set(name, value);
+        }
+    }
+
     /// A registered app's fields.
     pub(super) fn of(app: &App, destinations: &[Destination], zone: &TimeZone) -> Self {
         let mut values = Self::blank(zone, destinations);

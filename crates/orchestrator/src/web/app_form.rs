@@ -12,7 +12,7 @@ use model::App;
 
 use super::{
     Web,
-    app_fields::{DestinationRow, Values, draft},
+    app_fields::{self, DestinationRow, Values, draft},
     app_sources::{self, Choice, SourceBox},
     fault::{Fault, show},
     form::{Errors, Fields, Sealed, redirect},
@@ -305,8 +305,14 @@ async fn sent(
         _ => {}
     }
     let version = fields.text("version").parse().unwrap_or(0);
-    let filled =
-        Filled { values: Values::sent(&fields), draft, errors: Errors::some(errors), checks };
+    let mut values = Values::sent(&fields);
+    if action == "frequent" {
+        values.make_frequent();
+        errors.clear();
+        draft = app_fields::draft(&values.fields(), &mut errors);
+        keep_unshown(&mut draft, current.as_ref());
+    }
+    let filled = Filled { values, draft, errors: Errors::some(errors), checks };
     Ok(form(&web, &visitor, current.as_ref(), version, filled).await?.into_response())
 }
 

@@ -23,6 +23,7 @@ use super::{
     mark::Mark,
     page::{Nav, Page},
     report::CheckRow,
+    repositories::RepositoryPanel,
     visitor::Visitor,
 };
 
@@ -248,6 +249,7 @@ pub(super) fn fields_of(
             tick: match name {
                 "path_style" | "folder_is_drive_id" | "no_catalog_copy" => Some("true"),
                 "encryption" => Some("age"),
+                "layout" => Some("repository"),
                 _ => None,
             },
             errors: errors.of(&format!("{group}.{name}")).into_iter().map(str::to_owned).collect(),
@@ -334,6 +336,7 @@ async fn sent(
     // A form that comes back does not show a recipient whose identity went with it.
     let mut draft = asked.clone();
     let generated = draft.generate_identity(current.as_ref());
+    let password = draft.generate_password(current.as_ref());
     let filled = |errors| Filled {
         name: asked.name.clone(),
         append_only: asked.append_only,
@@ -354,13 +357,11 @@ async fn sent(
         Ok(one) => {
             // The first question about a destination is whether it works.
             let tried = web.engine.doctor_destination(&one).await;
-            if let Some(identity) = generated {
+            if generated.is_some() || password.is_some() {
                 // A redirect could not carry it.
                 let one = web.engine.catalog().destination(one.id).await?;
-                let secret = Some(identity.expose_secret());
-                return Ok(page_of(&web, &visitor, &one, None, None, secret)
-                    .await?
-                    .into_response());
+                let once = Once { identity: generated, password };
+                return Ok(page_of(&web, &visitor, &one, None, None, once).await?.into_response());
             }
             tried?;
             Ok(redirect(&format!("/destinations/{}?done=saved", one.name)))
@@ -402,6 +403,8 @@ struct DestinationPage {
     confirm: bool,
     wrong_name: bool,
     identity: Option<String>,
+    password: Option<String>,
+    repository: Option<RepositoryPanel>,
     /// Whether Google can be asked, and how it stands; `None` where there is nothing to ask.
     google: Option<Google>,
 }
@@ -422,14 +425,22 @@ impl Google {
     }
 }
 
+/// Secrets that were made, and are shown once.
+#[derive(Default)]
+struct Once {
+    identity: Option<SecretString>,
+    password: Option<SecretString>,
+}
+
 async fn page_of(
     web: &Web,
     visitor: &Visitor,
     one: &Destination,
     report: Option<Report>,
     typed: Option<&str>,
-    identity: Option<&str>,
+    once: Once,
 ) -> Result<Html<String>, Fault> {
+    let shown = |secret: SecretString| secret.expose_secret().to_owned();
     let label = |name: &str| visitor.t(&format!("field-{}", name.replace('_', "-")));
     Ok(show(&DestinationPage {
         page: visitor.page(one.name.as_str(), Nav::Destinations),
@@ -439,7 +450,9 @@ async fn page_of(
         checks: report.map(|report| CheckRow::all(&report, visitor.lang)),
         confirm: typed.is_some(),
         wrong_name: typed.is_some_and(|typed| !typed.is_empty()),
-        identity: identity.map(str::to_owned),
+        identity: once.identity.map(shown),
+        password: once.password.map(shown),
+        repository: RepositoryPanel::of(web, visitor, one).await?,
         google: Google::of(one),
     }))
 }
@@ -450,7 +463,7 @@ pub(super) async fn page(
     Path(name): Path<String>,
 ) -> Result<Html<String>, Fault> {
     let one = web.engine.catalog().destination_by_name(&name).await?;
-    page_of(&web, &visitor, &one, None, None, None).await
+    page_of(&web, &visitor, &one, None, None, Once::default()).await
 }
 
 pub(super) async fn test(
@@ -462,7 +475,7 @@ pub(super) async fn test(
     let one = web.engine.catalog().destination_by_name(&name).await?;
     let report = web.engine.doctor_destination(&one).await?;
     let one = web.engine.catalog().destination_by_name(&name).await?;
-    page_of(&web, &visitor, &one, Some(report), None, None).await
+    page_of(&web, &visitor, &one, Some(report), None, Once::default()).await
 }
 
 /// Removing asks for the destination's name.
@@ -475,7 +488,8 @@ pub(super) async fn remove(
     let one = web.engine.catalog().destination_by_name(&name).await?;
     let typed = fields.text("confirm");
     if typed != one.name.as_str() {
-        return Ok(page_of(&web, &visitor, &one, None, Some(typed), None).await?.into_response());
+        let page = page_of(&web, &visitor, &one, None, Some(typed), Once::default()).await?;
+        return Ok(page.into_response());
     }
     web.engine.remove_destination(one.id).await?;
     Ok(redirect("/destinations?done=removed"))

@@ -24,6 +24,7 @@ mod recover;
 mod recovery;
 mod reference;
 mod report;
+mod repositories;
 mod restore;
 mod retention;
 mod run_report;
@@ -117,6 +118,9 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/destinations/gdrive/finish", get(google::finish))
         .route("/destinations/{destination}/remove", post(destinations::remove))
         .route("/destinations/{destination}/reindex", post(recovery::reindex))
+        .route("/destinations/{destination}/repository/count", post(repositories::count))
+        .route("/destinations/{destination}/repository/check", post(repositories::check))
+        .route("/destinations/{destination}/repository/prune", post(repositories::free))
         .route("/recover", get(recover::ask).post(recover::look))
         .route("/recover/begin", post(recover::begin))
         .route("/settings/recovery", get(recovery::page))

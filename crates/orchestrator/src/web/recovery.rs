@@ -126,6 +126,8 @@ struct Place {
     has_catalog: bool,
     catalog_at: Option<When>,
     command: String,
+    /// What restores without us, a line each.
+    restic: String,
     secrets: Vec<(String, String)>,
 }
 
@@ -140,6 +142,7 @@ impl Place {
             has_catalog: one.has_catalog,
             catalog_at: one.catalog_at.map(|at| visitor.when(at)),
             command: one.command(),
+            restic: one.restic.join("\n"),
             secrets: secrets
                 .map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()))
                 .collect(),

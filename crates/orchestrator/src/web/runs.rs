@@ -184,7 +184,7 @@ fn way(kind: RunKind) -> &'static [Stage] {
         ],
         RunKind::Restore => &[Stage::Queued, Stage::Prepare, Stage::Load, Stage::Switch],
         RunKind::Drill => &[Stage::Queued, Stage::Load, Stage::Check, Stage::Clean],
-        RunKind::Verify | RunKind::Expire | RunKind::Copy => &[],
+        RunKind::Verify | RunKind::Expire | RunKind::Copy | RunKind::Check | RunKind::Free => &[],
     }
 }
 

@@ -99,6 +99,11 @@ async fn furnished(asker: &mut Asker<'_>, app: &App) -> (String, String) {
     let disk = server.place.folder.path().join("disk");
     let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
     asker.done("POST", "/api/v1/destinations", "destinations", disk).await;
+    let vault = server.place.folder.path().join("vault");
+    let settings = json!({ "path": vault, "layout": "repository" });
+    let vault = json!({ "name": "vault", "kind": "local", "settings": settings });
+    let vault = asker.done("POST", "/api/v1/destinations", "destinations", vault).await;
+    assert!(vault["generated_password"].as_str().is_some_and(|word| word.len() >= 32));
     let draft = json!({
         "name": "shop", "url": app.url(), "token": TOKEN,
         "destinations": [{
@@ -150,6 +155,7 @@ async fn every_answer_is_as_the_description_tells() {
     let fill = |path: &str| {
         path.trim_start_matches("/api/v1/")
             .replace("{app}", "shop")
+            .replace("{destination}/repository", "vault/repository")
             .replace("{destination}", "disk")
             .replace("{run}", &run)
             .replace("{snapshot}", &snapshot)
@@ -163,6 +169,11 @@ async fn every_answer_is_as_the_description_tells() {
         ("/api/v1/apps/{app}/doctor", json!({})),
         ("/api/v1/destinations/{destination}/test", json!({})),
         ("/api/v1/destinations/{destination}/verify", json!({})),
+        ("/api/v1/destinations/{destination}/repository/check", json!({ "read_data": true })),
+        ("/api/v1/destinations/{destination}/repository/prune", json!({})),
+        ("/api/v1/destinations/{destination}/repository/copy", json!({ "to": "disk" })),
+        ("/api/v1/destinations/{destination}/repository/unlock", json!({})),
+        ("/api/v1/destinations/{destination}/repository/keys", json!({})),
         ("/api/v1/snapshots/{snapshot}/verify", json!({})),
         ("/api/v1/snapshots/{snapshot}/copy", json!({ "destination": "disk" })),
         ("/api/v1/snapshots/{snapshot}/pin", json!({})),

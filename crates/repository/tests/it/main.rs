@@ -1,13 +1,17 @@
 //! The crate `repository`, from outside.
 
 mod chunk;
+#[path = "../../../store/tests/it/conformance.rs"]
+mod conformance;
 mod damage;
 mod folders;
 mod hash;
 mod kills;
 mod locks;
+mod objects;
 mod parsers;
 mod pruning;
+mod restics;
 mod restoring;
 #[path = "../../../store/tests/it/script.rs"]
 #[expect(dead_code, reason = "tests of stores need more of it")]

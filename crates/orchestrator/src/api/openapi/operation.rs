@@ -219,6 +219,7 @@ fn meaning(parameter: &str) -> &'static str {
         "source" => "Name of the source within the app.",
         "user" => "Name or id of the user.",
         "token" => "Name or id of the token.",
+        "key" => "Id of the key, or how it begins.",
         _ => "",
     }
 }

@@ -1,8 +1,8 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, Reindexed, Report, RestoreRequest,
-    RetentionPreview, RunRequest,
+    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, Reindexed, Report, RepositoryKey,
+    RepositoryState, RestoreRequest, RetentionPreview, RunRequest,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
 
@@ -10,7 +10,7 @@ use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, clock, host, recovery, restores, session,
+        apps, clock, host, recovery, repositories, restores, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
@@ -28,6 +28,7 @@ pub(super) fn groups() -> Vec<Group> {
         ("apps", "What is protected.", of_apps()),
         ("schedules", "When apps run.", of_schedules()),
         ("destinations", "Where copies go.", of_destinations()),
+        ("repositories", "Destinations in restic's format.", of_repositories()),
         ("recovery", "Coming back after a loss.", of_recovery()),
         ("host", "The machine that the server runs on.", of_host()),
         ("runs", "Attempts at something: under way, ended, to come.", of_runs()),
@@ -147,6 +148,61 @@ fn of_destinations() -> Vec<Operation> {
         )
         .lists::<Run>(202, "A run for each snapshot.")
         .may_fail(&[409]),
+    ]
+}
+
+fn of_repositories() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/destinations/{destination}/repository", "How a repository stands")
+            .asks("now", "boolean", "Count anew, which reads every folder.")
+            .gives::<RepositoryState>(200, "As it was when somebody last looked.")
+            .may_fail(&[409, 502]),
+        Operation::post(
+            "/api/v1/destinations/{destination}/repository/check",
+            "Look whether a repository is whole",
+        )
+        .takes::<repositories::CheckRequest>()
+        .gives::<Run>(202, "The run.")
+        .may_fail(&[409, 502]),
+        Operation::post(
+            "/api/v1/destinations/{destination}/repository/prune",
+            "Free what no snapshot needs: marked now, deleted a day later",
+        )
+        .gives::<Run>(202, "The run.")
+        .may_fail(&[409, 502]),
+        Operation::post(
+            "/api/v1/destinations/{destination}/repository/copy",
+            "Copy what is there to a destination that lacks it",
+        )
+        .takes::<repositories::CopyAllRequest>()
+        .lists::<Run>(202, "A run for each snapshot.")
+        .may_fail(&[409, 502]),
+        Operation::post(
+            "/api/v1/destinations/{destination}/repository/unlock",
+            "Remove locks whose owners are gone",
+        )
+        .takes::<repositories::UnlockRequest>()
+        .gives::<repositories::Unlocked>(200, "How many.")
+        .may_fail(&[409, 502]),
+        Operation::get(
+            "/api/v1/destinations/{destination}/repository/keys",
+            "List a repository's passwords",
+        )
+        .lists::<RepositoryKey>(200, "What is known of each; never the password.")
+        .may_fail(&[409, 502]),
+        Operation::post(
+            "/api/v1/destinations/{destination}/repository/keys",
+            "Add a password to a repository",
+        )
+        .takes::<repositories::KeyRequest>()
+        .gives::<repositories::KeyMade>(201, "Its id.")
+        .may_fail(&[409, 502]),
+        Operation::delete(
+            "/api/v1/destinations/{destination}/repository/keys/{key}",
+            "Remove a password that is not in use",
+        )
+        .done("It opens nothing any more.")
+        .may_fail(&[409, 502]),
     ]
 }
 

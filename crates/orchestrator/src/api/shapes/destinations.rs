@@ -41,7 +41,8 @@ pub(in crate::api) struct DestinationShown {
     last_check: Option<DestinationCheck>,
 }
 
-/// A destination just written. The one reply that holds an identity that was made for it.
+/// A destination just written. The one reply that holds an identity or a password that
+/// was made for it.
 #[derive(Serialize, ToSchema)]
 pub(in crate::api) struct DestinationMade {
     #[serde(flatten)]
@@ -49,12 +50,24 @@ pub(in crate::api) struct DestinationMade {
     /// The `age` identity that was made, shown now and never again; left out where none was.
     #[serde(skip_serializing_if = "Option::is_none")]
     generated_identity: Option<String>,
+    /// The password that was made for a repository, shown now and never again; left out where none
+    /// was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated_password: Option<String>,
 }
 
 impl DestinationMade {
-    pub(in crate::api) fn new(one: Destination, generated: Option<SecretString>) -> Self {
-        let generated_identity = generated.map(|identity| identity.expose_secret().to_owned());
-        Self { shown: one.into(), generated_identity }
+    pub(in crate::api) fn new(
+        one: Destination,
+        identity: Option<SecretString>,
+        password: Option<SecretString>,
+    ) -> Self {
+        let shown = |secret: SecretString| secret.expose_secret().to_owned();
+        Self {
+            shown: one.into(),
+            generated_identity: identity.map(shown),
+            generated_password: password.map(shown),
+        }
     }
 }
 

@@ -1,0 +1,95 @@
+//! What the page of a destination tells of its repository, and what is asked there.
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use engine::is_repository;
+use model::Destination;
+
+use super::{
+    Web,
+    fault::Fault,
+    form::{Sealed, redirect},
+    format::When,
+    visitor::Visitor,
+};
+
+/// How a repository stands.
+pub(super) struct RepositoryPanel {
+    /// Names and figures; empty where nobody counted yet.
+    pub(super) figures: Vec<(String, String)>,
+    pub(super) counted: Option<When>,
+    pub(super) checked: Option<When>,
+    pub(super) every_byte: bool,
+    pub(super) problems: Vec<String>,
+    pub(super) advice: Vec<String>,
+    pub(super) freed: Option<When>,
+}
+
+impl RepositoryPanel {
+    /// `None` where the destination is no repository.
+    pub(super) async fn of(
+        web: &Web,
+        visitor: &Visitor,
+        one: &Destination,
+    ) -> Result<Option<Self>, Fault> {
+        if !is_repository(one) {
+            return Ok(None);
+        }
+        let lang = visitor.lang;
+        let state = web.engine.repository_state(one).await?;
+        let ratio = |times: f64| format!("{times:.2} ×");
+        let figures = state.statistics.map_or_else(Vec::new, |counted| {
+            [
+                (lang.t("repository-raw"), lang.size(counted.raw_bytes)),
+                (lang.t("repository-unique"), lang.size(counted.unique_bytes)),
+                (lang.t("repository-stored"), lang.size(counted.stored_bytes)),
+                (lang.t("repository-unused"), lang.size(counted.unused_bytes)),
+                (lang.t("repository-deduplication"), ratio(counted.deduplication)),
+                (lang.t("repository-compression"), ratio(counted.compression)),
+            ]
+            .into()
+        });
+        let checked = state.checked;
+        Ok(Some(Self {
+            figures,
+            counted: state.statistics.map(|counted| visitor.when(counted.at)),
+            checked: checked.as_ref().map(|check| visitor.when(check.at)),
+            every_byte: checked.as_ref().is_some_and(|check| check.read_data),
+            problems: checked.as_ref().map(|check| check.problems.clone()).unwrap_or_default(),
+            advice: checked.map(|check| check.advice).unwrap_or_default(),
+            freed: state.freed.map(|freed| visitor.when(freed.at)),
+        }))
+    }
+}
+
+pub(super) async fn count(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    web.engine.count_repository(&one).await?;
+    Ok(redirect(&format!("/destinations/{}#repository", one.name)))
+}
+
+pub(super) async fn check(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    let run = web.engine.check_repository(&one, fields.ticked("read_data")).await?;
+    Ok(redirect(&format!("/runs/{}", run.id)))
+}
+
+pub(super) async fn free(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    let run = web.engine.free_repository(&one).await?;
+    Ok(redirect(&format!("/runs/{}", run.id)))
+}
