@@ -90,6 +90,38 @@ async fn snapshots_of_redis_and_files_of_sqlite_are_tried_by_each_of_their_words
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_of_mysql_has_no_power_over_the_machine_that_tries_it() {
+    // Only where there is a server can one be tried on.
+    if source_mysql::start().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let set = |name: &str| {
+        let mark = folder.path().join(name);
+        format!("SET GLOBAL general_log_file = '{}', GLOBAL general_log = 1", mark.display())
+    };
+    let as_root = "CREATE DEFINER=`root`@`localhost` PROCEDURE evil()";
+    for (name, harm) in [
+        ("set", format!("{};\n", set("set"))),
+        ("by-root", format!("{as_root} {};\nCALL evil();\n", set("by-root"))),
+        ("file", format!("SELECT 1 INTO OUTFILE '{}/file';\n", folder.path().display())),
+    ] {
+        let dump = format!(
+            "-- MariaDB dump 10.19\n--\nCREATE TABLE t (a int);\nINSERT INTO t VALUES (1);\n\
+             {harm}-- Dump completed on 2026-01-01  0:00:00\n"
+        );
+        let world = sending("mysqldump", "app.sql", dump.into_bytes(), quick("one")).await;
+        let snapshot = world.good_snapshot().await;
+        let (run, report) = drilled(&world, &snapshot).await;
+        assert_eq!(run.state, RunState::Failed, "{name}: {report:?}");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert!(left.is_empty(), "{name}: a dump wrote {left:?}");
+        nothing_is_left(&world);
+    }
+}
+
 /// What is SQL to who reads it with standard strings, and a command of psql's to who does not.
 fn hostile(mark: &std::path::Path) -> Vec<u8> {
     format!(

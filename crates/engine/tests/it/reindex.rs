@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use engine::{Engine, SystemClock};
+use engine::{Engine, EngineConfig, SystemClock};
 use model::{
     CopyState::{self, Damaged, Good, Missing},
     Destination, Snapshot,
@@ -138,7 +138,8 @@ async fn what_was_missing_is_found_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_manifest_says_that_drills_run_is_not_taken_over() {
-    let world = World::new(&["disk"]).await;
+    let config = EngineConfig { drill_commands: true, ..quick("one") };
+    let world = World::with(&["disk"], config).await;
     let app = world.engine.catalog().app(world.app.id).await.unwrap();
     let plan = model::DrillPlan {
         schedule: Some(model::schedule::Schedule::new(

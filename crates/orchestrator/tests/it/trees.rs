@@ -186,7 +186,7 @@ async fn a_tree_is_added_by_the_pages() {
         ("s0-path", &*data),
         ("destination", id),
         (&*template, "{app}_{YYYYMMDD_HHMMSS}"),
-        ("when", "manual"),
+        ("when", "hand"),
     ];
     sent(&server, &browser, "/new/app", &fields).await;
     works(&server, &root).await;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
+use rand::RngExt;
 
 use super::{
     Restored, Trial, Way, asked, check,
@@ -16,6 +17,8 @@ use crate::{
 };
 
 const DATABASE: &str = "drill";
+/// Loads the dump and asks the questions: what is in a dump has no more rights than this.
+const OWNER: &str = "drill";
 const ANSWER: Duration = Duration::from_secs(120);
 
 pub(super) struct Mysql;
@@ -60,16 +63,27 @@ impl Server {
             .output(1 << 20, ANSWER)
             .await?;
         let socket = trial.folder.join("s");
+        let admin = format!("admin_{:016x}", trial.context.engine.with_rng(RngExt::random::<u64>));
+        let opening = trial.folder.join("opening.sql");
+        let written = tokio::fs::write(&opening, users_of_ours(&admin)).await;
+        written.map_err(|error| {
+            let message = format!("{} cannot be written: {error}", opening.display());
+            Failure::new(FailureCode::Internal, message)
+        })?;
+        scratch::give(&opening, user)?;
         let program = scratch::program(config, &server, user)
             .args(common.iter().cloned())
             .args([format!("--socket={folder}/s"), format!("--pid-file={folder}/pid")])
+            .args([format!("--init-file={folder}/opening.sql")])
             .args([format!("--tmpdir={folder}"), format!("--secure-file-priv={folder}")])
             .args(["--skip-networking", "--skip-log-bin", "--event-scheduler=OFF"])
             // Nothing of it is to last.
             .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0"])
             .args(["--innodb-flush-method=nosync", "--max-allowed-packet=1073741824"]);
         let text = socket.display().to_string();
-        let settings = [("socket", text.as_str()), ("user", "root"), ("database", DATABASE)];
+        // Users can only be made by one who may do everything; a database is not trusted with that.
+        let user = if users::are(trial.aim) { admin.as_str() } else { OWNER };
+        let settings = [("socket", text.as_str()), ("user", user), ("database", DATABASE)];
         let daemon = Daemon::start(trial, program, DirectKind::Mysql, &settings)?;
         let server = Self { daemon, socket };
         let ask = || async {
@@ -86,9 +100,31 @@ impl Server {
         if users::are(trial.aim) {
             return users::load(&client, trial.supply).await.map(drop);
         }
-        client.ask(&format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")).await?;
         fill(trial.context, trial.aim, &client, DATABASE, trial.supply).await
     }
+}
+
+/// What a new server does first, one statement a line. A view or a procedure acts for the user that
+/// it names: so there is nobody to name who may do more, but for one whose name cannot be guessed.
+fn users_of_ours(admin: &str) -> String {
+    [
+        "DELETE FROM mysql.global_priv WHERE User <> 'mariadb.sys';".to_owned(),
+        "DELETE FROM mysql.proxies_priv;".to_owned(),
+        // Who grants this has to have it.
+        format!(
+            "INSERT INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, \
+             Grantor) VALUES ('localhost', '{admin}', '', '', 1, '');"
+        ),
+        "FLUSH PRIVILEGES;".to_owned(),
+        format!("CREATE USER `{admin}`@`localhost`;"),
+        format!("GRANT ALL ON *.* TO `{admin}`@`localhost` WITH GRANT OPTION;"),
+        format!("CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4;"),
+        format!("CREATE USER {OWNER}@`localhost`;"),
+        format!("GRANT ALL ON {DATABASE}.* TO {OWNER}@`localhost`;"),
+        // What is in a dump is of users that nobody here knows.
+        format!("GRANT SET USER ON *.* TO {OWNER}@`localhost`;\n"),
+    ]
+    .join("\n")
 }
 
 #[async_trait::async_trait]

@@ -85,6 +85,8 @@ struct Restore<'a> {
     report: RestoreReport,
     /// What somebody has to know of a failure.
     to_know: Vec<String>,
+    /// Steps whose kept copies were needed to put back what was there.
+    from_kept: Vec<usize>,
 }
 
 impl<'a> Restore<'a> {
@@ -104,7 +106,8 @@ impl<'a> Restore<'a> {
         let is_new = earlier.is_none() && order.given_up.is_none();
         let report = earlier
             .unwrap_or_else(|| RestoreReport { tag: tag(context), ..RestoreReport::default() });
-        let mut restore = Self { context, order, app, snapshot, report, to_know: Vec::new() };
+        let (to_know, from_kept) = (Vec::new(), Vec::new());
+        let mut restore = Self { context, order, app, snapshot, report, to_know, from_kept };
         if is_new {
             restore.report.undo_snapshot = undo_snapshot(context).await?;
             restore.prepare().await?;
@@ -172,8 +175,8 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    /// Nothing is brought back any more. What was taking its place when it was cut off still does:
-    /// there is no other way to a stated condition.
+    /// Nothing is brought back any more: what was there is put back. Where that cannot be, what was
+    /// taking its place goes on to do so: there is no other way to a stated condition.
     async fn give_up(
         &mut self,
         code: FailureCode,
@@ -181,9 +184,12 @@ impl<'a> Restore<'a> {
     ) -> Result<(), Failure> {
         self.enter(Stage::Clean).await?;
         for at in 0..self.report.steps.len() {
-            if self.report.steps[at].state == StepState::Switching
-                && let Err(failure) = self.switch(at, copies).await
+            if self.report.steps[at].state != StepState::Switching
+                || self.put_one_back(at).await.is_ok()
             {
+                continue;
+            }
+            if let Err(failure) = self.switch(at, copies).await {
                 self.context.keep_going()?;
                 self.report.steps[at].notes.push(failure.into());
             }
@@ -318,8 +324,8 @@ impl<'a> Restore<'a> {
             Some(StopReason::Shutdown | StopReason::LeaseLost)
         );
         if done.is_err() && !cut_off {
-            let from_kept = self.put_back().await;
-            self.clear_away(&from_kept).await;
+            self.put_back().await;
+            self.clear_away().await;
         }
         let began = self.context.run.started_at.unwrap_or(self.context.run.queued_at);
         self.report.took_secs += self.context.engine.now().duration_since(began).as_secs_f64();
@@ -338,51 +344,49 @@ impl<'a> Restore<'a> {
         Err(Failure { message, fact, ..failure })
     }
 
-    /// Sees to it that what was there is there, where a switch did not come to its end. Gives the
-    /// steps whose kept copies were needed for that.
-    async fn put_back(&mut self) -> Vec<usize> {
-        let mut from_kept = Vec::new();
+    /// Sees to it that what was there is there, where a switch did not come to its end.
+    async fn put_back(&mut self) {
         for at in 0..self.report.steps.len() {
             if self.report.steps[at].state != StepState::Switching {
                 continue;
             }
-            let (Some(made), Ok(artifact)) =
-                (self.report.steps[at].made.clone(), self.artifact(at))
-            else {
-                continue;
-            };
-            let aim = self.aim(&artifact);
-            let put_back = match target::target(&aim) {
-                Ok(target) => target.put_back(self.context, &aim, &made).await,
-                Err(failure) => Err(failure),
-            };
-            let step = &mut self.report.steps[at];
-            let note = match put_back {
-                Ok(PutBack::AsItWas) => {
-                    step.state = StepState::Loaded;
-                    continue;
-                }
-                Ok(PutBack::FromKept) => {
-                    from_kept.push(at);
-                    step.state = StepState::Loaded;
-                    let kept = step.kept.as_deref().unwrap_or_default();
-                    format!(
-                        "{}: what was there was put back from {kept}, which stays until you remove \
-                         it",
-                        step.target
-                    )
-                }
-                Err(failure) => format!("{}: {}", step.target, failure.message),
-            };
-            self.context.journal.warn(&note);
-            step.notes.push(note.clone().into());
-            self.to_know.push(note);
+            if let Err(failure) = self.put_one_back(at).await {
+                let note = format!("{}: {}", self.report.steps[at].target, failure.message);
+                self.note(at, note);
+            }
         }
-        from_kept
+    }
+
+    async fn put_one_back(&mut self, at: usize) -> Result<(), Failure> {
+        let artifact = self.artifact(at)?;
+        let made = self.report.steps[at].made.clone().unwrap_or_default();
+        let put_back = {
+            let aim = self.aim(&artifact);
+            target::target(&aim)?.put_back(self.context, &aim, &made).await?
+        };
+        let step = &mut self.report.steps[at];
+        step.state = StepState::Loaded;
+        if put_back == PutBack::FromKept {
+            let kept = step.kept.as_deref().unwrap_or_default();
+            let note = format!(
+                "{}: what was there was put back from {kept}, which stays until you remove it",
+                step.target
+            );
+            self.from_kept.push(at);
+            self.note(at, note);
+        }
+        Ok(())
+    }
+
+    /// Somebody has to know this.
+    fn note(&mut self, at: usize, note: String) {
+        self.context.journal.warn(&note);
+        self.report.steps[at].notes.push(note.clone().into());
+        self.to_know.push(note);
     }
 
     /// Removes what was made and did not get into its place, but no copy that is still of use.
-    async fn clear_away(&mut self, from_kept: &[usize]) {
+    async fn clear_away(&mut self) {
         for at in 0..self.report.steps.len() {
             let step = &self.report.steps[at];
             if !matches!(step.state, StepState::Loading | StepState::Loaded) {
@@ -401,7 +405,7 @@ impl<'a> Restore<'a> {
                 Ok(()) => {
                     step.state = StepState::Waiting;
                     step.made = None;
-                    if !from_kept.contains(&at) {
+                    if !self.from_kept.contains(&at) {
                         step.kept = None;
                     }
                 }

@@ -8,6 +8,9 @@ use secrecy::SecretString;
 use super::{super::Loaded, Supply, refused};
 use crate::source::postgres::{session::Session, tools::Tools};
 
+/// How often roles are made before it is given up, where others make some at the same time.
+const TRIES: u32 = 3;
+
 /// A server with more roles than fit in here is restored by hand.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -19,13 +22,23 @@ pub(crate) async fn load(
     supply: &Supply<'_>,
 ) -> Result<Loaded, Failure> {
     let text = text_of(supply).await?;
-    let known = session.ask(tools, maintenance, "SELECT rolname FROM pg_catalog.pg_roles").await?;
-    let known: HashSet<_> = known.into_iter().map(|row| row.join("\t")).collect();
-    let statements = missing(&text, &known);
-    if !statements.is_empty() {
+    let mut tries = TRIES;
+    let statements = loop {
+        let known = "SELECT rolname FROM pg_catalog.pg_roles";
+        let known = session.ask(tools, maintenance, known).await?;
+        let known: HashSet<_> = known.into_iter().map(|row| row.join("\t")).collect();
+        let statements = missing(&text, &known);
+        if statements.is_empty() {
+            break statements;
+        }
+        tries -= 1;
         let all = SecretString::from(format!("{};\n", statements.join(";\n")));
-        session.tell(supply.context(), tools, maintenance, &all).await?;
-    }
+        match session.tell(supply.context(), tools, maintenance, &all).await {
+            // All of them or none: somebody else has made one meanwhile, or changed it.
+            Err(failure) if tries > 0 && failure.message.contains("ERROR:") => {}
+            told => break told.map(|()| statements)?,
+        }
+    };
     let made = statements.iter().filter(|one| one.starts_with("CREATE ROLE ")).count();
     Ok(Loaded { notes: vec![Fact::RolesMade { count: made as u64 }.into()] })
 }

@@ -3,6 +3,7 @@
 pub(crate) mod database;
 mod directory;
 pub(crate) mod globals;
+mod newer;
 mod only;
 mod rename;
 pub(crate) mod roles;
@@ -239,11 +240,12 @@ pub(crate) async fn fill(
     if is_script(aim) {
         return script(context, aim, session, tools, made, supply).await;
     }
-    let mut restore = session.tool(tools, "pg_restore").args([
-        "--exit-on-error",
-        "--no-password",
-        &format!("--dbname={conninfo}"),
-    ]);
+    let mut restore =
+        session.tool(tools, "pg_restore").args(["--no-password", &format!("--dbname={conninfo}")]);
+    let is_older = newer::is_older(session, tools).await?;
+    if !is_older {
+        restore = restore.arg("--exit-on-error");
+    }
     if owners == Owners::Ours {
         restore = restore.args(["--no-owner", "--no-privileges"]);
     }
@@ -251,11 +253,16 @@ pub(crate) async fn fill(
         let (schema, name) = table.split_once('.').unwrap_or(("public", table));
         restore = restore.arg(format!("--schema={schema}")).arg(format!("--table={name}"));
     }
-    if directory::is(aim) {
-        return directory::fill(context, aim, restore, supply).await;
+    let filled = if directory::is(aim) {
+        directory::fill(context, aim, restore, supply).await
+    } else {
+        let reading = restore.fed(size).start(context, deadline).await.map_err(told::explained)?;
+        supply.feed(reading, Ok).await.map_err(told::explained)
+    };
+    match filled {
+        Err(failure) if is_older && newer::is_all_that_failed(&failure.message) => Ok(()),
+        filled => filled,
     }
-    let reading = restore.fed(size).start(context, deadline).await.map_err(told::explained)?;
-    supply.feed(reading, Ok).await.map_err(told::explained)
 }
 
 /// The same for plain SQL, which psql is given through a filter.
@@ -284,7 +291,9 @@ async fn script(
         .await
         .map_err(told::explained)?;
     let mut script = Script::new();
+    let mut is_older = newer::is_older(session, tools).await?;
     let through = |chunk: Bytes| {
+        let chunk = if std::mem::take(&mut is_older) { newer::without(chunk) } else { chunk };
         let passed = script.pass(&chunk)?;
         if opening.is_empty() {
             return Ok(passed);
