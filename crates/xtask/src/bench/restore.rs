@@ -182,7 +182,7 @@ fn stored(case: &Case, orchestrator: &Orchestrator, local: &Path) -> Result<(Pat
         let run = orchestrator.ask(&["run", case.app, "--wait"])?;
         ensure!(run["state"] == "succeeded", "{}: {run}", case.app);
     }
-    let snapshots = orchestrator.ask(&["snapshot", "list", case.app])?;
+    let snapshots = orchestrator.ask(&["snapshots", case.app])?;
     let id = snapshots[0]["id"].as_str().context("no snapshot")?.to_owned();
     let mut objects = fs::read_dir(folder)?
         .map(|entry| Ok(entry?.path()))
