@@ -86,11 +86,11 @@ impl Engine {
     pub async fn reindex(&self, destination: &Destination) -> Result<Reindexed, EngineError> {
         let began = self.now();
         let store = self.0.store_for(destination).await?;
-        let sizes = Sizes::listed(store.as_ref()).await?;
+        let mut sizes = Sizes::listed(store.as_ref()).await?;
         let mut report = Reindexed::default();
         let mut apps = apps::Unknown::new(self.0.catalog.known_apps().await?);
         let mut seen: HashSet<SnapshotId> = HashSet::new();
-        let reading = futures::stream::iter(sizes.manifests())
+        let reading = futures::stream::iter(sizes.take_manifests())
             .map(|key| read_one(store.as_ref(), destination, &sizes, key))
             .buffer_unordered(AT_ONCE);
         let mut batches = std::pin::pin!(reading.try_chunks(BATCH));
@@ -214,10 +214,10 @@ async fn read_one(
     store: &dyn Store,
     destination: &Destination,
     sizes: &Sizes,
-    name: &str,
+    name: Box<str>,
 ) -> Result<Found, EngineError> {
     let unusable = |why: String| Ok(Found::Unusable(name.to_string(), why));
-    let key = match Key::new(name) {
+    let key = match Key::new(&name) {
         Ok(key) => key,
         Err(error) => return unusable(error.to_string()),
     };
@@ -239,9 +239,9 @@ async fn read_one(
         }
         Err(error) => return unusable(error.to_string()),
     };
-    match read::snapshot(&manifest, name, destination.id, sizes) {
+    match read::snapshot(&manifest, &name, destination.id, sizes) {
         Ok((snapshot, wrong)) => {
-            let app = apps::Told::of(&manifest, name);
+            let app = apps::Told::of(&manifest, &name);
             Ok(Found::Snapshot(Box::new(snapshot), Box::new(app), wrong))
         }
         Err(why) => unusable(why),

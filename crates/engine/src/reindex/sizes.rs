@@ -45,9 +45,9 @@ impl Sizes {
         self.of.get(&short(key)).copied()
     }
 
-    /// The names of the manifests.
-    pub(super) fn manifests(&self) -> &[Box<str>] {
-        &self.manifests
+    /// The names of the manifests, which are given once.
+    pub(super) fn take_manifests(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.manifests)
     }
 }
 
