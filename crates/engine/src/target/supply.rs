@@ -81,16 +81,17 @@ impl<'a> Supply<'a> {
             &self.destination,
             (&self.store, self.copy, self.artifact),
             tree,
+            "",
             &work,
             |_| {},
         );
-        let (host, key, listing) = tokio::select! {
+        let proven = tokio::select! {
             biased;
             failure = context.stopped() => return Err(failure),
             proven = proving => proven.map_err(told)?,
         };
         let config = &context.engine.0.config;
-        let chunks = trees::read(&host, config, &key, &listing, work).await.map_err(told)?;
+        let chunks = trees::read(&proven, config, work).await.map_err(told)?;
         Ok(Incoming { context, from: From::Tree(chunks), name })
     }
 
