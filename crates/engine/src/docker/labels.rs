@@ -80,6 +80,7 @@ impl Labelled {
                 asked.take(word, value.trim()).map_err(|why| format!("`{key}`: {why}"))?;
             }
         }
+        let drill = asked.drill_plan()?;
         let destination = match (asked.destination, destinations) {
             (Some(named), _) => named,
             (None, [only]) => only.clone(),
@@ -87,7 +88,6 @@ impl Labelled {
                 return Err("`backup.destination` is needed where there is not one only".into());
             }
         };
-        let drill = asked.drill_plan()?;
         let volumes = asked.volumes.unwrap_or_else(|| self.volumes.iter().cloned().collect());
         if volumes.is_empty() {
             return Err("it mounts no named volume".to_owned());

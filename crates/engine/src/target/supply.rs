@@ -5,7 +5,7 @@ use std::sync::Arc;
 use artifact::Identities;
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream::BoxStream};
-use model::{Artifact, Destination, Failure, StoredCopy};
+use model::{Artifact, Destination, Fact, Failure, StoredCopy};
 use store::Store;
 
 use crate::{
@@ -140,8 +140,8 @@ impl<'a> Supply<'a> {
         if is_reading {
             return Ok(());
         }
-        let message = format!("the tool stopped reading `{}` before its end", self.artifact.source);
-        Err(Failure::new(model::FailureCode::SourceFailed, message))
+        let artifact = self.artifact.source.to_string();
+        Err(Failure::new(model::FailureCode::SourceFailed, Fact::NotReadWhole { artifact }))
     }
 
     fn told(&self, error: &crate::run::plain::ReadError) -> Failure {
@@ -150,7 +150,7 @@ impl<'a> Supply<'a> {
 }
 
 fn named(destination: &str, failure: Failure) -> Failure {
-    Failure { message: format!("`{destination}`: {}", failure.message), ..failure }
+    failure.told_in(|why| Fact::Of { what: destination.to_owned(), why })
 }
 
 enum From {
