@@ -16,7 +16,7 @@ fn at(secs: i64) -> Timestamp {
 
 fn candidate(number: u8, taken_at: Timestamp) -> Candidate {
     let id = format!("0000000000000000000000{:04}", u32::from(number)).parse().unwrap();
-    Candidate { id, taken_at, good: true, pinned: false, in_use: false }
+    Candidate { id, taken_at, good: true, pinned: false, in_use: false, locked_until: None }
 }
 
 fn daily(count: u8) -> Vec<Candidate> {
