@@ -17,7 +17,9 @@ use store::{Azblob, Key, LocalConfig, RcloneConfig, Store, StoreConfig, open};
 
 use crate::{
     azurite::Azurite,
-    conformance, rest,
+    conformance,
+    moto::{Moto, PLAIN},
+    rest,
     servers::{self, Server},
     streams::sample as stream,
     world::{PASSWORD, init_at, open_at, restics},
@@ -206,8 +208,8 @@ async fn in_a_folder() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_s3() {
-    let server = servers::S3Server::start().await;
-    let config = server.config("deep/repository");
+    let Some(server) = Moto::start().await else { return };
+    let config = server.config(PLAIN, None);
     let stock = Stock {
         variables: vec![
             ("AWS_ACCESS_KEY_ID", "key-id".to_owned()),
@@ -215,7 +217,7 @@ async fn over_s3() {
             ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
         ],
         options: vec!["s3.bucket-lookup=path".to_owned()],
-        ..Stock::at(format!("s3:{}/bucket/deep/repository", config.endpoint.as_ref().unwrap()))
+        ..Stock::at(format!("s3:{}/{PLAIN}/deep", config.endpoint.as_ref().unwrap()))
     };
     all(opened(StoreConfig::S3(config)).await, &stock).await;
 }

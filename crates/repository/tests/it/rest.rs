@@ -78,7 +78,6 @@ async fn it_takes_a_repositorys_files_and_nothing_else() {
     let pack = key(&FileKind::Pack.path(&id));
     let meta = store.stat(&pack).await.unwrap();
     assert_eq!(meta.size_bytes, content.len() as u64);
-    assert!(meta.modified_at.is_some());
     for (range, expected) in [
         (0..3, &content[..3]),
         (11..15, &content[11..15]),
@@ -106,7 +105,7 @@ async fn who_may_not_is_told_so_and_a_repository_that_is_gone_is_an_error() {
         let config = RestConfig { url: url.to_owned(), username: None, password: None };
         let error = Rest::open(&config).unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Config);
-        assert!(!error.to_string().contains("word"), "{error}");
+        assert!(!error.to_string().contains("ana:word"), "{error}");
     }
     std::fs::remove_dir_all(server.folder().join("r")).unwrap();
     let (password, here) = (password(), Surroundings::of_this_process());
