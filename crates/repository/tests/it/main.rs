@@ -1,5 +1,6 @@
 //! The crate `repository`, from outside.
 
+mod archives;
 mod chunk;
 #[path = "../../../store/tests/it/conformance.rs"]
 mod conformance;
@@ -23,6 +24,7 @@ mod servers;
 mod sshd;
 mod stock;
 mod streams;
+mod tars;
 mod upkeep;
 mod world;
 mod writer;
