@@ -5,6 +5,7 @@
 
 mod entry;
 mod gather;
+mod holes;
 mod skeleton;
 
 use std::io;
@@ -17,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 use self::{
     entry::{Told, path_of},
     gather::{Gathering, Place, Step},
+    holes::Map,
 };
 use super::{
     collect::Collector,
     contents::{Contents, Failure, cut, fill_from},
     feeder::Feeder,
     pipeline::{Job, Shared},
+    receipt::Piece,
 };
 use crate::{
     Id, Node, NodeKind, RepositoryError,
@@ -173,7 +176,7 @@ impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
         }
         let size = bytes.len() as u64;
         let piece = self.feeder.push(Bytes::from(bytes))?;
-        self.tell(Step::Content { place: None, pieces: vec![piece], size })
+        self.tell(Step::Content { place: None, pieces: vec![piece], holes: Vec::new(), size })
     }
 
     /// The next `size` bytes, which are no file's.
@@ -189,6 +192,11 @@ impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
 
     /// The next `size` bytes, as the content of a file.
     fn content(&mut self, place: Option<Box<Place>>, size: u64) -> Result<(), Failure> {
+        let (pieces, size) = self.pieces(size)?;
+        self.tell(Step::Content { place, pieces, holes: Vec::new(), size })
+    }
+
+    fn pieces(&mut self, size: u64) -> Result<(Vec<Piece>, u64), Failure> {
         let (source, mut left) = (&mut self.source, size);
         let fill = |segment: &mut Vec<u8>| {
             let room = segment.capacity() - segment.len();
@@ -197,8 +205,36 @@ impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
             left -= given as u64;
             Ok(given)
         };
-        let (pieces, size) = cut(fill, Some(size), &mut self.cutter, &mut self.feeder)?;
-        self.tell(Step::Content { place, pieces, size })
+        cut(fill, Some(size), &mut self.cutter, &mut self.feeder)
+    }
+
+    /// A file with holes, of which `size` bytes of data come.
+    fn with_holes(
+        &mut self,
+        header: &Header,
+        size: u64,
+        place: Option<Box<Place>>,
+    ) -> Result<(), Failure> {
+        let (mut map, mut goes_on) = Map::of(header);
+        while goes_on {
+            let block = self.source.up_to(BLOCK)?;
+            goes_on = map.more(&block);
+            self.raw(block)?;
+        }
+        let (Some(place), Some(map)) = (place, map.checked(header, size)) else {
+            self.tell(Step::LeftOut)?;
+            return self.unplaced(size);
+        };
+        let (mut pieces, mut holes, mut whole) = (Vec::new(), Vec::new(), 0);
+        for (hole, length) in map.parts {
+            holes.push((pieces.len(), hole));
+            let (more, read) = self.pieces(length)?;
+            pieces.extend(more);
+            whole += hole + read;
+        }
+        holes.push((pieces.len(), map.end));
+        let size = whole + map.end;
+        self.tell(Step::Content { place: Some(place), pieces, holes, size })
     }
 
     /// Everything, from `block` on, as it is.
@@ -258,6 +294,10 @@ impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
             let path = path_of(&told.path(header))?;
             Some((path, told.node(header, kind.clone())?, kind))
         });
+        if header.entry_type() == EntryType::GNUSparse {
+            let place = described.map(|(path, node, _)| Box::new(Place { path, node }));
+            return self.with_holes(header, size, place);
+        }
         let Some((path, node, kind)) = described else {
             self.tell(Step::LeftOut)?;
             return self.unplaced(size);

@@ -158,6 +158,12 @@ fn whole_source(world: &World) -> std::path::PathBuf {
     }
     let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o1770);
     fs::set_permissions(source.join("nothing"), mode).unwrap();
+    let holes = fs::File::create(source.join("holes")).unwrap();
+    holes.set_len(20 << 20).unwrap();
+    for n in 0..30_u64 {
+        std::os::unix::fs::FileExt::write_all_at(&holes, b"data", n * 555_555).unwrap();
+    }
+    fs::File::create(source.join("one hole")).unwrap().set_len(9_000_001).unwrap();
     source
 }
 
@@ -166,8 +172,12 @@ async fn restic_restores_what_tar_unpacks() {
     let world = World::new();
     let objects = Objects::new(world.init(Version::V2).await, options());
     let source = whole_source(&world);
-    let formats: [&[&str]; 3] =
-        [&["--format=pax", "--xattrs"], &["--format=gnu"], &["--format=ustar"]];
+    let formats: [&[&str]; 4] = [
+        &["--format=pax", "--xattrs"],
+        &["--format=gnu"],
+        &["--format=ustar"],
+        &["--format=gnu", "--sparse"],
+    ];
     for (n, format) in formats.iter().enumerate() {
         let tar = tar_by_gnu(format, &source);
         let name = format!("shop/run/{n}.tar");

@@ -98,6 +98,21 @@ pub(crate) fn append(to: &mut Vec<u8>, item: &Item) {
     header.set_uid(1000);
     header.set_gid(33);
     header.set_mtime(1_600_000_000);
+    if let (b'S', Some(gnu)) = (item.kind, header.as_gnu_mut()) {
+        // Two parts, not always with sense.
+        let half = item.content.len() as u64 / 2;
+        for (slot, (at, length)) in gnu.sparse.iter_mut().zip([
+            (half % 700, half),
+            (
+                half * 2 + 10_000,
+                item.content.len() as u64 - half + u64::from(half.is_multiple_of(9)),
+            ),
+        ]) {
+            slot.set_offset(at);
+            slot.set_length(length);
+        }
+        gnu.set_real_size(half * 4 + 12_345);
+    }
     header.set_cksum();
     to.extend_from_slice(header.as_bytes());
     padded(to, &item.content);
@@ -146,7 +161,7 @@ fn names() -> impl Strategy<Value = Vec<u8>> {
 
 fn items() -> impl Strategy<Value = Item> {
     let formats = [Format::V7, Format::Ustar, Format::Gnu, Format::Pax];
-    let kinds = b"0000000\x007123456DMNSVXgxLKA";
+    let kinds = b"0000000\x007123456DMNSSVXgxLKA";
     let sizes = prop_oneof![4 => 0..2000_usize, 1 => 10_000..40_000_usize, 1 => Just(512)];
     (prop::sample::select(formats.to_vec()), prop::sample::select(kinds.to_vec()), names(), names())
         .prop_flat_map(move |(format, kind, name, target)| {

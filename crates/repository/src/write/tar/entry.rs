@@ -108,7 +108,9 @@ impl Told {
             EntryType::Regular | EntryType::Continuous if self.path(header).ends_with(b"/") => {
                 return (size == 0).then_some(NodeKind::Dir);
             }
-            EntryType::Regular | EntryType::Continuous | EntryType::Link => NodeKind::File,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse | EntryType::Link => {
+                NodeKind::File
+            }
             EntryType::Directory => NodeKind::Dir,
             EntryType::Symlink => NodeKind::Symlink,
             EntryType::Block => NodeKind::Dev,

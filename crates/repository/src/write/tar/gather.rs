@@ -12,8 +12,14 @@ use bytes::Bytes;
 
 use super::{Archived, contents, skeleton::Skeleton};
 use crate::{
-    Id, Node, NodeKind,
-    write::{collect::tree, contents::Failure, pipeline::Job, receipt::Piece},
+    BlobKind, Id, Node, NodeKind,
+    chunk::MAX_BYTES,
+    write::{
+        collect::tree,
+        contents::Failure,
+        pipeline::Job,
+        receipt::{Piece, Promise},
+    },
 };
 
 /// How many entries are held before folders are handed over.
@@ -33,8 +39,9 @@ pub(super) enum Step {
     Begin(u32),
     /// Bytes of the tar.
     Raw(Bytes),
-    /// Content: of a file, or of none.
-    Content { place: Option<Box<Place>>, pieces: Vec<Piece>, size: u64 },
+    /// Content: of a file, or of none. Before some of the pieces the file has holes, of so many
+    /// bytes.
+    Content { place: Option<Box<Place>>, pieces: Vec<Piece>, holes: Vec<(usize, u64)>, size: u64 },
     /// What has no content.
     Other(Box<Place>),
     /// Another name for the file at a path.
@@ -91,6 +98,7 @@ pub(super) struct Gathering {
     /// How many entries are in memory.
     held: usize,
     known: HashMap<u128, Known>,
+    zeros: HashMap<usize, Id>,
     rest: Vec<Id>,
     rest_bytes: u64,
     files: u64,
@@ -143,6 +151,7 @@ impl Gathering {
             left: VecDeque::new(),
             held: 0,
             known: HashMap::new(),
+            zeros: HashMap::new(),
             rest: Vec::new(),
             rest_bytes: 0,
             files: 0,
@@ -156,7 +165,7 @@ impl Gathering {
             match step {
                 Step::Begin(checksum) => self.skeleton.begin(checksum)?,
                 Step::Raw(bytes) => self.skeleton.raw(&bytes)?,
-                Step::Content { place, pieces, size } => {
+                Step::Content { place, pieces, holes, size } => {
                     let ids: Vec<_> = pieces.iter().map(Piece::id).collect::<Result<_, _>>()?;
                     self.skeleton.content(&ids)?;
                     let Some(mut place) = place else {
@@ -165,7 +174,7 @@ impl Gathering {
                     };
                     place.node.size = size;
                     place.node.links = 1;
-                    place.node.content = Some(ids);
+                    place.node.content = Some(self.filled(ids, &holes)?);
                     self.files += 1;
                     self.insert(*place)?;
                 }
@@ -184,6 +193,46 @@ impl Gathering {
             folders: self.folders_seen,
             left_out: self.left_out,
         })
+    }
+
+    /// Content with zeros in its holes.
+    fn filled(&mut self, ids: Vec<Id>, holes: &[(usize, u64)]) -> Result<Vec<Id>, Failure> {
+        if holes.is_empty() {
+            return Ok(ids);
+        }
+        let (mut filled, mut done) = (Vec::with_capacity(ids.len()), 0);
+        for (at, bytes) in holes {
+            filled.extend_from_slice(&ids[done..*at]);
+            done = *at;
+            let mut left = *bytes;
+            while left > 0 {
+                // Of few lengths: all holes share a few blobs.
+                let length = usize::try_from(left).map_or(MAX_BYTES, |left| left.min(MAX_BYTES));
+                let length = 1 << length.ilog2();
+                filled.push(self.zeros(length)?);
+                left -= length as u64;
+            }
+        }
+        filled.extend_from_slice(&ids[done..]);
+        Ok(filled)
+    }
+
+    /// A blob of so many zeros.
+    fn zeros(&mut self, length: usize) -> Result<Id, Failure> {
+        if let Some(id) = self.zeros.get(&length) {
+            return Ok(*id);
+        }
+        let blob = vec![0; length];
+        let id = Id::of(&blob);
+        let job = Job {
+            kind: BlobKind::Data,
+            blobs: vec![Bytes::from(blob)],
+            ids: Some(vec![id]),
+            promise: Promise::default(),
+        };
+        self.jobs.send(job).map_err(|_| Failure::Stopped)?;
+        self.zeros.insert(length, id);
+        Ok(id)
     }
 
     /// What is in no file has to be named by something, or it would be deleted.
