@@ -210,19 +210,22 @@ impl On<'_> {
     }
 }
 
+/// What is written to a file at once: each write is another thread's.
+const WRITE_BYTES: usize = 1 << 20;
+
 /// Writes the artifact to the new file `path`.
 pub(crate) async fn spool(supply: &Supply<'_>, path: &Path) -> Result<(), Failure> {
     let write =
         |error: io::Error| folder::told(|path, why| Fact::NotWritable { path, why }, path, &error);
     let mut options = tokio::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(path).await.map_err(write)?;
+    let file = options.write(true).create_new(true).mode(0o600).open(path).await.map_err(write)?;
+    let mut file = tokio::io::BufWriter::with_capacity(WRITE_BYTES, file);
     let mut bytes = supply.open()?;
     while let Some(chunk) = bytes.chunk().await? {
         file.write_all(&chunk).await.map_err(write)?;
     }
     file.flush().await.map_err(write)?;
-    file.sync_all().await.map_err(write)
+    file.get_ref().sync_all().await.map_err(write)
 }
 
 /// Chunks, read as one stream.
