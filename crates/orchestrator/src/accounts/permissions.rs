@@ -121,6 +121,7 @@ pub(crate) const ROUTES: &[Route] = &[
     // Names are content too.
     act("GET", "/api/v1/snapshots/{snapshot}/browse", Download, "snapshot.browse"),
     act("GET", "/api/v1/snapshots/{snapshot}/search", Download, "snapshot.browse"),
+    act("GET", "/api/v1/snapshots/{snapshot}/diff", Download, "snapshot.browse"),
     act("GET", "/api/v1/snapshots/{snapshot}/file", Download, "snapshot.download"),
     look("/api/v1/users", Administer),
     act("POST", "/api/v1/users", Administer, "user.add"),

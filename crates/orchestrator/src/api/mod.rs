@@ -132,6 +132,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/snapshots/{snapshot}/artifacts/{source}", get(snapshots::download))
         .route("/snapshots/{snapshot}/browse", get(browse::browse))
         .route("/snapshots/{snapshot}/search", get(browse::search))
+        .route("/snapshots/{snapshot}/diff", get(browse::diff))
         .route("/snapshots/{snapshot}/file", get(browse::file))
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", put(users::edit).delete(users::remove))

@@ -109,7 +109,7 @@ fn form(
 }
 
 /// Settings of a destination that say nothing of where it is.
-const OF_NEW: &[&str] = &["encryption", "no_catalog_copy"];
+const OF_NEW: &[&str] = &["encryption", "no_catalog_copy", "object_lock", "object_lock_days"];
 /// Those of its encryption: the copy of the catalog is for the recovery key alone.
 const OF_ENCRYPTION: &str = "age_";
 

@@ -29,6 +29,7 @@ mod postgres;
 mod program;
 mod recover_page;
 mod recovery;
+mod repositories;
 mod restore_pages;
 mod road;
 mod roles;

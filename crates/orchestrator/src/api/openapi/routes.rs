@@ -2,7 +2,7 @@
 
 use engine::{
     AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, Reindexed, Report, RepositoryKey,
-    RepositoryState, RestoreRequest, RetentionPreview, RunRequest,
+    RepositoryState, RestoreRequest, RetentionPreview, RunRequest, SnapshotDiff,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
 
@@ -337,6 +337,16 @@ fn of_snapshots() -> Vec<Operation> {
             .asks("source", "string", "The source whose archive it is.")
             .asks("q", "string", "A part of a name, or a pattern with `*` and `?`.")
             .lists::<ArchiveEntry>(200, "What has such a name; at most 500.")
+            .may_fail(&[409, 422, 502]),
+        Operation::get("/api/v1/snapshots/{snapshot}/diff", "Compare with another snapshot")
+            .asks("from", "string", "The snapshot to compare with, of the same app.")
+            .asks("source", "string", "What this source gave only.")
+            .asks(
+                "limit",
+                "integer",
+                "How many differences of each source to tell: 1,000 unless told, at most 100,000.",
+            )
+            .gives::<SnapshotDiff>(200, "What is different since that one.")
             .may_fail(&[409, 422, 502]),
         Operation::get(
             "/api/v1/snapshots/{snapshot}/file",
