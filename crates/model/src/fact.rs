@@ -142,7 +142,6 @@ impl utoipa::PartialSchema for Fact {
             .description(Some("A sentence without its language."))
             .property("code", code.description(Some("Which; it never changes its meaning.")))
             .property("facts", ObjectBuilder::new().description(Some("What it names.")))
-            .required("code")
             .into()
     }
 }

@@ -38,5 +38,6 @@ mod scarce;
 mod server;
 mod sources;
 #[path = "../../../sidecar/tests/it/tree.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod tree;
 mod trees;
