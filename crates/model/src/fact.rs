@@ -22,7 +22,6 @@ impl fmt::Display for Size {
 /// A sentence within another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(no_recursion))]
 pub struct Told(pub Box<Sentence>);
 
 impl fmt::Display for Told {
@@ -88,7 +87,6 @@ macro_rules! facts {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, EnumIter, IntoStaticStr)]
         #[serde(tag = "code", content = "facts", rename_all = "snake_case")]
         #[strum(serialize_all = "snake_case")]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum Fact {
             $(
                 #[doc = $text]
@@ -130,6 +128,26 @@ macro_rules! facts {
 
 mod list;
 pub use list::Fact;
+
+/// Its codes, and that there are facts: what each code has is told by the code itself, and all of
+/// them spelled out would be most of the API's description.
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Fact {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use strum::IntoEnumIterator as _;
+        use utoipa::openapi::schema::{ObjectBuilder, Type};
+        let codes = Self::iter().map(|fact| fact.code());
+        let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
+        ObjectBuilder::new()
+            .description(Some("A sentence without its language."))
+            .property("code", code.description(Some("Which; it never changes its meaning.")))
+            .property("facts", ObjectBuilder::new().description(Some("What it names.")))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Fact {}
 
 impl Fact {
     /// One sentence after another.

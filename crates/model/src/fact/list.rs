@@ -34,7 +34,7 @@ facts! {
     // Copies.
     NoSuchArtifact { artifact: String } = "the snapshot has no artifact `{artifact}`";
     CopyReread { destination: String, at: Timestamp } =
-        "there is a copy at `{destination}`, last re-read {at}";
+        "there is a copy at `{destination}`, last re-read {at:.0}";
     CopyNotReread { destination: String } =
         "there is a copy at `{destination}`, not re-read since it was stored";
     CopyLocked { destination: String, why: Told } =
@@ -181,7 +181,7 @@ facts! {
          restore fail, before anything that is there is changed";
     Understands { from: String, to: String } = "the dump is of {from}, which {to} understands";
     RoomForAnother { database: String, there: Size, dump: Size } =
-        "the server needs room for one more {database}: about as much as the {there} of what is \
+        "the server needs room for a second {database}: about as much as the {there} of what is \
          there, which is kept, or the {dump} of the dump; how much it has left cannot be asked";
     RoomForNew { dump: Size } =
         "the server needs room for it: at least about the {dump} of the dump, and more for \
@@ -371,15 +371,16 @@ facts! {
         "nothing here can check this kind of artifact: give the drill a command";
     NothingChecked {} = "nothing was checked";
     CameBackWhole { at: Timestamp, seconds: String } =
-        "the snapshot of {at} came back whole in {seconds} s, checks included";
+        "the snapshot of {at:.0} came back whole in {seconds} s, checks included";
     NotProven { at: Timestamp, why: Told } =
-        "the snapshot of {at} is not proven: {why}";
+        "the snapshot of {at:.0} is not proven: {why}";
     CommandsOff {} =
         "commands of drills are not allowed on this server: set BACKUP_DRILL_COMMANDS=1 to \
          allow them";
     CommandEmpty {} = "it names no program";
     CommandGood {} = "it ended with 0";
     Answer { answer: String } = "the answer is `{answer}`";
+    AnswerAsExpected { answer: String } = "the answer is `{answer}`, as expected";
     AnswerExpected { answer: String, expected: String } =
         "the answer is `{answer}`, expected `{expected}`";
     QuestionsNeedSql {} = "questions are for databases that know SQL: remove it";

@@ -33,6 +33,7 @@ restore-clear = Nothing stands against it, and nothing is replaced.
 restore-begin = Restore now
 restore-change = Change something
 restore-undo = Take a snapshot of what is there first
+label-before-restoring = before restoring the one of { $when }
 restore-undo-hint = The way back if this was the wrong snapshot. The restore waits for it.
 artifact = Artifact
 preflight-good = good

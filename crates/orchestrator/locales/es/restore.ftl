@@ -33,6 +33,7 @@ restore-clear = Nada lo impide, y no se reemplaza nada.
 restore-begin = Restaurar ahora
 restore-change = Cambiar algo
 restore-undo = Tomar antes una instantánea de lo que hay
+label-before-restoring = antes de restaurar la del { $when }
 restore-undo-hint = El camino de vuelta si esta no era la instantánea buscada. La restauración la espera.
 artifact = Artefacto
 preflight-good = bien

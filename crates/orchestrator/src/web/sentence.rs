@@ -24,6 +24,15 @@ impl Visitor {
         }
     }
 
+    /// What somebody, or a restore, has called a snapshot.
+    pub(super) fn label(&self, label: &str) -> String {
+        let undone = label.strip_prefix("before restoring ").and_then(|at| at.parse().ok());
+        match undone {
+            Some(at) => self.lang.with("label-before-restoring", "when", self.when(at).absolute),
+            None => label.to_owned(),
+        }
+    }
+
     /// What a check of a drill is called: a word of ours, and what somebody asked after it.
     pub(super) fn check_name(&self, name: &str) -> String {
         let (word, rest) = name.split_once(": ").unwrap_or((name, ""));

@@ -38,6 +38,6 @@ mod scarce;
 mod server;
 mod sources;
 #[path = "../../../sidecar/tests/it/tree.rs"]
-#[expect(dead_code, reason = "tests of the sidecar need more of it")]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod tree;
 mod trees;

@@ -29,6 +29,7 @@ pub(super) fn judge(question: &DrillQuestion, answer: Result<String, Failure>) -
         name,
         state,
         match question.expect.clone() {
+            Some(_) if good => Fact::AnswerAsExpected { answer },
             Some(expected) => Fact::AnswerExpected { answer, expected },
             None => Fact::Answer { answer },
         },

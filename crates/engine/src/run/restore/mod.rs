@@ -351,7 +351,10 @@ impl<'a> Restore<'a> {
             run_id: Some(self.context.run.id),
             snapshot_id: Some(self.snapshot.id),
             destination_id: None,
-            message: format!("`{}` of {} was restored {to}", self.app.name, self.snapshot.taken_at),
+            message: format!(
+                "`{}` of {:.0} was restored {to}",
+                self.app.name, self.snapshot.taken_at
+            ),
         }
     }
 
