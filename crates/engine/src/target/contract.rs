@@ -11,7 +11,7 @@ use contract::{
 use model::{ContractSource, Failure, RestoreTarget, Sentence, SourceKind};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused};
+use super::{Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, refused};
 use crate::{
     run::{RunContext, failure},
     source::client_for,
@@ -86,13 +86,8 @@ impl Target for Contract {
     }
 
     /// Proves the copy, so that nothing is begun with one that is damaged.
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        _made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, .. } = *placing;
         let client = client(aim)?;
         let capabilities = tokio::select! {
             biased;
@@ -107,11 +102,10 @@ impl Target for Contract {
     /// Sends it. Cut off and called again it sends it again, by the same name.
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         let client = client(aim)?;
         let request = request(aim, made)?;
         let ends_by = Instant::now() + aim.timeout();
@@ -140,12 +134,8 @@ impl Target for Contract {
         }
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         Err(refused(format!(
             "the app at {} replaces by itself what it has: look there whether it did; it knows \
              this as {made}",

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use model::{Fact, Failure, FailureCode, RestoreTarget, Size};
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, refused,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, refused,
     unpacking::{self, Wish, packed},
 };
-use crate::run::RunContext;
 
 pub(crate) struct Folder;
 
@@ -49,13 +48,8 @@ impl Target for Folder {
         remove(Path::new(made)).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         allowed(aim, &place(aim)?)?;
         let folder = Path::new(made);
         if let Some(packed) = packed(aim.artifact) {
@@ -73,23 +67,18 @@ impl Target for Folder {
 
     async fn switch(
         &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let place = place(aim)?;
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
         let kept = blocking(move || switch(&made, &place, &tag)).await??;
         Ok(Switched { kept: kept.map(|path| path.display().to_string()), notes: Vec::new() })
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let place = place(aim)?;
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
         blocking(move || put_back(&made, &place, &tag)).await?

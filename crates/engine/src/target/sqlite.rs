@@ -13,14 +13,11 @@ use model::{Contents, Fact, Failure, RestoreTarget, Sentence, Size};
 use rusqlite::Connection;
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking,
     folder::{allowed, room, told},
     refused, unpacking,
 };
-use crate::{
-    run::RunContext,
-    source::sqlite::{busy_timeout, copy},
-};
+use crate::source::sqlite::{busy_timeout, copy};
 
 use change::Change;
 
@@ -92,13 +89,8 @@ impl Target for Sqlite {
         cleared.await.map_err(|error| refused(error.to_string()))?
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let (place, made) = (place(aim)?, PathBuf::from(made));
         allowed(aim, &place)?;
         unpacking::spool(supply, &made).await?;
@@ -130,11 +122,10 @@ impl Target for Sqlite {
 
     async fn switch(
         &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let change = change(aim, made)?;
         allowed(aim, &change.place)?;
         // Not to be given up half-way: it ends by itself.
@@ -142,12 +133,8 @@ impl Target for Sqlite {
         switched.map_err(|error| refused(error.to_string()))?
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let change = change(aim, made)?;
         blocking(move || change.put_back()).await?
     }

@@ -11,7 +11,8 @@ pub(crate) mod users;
 use model::{Fact, Failure, RestoreTarget, Size};
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, folder, refused, version::Version,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, folder, refused,
+    version::Version,
 };
 use crate::{
     run::RunContext,
@@ -113,13 +114,8 @@ impl Target for Mysql {
         on.drop_ours(made).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let asked = aim.asked()?;
         let client = Client::of(&asked).await?;
         if users::are(aim) {
@@ -139,12 +135,8 @@ impl Target for Mysql {
         Ok(Loaded { notes })
     }
 
-    async fn keep(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<Option<String>, Failure> {
+    async fn keep(&self, placing: &Placing<'_>) -> Result<Option<String>, Failure> {
+        let Placing { context, aim, made } = *placing;
         if users::are(aim) || aim.beside().is_some() {
             return Ok(None);
         }
@@ -156,11 +148,10 @@ impl Target for Mysql {
 
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         if users::are(aim) {
             return Ok(Switched::default());
         }
@@ -174,12 +165,8 @@ impl Target for Mysql {
         exchange(aim, &on, made)?.switch().await
     }
 
-    async fn put_back(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { context, aim, made } = *placing;
         if users::are(aim) || aim.beside().is_some() {
             return Ok(PutBack::AsItWas);
         }

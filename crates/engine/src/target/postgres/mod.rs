@@ -14,7 +14,9 @@ use artifact::Dump;
 use bytes::Bytes;
 use model::{AppId, Duty, Fact, Failure, FailureCode, Name, RestoreTarget, Size};
 
-use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused, version::Version};
+use super::{
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, refused, version::Version,
+};
 use crate::{
     Engine,
     run::{RunContext, failure},
@@ -105,13 +107,8 @@ impl Target for Postgres {
         database::drop(&session, &tools, maintenance, made).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let session = Session::of(&aim.asked()?).await?.patient(aim.timeout());
         let (maintenance, tools, _) = session.maintenance().await?;
         if is_globals(aim) {
@@ -134,11 +131,10 @@ impl Target for Postgres {
 
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         if is_globals(aim) {
             return Ok(Switched::default());
         }
@@ -155,12 +151,8 @@ impl Target for Postgres {
         on.switch(context, reopen, &names).await
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         if is_globals(aim) {
             return Ok(PutBack::AsItWas);
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use model::{Failure, FailureCode, RestoreTarget, Sentence};
 use tokio::time::Instant;
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, refused, unpacking};
+use super::{Aim, Loaded, Look, Placing, Supply, Switched, Target, refused, unpacking};
 use crate::{
     run::{RunContext, drill::Trial},
     source::redis::wire::{self, Answer, Connection},
@@ -89,13 +89,8 @@ impl Target for Redis {
     }
 
     /// Proves that every key can be loaded, here and there.
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
         restore.try_out().await?;
         Ok(Loaded::default())
@@ -104,11 +99,10 @@ impl Target for Redis {
     /// Begins anew when it was cut off: keys that are there already are replaced.
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         if *aim.target != RestoreTarget::App {
             return Err(refused("keys have no place beside in a server"));
         }

@@ -13,7 +13,7 @@ use bollard::{
 use model::{Fact, Failure};
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, folder, refused,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::{
@@ -93,13 +93,8 @@ impl Target for Volume {
         folder::remove(&stage(&found, aim.tag)).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         only_whole(aim)?;
         let asked = aim.asked()?;
         let docker = docker::connect(&aim.engine.0.config).await?;
@@ -127,11 +122,10 @@ impl Target for Volume {
 
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         let docker = docker::connect(&aim.engine.0.config).await?;
         let found = find(&docker, made).await?;
         let found = found.ok_or_else(|| refused(Fact::IsGone { what: made.to_owned() }))?;
@@ -164,12 +158,8 @@ impl Target for Volume {
         }
     }
 
-    async fn put_back(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { context, aim, made } = *placing;
         let docker = docker::connect(&aim.engine.0.config).await?;
         let found = find(&docker, made).await?;
         let found = found.ok_or_else(|| refused(format!("volume `{made}` is gone")))?;
