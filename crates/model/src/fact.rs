@@ -137,8 +137,8 @@ facts! {
     TablesBeside {} = "tables are restored beside the database, to be copied from there";
     TablesNeedCustom {} =
         "single tables need a dump of the format `custom`; this one is plain SQL";
-    TablesOfOneSchema {} = "the tables of one restore are to be in one schema";
-    TablesComeBare {} = "tables alone come without their indexes and constraints";
+    TablesAlone {} =
+        "views, and what refers to tables that were not chosen, are left out";
     SqliteWhole {} =
         "tables of a SQLite file are not restored one by one: restore the file beside, and copy \
          them from there (ATTACH)";
@@ -233,6 +233,8 @@ facts! {
     UndoNotTaken { why: String } =
         "the undo snapshot could not be taken ({why}): nothing was changed; where there is nothing \
          left to save, restore without one";
+    AppNotGiven { url: String, why: String } =
+        "the app at {url} did not get the whole of it, and so has nothing to replace: {why}";
 
     // Drills: where.
     ScratchFile {} = "a scratch file";

@@ -8,6 +8,7 @@ use super::{
     Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, refused,
     unpacking::{self, Wish, packed},
 };
+use crate::durable;
 
 pub(crate) struct Folder;
 
@@ -58,8 +59,9 @@ impl Target for Folder {
             let report = unpacking::unpack(context, aim, supply, folder, wish).await?;
             return Ok(Loaded { notes: unpacking::notes(&report) });
         }
-        tokio::fs::create_dir_all(folder)
-            .await
+        let making = folder.to_owned();
+        blocking(move || durable::make_folders(&making))
+            .await?
             .map_err(|error| told("cannot be made", folder, &error))?;
         unpacking::spool(supply, &folder.join(&aim.artifact.file_name)).await?;
         Ok(Loaded::default())
@@ -158,10 +160,7 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
             let said = format!("{error}; what was there before is {}", before.display());
             told("cannot take its place", place, &std::io::Error::other(said))
         })?;
-        if let Some(folder) = place.parent() {
-            let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| told("cannot be made durable", folder, &error))?;
-        }
+        durable::sync_name(place).map_err(|error| told("cannot be made durable", place, &error))?;
     } else if !exists(place) {
         return Err(refused(Fact::IsGone { what: made.display().to_string() }));
     }

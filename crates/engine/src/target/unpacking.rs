@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{Aim, Supply, blocking, refused};
 use crate::{
+    durable,
     run::RunContext,
     trees::{self, Work},
 };
@@ -220,7 +221,9 @@ pub(crate) async fn spool(supply: &Supply<'_>, path: &Path) -> Result<(), Failur
         file.write_all(&chunk).await.map_err(write)?;
     }
     file.flush().await.map_err(write)?;
-    file.sync_all().await.map_err(write)
+    file.sync_all().await.map_err(write)?;
+    let made = path.to_owned();
+    blocking(move || durable::sync_name(&made)).await?.map_err(write)
 }
 
 /// Chunks, read as one stream.

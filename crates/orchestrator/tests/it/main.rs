@@ -16,6 +16,7 @@ mod fuzz;
 mod google;
 mod help;
 mod kill;
+mod kill_drill;
 mod kill_restore;
 mod logins;
 mod openapi;
