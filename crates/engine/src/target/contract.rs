@@ -164,7 +164,7 @@ impl Target for Contract {
     }
 
     fn is_untouched(&self, failure: &Failure) -> bool {
-        matches!(failure.fact, Some(Fact::AppNotGiven { .. }))
+        matches!(failure.fact.as_deref(), Some(Fact::AppNotGiven { .. }))
     }
 
     async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {

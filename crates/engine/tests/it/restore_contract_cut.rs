@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use engine::EngineConfig;
 use model::{Condition, FailureCode, RunKind, RunState, StepState};
 
 use crate::{
     app_server::{Broken, Export},
     kills::{Doomed, restart, runs, world_with},
     restore_postgres::{into_app, report, restored},
-    world::{World, sample},
+    world::{World, quick, sample},
 };
 
 fn request() -> engine::RestoreRequest {
@@ -28,7 +29,8 @@ fn ids(world: &World) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_made_again() {
-    let world = World::new(&["disk"]).await;
+    let patient = EngineConfig { source_timeout: Duration::from_secs(60), ..quick("one") };
+    let world = World::with(&["disk"], patient).await;
     let snapshot = world.good_snapshot().await;
     world.server.take_back(Vec::new());
     // Twice in the midst of it.

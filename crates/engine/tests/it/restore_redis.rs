@@ -211,3 +211,79 @@ async fn cut_off_anywhere_it_is_carried_to_its_end() {
         nothing_is_left(&world);
     }
 }
+
+/// A server with two old keys, and a snapshot whose last key is a large one.
+async fn with_a_large_key() -> Option<(Server, World, model::Snapshot)> {
+    let server = start(None)?;
+    redis(&server, &["DEBUG", "POPULATE", "120000", "many", "40"]);
+    redis(
+        &server,
+        &["-n", "9", "EVAL", "redis.call('SET', 'large', string.rep('x', 2000000))", "0"],
+    );
+    let world = World::reading(vec![at(server.port, &[], None)], patient()).await;
+    let snapshot = world.good_snapshot().await;
+    wipe(&server);
+    redis(&server, &["SET", "newer", "x"]);
+    redis(&server, &["-n", "2", "SET", "newest", "y", "PXAT", "4000000000123"]);
+    let code = "#!lua name=newer\nredis.register_function('two', function() return 2 end)";
+    redis(&server, &["FUNCTION", "LOAD", code]);
+    Some((server, world, snapshot))
+}
+
+/// Begins a restore; gives its run as soon as what was there is gone.
+async fn begun(world: &World, snapshot: &model::Snapshot, server: &Server) -> model::Run {
+    let run = world.engine.restore_now(snapshot.id, &without_undo()).await.unwrap();
+    for _ in 0..3_000 {
+        if redis(server, &["EXISTS", "newer"]).trim() == "0" {
+            return run;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    panic!("nothing is replaced: {:?}", world.engine.catalog().run(run.id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_is_put_back_where_it_fails_half_way() {
+    let Some((server, world, snapshot)) = with_a_large_key().await else { return };
+    let newer = digest(&server);
+    let run = begun(&world, &snapshot, &server).await;
+    redis(&server, &["CONFIG", "SET", "proto-max-bulk-len", "1048576"]);
+    let run = world.ended(&run).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert_eq!(digest(&server), newer, "{:?}", run.failure);
+    assert_eq!(redis(&server, &["-n", "2", "PEXPIRETIME", "newest"]).trim(), "4000000000123");
+    let told = report(&world, &run).await;
+    assert_eq!(told.condition, Condition::Untouched, "{told:?}");
+    let failure = run.failure.unwrap();
+    assert!(failure.message.contains("what was there was put back from"), "{failure:?}");
+    assert!(!failure.message.contains("only some of its keys"), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_put_back_is_told_and_kept() {
+    let Some((mut server, world, snapshot)) = with_a_large_key().await else { return };
+    let newer = digest(&server);
+    let run = begun(&world, &snapshot, &server).await;
+    server.kill();
+    let run = world.ended(&run).await;
+    assert_eq!(run.state, RunState::Failed);
+    let told = report(&world, &run).await;
+    assert_eq!(told.steps[0].state, StepState::Switching);
+    let kept = told.steps[0].kept.clone().unwrap();
+    let failure = run.failure.unwrap();
+    assert!(failure.message.contains("may have only some of its keys now"), "{failure:?}");
+    assert!(failure.message.contains(&kept), "{failure:?}");
+    let Some(again) = start(Some(&std::fs::read(kept).unwrap())) else { return };
+    assert_eq!(digest(&again), newer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_mind_leaves_nothing_half_done() {
+    let Some((server, world, snapshot)) = with_a_large_key().await else { return };
+    let run = begun(&world, &snapshot, &server).await;
+    world.engine.cancel(run.id).await.unwrap();
+    world.ended(&run).await;
+    assert_eq!(redis(&server, &["DBSIZE"]).trim(), "120000");
+    assert_eq!(redis(&server, &["-n", "9", "STRLEN", "large"]).trim(), "2000000");
+    assert_eq!(redis(&server, &["EXISTS", "newer"]).trim(), "0");
+}

@@ -1,8 +1,21 @@
 //! Some tables of a dump, with all that is theirs: what is chosen is told to `pg_restore` by number.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Write as _,
+    path::PathBuf,
+};
 
-use super::toc::Entry;
+use model::Failure;
+
+use super::{
+    super::{Supply, refused},
+    toc::{self, Entry, TocError},
+};
+use crate::trees::Work;
+
+/// A table of contents that is longer than this is not read, in bytes.
+const MAX_TOC: usize = 64 << 20;
 
 /// Kinds of things with rows or columns of their own, which are only there where they were chosen.
 const RELATIONS: [&str; 4] = ["TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW"];
@@ -30,6 +43,50 @@ const BELONGING: [&str; 21] = [
     "SECURITY LABEL",
     "REPLICA IDENTITY",
 ];
+
+/// Writes down what of a dump in one file `tables` are: gives the list, which `pg_restore` reads.
+pub(super) async fn of_file(
+    supply: &Supply<'_>,
+    tables: &[String],
+    work: &Work,
+) -> Result<PathBuf, Failure> {
+    let mut bytes = supply.open()?;
+    let mut beginning = Vec::new();
+    let mut enough = 0;
+    loop {
+        let chunk = bytes.chunk().await?;
+        beginning.extend_from_slice(chunk.as_deref().unwrap_or_default());
+        if chunk.is_some() && beginning.len() < enough {
+            continue;
+        }
+        match toc::entries(&beginning) {
+            Err(TocError::Short) if chunk.is_some() && beginning.len() < MAX_TOC => {
+                // Each look is from the first byte on.
+                enough = beginning.len() * 2;
+            }
+            read => return write(read, tables, work).await,
+        }
+    }
+}
+
+/// The same for what was read of a table of contents.
+pub(super) async fn write(
+    read: Result<Vec<Entry>, TocError>,
+    tables: &[String],
+    work: &Work,
+) -> Result<PathBuf, Failure> {
+    let entries = read.map_err(|error| refused(format!("the dump: {error}")))?;
+    let picked = pick(&entries, tables)
+        .map_err(|table| refused(format!("the snapshot has no table `{table}`")))?;
+    let list = picked.iter().fold(String::new(), |mut list, id| {
+        let _ = writeln!(list, "{id};");
+        list
+    });
+    let path = work.file("list");
+    let written = tokio::fs::write(&path, list).await;
+    written.map_err(|error| refused(format!("{}: {error}", path.display())))?;
+    Ok(path)
+}
 
 /// The entries to restore for `tables`, in the dump's order; a table is `SCHEMA.NAME`. The error
 /// names a table that is not there.
@@ -62,9 +119,10 @@ pub(super) fn pick(entries: &[Entry], tables: &[String]) -> Result<Vec<i64>, Str
     }
     let all: BTreeSet<i64> =
         own.iter().flat_map(|id| needed(&by_id, *id).0).chain(own.iter().copied()).collect();
-    // What is only needed comes without its rows, and has rights and comments of its own.
+    // What is only needed comes without its rows, but with its rights, and a sequence with where it
+    // was.
     let is_wanted = |entry: &&Entry| {
-        let is_of_all = ["COMMENT", "ACL"].contains(&entry.kind.as_str())
+        let is_of_all = ["COMMENT", "ACL", "SEQUENCE SET"].contains(&entry.kind.as_str())
             && entry.needs.iter().any(|id| all.contains(id))
             && entry.needs.iter().all(|id| all.contains(id) || !by_id.contains_key(id));
         all.contains(&entry.id) || is_of_all || is_setting(entry)

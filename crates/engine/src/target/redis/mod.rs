@@ -1,6 +1,7 @@
 //! Redis and Valkey: a server of ours loads the snapshot, the app's server reads every key of it
 //! and keeps none, and only then what is there is removed and the keys are put in its place.
 
+mod kept;
 mod moving;
 pub(crate) mod scratch;
 pub(crate) mod told;
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 use model::{Failure, FailureCode, RestoreTarget, Sentence};
 use tokio::time::Instant;
 
-use super::{Aim, Loaded, Look, Placing, Supply, Switched, Target, refused, unpacking};
+use super::{Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, refused, unpacking};
 use crate::{
-    run::{RunContext, drill::Trial},
+    run::{RunContext, StopReason, drill::Trial},
     source::redis::wire::{self, Answer, Connection},
 };
+use kept::Kept;
 use moving::{LONG, Moving, Pass};
 use scratch::Scratch;
 use told::Told;
@@ -82,10 +84,12 @@ impl Target for Redis {
     async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
         match tokio::fs::remove_dir_all(made).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(refused(format!("{made} cannot be removed: {error}")))
+                return Err(refused(format!("{made} cannot be removed: {error}")));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        let kept = Kept::of(made);
+        if kept.has_begun() { Ok(()) } else { kept.remove().await }
     }
 
     /// Proves that every key can be loaded, here and there.
@@ -94,6 +98,11 @@ impl Target for Redis {
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
         restore.try_out().await?;
         Ok(Loaded::default())
+    }
+
+    async fn keep(&self, placing: &Placing<'_>) -> Result<Option<String>, Failure> {
+        let Placing { context, aim, made } = *placing;
+        Kept::of(made).take(context, aim).await
     }
 
     /// Begins anew when it was cut off: keys that are there already are replaced.
@@ -107,11 +116,76 @@ impl Target for Redis {
             return Err(refused("keys have no place beside in a server"));
         }
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
-        let notes = restore.replace().await?;
+        let kept = Kept::of(made);
+        kept.begin().await?;
+        let replaced = restore.replace().await;
+        let place = restore.to.place().to_owned();
         drop(restore);
+        let notes = match replaced {
+            Ok(notes) => notes,
+            Err(failure) => return Err(back(placing, supply, &kept, failure, &place).await),
+        };
         self.clear(aim, made).await?;
+        kept.remove().await?;
         let notes = notes.into_iter().map(Sentence::from).collect();
         Ok(Switched { kept: None, notes })
+    }
+
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
+        let kept = Kept::of(made);
+        if kept.was_put_back() {
+            return Ok(PutBack::FromKept);
+        }
+        if !kept.has_begun() {
+            return Ok(PutBack::AsItWas);
+        }
+        let place = Connection::open(&aim.asked()?, Instant::now() + wire::ANSWER).await;
+        let place = place.map_or_else(|_| "the server".to_owned(), |one| one.place().to_owned());
+        Err(refused(half_way(&place, &kept)))
+    }
+}
+
+/// After a switch that failed: puts back what was kept. Where this process or its lease ends, the
+/// switch goes on later instead.
+async fn back(
+    placing: &Placing<'_>,
+    supply: &Supply<'_>,
+    kept: &Kept,
+    failure: Failure,
+    place: &str,
+) -> Failure {
+    let Placing { context, aim, .. } = *placing;
+    let cut_off =
+        matches!(context.stop_reason(), Some(StopReason::Shutdown | StopReason::LeaseLost));
+    if cut_off {
+        return failure;
+    }
+    if kept.file().is_some() {
+        context.journal.warn(format!("{}: what was there is put back", failure.message));
+        let back = async {
+            Restore::begin(context, aim, kept.folder(), supply).await?.replace().await?;
+            kept.is_put_back().await
+        };
+        match back.await {
+            Ok(()) => return failure,
+            Err(why) => context.journal.error(format!("it cannot be put back: {}", why.message)),
+        }
+    }
+    let message = format!("{}; {}", failure.message, half_way(place, kept));
+    Failure { message, fact: None, ..failure }
+}
+
+fn half_way(place: &str, kept: &Kept) -> String {
+    match kept.file() {
+        Some(file) => format!(
+            "{place} may have only some of its keys now: restore again; what was there before is \
+             the snapshot {}, which a server of its own can be started on",
+            file.display()
+        ),
+        None => format!(
+            "{place} may have only some of its keys now: restore again, or the undo snapshot"
+        ),
     }
 }
 
@@ -208,15 +282,7 @@ impl<'a> Restore<'a> {
         if let Answer::Refused(why) = self.to.ask(&[b"FLUSHALL"], LONG).await? {
             return Err(wrong::of_command("FLUSHALL", &why, self.to.place()));
         }
-        let moved = self.moving().all(Pass::Real).await;
-        moved.map_err(|failure| {
-            let message = format!(
-                "{}; {} has only some of its keys now: restore again, or the undo snapshot",
-                failure.message,
-                self.to.place()
-            );
-            Failure { message, ..failure }
-        })?;
+        self.moving().all(Pass::Real).await?;
         let now = Told(self.to.info().await?);
         notes.extend(agrees(&self.source, &now)?);
         Ok(notes)
