@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 
 use super::{Given, failed, output, program, report};
 use crate::{
-    command::Commands,
+    command::{Commands, find_program},
     config::{Preset, Target},
     export::ExportError,
     strategy::redis::connected,
@@ -128,6 +128,12 @@ impl<'a> Redis<'a> {
     async fn start(&self) -> Result<Scratch, ExportError> {
         let names = ["redis-server", "valkey-server"];
         let mut server = program(self.commands, &names, "redis-server")?;
+        // Left behind by a sidecar that was killed, it would go on sending.
+        if find_program("setpriv").is_some() {
+            let path = server.as_std().get_program().to_owned();
+            server = self.commands.program("setpriv");
+            server.args(["--pdeathsig", "KILL", "--"]).arg(path);
+        }
         let gone = |error: std::io::Error| failed(format!("a server of our own: {error}"));
         // The path of a socket has room for little more than a hundred bytes.
         let folder = tempfile::tempdir()

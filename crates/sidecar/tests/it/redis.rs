@@ -100,7 +100,8 @@ async fn keys_change_places_with_those_that_are_there() {
 
     // A snapshot that is none, a server that is full, one who may not: nothing is changed.
     let mut damaged = artifact.clone();
-    damaged[20..].fill(7);
+    // Of a version that no server knows.
+    damaged[5..9].copy_from_slice(b"9999");
     let wrong = crate::imports::import(&sidecar, &damaged).await.unwrap_err().to_string();
     assert!(wrong.contains("could not load the snapshot"), "{wrong}");
     assert!(wrong.contains("nothing that was there was changed"), "{wrong}");
@@ -134,6 +135,12 @@ async fn keys_change_places_with_those_that_are_there() {
         spare > 0
     };
     let folder = crate::mariadb::killed_when(sidecar, &artifact, so).await;
+    // With it went the server that was sending.
+    let count = || redis(&server, &["-n", "15", "DBSIZE"]);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let sent = count();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(count(), sent, "it still sends");
     for database in ["15", "14"] {
         let left = redis(&server, &["-n", database, "EXISTS", "backup-orchestrator:before"]);
         assert_eq!(left.trim(), "0", "it had ended already");
