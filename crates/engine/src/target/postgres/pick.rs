@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{
     super::{Supply, refused},
@@ -76,8 +76,7 @@ pub(super) async fn write(
     work: &Work,
 ) -> Result<PathBuf, Failure> {
     let entries = read.map_err(|error| refused(format!("the dump: {error}")))?;
-    let picked = pick(&entries, tables)
-        .map_err(|table| refused(format!("the snapshot has no table `{table}`")))?;
+    let picked = pick(&entries, tables).map_err(|table| refused(Fact::NoTable { table }))?;
     let list = picked.iter().fold(String::new(), |mut list, id| {
         let _ = writeln!(list, "{id};");
         list

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use model::Failure;
+use model::{Fact, Failure};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
-    super::{Aim, blocking, refused},
+    super::{Aim, blocking, folder},
     told::Told,
 };
 use crate::{
@@ -30,6 +30,10 @@ impl Kept {
         Self(PathBuf::from(format!("{made}-before")))
     }
 
+    fn told(&self, error: &std::io::Error) -> Failure {
+        folder::told(|what, why| Fact::NotDurable { what, why }, &self.0, error)
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.0
     }
@@ -47,7 +51,7 @@ impl Kept {
         aim: &Aim<'_>,
     ) -> Result<Option<String>, Failure> {
         if !self.0.join("looked").exists() {
-            let told = |error: std::io::Error| refused(format!("{}: {error}", self.0.display()));
+            let told = |error| self.told(&error);
             let mut private = tokio::fs::DirBuilder::new();
             private.recursive(true).mode(0o700).create(&self.0).await.map_err(told)?;
             let end = tokio::time::Instant::now() + wire::ANSWER;
@@ -67,7 +71,7 @@ impl Kept {
     }
 
     async fn write(&self, context: &RunContext, aim: &Aim<'_>) -> Result<(), Failure> {
-        let told = |error: std::io::Error| refused(format!("{}: {error}", self.0.display()));
+        let told = |error| self.told(&error);
         let half = self.0.join("half");
         let mut file = tokio::fs::OpenOptions::new();
         let file = file.write(true).create(true).truncate(true).mode(0o600).open(&half);
@@ -90,7 +94,7 @@ impl Kept {
             std::fs::write(mark, "")?;
             durable::sync(&folder)
         });
-        marked.await?.map_err(|error| refused(format!("{}: {error}", self.0.display())))
+        marked.await?.map_err(|error| self.told(&error))
     }
 
     /// From now on what is there is not what was there.
@@ -114,6 +118,7 @@ impl Kept {
 
     pub(super) async fn remove(&self) -> Result<(), Failure> {
         let removed = crate::removal::remove(&self.0).await;
-        removed.map_err(|error| refused(format!("{}: {error}", self.0.display())))
+        let told = |what, why| Fact::NotRemoved { what, why };
+        removed.map_err(|error| folder::told(told, &self.0, &error))
     }
 }
