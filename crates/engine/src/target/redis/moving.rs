@@ -73,11 +73,7 @@ impl Moving<'_> {
                 };
                 let keys = self.described(names).await?;
                 for batch in batches(&keys) {
-                    match pass {
-                        Pass::Trial(_) => self.context.keep_going()?,
-                        // Nothing is to be half there because somebody has changed their mind.
-                        Pass::Real => self.context.keep_going_once_begun()?,
-                    }
+                    self.context.keep_going()?;
                     self.send(batch, pass).await?;
                 }
                 if &cursor[..] == b"0" {
