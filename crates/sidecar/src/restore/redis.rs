@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     io::Write as _,
     path::Path,
     process::Stdio,
@@ -49,7 +50,7 @@ pub(super) struct Redis<'a> {
 
 /// A server of ours. Dropped, it ends.
 struct Scratch {
-    _child: Child,
+    child: Child,
     folder: TempDir,
 }
 
@@ -151,12 +152,12 @@ impl<'a> Redis<'a> {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = server.spawn().map_err(gone)?;
-        let mut scratch = Scratch { _child: child, folder };
+        let mut scratch = Scratch { child, folder };
         loop {
             if self.ask_scratch(&scratch, "PING\n").await.is_ok_and(|said| said == "PONG") {
                 return Ok(scratch);
             }
-            if scratch._child.try_wait().map_err(gone)?.is_some() {
+            if scratch.child.try_wait().map_err(gone)?.is_some() {
                 return Err(failed(
                     "a server of our own could not load the snapshot: it is damaged, or of a newer \
                      server than the one beside this sidecar",
@@ -274,10 +275,10 @@ impl<'a> Redis<'a> {
         let (places, mut lines, mut kept) = (self.places(), "MULTI\n".to_owned(), Vec::new());
         for (database, spare) in &places {
             if self.ask_in(*database, "DBSIZE").await? != "0" {
-                lines += &format!("SELECT {database}\nSET {BEFORE} {}\n", self.given.tag);
+                let _ = writeln!(lines, "SELECT {database}\nSET {BEFORE} {}", self.given.tag);
                 kept.push(format!("database {spare} (what was in {database})"));
             }
-            lines += &format!("SELECT {spare}\nDEL {RESTORING}\nSWAPDB {database} {spare}\n");
+            let _ = writeln!(lines, "SELECT {spare}\nDEL {RESTORING}\nSWAPDB {database} {spare}");
         }
         lines += "EXEC\n";
         self.ask(&lines).await?;
