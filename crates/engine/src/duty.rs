@@ -124,10 +124,12 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
         Duty::StartContainer { .. }
         | Duty::UnpauseContainer { .. }
         | Duty::RemoveContainer { .. } => for_container(engine, duty).await,
-        Duty::RemoveFolder { path } => crate::removal::remove(path).await.map_err(|error| {
-            let message = format!("{} cannot be removed: {error}", path.display());
-            Failure::new(FailureCode::Internal, message)
-        }),
+        Duty::RemoveFolder { path } => {
+            crate::removal::remove_with_workers(path).await.map_err(|error| {
+                let message = format!("{} cannot be removed: {error}", path.display());
+                Failure::new(FailureCode::Internal, message)
+            })
+        }
         Duty::EndExec { container, marker } => exec::end(config, container, marker).await,
         Duty::ExecPost { container, argv, marker, timeout_secs } => {
             let command = Command { container, argv, marker, timeout_secs: *timeout_secs };

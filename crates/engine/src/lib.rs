@@ -10,6 +10,7 @@ mod config;
 mod docker;
 mod doctor;
 mod doctor_host;
+mod durable;
 mod duty;
 mod error;
 mod index;

@@ -10,6 +10,7 @@ mod config;
 mod deadline;
 mod error;
 mod faulty;
+mod folders;
 mod key;
 mod limits;
 mod local;

@@ -44,6 +44,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("restic", "restic"),
+    ("strace", "strace"),
 ];
 
 /// A second restic beside Debian 12's, from Debian 13: folder and file at Debian, and SHA-256 for

@@ -1,7 +1,15 @@
 //! Apps and sidecars that take artifacts back (`POST /backup/import`). The app itself brings in and
 //! replaces; what is done here is to give it nothing but a proven artifact, whole or not at all.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use contract::{
@@ -21,6 +29,9 @@ use crate::{
 const WAITING_CHUNKS: usize = 8;
 /// How often an app that is busy is asked again, and the wait where it names none.
 const BUSY: (u32, Duration) = (20, Duration::from_secs(2));
+/// How often an app is sent it again after the connection broke, and the wait before that. It knows
+/// by the name whether it has done it already.
+const BROKEN: (u32, Duration) = (5, Duration::from_secs(2));
 /// Longest wait between two of these.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -88,39 +99,60 @@ impl Target for Contract {
         Ok(Loaded::default())
     }
 
-    /// Sends it. Cut off and called again it sends it again, by the same name.
+    /// Sends it. Cut off it sends it again, by the same name, here or called again.
     async fn switch(
         &self,
         placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
         let Placing { context, aim, made } = *placing;
-        let client = client(aim)?;
+        let (client, url) = (client(aim)?, server(aim)?.url.to_string());
         let request = request(aim, made)?;
         let ends_by = Instant::now() + aim.timeout();
-        let mut tries = 0;
+        let had_whole = Arc::new(AtomicBool::new(false));
+        // What has not got the whole of it has nothing to replace.
+        let told = |failure: Failure| {
+            if had_whole.load(Ordering::SeqCst) {
+                return failure;
+            }
+            let url = url.clone();
+            failure.told_in(|why| Fact::AppNotGiven { url, why })
+        };
+        let (mut busy, mut broken) = (0, 0);
         loop {
-            let error = match send(context, &client, &request, supply).await {
+            let error = match send(context, &client, &request, supply, &had_whole).await {
                 Ok(report) => return Ok(switched(report)),
-                Err(Sending::Supply(failure)) => return Err(failure),
+                Err(Sending::Supply(failure)) => return Err(told(failure)),
                 Err(Sending::App(error)) => error,
             };
-            context.keep_going()?;
-            tries += 1;
-            let ContractError::Busy { retry_after_secs, .. } = &error else {
-                return Err(failure::of_contract(&error));
+            context.keep_going().map_err(told)?;
+            let failure = told(failure::of_contract(&error));
+            let (tries, most, wait) = match &error {
+                ContractError::Busy { retry_after_secs, .. } => {
+                    busy += 1;
+                    let wait = retry_after_secs.map_or(BUSY.1, Duration::from_secs);
+                    (busy, BUSY.0, wait.min(LONGEST))
+                }
+                ContractError::Unreachable { .. } | ContractError::Truncated { .. } => {
+                    broken += 1;
+                    (broken, BROKEN.0, BROKEN.1)
+                }
+                _ => return Err(failure),
             };
-            let wait = retry_after_secs.map_or(BUSY.1, Duration::from_secs).min(LONGEST);
-            if tries >= BUSY.0 || Instant::now() + wait >= ends_by {
-                return Err(failure::of_contract(&error));
+            if tries >= most || Instant::now() + wait >= ends_by {
+                return Err(failure);
             }
             context.journal.info(format!("{error}; asked again in {} s", wait.as_secs()));
             tokio::select! {
                 biased;
-                failure = context.stopped() => return Err(failure),
+                failure = context.stopped() => return Err(told(failure)),
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    fn is_untouched(&self, failure: &Failure) -> bool {
+        matches!(failure.fact.as_deref(), Some(Fact::AppNotGiven { .. }))
     }
 
     async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
@@ -178,6 +210,7 @@ async fn send(
     client: &ContractClient,
     request: &ImportRequest,
     supply: &Supply<'_>,
+    had_whole: &Arc<AtomicBool>,
 ) -> Result<ImportReport, Sending> {
     let (to, mut chunks) = mpsc::channel::<io::Result<Bytes>>(WAITING_CHUNKS);
     let feeding = async move {
@@ -198,7 +231,15 @@ async fn send(
             }
         }
     };
-    let chunks = futures::stream::poll_fn(move |context| chunks.poll_recv(context));
+    let had_whole = Arc::clone(had_whole);
+    let chunks = futures::stream::poll_fn(move |context| {
+        let polled = chunks.poll_recv(context);
+        // What broke off has told so before, and is asked for nothing more.
+        if matches!(polled, Poll::Ready(None)) {
+            had_whole.store(true, Ordering::SeqCst);
+        }
+        polled
+    });
     let importing = client.import(request, chunks, context.stop_token().clone());
     let (fed, imported) = tokio::join!(feeding, importing);
     fed.map_err(Sending::Supply)?;

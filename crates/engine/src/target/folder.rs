@@ -8,6 +8,7 @@ use super::{
     Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, refused,
     unpacking::{self, Wish, packed},
 };
+use crate::durable;
 
 pub(crate) struct Folder;
 
@@ -58,8 +59,9 @@ impl Target for Folder {
             let report = unpacking::unpack(context, aim, supply, folder, wish).await?;
             return Ok(Loaded { notes: unpacking::notes(&report) });
         }
-        tokio::fs::create_dir_all(folder)
-            .await
+        let making = folder.to_owned();
+        blocking(move || durable::make_folders(&making))
+            .await?
             .map_err(|error| told(|what, why| Fact::NotMade { what, why }, folder, &error))?;
         unpacking::spool(supply, &folder.join(&aim.artifact.file_name)).await?;
         Ok(Loaded::default())
@@ -164,12 +166,8 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
                 before: before.display().to_string(),
             })
         })?;
-        if let Some(folder) = place.parent() {
-            let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| {
-                told(|what, why| Fact::NotDurable { what, why }, folder, &error)
-            })?;
-        }
+        durable::sync_name(place)
+            .map_err(|error| told(|what, why| Fact::NotDurable { what, why }, place, &error))?;
     } else if !exists(place) {
         return Err(refused(Fact::IsGone { what: made.display().to_string() }));
     }

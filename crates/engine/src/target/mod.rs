@@ -171,6 +171,11 @@ pub(crate) trait Target: Send + Sync {
     async fn switch(&self, placing: &Placing<'_>, supply: &Supply<'_>)
     -> Result<Switched, Failure>;
 
+    /// Whether this failure of [`Self::switch`] says that it has changed nothing.
+    fn is_untouched(&self, _failure: &Failure) -> bool {
+        false
+    }
+
     /// After [`Self::switch`] failed: sees to it that what was there is in its place as it was,
     /// and that nobody waits for us. Where that cannot be, it errs with what is where and what a
     /// person can do.

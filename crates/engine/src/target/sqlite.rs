@@ -17,7 +17,10 @@ use super::{
     folder::{allowed, room, told},
     refused, unpacking,
 };
-use crate::source::sqlite::{busy_timeout, copy};
+use crate::{
+    durable,
+    source::sqlite::{busy_timeout, copy},
+};
 
 use change::Change;
 
@@ -114,7 +117,8 @@ impl Target for Sqlite {
             if !tables.is_empty() {
                 keep_only(&made, &tables)?;
             }
-            give_as(&made, &place)
+            give_as(&made, &place)?;
+            sync(&made)
         });
         given.await.map_err(|error| refused(error.to_string()))??;
         Ok(Loaded { notes })
@@ -274,8 +278,8 @@ fn give_as(made: &Path, place: &Path) -> Result<(), Failure> {
 }
 
 fn sync(path: &Path) -> Result<(), Failure> {
-    let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| told(|what, why| Fact::NotDurable { what, why }, path, &error))
+    durable::sync(path)
+        .map_err(|error| told(|what, why| Fact::NotDurable { what, why }, path, &error))
 }
 
 fn exists(path: &Path) -> bool {

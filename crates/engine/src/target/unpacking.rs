@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{Aim, Supply, blocking, folder, refused};
 use crate::{
+    durable,
     run::RunContext,
     trees::{self, Work},
 };
@@ -225,7 +226,9 @@ pub(crate) async fn spool(supply: &Supply<'_>, path: &Path) -> Result<(), Failur
         file.write_all(&chunk).await.map_err(write)?;
     }
     file.flush().await.map_err(write)?;
-    file.get_ref().sync_all().await.map_err(write)
+    file.get_ref().sync_all().await.map_err(write)?;
+    let made = path.to_owned();
+    blocking(move || durable::sync_name(&made)).await?.map_err(write)
 }
 
 /// Chunks, read as one stream.

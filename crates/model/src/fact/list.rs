@@ -46,8 +46,6 @@ facts! {
     PathsAreOfArchives {} = "it is no archive: no paths can be chosen of it";
     DatabaseHasTables {} = "a database has tables, not paths";
     TablesBeside {} = "tables are restored beside the database, to be copied from there";
-    TablesOfOneSchema {} = "the tables of one restore are to be in one schema";
-    TablesComeBare {} = "tables alone come without their indexes and constraints";
     VolumeWhole {} = "a volume comes back whole: choose paths of it for a restore into a folder";
     NoArchiveOfFiles { artifact: String } =
         "`{artifact}` is no archive of files: restore it into a folder";
@@ -133,6 +131,8 @@ facts! {
     LeftOver { what: String, why: Told } = "{what} is left over: {why}";
     OtherRows { table: String, rows: u64 } =
         "the table {table} came back with other rows than the {rows} it was stored with";
+    AppNotGiven { url: String, why: Told } =
+        "the app at {url} did not get the whole of it, and so has nothing to replace: {why}";
     UndoNotTaken { why: Told } =
         "the undo snapshot could not be taken ({why}): nothing was changed; where there is nothing \
          left to save, restore without one";
@@ -189,6 +189,7 @@ facts! {
     NotInContainer { container: String } =
         "a dump of the format `directory` is loaded from this machine, not in container \
          {container}: give the source a host, or restore it into a folder";
+    LoadedWhole {} = "all of the dump is loaded, and other tables are dropped again";
     PlainIsWhole {} =
         "this dump is plain SQL: it is loaded whole, and other tables are dropped again";
     ViewsLeftOut {} = "views and references to other tables are left out";

@@ -213,6 +213,8 @@ fn placed(file: NamedTempFile, artifact: &Value, to: &Path) -> Result<Value, Cli
             _ => CliError::Failed(told),
         }
     })?;
+    let synced = std::fs::File::open(to).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| CliError::Failed(format!("{}: {error}", to.display())))?;
     Ok(json!({
         "source": artifact["source"],
         "path": path,

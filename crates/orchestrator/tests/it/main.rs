@@ -11,12 +11,14 @@ mod chromium;
 mod command_line;
 mod commands;
 mod disaster;
+mod disk;
 mod extraction;
 mod first_start;
 mod fuzz;
 mod google;
 mod help;
 mod kill;
+mod kill_drill;
 mod kill_restore;
 mod logins;
 mod openapi;
@@ -26,6 +28,7 @@ mod pages;
 #[allow(dead_code)]
 mod permissions;
 mod postgres;
+mod power_loss;
 mod program;
 mod recover_page;
 mod recovery;
@@ -37,6 +40,7 @@ mod s3_server;
 mod scarce;
 mod server;
 mod sources;
+mod strace;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod tree;

@@ -125,6 +125,8 @@ impl Daemon {
         let direct =
             DirectSource { what: kind, settings: settings.collect(), secrets: BTreeMap::new() };
         let source = Source { name, kind: SourceKind::Direct(direct) };
+        // By this it is known again after this process was killed.
+        let program = program.env("TMPDIR", trial.folder.clone());
         Ok(Self { running: Mutex::new(program.start(LIFE)?), source })
     }
 

@@ -271,7 +271,8 @@ impl<'a> Restore<'a> {
         if let Some(kept) = target.keep(&placing).await? {
             self.report.steps[at].kept = Some(kept);
         }
-        if self.report.steps[at].state != StepState::Switching {
+        let is_first = self.report.steps[at].state != StepState::Switching;
+        if is_first {
             self.context.check_lease().await?;
         }
         self.report.steps[at].state = StepState::Switching;
@@ -282,6 +283,9 @@ impl<'a> Restore<'a> {
         let switched = match switched {
             Ok(switched) => switched,
             Err(failure) => {
+                if is_first && target.is_untouched(&failure) {
+                    self.report.steps[at].state = StepState::Loaded;
+                }
                 self.may_try_another(&copy, &failure, copies);
                 return Err(failure);
             }

@@ -9,7 +9,10 @@ use std::{
 use model::{Fact, Failure};
 
 use super::super::{Aim, folder, refused};
-use crate::source::{direct::Asked, files::basis::mounts};
+use crate::{
+    durable,
+    source::{direct::Asked, files::basis::mounts},
+};
 
 /// What no source of files reads: neither what waits nor what is kept gets into a snapshot.
 const OWN: &str = ".backup-orchestrator-";
@@ -193,7 +196,7 @@ impl Found<'_> {
             });
         }
         if let Some(holder) = self.place.parent() {
-            fs::create_dir_all(holder).map_err(|error| {
+            durable::make_folders(holder).map_err(|error| {
                 folder::told(|what, why| Fact::NotMade { what, why }, holder, &error)
             })?;
         }
@@ -213,12 +216,13 @@ impl Found<'_> {
             for old in names(&self.place)? {
                 fs::rename(self.place.join(&old), kept.join(&old))?;
             }
+            durable::sync(&kept)?;
             fs::rename(&self.path, &filling)?;
         }
         for new in names(&filling)? {
             fs::rename(filling.join(&new), self.place.join(&new))?;
         }
-        fs::File::open(&self.place)?.sync_all()?;
+        durable::sync(&self.place)?;
         fs::remove_dir(&filling)?;
         Ok(Some(kept))
     }

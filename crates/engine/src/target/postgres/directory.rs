@@ -10,7 +10,7 @@ use model::{Fact, Failure};
 
 use super::{
     super::{Aim, Look, Supply, folder, refused, unpacking},
-    toc,
+    pick, toc,
 };
 use crate::{
     run::RunContext,
@@ -67,6 +67,13 @@ pub(super) async fn fill(
     })?;
     let jobs = aim.asked().ok().and_then(|asked| asked.setting("jobs").map(str::to_owned));
     let jobs = jobs.as_deref().unwrap_or("2");
+    let mut restore = restore;
+    if !aim.tables().is_empty() {
+        let read = tokio::fs::read(dump.join(TOC)).await;
+        let read = read.map_err(|error| refused(format!("its {TOC}: {error}")))?;
+        let list = pick::write(toc::entries(&read), aim.tables(), &work).await?;
+        restore = restore.arg(format!("--use-list={}", list.display()));
+    }
     let restore = restore.args([
         "--format=directory",
         &format!("--jobs={jobs}"),

@@ -5,6 +5,7 @@ mod directory;
 pub(crate) mod globals;
 mod newer;
 mod only;
+mod pick;
 mod rename;
 pub(crate) mod roles;
 mod script;
@@ -23,7 +24,9 @@ use crate::{
     source::{
         direct::Asked,
         postgres::{session::Session, told, tools::Tools},
+        tool::Where,
     },
+    trees::Work,
 };
 use rename::{Names, On};
 use script::Script;
@@ -49,7 +52,7 @@ impl Target for Postgres {
             Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
         look.good(Fact::ServerIs { server: at, version: format!("PostgreSQL {major}") });
         look.server = Version::of_postgres(&major.to_string());
-        parts_are_possible(aim, &mut look);
+        parts_are_possible(aim, &session, &mut look);
         directory::look(aim, &session.place, &mut look).await;
         if !database::may_create(&session, &tools, maintenance).await? {
             look.block(Fact::MayNotCreate { user: session.server.user.clone() });
@@ -114,12 +117,10 @@ impl Target for Postgres {
         fill(context, aim, &session, &tools, made, Owners::Theirs, supply).await?;
         let mut notes = Vec::new();
         if !aim.tables().is_empty() {
-            if is_script(aim) {
+            if is_loaded_whole(aim, &session) {
                 only::keep_only(&session, &tools, made, aim.tables()).await?;
-                notes.push(Fact::ViewsLeftOut {}.into());
-            } else {
-                notes.push(Fact::TablesComeBare {}.into());
             }
+            notes.push(Fact::ViewsLeftOut {}.into());
         }
         Ok(Loaded { notes })
     }
@@ -228,9 +229,11 @@ pub(crate) async fn fill(
     if owners == Owners::Ours {
         restore = restore.args(["--no-owner", "--no-privileges"]);
     }
-    for table in aim.tables() {
-        let (schema, name) = table.split_once('.').unwrap_or(("public", table));
-        restore = restore.arg(format!("--schema={schema}")).arg(format!("--table={name}"));
+    let work;
+    if !(aim.tables().is_empty() || is_loaded_whole(aim, session) || directory::is(aim)) {
+        work = Work::of_run(context).await?;
+        let list = pick::of_file(supply, aim.tables(), &work).await?;
+        restore = restore.arg(format!("--use-list={}", list.display()));
     }
     let filled = if directory::is(aim) {
         directory::fill(context, aim, restore, supply).await
@@ -308,11 +311,17 @@ pub(crate) fn is_globals(aim: &Aim<'_>) -> bool {
     aim.dump() == Some(Dump::PgRoles)
 }
 
+/// Whether tables that were chosen can only be had by loading all: of plain SQL, and where the tool
+/// cannot be given a list of what to load.
+fn is_loaded_whole(aim: &Aim<'_>, session: &Session<'_>) -> bool {
+    is_script(aim) || session.place != Where::Here
+}
+
 pub(crate) fn is_script(aim: &Aim<'_>) -> bool {
     aim.dump() == Some(Dump::PgScript)
 }
 
-fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
+fn parts_are_possible(aim: &Aim<'_>, session: &Session<'_>, look: &mut Look) {
     if !aim.paths().is_empty() {
         look.block(Fact::DatabaseHasTables {});
     }
@@ -325,11 +334,8 @@ fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
     }
     if is_script(aim) {
         look.warn(Fact::PlainIsWhole {});
-        return;
-    }
-    let schema = |table: &String| table.split_once('.').map_or("public", |(s, _)| s).to_owned();
-    if tables.iter().any(|table| schema(table) != schema(&tables[0])) {
-        look.block(Fact::TablesOfOneSchema {});
+    } else if is_loaded_whole(aim, session) {
+        look.warn(Fact::LoadedWhole {});
     }
 }
 
