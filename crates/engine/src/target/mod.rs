@@ -176,9 +176,7 @@ pub(crate) trait Target: Send + Sync {
     /// person can do.
     async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
         let Placing { made, .. } = *placing;
-        Err(refused(format!(
-            "it may be half-way: look what is there; what was to take its place is {made}"
-        )))
+        Err(refused(Fact::HalfWay { made: made.to_owned() }))
     }
 }
 

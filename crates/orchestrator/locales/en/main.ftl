@@ -853,6 +853,35 @@ browse-no-tables = No table has such a name.
 browse-more-tables = And { $count } more, whose rows were not counted.
 browse-tables-mean = The rows were counted while the snapshot was stored.
 
+diff-title = Changes since the snapshot of { $when }
+diff-with = Compare with the snapshot of
+diff-compare = Compare
+diff-same = Nothing is different: everything is the same, byte for byte.
+diff-source-same = The same, byte for byte.
+diff-source-added = The other snapshot has nothing of this source.
+diff-source-removed = Only the other snapshot has something of this source.
+diff-source-changed = Different:
+diff-whole = Different; it cannot be looked into.
+diff-nothing-told = Different, but in nothing that is told of what is in it.
+diff-added = { $count } new
+diff-removed = { $count } gone
+diff-changed = { $count } changed
+diff-new = new
+diff-gone = gone
+diff-kind = another kind
+diff-size = size
+diff-time = time
+diff-mode = rights
+diff-owner = owner
+diff-link = target
+diff-rows = rows
+diff-name = Name
+diff-what = Change
+diff-before = Before
+diff-after = After
+diff-untold = And { $count } more.
+diff-means = Files are compared by what the archive tells of them: size, time, rights, owner and target. Tables are compared by the rows that were counted while they were stored.
+
 # Repositories
 field-layout = Deduplicated repository
 hint-layout = In restic's format: what did not change is stored once, everything is compressed and encrypted, and restic restores it without this server. It cannot be changed later.

@@ -853,6 +853,35 @@ browse-no-tables = Ninguna tabla tiene ese nombre.
 browse-more-tables = Y { $count } más, cuyas filas no se contaron.
 browse-tables-mean = Las filas se contaron mientras se guardaba la instantánea.
 
+diff-title = Cambios desde la instantánea del { $when }
+diff-with = Comparar con la instantánea del
+diff-compare = Comparar
+diff-same = No hay diferencias: todo es igual, byte a byte.
+diff-source-same = Igual, byte a byte.
+diff-source-added = La otra instantánea no tiene nada de este origen.
+diff-source-removed = Solo la otra instantánea tiene algo de este origen.
+diff-source-changed = Diferente:
+diff-whole = Diferente; no se puede mirar dentro.
+diff-nothing-told = Diferente, pero en nada de lo que se dice de su contenido.
+diff-added = { $count } nuevos
+diff-removed = { $count } desaparecidos
+diff-changed = { $count } cambiados
+diff-new = nuevo
+diff-gone = desaparecido
+diff-kind = otro tipo
+diff-size = tamaño
+diff-time = fecha
+diff-mode = permisos
+diff-owner = propietario
+diff-link = destino del enlace
+diff-rows = filas
+diff-name = Nombre
+diff-what = Cambio
+diff-before = Antes
+diff-after = Después
+diff-untold = Y { $count } más.
+diff-means = Los ficheros se comparan por lo que su archivo comprimido dice de ellos: tamaño, fecha, permisos, propietario y destino. Las tablas se comparan por las filas que se contaron mientras se guardaban.
+
 # Repositories
 field-layout = Repositorio deduplicado
 hint-layout = En el formato de restic: lo que no cambia se guarda una sola vez, todo se comprime y se cifra, y restic lo restaura sin este servidor. No se puede cambiar después.

@@ -28,10 +28,7 @@ use super::{
     page::{Nav, Page},
     visitor::Visitor,
 };
-use crate::recover::{BootstrapError, Found, Request, Step, Told, WayBack};
-
-/// What a destination is called that the catalog which comes back does not know.
-const NAME: &str = "recovered";
+use crate::recover::{BootstrapError, Found, NAME, Request, Step, Told, WayBack};
 
 #[derive(Template)]
 #[template(path = "recover.html")]

@@ -3,12 +3,14 @@
 mod app;
 mod backups_file;
 mod bad_input;
+mod being_read;
 mod browser;
 mod browsing;
 mod canary;
 mod chromium;
 mod command_line;
 mod commands;
+mod disaster;
 mod extraction;
 mod first_start;
 mod fuzz;
@@ -35,4 +37,6 @@ mod s3_server;
 mod scarce;
 mod server;
 mod sources;
+#[path = "../../../sidecar/tests/it/tree.rs"]
+mod tree;
 mod trees;

@@ -1,6 +1,7 @@
 //! The crate `repository`, from outside.
 
 mod append_only;
+mod archives;
 #[path = "../../../store/tests/it/azurite.rs"]
 #[expect(dead_code, reason = "tests of stores need more of it")]
 mod azurite;
@@ -32,6 +33,7 @@ mod servers;
 mod sshd;
 mod stock;
 mod streams;
+mod tars;
 mod upkeep;
 mod world;
 mod writer;

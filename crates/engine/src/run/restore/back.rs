@@ -27,11 +27,10 @@ impl Restore<'_> {
                 self.report.steps[at].notes.push(failure.into());
             }
         }
-        let message = match code {
-            FailureCode::Cancelled => "cancelled by request",
-            _ => "it was cut off again and again, and is given up",
-        };
-        Err(Failure::new(code, message))
+        Err(match code {
+            FailureCode::Cancelled => Failure::new(code, Fact::CancelledAsAsked {}),
+            _ => Failure::new(code, Fact::GivenUp {}),
+        })
     }
 
     /// Sees to it that what was there is there, where a switch did not come to its end.
@@ -41,8 +40,8 @@ impl Restore<'_> {
                 continue;
             }
             if let Err(failure) = self.put_one_back(at).await {
-                let note = format!("{}: {}", self.report.steps[at].target, failure.message);
-                self.note(at, note);
+                let what = self.report.steps[at].target.clone().into();
+                self.note(at, Fact::NotPutBack { what, why: failure.into() });
             }
         }
     }
@@ -58,21 +57,19 @@ impl Restore<'_> {
         let step = &mut self.report.steps[at];
         step.state = StepState::Loaded;
         if put_back == PutBack::FromKept {
-            let kept = step.kept.as_deref().unwrap_or_default();
-            let note = format!(
-                "{}: what was there was put back from {kept}, which stays until you remove it",
-                step.target
-            );
+            let kept = step.kept.clone().unwrap_or_default();
+            let what = step.target.clone().into();
             self.from_kept.push(at);
-            self.note(at, note);
+            self.note(at, Fact::PutBackFrom { what, kept });
         }
         Ok(())
     }
 
     /// Somebody has to know this.
-    fn note(&mut self, at: usize, note: String) {
-        self.context.journal.warn(&note);
-        self.report.steps[at].notes.push(note.clone().into());
+    fn note(&mut self, at: usize, fact: Fact) {
+        let note = Sentence::from(fact);
+        self.context.journal.warn(&note.message);
+        self.report.steps[at].notes.push(note.clone());
         self.to_know.push(note);
     }
 
@@ -101,10 +98,7 @@ impl Restore<'_> {
                     }
                 }
                 Err(failure) => {
-                    let note = Sentence::from(Fact::LeftOver { what: made, why: failure.message });
-                    self.context.journal.warn(&note.message);
-                    self.to_know.push(note.message.clone());
-                    step.notes.push(note);
+                    self.note(at, Fact::LeftOver { what: made, why: failure.into() });
                 }
             }
         }

@@ -10,8 +10,8 @@ pub(crate) mod look;
 
 use model::{
     App, Artifact, Event, EventId, EventKind, Fact, Failure, FailureCode, RestoreOrder,
-    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Severity, Snapshot, Stage, StepState,
-    StoredCopy,
+    RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Sentence, Severity, Snapshot, Stage,
+    StepState, StoredCopy,
 };
 
 use super::{Outcome, RunContext, StopReason, failure};
@@ -72,9 +72,9 @@ fn wait(context: &RunContext, undo: Box<Run>) -> Outcome {
         retry_of: Some(run.id),
         ..Run::clone(run)
     };
-    let message = format!("the undo snapshot is tried again; run {} restores after it", next.id);
-    context.journal.info(&message);
-    let failure = Failure::new(FailureCode::Cancelled, message);
+    let again = Fact::UndoAgain { run: next.id.to_string() };
+    context.journal.info(again.to_string());
+    let failure = Failure::new(FailureCode::Cancelled, again);
     Outcome { follow_ups: vec![next], ..Outcome::failed(failure) }
 }
 
@@ -88,7 +88,7 @@ struct Restore<'a> {
     snapshot: Snapshot,
     report: RestoreReport,
     /// What somebody has to know of a failure.
-    to_know: Vec<String>,
+    to_know: Vec<Sentence>,
     /// Steps whose kept copies were needed to put back what was there.
     from_kept: Vec<usize>,
 }
@@ -262,9 +262,8 @@ impl<'a> Restore<'a> {
         let made = self.report.steps[at].made.clone().unwrap_or_default();
         let from = self.report.steps[at].read_from;
         let copy = self.snapshot.copies.iter().find(|copy| Some(copy.destination_id) == from);
-        let copy = copy.cloned().ok_or_else(|| {
-            Failure::new(FailureCode::Missing, "the copy it was read from is gone")
-        })?;
+        let copy =
+            copy.cloned().ok_or_else(|| Failure::new(FailureCode::Missing, Fact::CopyGone {}))?;
         let aim = self.aim(&artifact);
         let supply = Supply::from(self.context, &artifact, &copy).await?;
         let target = target::target(&aim)?;
@@ -316,17 +315,14 @@ impl<'a> Restore<'a> {
             recorded?;
             return Ok(vec![self.event()]);
         };
-        let mut message = format!("{}; {}", failure.message, self.told());
-        for one in &self.to_know {
-            message = format!("{message}; {one}");
-        }
-        // Its code would not tell what has to be known.
-        let fact = failure.fact.filter(|_| self.to_know.is_empty());
-        Err(Failure { message, fact, ..failure })
+        let known = std::iter::once(Sentence::from(self.told())).chain(self.to_know);
+        Err(known.fold(failure, |failure, then| {
+            failure.told_in(|first| Fact::Also { first, then: then.into() })
+        }))
     }
 
     /// The condition in words.
-    fn told(&self) -> String {
+    fn told(&self) -> Fact {
         let named = |done: bool| {
             let of = |step: &&RestoreStep| (step.state == StepState::Done) == done;
             let names =
@@ -334,11 +330,9 @@ impl<'a> Restore<'a> {
             names.collect::<Vec<_>>().join(", ")
         };
         match self.report.condition {
-            model::Condition::Untouched => "nothing that was there was changed".to_owned(),
-            model::Condition::Restored => "everything is restored".to_owned(),
-            model::Condition::Mixed => {
-                format!("restored: {}; not restored: {}", named(true), named(false))
-            }
+            model::Condition::Untouched => Fact::NothingChanged {},
+            model::Condition::Restored => Fact::AllRestored {},
+            model::Condition::Mixed => Fact::SomeRestored { done: named(true), rest: named(false) },
         }
     }
 
@@ -411,6 +405,6 @@ async fn undo_snapshot(context: &RunContext) -> Result<Option<model::SnapshotId>
     if let Some(again) = again {
         return Err(Begin::Wait(Box::new(again)));
     }
-    let why = undo.failure.map(|failure| failure.message).unwrap_or_default();
+    let why = undo.failure.map(Sentence::from).unwrap_or_default().into();
     Err(Begin::Fail(refused(Fact::UndoNotTaken { why })))
 }

@@ -147,11 +147,7 @@ impl Target for Files {
             }
             let before: Vec<_> = spots.iter().flat_map(|spot| spot.kept(&tag)).collect();
             let before: Vec<_> = before.iter().map(|path| path.display().to_string()).collect();
-            Err(refused(format!(
-                "some of it may be in its place and some not: what is not waits in {stages}; what \
-                 was there before is kept beside it as `….before-{tag}` ({})",
-                before.join(", ")
-            )))
+            Err(refused(Fact::SomeInPlace { stages, tag, before: before.join(", ") }))
         })
         .await?
     }
@@ -190,8 +186,9 @@ async fn found_now(spots: &[Spot]) -> Result<Vec<String>, Failure> {
     blocking(move || {
         let mut there = Vec::new();
         for pattern in patterns {
-            let found = archive::find(&pattern)
-                .map_err(|error| refused(format!("{}: {error}", pattern.display())))?;
+            let found = archive::find(&pattern).map_err(|error| {
+                folder::told(|what, why| Fact::NotRead { what, why }, &pattern, &error)
+            })?;
             there.extend(found.iter().map(|path| path.display().to_string()));
         }
         Ok(there)

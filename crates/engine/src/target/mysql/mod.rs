@@ -22,8 +22,6 @@ use copy::On;
 use exchange::Exchange;
 use script::Script;
 
-/// What is to be known of some tables.
-const PART: &str = "views are left out, and what its tables refer to in others may be missing";
 /// Longest name of a database, in characters.
 const MAX_NAME: usize = 64;
 const RIGHTS: [&str; 10] = [
@@ -127,7 +125,7 @@ impl Target for Mysql {
         let mut notes = Vec::new();
         if !aim.tables().is_empty() {
             on.keep_only(made, aim.tables()).await?;
-            notes.push(PART.into());
+            notes.push(Fact::ViewsMissing {}.into());
         }
         if aim.beside().is_some() && on.disable_events(made).await? > 0 {
             notes.push(Fact::EventsDisabled {}.into());
@@ -178,13 +176,8 @@ impl Target for Mysql {
         };
         let (name, before) = names(aim)?;
         put_back.await.map_err(|failure| {
-            refused(format!(
-                "the database {name} may be missing or not whole ({}). What was there before is \
-                 {before}, what was to take its place is {made}: make {name} empty (DROP DATABASE, \
-                 CREATE DATABASE) and copy the one that you want into it (`mariadb-dump --routines \
-                 --events --triggers '{before}' | mariadb '{name}'`)",
-                failure.message
-            ))
+            let (why, made) = (failure.into(), made.to_owned());
+            refused(Fact::CopyByHand { why, database: name, before, made })
         })
     }
 }

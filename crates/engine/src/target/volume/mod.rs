@@ -10,7 +10,7 @@ use bollard::{
     models::{Volume as Found, VolumeCreateRequest},
     query_parameters::RemoveVolumeOptions,
 };
-use model::{Fact, Failure};
+use model::{Fact, Failure, Size};
 
 use super::{
     Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, folder, refused,
@@ -62,7 +62,7 @@ impl Target for Volume {
             }
             Err(why) => {
                 unknown_room(aim, &mut look);
-                look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why });
+                look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why: why.into() });
             }
         }
         let users = users::running(&docker, &name).await?;
@@ -113,7 +113,7 @@ impl Target for Volume {
                 Ok(Loaded { notes: unpacking::notes(&report) })
             }
             Err(why) => {
-                fill::only_if_empty(context, aim, &docker, made, &why).await?;
+                fill::only_if_empty(context, aim, &docker, made, why).await?;
                 supply.prove().await?;
                 Ok(Loaded::default())
             }
@@ -147,13 +147,12 @@ impl Target for Volume {
             }
             Err(Stopped::HalfFilled(failure)) => {
                 let left = held.leave(context).await.join(", ");
-                let message = format!(
-                    "{}; `{made}` was empty and is filled in part: remove it, and restore again\
-                     {}{left}",
-                    failure.message,
-                    if left.is_empty() { "" } else { "; left stopped: " }
-                );
-                Err(Failure { message, ..failure })
+                let volume = made.to_owned();
+                let failure = failure.told_in(|first| Fact::FilledInPart { volume, first });
+                if left.is_empty() {
+                    return Err(failure);
+                }
+                Err(failure.told_in(|first| Fact::StillStopped { containers: left, first }))
             }
         }
     }
@@ -162,7 +161,7 @@ impl Target for Volume {
         let Placing { context, aim, made } = *placing;
         let docker = docker::connect(&aim.engine.0.config).await?;
         let found = find(&docker, made).await?;
-        let found = found.ok_or_else(|| refused(format!("volume `{made}` is gone")))?;
+        let found = found.ok_or_else(|| refused(Fact::IsGone { what: made.to_owned() }))?;
         if is_ours(&found, aim.tag) {
             return Ok(PutBack::AsItWas);
         }
@@ -176,7 +175,7 @@ impl Target for Volume {
         match put_back.await? {
             Some(put_back) => put_back,
             None => {
-                let why = "what it holds may be what this restore has left";
+                let why = Fact::LeftByRestore {};
                 let empty = fill::only_if_empty(context, aim, &docker, made, why).await;
                 empty.map(|()| PutBack::AsItWas)
             }
@@ -186,11 +185,7 @@ impl Target for Volume {
 
 /// Through Docker nobody tells how much room there is.
 fn unknown_room(aim: &Aim<'_>, look: &mut Look) {
-    look.warn(format!(
-        "about {} bytes are to be written where Docker keeps its volumes: see that they have room \
-         there (`df` on its machine)",
-        aim.artifact.size_bytes
-    ));
+    look.warn(Fact::VolumeRoom { needed: Size(aim.artifact.size_bytes) });
 }
 
 /// Errs where one that uses it cannot be stopped for a while.
@@ -204,7 +199,10 @@ async fn only_those_that_stop(docker: &Docker, volume: &str) -> Result<(), Failu
 
 async fn nobody_uses(docker: &Docker, volume: &str) -> Result<(), Failure> {
     match users::running(docker, volume).await?.first() {
-        Some(user) => Err(refused(format!("`{}` has begun to use `{volume}`: stop it", user.name))),
+        Some(user) => {
+            let (container, volume) = (user.name.clone(), volume.to_owned());
+            Err(refused(Fact::BegunToUse { container, volume }))
+        }
         None => Ok(()),
     }
 }
@@ -246,7 +244,7 @@ async fn put(
     if let Some(kept) = exchanged {
         return Ok(kept.map(|path| path.display().to_string()));
     }
-    let why = "what it holds may be what an earlier try has left";
+    let why = Fact::LeftByEarlier {};
     fill::only_if_empty(context, aim, docker, &found.name, why).await?;
     let filled = fill::fill(context, aim, docker, &found.name, supply).await;
     filled.map(|()| None).map_err(Stopped::HalfFilled)
@@ -270,7 +268,7 @@ async fn new(
     // Docker gives the one that is there where somebody was faster.
     let made = find(docker, name).await?;
     if !made.is_some_and(|made| is_ours(&made, aim.tag)) {
-        return Err(refused(format!("volume `{name}` was made by somebody else just now")));
+        return Err(refused(Fact::VolumeOfOthers { volume: name.to_owned() }));
     }
     fill::fill(context, aim, docker, name, supply).await?;
     Ok(Loaded::default())
