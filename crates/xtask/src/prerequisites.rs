@@ -59,7 +59,7 @@ const RESTIC_SHA256: &[(&str, &str, &str)] = &[
 /// Azure Blob Storage for tests, from npm (MIT licence).
 const AZURITE: &str = "azurite@3.35.0";
 
-/// AWS for tests, with its Object Lock, from PyPI (Apache licence).
+/// AWS for tests, with its Object Lock, from `PyPI` (Apache licence).
 const MOTO: &str = "moto[server]==5.2.1";
 
 /// Where Debian puts PostgreSQL's own programs.

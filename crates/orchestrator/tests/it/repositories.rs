@@ -35,12 +35,18 @@ async fn one_is_made_filled_counted_and_checked() {
     browser.fill("#name", "shop").await;
     browser.fill("#url", &app.url()).await;
     browser.fill("#token", TOKEN).await;
+    browser.fill("#keep_daily", "30").await;
+    browser.fill("#keep_last", "3").await;
     browser.click("button[value=frequent]").await;
     browser.sees("7 daily").await;
     let value = |field: &str| format!("return document.querySelector('[name={field}]').value");
-    for (field, expected) in
-        [("every", "4h"), ("keep_daily", "7"), ("keep_weekly", "4"), ("keep_monthly", "6")]
-    {
+    for (field, expected) in [
+        ("every", "4h"),
+        ("keep_last", ""),
+        ("keep_daily", "7"),
+        ("keep_weekly", "4"),
+        ("keep_monthly", "6"),
+    ] {
         assert_eq!(browser.ask(&value(field)).await, expected, "{field}");
     }
     let when = "return document.querySelector('[name=when]:checked').value";
@@ -49,7 +55,7 @@ async fn one_is_made_filled_counted_and_checked() {
     browser.click("button[value=save-run]").await;
     let run = browser.after("/runs/").await;
     assert_eq!(ended(&server, &run).await["state"], "succeeded");
-    let stored = server.done_get("apps/shop").await;
+    let stored = server.done_get("apps/shop").await["app"].clone();
     assert_eq!(stored["schedule"]["spec"], "@every 4h");
     assert_eq!(stored["retention"]["keep_monthly"], 6);
 
