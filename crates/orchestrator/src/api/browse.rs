@@ -60,7 +60,7 @@ pub(super) struct Other {
 }
 
 pub(super) async fn diff(
-    State(api): State<Api>,
+    State(api): Api,
     Path(snapshot): Path<String>,
     Query(other): Query<Other>,
 ) -> Result<Json<SnapshotDiff>, Problem> {
