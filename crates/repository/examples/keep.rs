@@ -127,7 +127,8 @@ async fn restore(repository: &Repository, path: &str, to: &Path) -> Any<()> {
     let reader = Reader::open(repository).await?;
     let restored = reader.restore(&snapshot.tree, path.as_bytes(), to).await?;
     eprintln!("{restored:?}");
-    Ok(lock.release().await?)
+    lock.release().await?;
+    Ok(())
 }
 
 async fn check(repository: &Repository) -> Any<()> {
@@ -153,7 +154,8 @@ async fn prune(repository: &Repository) -> Any<()> {
     for _ in 0..2 {
         eprintln!("{:?}", repository.prune(&lock, &options).await?);
     }
-    Ok(lock.release().await?)
+    lock.release().await?;
+    Ok(())
 }
 
 async fn commit(

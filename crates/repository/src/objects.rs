@@ -113,6 +113,11 @@ impl Objects {
         self.0.known.named(&self.0.repository, keys).await
     }
 
+    /// Whether the last lock that was given back could not be removed: nothing can be deleted.
+    pub fn locks_stay(&self) -> bool {
+        self.0.holder.locks_stay()
+    }
+
     /// Gives the lock back now, if nobody uses it.
     pub async fn rest(&self) {
         self.0.holder.rest().await;

@@ -11,7 +11,7 @@ use std::{
 use archive::{Kind, Members, Packing, Sink};
 use artifact::Identities;
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream::BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use model::{Artifact, Snapshot, SnapshotId};
 use tokio::sync::mpsc;
 
@@ -164,11 +164,12 @@ impl Engine {
             return Ok(MemberStream::new(entry, source, chunks));
         }
         if packing == listed::PACKING {
+            let part = self.read_part(&snapshot, source, &entry.path).await?;
             if is_folder {
-                let what = "of a tree single files are taken out: restore a folder of it instead";
-                return Err(EngineError::invalid("path", what));
+                let chunks = part.map_err(io::Error::other).boxed();
+                return Ok(MemberStream::new(entry, source, chunks));
             }
-            let from = Incoming::of(self.read_artifact(&snapshot, source, None).await?);
+            let (from, path) = (Incoming::of(part), entry.path.clone());
             let chunks = written(move |to| named(from, &path, to));
             return Ok(MemberStream::new(entry, source, chunks));
         }

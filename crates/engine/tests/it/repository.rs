@@ -394,6 +394,9 @@ async fn where_nothing_can_be_deleted_everything_is_kept_and_told() {
     }
     let error = world.engine.free_repository(&one).await.unwrap_err();
     assert!(error.to_string().contains("append-only"), "{error}");
+    let app = world.engine.catalog().app(world.app.id).await.unwrap();
+    let previews = world.engine.preview_retention(&app, None).await.unwrap();
+    assert_eq!(previews[0].plan.refusal, Some(model::retention::Refusal::AppendOnly));
     // A canary proves that deletion is refused.
     let key = store::Key::new("canary").unwrap();
     store::Store::create(&objects, &key, &store::CreateOptions::default())

@@ -50,8 +50,8 @@ struct BrowsePage {
     q: String,
     rows: Vec<Row>,
     more: Option<String>,
-    /// The whole folder; `None` where only single files can be taken out.
-    download: Option<String>,
+    /// The whole folder.
+    download: String,
 }
 
 /// An archive that is still being read.
@@ -131,8 +131,7 @@ pub(super) async fn page(
         when: visitor.when(one.taken_at),
         more: next
             .map(|next| format!("{base}?path={}&next={}", encoded(&asked.path), encoded(&next))),
-        download: (!is_tree(&one, &source))
-            .then(|| format!("{}?path={}", file_base(&base), encoded(&asked.path))),
+        download: format!("{}?path={}", file_base(&base), encoded(&asked.path)),
         id: snapshot,
         crumbs,
         here,
@@ -186,7 +185,7 @@ fn row(entry: &ArchiveEntry, is_found: bool, base: &str, visitor: &Visitor) -> R
     Row {
         name: shown(if is_found { &entry.path } else { &entry.name }),
         folder: is_folder.then(|| format!("{base}?path={path}")),
-        file: can_be_read.then(|| format!("{}?path={path}", file_base(base))),
+        file: (can_be_read || is_folder).then(|| format!("{}?path={path}", file_base(base))),
         link: entry.link.as_deref().map(shown),
         size: if is_file { visitor.lang.size(entry.size_bytes) } else { "–".to_owned() },
         when: jiff::Timestamp::from_second(entry.modified_at)

@@ -6,7 +6,9 @@ use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 use rand::RngExt;
 
 use super::{
-    Restored, Trial, Way, asked, check,
+    Restored, Trial, Way,
+    asked::{self, Who},
+    check,
     rows::compared,
     scratch::{self, Daemon},
 };
@@ -143,7 +145,7 @@ impl Restored for Server {
             told.retain(|user| {
                 !["`root`@`localhost`", "`mariadb.sys`@`localhost`"].contains(&user.as_str())
             });
-            return Ok(vec![asked::all_there("users", &told, &there)]);
+            return Ok(vec![asked::all_there(Who::Users, &told, &there)]);
         }
         let tables = client
             .ask(&format!(

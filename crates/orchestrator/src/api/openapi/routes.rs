@@ -10,7 +10,7 @@ use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, clock, host, recovery, repositories, restores, session,
+        apps, clock, host, recover, recovery, repositories, restores, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
@@ -223,6 +223,20 @@ fn of_recovery() -> Vec<Operation> {
             "Say that a rebuilt catalog is as it should be",
         )
         .done("Schedules and retention go on."),
+        Operation::post(
+            "/api/v1/recovery/look",
+            "Look what a destination holds to come back to; changes nothing",
+        )
+        .takes::<recover::RecoverRequest>()
+        .gives::<recover::RecoverFound>(200, "The newest good copy of the catalog.")
+        .may_fail(&[409, 502]),
+        Operation::post("/api/v1/recovery/begin", "Come back to what was looked at")
+            .takes::<recover::RecoverBegin>()
+            .done("It has begun; the server answers little until it is done.")
+            .may_fail(&[409]),
+        Operation::get("/api/v1/recovery/progress/{word}", "How far a recovery is")
+            .for_anybody()
+            .gives::<recover::RecoverProgress>(200, "As far as it is."),
         Operation::get("/api/v1/recovery-kit", "What it takes to come back, the key included")
             .asks("secrets", "boolean", "With the destinations' credentials and keys.")
             .gives_json("The kit."),
@@ -394,6 +408,7 @@ fn of_session() -> Vec<Operation> {
             .gives::<CallerShown>(200, "Their name and what they may do.")
             .may_fail(&[401]),
         Operation::post("/api/v1/session", "Log in")
+            .for_anybody()
             .takes::<session::Login>()
             .done("Logged in: the answer sets the cookie.")
             .may_fail(&[401, 403, 429]),
