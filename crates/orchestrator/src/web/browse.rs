@@ -163,11 +163,6 @@ pub(super) fn can_look(snapshot: &Snapshot, artifact: &Artifact) -> bool {
     tables(artifact).is_some() || engine::is_archive(snapshot, artifact)
 }
 
-fn is_tree(snapshot: &Snapshot, source: &str) -> bool {
-    let mut objects = snapshot.copies.iter().flat_map(|copy| &copy.objects);
-    objects.any(|one| one.source.as_str() == source && one.tree.is_some())
-}
-
 /// The tables that were counted while the artifact was stored, and how many there are in all.
 fn tables(artifact: &Artifact) -> Option<(&[TableRows], u64)> {
     match artifact.contents.as_ref()? {

@@ -92,16 +92,16 @@ fn of(source: &SourceDiff, lang: Lang) -> Source {
     let is_whole = source.compared == Compared::Whole;
     let count = |key: &str, count: u64| lang.with(key, "count", lang.number(count));
     let what = match source.change {
-        None => "diff-source-same",
-        Some(Change::Added) => "diff-source-added",
-        Some(Change::Removed) => "diff-source-removed",
-        Some(Change::Changed) if is_whole => "diff-whole",
-        Some(Change::Changed) if source.entries.is_empty() => "diff-nothing-told",
-        Some(Change::Changed) => "diff-source-changed",
+        None => lang.t("diff-source-same"),
+        Some(Change::Added) => lang.t("diff-source-added"),
+        Some(Change::Removed) => lang.t("diff-source-removed"),
+        Some(Change::Changed) if is_whole => lang.t("diff-whole"),
+        Some(Change::Changed) if source.entries.is_empty() => lang.t("diff-nothing-told"),
+        Some(Change::Changed) => lang.t("diff-source-changed"),
     };
     Source {
         name: shown(&source.source),
-        what: lang.t(what),
+        what,
         sizes: sizes.join(" → "),
         counts: (!is_whole).then(|| {
             [
@@ -120,7 +120,7 @@ fn row(entry: &DiffEntry, lang: Lang) -> Row {
         Change::Added => lang.t("diff-new"),
         Change::Removed => lang.t("diff-gone"),
         Change::Changed => {
-            let all: Vec<_> = entry.differs.iter().map(|one| lang.t(aspect(*one))).collect();
+            let all: Vec<_> = entry.differs.iter().map(|one| aspect(*one, lang)).collect();
             all.join(", ")
         }
     };
@@ -132,14 +132,14 @@ fn row(entry: &DiffEntry, lang: Lang) -> Row {
     Row { name: shown(&entry.path), what, before: number(entry.before), after: number(entry.after) }
 }
 
-fn aspect(one: Aspect) -> &'static str {
+fn aspect(one: Aspect, lang: Lang) -> String {
     match one {
-        Aspect::Kind => "diff-kind",
-        Aspect::Size => "diff-size",
-        Aspect::Time => "diff-time",
-        Aspect::Mode => "diff-mode",
-        Aspect::Owner => "diff-owner",
-        Aspect::Link => "diff-link",
-        Aspect::Rows => "diff-rows",
+        Aspect::Kind => lang.t("diff-kind"),
+        Aspect::Size => lang.t("diff-size"),
+        Aspect::Time => lang.t("diff-time"),
+        Aspect::Mode => lang.t("diff-mode"),
+        Aspect::Owner => lang.t("diff-owner"),
+        Aspect::Link => lang.t("diff-link"),
+        Aspect::Rows => lang.t("diff-rows"),
     }
 }

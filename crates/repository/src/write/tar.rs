@@ -8,7 +8,14 @@ mod gather;
 mod holes;
 mod skeleton;
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
+    },
+};
 
 use bytes::Bytes;
 use tar::{EntryType, Header};
@@ -118,6 +125,8 @@ struct Split<'a, F> {
     collector: &'a Collector<Step, Archived>,
     feeder: Feeder,
     cutter: Cutter,
+    /// Whether what follows is to stay as it is.
+    is_full: Arc<AtomicBool>,
 }
 
 /// Stores a tar.
@@ -125,11 +134,13 @@ pub(super) fn store(
     mut source: impl AsyncRead + Unpin,
     shared: &Shared,
     chunking: &Chunking,
-    jobs: SyncJobs,
+    jobs: SyncSender<Job>,
     feeder: Feeder,
     cancel: &CancellationToken,
 ) -> Result<Archived, RepositoryError> {
-    let collector = Collector::start(move |steps| Gathering::new(jobs).all(steps))?;
+    let is_full = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_full);
+    let collector = Collector::start(move |steps| Gathering::new(jobs, told).all(steps))?;
     let mut split = Split {
         source: Source {
             fill: fill_from(&mut source, cancel),
@@ -140,6 +151,7 @@ pub(super) fn store(
         collector: &collector,
         feeder,
         cutter: chunking.cutter(),
+        is_full,
     };
     let done = split.all();
     let Split { feeder, source: Source { given, .. }, .. } = split;
@@ -157,9 +169,6 @@ pub(super) fn store(
     })?;
     Ok(Archived { size_bytes: given, ..archived })
 }
-
-/// Where blobs are handed over.
-type SyncJobs = std::sync::mpsc::SyncSender<Job>;
 
 impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
     fn tell(&mut self, step: Step) -> Result<(), Failure> {
@@ -256,7 +265,8 @@ impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
         loop {
             let block = self.source.up_to(BLOCK)?;
             // The end, or what is no tar.
-            let Some(header) = header(&block).cloned() else { return self.as_it_is(block) };
+            let header = header(&block).filter(|_| !self.is_full.load(Ordering::Relaxed));
+            let Some(header) = header.cloned() else { return self.as_it_is(block) };
             if begins {
                 self.tell(Step::Begin(header.cksum().unwrap_or_default()))?;
             }

@@ -60,7 +60,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn any_tar_comes_back_byte_for_byte(tar in tars(), a in any::<u16>(), b in any::<u16>()) {
         runtime().block_on(async {
@@ -332,6 +332,36 @@ async fn a_small_change_costs_little() {
     eprintln!("stored: {grew:?}; {stream} in all, with the last as a stream");
     assert!(grew[1] < 6_000, "{grew:?}");
     assert!(grew[2] < grew[0] / 15, "{grew:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trees_of_two_tars_are_compared() {
+    let objects = in_memory().await;
+    let mut items: Vec<_> = (0..200)
+        .map(|n| Item::file(&format!("{}/{n}", n % 20), n.to_string().as_bytes()))
+        .collect();
+    put(&objects, "x/files.tar", &tar_of(&items)).await.unwrap();
+    items[45].content = b"another".to_vec();
+    items.remove(7);
+    items.push(Item::file("3/new/deep", b"new"));
+    put(&objects, "x/again.tar", &tar_of(&items)).await.unwrap();
+    let reader = Reader::open(objects.repository()).await.unwrap();
+    let mut trees = Vec::new();
+    for name in ["x/files.tar", "x/again.tar"] {
+        let (_, snapshot) = snapshot_of(&objects, name).await;
+        trees.push(reader.resolve(&snapshot.tree, name.as_bytes()).await.unwrap().tree().unwrap());
+    }
+    let mut told = Vec::new();
+    let each = |one: repository::Difference| {
+        let mark = (one.before.is_some(), one.after.is_some());
+        told.push((String::from_utf8(one.path).unwrap(), mark));
+    };
+    reader.diff(&trees[0], &trees[1], each).await.unwrap();
+    told.sort();
+    let named = |path: &str, before, after| (path.to_owned(), (before, after));
+    let expected =
+        [named("3/new", false, true), named("5/45", true, true), named("7/7", true, false)];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,8 @@ const SPARSE: &[u8] = b"GNU.sparse.";
 /// Longest name and path that a system takes, in bytes.
 const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4096;
+/// Most bytes that are told for all entries.
+const MAX_GLOBAL: usize = 256 << 10;
 /// Deepest folder.
 const MAX_DEPTH: usize = 512;
 /// Years that restic reads, as seconds: 1 to 9999.
@@ -37,12 +39,15 @@ pub(super) struct Told {
     link: Option<Vec<u8>>,
     /// There was something that is not understood.
     odd: bool,
+    /// The same of what is for all that follow.
+    is_lost: bool,
 }
 
 impl Told {
     /// Forgets what was told of one entry.
     pub(super) fn next(&mut self) {
-        *self = Self { global: std::mem::take(&mut self.global), ..Self::default() };
+        let (global, is_lost) = (std::mem::take(&mut self.global), self.is_lost);
+        *self = Self { global, is_lost, ..Self::default() };
     }
 
     /// Takes what `body` tells.
@@ -56,10 +61,12 @@ impl Told {
             match (records(body), kind.is_pax_global_extensions()) {
                 (Some(records), false) => self.records = records,
                 (Some(records), true) => self.global.extend(records),
-                (None, _) => self.odd = true,
+                (None, false) => self.odd = true,
+                (None, true) => self.is_lost = true,
             }
-            if self.global.len() > 1_000 {
-                self.odd = true;
+            let bytes = self.global.iter().map(|(key, value)| key.len() + value.len() + 48);
+            if bytes.sum::<usize>() > MAX_GLOBAL {
+                self.is_lost = true;
                 self.global.clear();
             }
         }
@@ -100,7 +107,7 @@ impl Told {
     /// What the entry is in a tree; `None` for what is none there.
     pub(super) fn kind(&self, header: &Header, size: u64) -> Option<NodeKind> {
         let is_sparse = || self.records.iter().any(|(key, _)| key.starts_with(SPARSE));
-        if self.odd || is_sparse() {
+        if self.odd || self.is_lost || is_sparse() {
             return None;
         }
         Some(match header.entry_type() {

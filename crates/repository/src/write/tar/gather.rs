@@ -5,7 +5,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::mpsc::{Receiver, SyncSender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender},
+    },
 };
 
 use bytes::Bytes;
@@ -24,6 +28,12 @@ use crate::{
 
 /// How many entries are held before folders are handed over.
 const WINDOW: usize = 1 << 16;
+/// How many places in the order of leaving are kept, those of before among them.
+const MAX_LEFT: usize = 4 * WINDOW;
+/// Of how many files that were handed over it is known what they hold, for links to them.
+const MAX_KNOWN: usize = 4 << 20;
+/// With so many blobs that are in no file, what follows stays a stream: its blobs are larger.
+const MAX_REST: usize = 1 << 20;
 
 /// An entry and where it belongs.
 #[derive(Debug)]
@@ -104,6 +114,8 @@ pub(super) struct Gathering {
     files: u64,
     folders_seen: u64,
     left_out: u64,
+    /// Says that what follows is to stay as it is.
+    is_full: Arc<AtomicBool>,
 }
 
 const ROOT: usize = 0;
@@ -133,7 +145,7 @@ fn number(path: &[Vec<u8>]) -> u64 {
 }
 
 impl Gathering {
-    pub(super) fn new(jobs: SyncSender<Job>) -> Self {
+    pub(super) fn new(jobs: SyncSender<Job>, is_full: Arc<AtomicBool>) -> Self {
         let root = Folder {
             node: untold(b""),
             above: ROOT,
@@ -157,6 +169,7 @@ impl Gathering {
             files: 0,
             folders_seen: 0,
             left_out: 0,
+            is_full,
         }
     }
 
@@ -239,6 +252,9 @@ impl Gathering {
     fn keep(&mut self, ids: &[Id], size: u64) {
         self.rest.extend_from_slice(ids);
         self.rest_bytes += size;
+        if self.rest.len() > MAX_REST {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
     }
 
     fn leave_out(&mut self, node: &Node) {
@@ -300,6 +316,10 @@ impl Gathering {
             at = self.folders[at].above;
         }
         self.current = to;
+        if self.left.len() > MAX_LEFT {
+            let folders = &self.folders;
+            self.left.retain(|(at, stamp)| folders[*at].stamp == *stamp);
+        }
         while self.held > WINDOW
             && let Some((at, stamp)) = self.left.pop_front()
         {
@@ -336,7 +356,8 @@ impl Gathering {
                 Entry::Folder(at) => self.seal(at)?,
             };
             // What ends here is linked to by nobody.
-            if node.kind == NodeKind::File && at != ROOT {
+            let is_wanted = at != ROOT && self.known.len() < MAX_KNOWN;
+            if node.kind == NodeKind::File && is_wanted {
                 path.push(name.clone());
                 let known = match node.blobs() {
                     [one] => Known::One(node.size, *one),
