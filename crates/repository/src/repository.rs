@@ -17,6 +17,8 @@ const CONFIG: &str = "config";
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Longest config or key file.
 const MAX_SMALL_BYTES: u64 = 1 << 20;
+/// Up to this many bytes, memory is taken for a length that is only claimed.
+const TRUSTED_BYTES: u64 = 16 << 20;
 /// How many index files are read at once.
 const INDEX_READERS: usize = 8;
 /// How many keys a password is tried on.
@@ -227,6 +229,11 @@ impl Repository {
         Ok(bytes)
     }
 
+    /// A pack that is a file of this machine.
+    pub(crate) fn pack_here(&self, id: &Id) -> Option<store::Here> {
+        self.store.here(&path(FileKind::Pack, id).ok()?)
+    }
+
     /// Reads, opens and decompresses a file of JSON.
     pub async fn load_json(&self, kind: FileKind, id: &Id) -> Result<Vec<u8>, RepositoryError> {
         let sealed = self.load(kind, id).await?;
@@ -348,8 +355,10 @@ async fn read_all(
     range: Option<std::ops::Range<u64>>,
     most: u64,
 ) -> Result<Vec<u8>, RepositoryError> {
+    // Lengths come from indexes that may lie: what is taken at once has a limit.
+    let expected = range.as_ref().map_or(0, |range| range.end.saturating_sub(range.start));
     let mut stream = store.read(key, range).await?;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(expected.min(TRUSTED_BYTES)).unwrap_or(0));
     while let Some(chunk) = stream.try_next().await? {
         if (bytes.len() + chunk.len()) as u64 > most {
             return Err(RepositoryError::TooLarge {
