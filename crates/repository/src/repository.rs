@@ -90,7 +90,7 @@ impl Repository {
             config,
             version: options.version,
         };
-        repository.key_id = repository.write_key(password, options.kdf).await?;
+        repository.key_id = repository.add_key(password, options.kdf).await?;
         // The config comes last: without it there is no repository.
         let sealed = repository.seal(&repository.config.to_json()?)?;
         match repository.put(&config_key, sealed.into()).await {
@@ -288,24 +288,6 @@ impl Repository {
         drop(read);
         index.settle();
         Ok(LoadedIndex { index, files })
-    }
-
-    /// Writes a key file that opens the repository with `password`.
-    pub(crate) async fn write_key(
-        &self,
-        password: &SecretString,
-        kdf: Kdf,
-    ) -> Result<Id, RepositoryError> {
-        let (master, password) = (self.key.clone(), password.clone());
-        let surroundings = self.surroundings.clone();
-        let file = tokio::task::spawn_blocking(move || {
-            KeyFile::new(&master, &password, kdf, &surroundings)
-        })
-        .await??;
-        let json = file.to_json()?;
-        let id = Id::of(&json);
-        self.save(FileKind::Key, id, json.into()).await?;
-        Ok(id)
     }
 }
 

@@ -11,6 +11,9 @@ mod locks;
 mod objects;
 mod parsers;
 mod pruning;
+#[path = "../../../../fuzz/reads/repository.rs"]
+#[expect(dead_code, reason = "some are fed one by one")]
+mod reads;
 mod restics;
 mod restoring;
 #[path = "../../../store/tests/it/script.rs"]
