@@ -139,6 +139,10 @@ impl Upkeep {
         active: &[Run],
         now: Timestamp,
     ) -> Result<(), EngineError> {
+        if let Err(error) = engine.end_rotation(destination).await {
+            let name = &destination.name;
+            tracing::warn!(%error, %name, "a change of the password waits to be ended");
+        }
         let state = engine.repository_state(destination).await?;
         let freed = state.freed.map(|freed| freed.at);
         let checked = state.checked.map(|checked| checked.at);

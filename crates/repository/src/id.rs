@@ -31,6 +31,11 @@ impl Id {
         &self.0
     }
 
+    /// Its first bytes as a number, in the order of ids.
+    pub(crate) fn head(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
+    }
+
     /// 64 lower-case hex digits.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0)

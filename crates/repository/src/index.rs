@@ -38,8 +38,24 @@ struct Table {
 }
 
 impl Table {
+    /// Ids are spread evenly, so that an id tells about where it is; from there it is looked for in
+    /// steps that double, which finds it among ids that somebody chose, too.
     fn position(&self, id: &Id) -> Option<usize> {
-        let at = self.sorted.partition_point(|entry| entry.id < *id);
+        let guess = (u128::from(id.head()) * self.sorted.len() as u128) >> 64;
+        let guess = usize::try_from(guess).ok().filter(|at| *at < self.sorted.len())?;
+        let is_before = |at: usize| self.sorted[at].id < *id;
+        let (mut step, mut low, mut high) = (4, guess, guess);
+        while low > 0 && !is_before(low) {
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        step = 4;
+        while high < self.sorted.len() && is_before(high) {
+            high = self.sorted.len().min(high + step);
+            step *= 2;
+        }
+        let within = &self.sorted[low..high.max(low + 1).min(self.sorted.len())];
+        let at = low + within.partition_point(|entry| entry.id < *id);
         (self.sorted.get(at)?.id == *id).then_some(at)
     }
 
@@ -66,7 +82,7 @@ impl Table {
 
     /// A blob that lies in several packs keeps the first place that was told.
     fn sort(&mut self) {
-        self.sorted.sort_by_key(|entry| entry.id);
+        self.sorted.sort_by_key(|entry| (entry.id.head(), entry.id));
         self.sorted.dedup_by(|later, first| later.id == first.id);
     }
 }

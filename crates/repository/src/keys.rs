@@ -5,6 +5,14 @@ use secrecy::SecretString;
 
 use crate::{FileKind, Id, Kdf, KeyFile, Lock, LockKind, Repository, RepositoryError};
 
+/// A key that is made and lies nowhere yet: what it is called can be noted before it is there.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// Its id.
+    pub id: Id,
+    json: Vec<u8>,
+}
+
 /// A key as a list shows it.
 #[derive(Debug, Clone)]
 pub struct KeyEntry {
@@ -32,7 +40,9 @@ impl Repository {
 
     /// Adds a password.
     pub async fn add_key(&self, password: &SecretString, kdf: Kdf) -> Result<Id, RepositoryError> {
-        self.write_key(password, kdf).await
+        let key = self.make_key(password, kdf).await?;
+        self.save_key(&key, password).await?;
+        Ok(key.id)
     }
 
     /// Removes a password, but not the one that the repository was opened with. Needs an exclusive
@@ -45,6 +55,40 @@ impl Repository {
         self.remove(FileKind::Key, id).await
     }
 
+    /// Makes a key for `password`; [`Repository::save_key`] puts it there.
+    pub async fn make_key(
+        &self,
+        password: &SecretString,
+        kdf: Kdf,
+    ) -> Result<NewKey, RepositoryError> {
+        let (master, password) = (self.key().clone(), password.clone());
+        let surroundings = self.surroundings().clone();
+        let file = tokio::task::spawn_blocking(move || {
+            KeyFile::new(&master, &password, kdf, &surroundings)
+        })
+        .await??;
+        let json = file.to_json()?;
+        Ok(NewKey { id: Id::of(&json), json })
+    }
+
+    /// Writes a key, and proves that what lies there opens with `password`.
+    pub async fn save_key(
+        &self,
+        key: &NewKey,
+        password: &SecretString,
+    ) -> Result<(), RepositoryError> {
+        self.save(FileKind::Key, key.id, key.json.clone().into()).await?;
+        let json = self.load(FileKind::Key, &key.id).await?;
+        let password = password.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || KeyFile::parse(&json)?.open(&password)).await??;
+        if opened.is_some() {
+            return Ok(());
+        }
+        let how = "it does not open with the password it was made for";
+        Err(RepositoryError::damaged(FileKind::Key, &key.id, how))
+    }
+
     /// Puts `password` in the place of the one that the repository was opened with. The new key is
     /// read back and opened before the old one goes. Needs an exclusive lock.
     pub async fn change_password(
@@ -54,19 +98,12 @@ impl Repository {
         kdf: Kdf,
     ) -> Result<Id, RepositoryError> {
         lock.ensure_kind(LockKind::Exclusive).await?;
-        let id = self.write_key(password, kdf).await?;
-        let json = self.load(FileKind::Key, &id).await?;
-        let password = password.clone();
-        let opened =
-            tokio::task::spawn_blocking(move || KeyFile::parse(&json)?.open(&password)).await??;
-        if opened.is_none() {
-            let how = "it does not open with the password it was made for";
-            return Err(RepositoryError::damaged(FileKind::Key, &id, how));
-        }
+        let key = self.make_key(password, kdf).await?;
+        self.save_key(&key, password).await?;
         let old = self.key_id();
-        self.set_key_id(id);
+        self.set_key_id(key.id);
         self.remove(FileKind::Key, &old).await?;
-        Ok(id)
+        Ok(key.id)
     }
 
     /// Removes snapshots, and nothing else: what only they needed is there until it is pruned.

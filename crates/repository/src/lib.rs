@@ -15,7 +15,7 @@
 //! - [`Reader`]: `blob`, `tree`, `stream` of a file, `tar`, `restore` into a folder, `resolve`,
 //!   `folder`, `find`, `diff`; [`Walk`]: entry by entry.
 //! - [`Repository::check`], `statistics`, `forget`, `prune`, `keys`, `add_key`, `remove_key`,
-//!   `change_password`; [`Reader::copy`].
+//!   `make_key`, `save_key`, `change_password`; [`Reader::copy`].
 //! - [`Surroundings`]: clock, randomness, the process at work.
 //!
 //! - [`write::Writer`]: streams and trees into snapshots; [`chunk`]: where they are cut.
@@ -68,7 +68,7 @@ pub use error::RepositoryError;
 pub use id::{BlobKind, FileKind, Id, InvalidId};
 pub use index::{Index, IndexBuilder, IndexFile, IndexedPack, Location};
 pub use key::{Kdf, KeyFile};
-pub use keys::KeyEntry;
+pub use keys::{KeyEntry, NewKey};
 pub use lock::{FoundLock, Lock, LockFile, LockKind, LockTimes, STALE_AFTER};
 pub use node::{ExtendedAttribute, Node, NodeKind, check_name};
 pub use objects::{Alone, Hold, OBJECT_TAG, Objects, ObjectsOptions};

@@ -76,24 +76,19 @@ impl Reader {
         read.into_iter().map(|read| read.unwrap_or_else(lost)).collect()
     }
 
-    async fn read_segment(&self, segment: Segment, want: Want) -> (Segment, Vec<Read>) {
-        let sealed = match segment.load(&self.repository).await {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                let told = segment.failed(error);
-                return (segment, told);
+    async fn read_segment(&self, segment: Segment, want: Want) -> (Arc<Segment>, Vec<Read>) {
+        let (segment, key) = (Arc::new(segment), self.repository.key().clone());
+        let same = Arc::clone(&segment);
+        let read = if let Some(here) = self.repository.pack_here(&segment.pack) {
+            here.read(move |file| same.read_here(file, &key, want)).await.map_err(Into::into)
+        } else {
+            match segment.load(&self.repository).await {
+                Ok(sealed) => on_a_thread(move || same.open(sealed, &key, want)).await,
+                Err(error) => Err(error),
             }
         };
-        let key = self.repository.key().clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let opened = segment.open(sealed, &key, want);
-            (segment, opened)
-        });
-        match opened.await {
-            Ok(done) => done,
-            // A panic there is one here.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        let read = read.unwrap_or_else(|error| segment.failed(error));
+        (segment, read)
     }
 
     /// The plain bytes of a blob.
@@ -140,6 +135,16 @@ impl Reader {
                     .try_flatten()
             })
             .try_flatten()
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RepositoryError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        // A panic there is one here.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -17,6 +17,8 @@ const CONFIG: &str = "config";
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Longest config or key file.
 const MAX_SMALL_BYTES: u64 = 1 << 20;
+/// Up to this many bytes, memory is taken for a length that is only claimed.
+const TRUSTED_BYTES: u64 = 16 << 20;
 /// How many index files are read at once.
 const INDEX_READERS: usize = 8;
 /// How many keys a password is tried on.
@@ -88,7 +90,7 @@ impl Repository {
             config,
             version: options.version,
         };
-        repository.key_id = repository.write_key(password, options.kdf).await?;
+        repository.key_id = repository.add_key(password, options.kdf).await?;
         // The config comes last: without it there is no repository.
         let sealed = repository.seal(&repository.config.to_json()?)?;
         match repository.put(&config_key, sealed.into()).await {
@@ -227,6 +229,11 @@ impl Repository {
         Ok(bytes)
     }
 
+    /// A pack that is a file of this machine.
+    pub(crate) fn pack_here(&self, id: &Id) -> Option<store::Here> {
+        self.store.here(&path(FileKind::Pack, id).ok()?)
+    }
+
     /// Reads, opens and decompresses a file of JSON.
     pub async fn load_json(&self, kind: FileKind, id: &Id) -> Result<Vec<u8>, RepositoryError> {
         let sealed = self.load(kind, id).await?;
@@ -292,24 +299,6 @@ impl Repository {
         index.settle();
         Ok(LoadedIndex { index, files })
     }
-
-    /// Writes a key file that opens the repository with `password`.
-    pub(crate) async fn write_key(
-        &self,
-        password: &SecretString,
-        kdf: Kdf,
-    ) -> Result<Id, RepositoryError> {
-        let (master, password) = (self.key.clone(), password.clone());
-        let surroundings = self.surroundings.clone();
-        let file = tokio::task::spawn_blocking(move || {
-            KeyFile::new(&master, &password, kdf, &surroundings)
-        })
-        .await??;
-        let json = file.to_json()?;
-        let id = Id::of(&json);
-        self.save(FileKind::Key, id, json.into()).await?;
-        Ok(id)
-    }
 }
 
 /// The name of a file at the store.
@@ -363,8 +352,10 @@ async fn read_all(
     range: Option<std::ops::Range<u64>>,
     most: u64,
 ) -> Result<Vec<u8>, RepositoryError> {
+    // Lengths come from indexes that may lie: what is taken at once has a limit.
+    let expected = range.as_ref().map_or(0, |range| range.end.saturating_sub(range.start));
     let mut stream = store.read(key, range).await?;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(expected.min(TRUSTED_BYTES)).unwrap_or(0));
     while let Some(chunk) = stream.try_next().await? {
         if (bytes.len() + chunk.len()) as u64 > most {
             return Err(RepositoryError::TooLarge {

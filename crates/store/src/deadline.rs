@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::{
-    ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
-    StoreErrorKind, Swept, Upload,
+    ByteStream, Capability, CreateOptions, Here, Key, Listing, ObjectMeta, Prefix, Store,
+    StoreError, StoreErrorKind, Swept, Upload,
 };
 
 /// A store whose operations end in time.
@@ -78,6 +78,10 @@ impl Store for Deadlines {
             }
         })
         .boxed())
+    }
+
+    fn here(&self, key: &Key) -> Option<Here> {
+        self.inner.here(key).map(|here| here.within(self.step))
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {

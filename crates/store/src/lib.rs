@@ -11,6 +11,7 @@ mod deadline;
 mod error;
 mod faulty;
 mod folders;
+mod here;
 mod key;
 mod limits;
 mod local;
@@ -42,6 +43,7 @@ pub use config::{
 pub use deadline::Deadlines;
 pub use error::{StoreError, StoreErrorKind};
 pub use faulty::{Fault, Faulty, Operation};
+pub use here::Here;
 pub use key::{InvalidKey, Key, Prefix};
 pub use limits::Limits;
 pub use local::Local;
@@ -123,6 +125,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Reads an object, or the bytes of `range`.
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream, StoreError>;
+
+    /// The object as a file of this machine, where objects are such files; whether it is there, its
+    /// reader finds out.
+    fn here(&self, key: &Key) -> Option<Here> {
+        let _ = key;
+        None
+    }
 
     /// What is known of an object; [`StoreErrorKind::NotFound`] where it is not.
     async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError>;

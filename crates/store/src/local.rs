@@ -23,8 +23,8 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
-    ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
-    StoreErrorKind, Swept, Upload,
+    ByteStream, Capability, CreateOptions, Here, Key, Listing, ObjectMeta, Prefix, Store,
+    StoreError, StoreErrorKind, Swept, Upload,
     closed::{self, Closed, Folder},
     folders::{Folders, sync_above},
     key::{finished_name, is_partial},
@@ -255,6 +255,10 @@ impl Store for Local {
             }
         });
         Ok(ReceiverStream::new(chunks).boxed())
+    }
+
+    fn here(&self, key: &Key) -> Option<Here> {
+        Some(Here::new(self.path(key.as_str())))
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {

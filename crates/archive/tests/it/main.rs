@@ -4,6 +4,9 @@ mod ahead;
 mod changes;
 mod hostile;
 mod member;
+#[path = "../../../../fuzz/reads/archive.rs"]
+mod reads;
+mod survival;
 mod unpack;
 mod walks;
 

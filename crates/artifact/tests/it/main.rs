@@ -8,7 +8,10 @@ mod crypt;
 mod format;
 mod manifest;
 mod range;
+#[path = "../../../../fuzz/reads/artifact.rs"]
+mod reads;
 mod seal;
+mod survival;
 
 use artifact::{Compression, Opener, Recipe, Sealed, Sealer};
 use bytes::Bytes;

@@ -10,11 +10,11 @@ use repository::Id;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::destinations::DestinationDraft;
+use super::{destinations::DestinationDraft, managed::refuse_if_managed};
 use crate::{
     Engine, EngineError, FieldError, keyring,
     repositories::{
-        LAYOUT, PASSWORD, REPOSITORY, RepositoryState, RepositoryStatistics, apart, told,
+        LAYOUT, PASSWORD, REPOSITORY, RepositoryState, RepositoryStatistics, apart, chosen, told,
     },
     run::backup,
 };
@@ -135,13 +135,29 @@ impl Engine {
         password: Option<SecretString>,
     ) -> Result<(String, Option<SecretString>), EngineError> {
         let objects = self.repository_at(destination).await?;
-        let given = password.filter(|word| !word.expose_secret().is_empty());
-        let made = given.is_none().then(random_password);
-        let Some(password) = given.as_ref().or(made.as_ref()) else {
-            return Err(EngineError::invalid("password", "give one"));
-        };
-        let id = objects.repository().add_key(password, self.0.config.repository_kdf).await;
+        let (password, made) = chosen(password, random_password);
+        let id = objects.repository().add_key(&password, self.0.config.repository_kdf).await;
         Ok((id.map_err(|error| told(destination, error))?.to_hex(), made))
+    }
+
+    /// Puts another password in the place of the one in use, here and in the repository; gives the
+    /// new key's id, and the password where none was given. One that is interrupted is ended by the
+    /// next, or when repositories are looked after.
+    pub async fn rotate_repository_key(
+        &self,
+        destination: &Destination,
+        password: Option<SecretString>,
+    ) -> Result<(String, Option<SecretString>), EngineError> {
+        refuse_if_managed(&destination.name, destination.managed_by)?;
+        if destination.append_only {
+            return Err(EngineError::Refused(format!(
+                "`{}` is append-only: its old key cannot be removed; add a key, and enter its \
+                 password in the destination's settings",
+                destination.name
+            )));
+        }
+        let (password, made) = chosen(password, random_password);
+        Ok((self.rotate_password(destination, &password).await?, made))
     }
 
     /// Removes a password, by the whole id or how it begins; never the one in use.
@@ -162,8 +178,8 @@ impl Engine {
                     .to_owned(),
             ));
         }
-        let id: Id = key.id.parse().map_err(|error| EngineError::invalid("id", error))?;
         let objects = self.repository_at(destination).await?;
+        let id: Id = key.id.parse().map_err(|error| EngineError::invalid("id", error))?;
         let alone = objects.alone().await.map_err(|error| told(destination, error))?;
         let removed = objects.repository().remove_key(alone.lock(), &id).await;
         alone.release().await.map_err(|error| told(destination, error))?;

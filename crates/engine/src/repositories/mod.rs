@@ -4,6 +4,7 @@
 //! It compresses, deduplicates and encrypts by itself, so it is handed plain bytes. To everything
 //! else it is a store like any other.
 
+mod rotation;
 mod state;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use store::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::rotation::chosen;
 pub use self::state::{RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics};
 use crate::{Engine, EngineError, Inner};
 
@@ -44,7 +46,7 @@ impl Inner {
         store: Arc<dyn Store>,
     ) -> Result<Objects, EngineError> {
         let password = self.repository_password(destination)?;
-        let opened = Repository::open(store, &password, surroundings()).await;
+        let opened = Repository::open(store, &password, self.surroundings()).await;
         Ok(self.objects(destination, opened.map_err(|error| told(destination, error))?))
     }
 
@@ -55,12 +57,12 @@ impl Inner {
     ) -> Result<(), EngineError> {
         let store = self.open_plain_store(destination).await?;
         let password = self.repository_password(destination)?;
-        match Repository::open(Arc::clone(&store), &password, surroundings()).await {
+        match Repository::open(Arc::clone(&store), &password, self.surroundings()).await {
             Ok(_) => return Ok(()),
             Err(RepositoryError::NoRepository(_)) => {}
             Err(error) => return Err(told(destination, error)),
         }
-        let surroundings = surroundings();
+        let surroundings = self.surroundings();
         let mut seeds = std::iter::from_fn(|| surroundings.random().ok().map(u64::from_le_bytes));
         // Without randomness `init` fails.
         let polynomial =
@@ -71,6 +73,12 @@ impl Inner {
             .await
             .map(drop)
             .map_err(|error| told(destination, error))
+    }
+
+    /// This process, by the engine's clock.
+    fn surroundings(&self) -> Surroundings {
+        let clock = Arc::clone(&self.clock);
+        Surroundings::of_this_process().with_clock(move || clock.now())
     }
 
     fn repository_password(&self, destination: &Destination) -> Result<SecretString, EngineError> {
@@ -133,10 +141,6 @@ where
         })
     });
     done.await?
-}
-
-fn surroundings() -> Surroundings {
-    Surroundings::of_this_process()
 }
 
 /// An error of the repository at `destination`.

@@ -349,6 +349,86 @@ async fn passwords_come_and_go_and_the_one_in_use_stays() {
     }
 }
 
+/// Whether stock restic opens it with `password`.
+fn opens(program: &Path, world: &World, password: &str) -> bool {
+    let told = Command::new(program)
+        .arg("-r")
+        .arg(folder(world))
+        .args(["--no-cache", "-q", "snapshots"])
+        .env("RESTIC_PASSWORD", password)
+        .output();
+    told.unwrap().status.success()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_password_is_changed_in_one_step() {
+    let world = World::new(&["repository"]).await;
+    let first = world.good_snapshot().await;
+    let one = destination(&world).await;
+    let (id, made) = world.engine.rotate_repository_key(&one, None).await.unwrap();
+    let made = made.unwrap();
+    // Whoever still has the destination as it was cannot change it.
+    let again = world.engine.rotate_repository_key(&one, Some("x".into())).await;
+    assert!(again.is_err());
+    let one = destination(&world).await;
+    let keys = world.engine.repository_keys(&one).await.unwrap();
+    assert!(keys.len() == 1 && keys[0].current && keys[0].id == id, "{keys:?}");
+    let (_, none) = world.engine.rotate_repository_key(&one, Some("mine".into())).await.unwrap();
+    assert!(none.is_none());
+    assert_eq!(world.restored(&first).await, sample(1));
+    let second = world.good_snapshot().await;
+    assert_eq!(world.restored(&second).await, sample(1));
+    unlocked(&world).await;
+    for program in restics() {
+        assert!(opens(&program, &world, "mine"));
+        assert!(!opens(&program, &world, REPOSITORY_PASSWORD), "the old password opens it");
+        assert!(!opens(&program, &world, made.expose_secret()), "the one between opens it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_password_that_was_cut_off_is_ended() {
+    let world = World::new(&["repository"]).await;
+    let one = destination(&world).await;
+    let catalog = world.engine.catalog();
+    let note = |old: &str, new: &str| format!(r#"{{"old":"{old}","new":"{new}"}}"#);
+    let name = format!("repository_rotation:{}", one.id);
+    let old = world.engine.repository_keys(&one).await.unwrap()[0].id.clone();
+
+    // Cut off before the new key was written, and after it: the old password stays.
+    catalog.set_setting(&name, &note(&old, &"ab".repeat(32))).await.unwrap();
+    world.engine.rotate_repository_key(&one, Some("one".into())).await.unwrap();
+    let one = destination(&world).await;
+    let old = world.engine.repository_keys(&one).await.unwrap()[0].id.clone();
+    let (new, _) = world.engine.add_repository_key(&one, Some("two".into())).await.unwrap();
+    catalog.set_setting(&name, &note(&old, &new)).await.unwrap();
+    world.engine.rotate_repository_key(&one, Some("three".into())).await.unwrap();
+    let one = destination(&world).await;
+    let keys = world.engine.repository_keys(&one).await.unwrap();
+    assert!(keys.len() == 1 && keys[0].current, "{keys:?}");
+
+    // Cut off when the new password was stored: the old key goes, without anybody asking.
+    let old = keys[0].id.clone();
+    let (new, _) = world.engine.add_repository_key(&one, Some("four".into())).await.unwrap();
+    catalog.set_setting(&name, &note(&old, &new)).await.unwrap();
+    let mut draft = repository("repository", &folder(&world));
+    draft.secrets.insert("repository_password".to_owned(), "four".into());
+    let one = world.engine.edit_destination(one.id, one.version, draft).await.unwrap();
+    for _ in 0..600 {
+        if world.engine.repository_keys(&one).await.unwrap().len() == 1 {
+            break;
+        }
+        // Upkeep looks once a minute.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let keys = world.engine.repository_keys(&one).await.unwrap();
+    assert!(keys.len() == 1 && keys[0].current && keys[0].id == new, "{keys:?}");
+    unlocked(&world).await;
+    for program in restics() {
+        assert!(opens(&program, &world, "four") && !opens(&program, &world, "three"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_of_the_dead_go_and_those_of_the_living_stay() {
     let world = World::new(&["repository"]).await;

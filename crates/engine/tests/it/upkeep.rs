@@ -10,8 +10,9 @@ use model::{
 };
 
 use crate::{
+    app_server::Export,
     clock::seen,
-    world::{World, quick},
+    world::{World, quick, sample},
 };
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -193,4 +194,48 @@ async fn a_backup_and_a_drill_of_the_same_minute_both_come() {
     let backups = asked(&world, RunKind::Backup).await;
     assert_eq!((drills.len(), backups.len()), (1, 2), "{drills:?} {backups:?}");
     assert_eq!(drills[0].fire_at, backups[0].fire_at);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_is_freed_daily_in_two_steps_and_checked_weekly() {
+    let start: Timestamp = "2026-11-01T10:00:00Z".parse().unwrap();
+    let clock = Arc::new(ManualClock::new(start));
+    let world = World::at(&["repository"], quick("one"), clock.clone()).await;
+    for seed in 1..=2 {
+        world.server.answer_with(Export::Trailers(sample(seed)));
+        world.good_snapshot().await;
+        clock.advance(SignedDuration::from_secs(2));
+    }
+    assert_eq!(world.expired_to_one().await, 1);
+    let one = world.engine.catalog().destination_by_name("repository").await.unwrap();
+    let state = async || world.engine.repository_state(&one).await.unwrap();
+    pass(&world, &clock, SignedDuration::from_hours(20)).await;
+    assert!(asked(&world, RunKind::Free).await.is_empty(), "not a day old");
+
+    // What is not needed is marked, and deleted a day later.
+    pass(&world, &clock, SignedDuration::from_hours(5)).await;
+    let runs = asked(&world, RunKind::Free).await;
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!((runs[0].trigger, runs[0].state), (Trigger::Schedule, RunState::Succeeded));
+    let freed = state().await.freed.unwrap();
+    assert!(freed.marked > 0 && freed.deleted == 0, "{freed:?}");
+    pass(&world, &clock, SignedDuration::from_hours(23)).await;
+    assert_eq!(asked(&world, RunKind::Free).await.len(), 1, "marked for less than a day");
+    pass(&world, &clock, SignedDuration::from_hours(2)).await;
+    assert_eq!(asked(&world, RunKind::Free).await.len(), 2);
+    let freed = state().await.freed.unwrap();
+    assert!(freed.deleted > 0, "{freed:?}");
+
+    // Its structure is looked at once a week.
+    assert!(asked(&world, RunKind::Check).await.is_empty() && state().await.checked.is_none());
+    pass(&world, &clock, DAY * 5).await;
+    let runs = asked(&world, RunKind::Check).await;
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!((runs[0].trigger, runs[0].state), (Trigger::Schedule, RunState::Succeeded));
+    let checked = state().await.checked.unwrap();
+    assert!(checked.problem_count == 0 && !checked.read_data, "{checked:?}");
+    pass(&world, &clock, DAY * 6).await;
+    assert_eq!(asked(&world, RunKind::Check).await.len(), 1, "checked less than a week ago");
+    pass(&world, &clock, DAY).await;
+    assert_eq!(asked(&world, RunKind::Check).await.len(), 2);
 }

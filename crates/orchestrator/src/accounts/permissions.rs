@@ -80,6 +80,12 @@ pub(crate) const ROUTES: &[Route] = &[
         Configure,
         "repository.unlock",
     ),
+    act(
+        "POST",
+        "/api/v1/destinations/{destination}/repository/rotate",
+        Configure,
+        "repository.key.rotate",
+    ),
     look("/api/v1/destinations/{destination}/repository/keys", Configure),
     act(
         "POST",

@@ -97,6 +97,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/destinations/{destination}/repository/check", post(repositories::check))
         .route("/destinations/{destination}/repository/prune", post(repositories::free))
         .route("/destinations/{destination}/repository/copy", post(repositories::copy))
+        .route("/destinations/{destination}/repository/rotate", post(repositories::rotate))
         .route("/destinations/{destination}/repository/unlock", post(repositories::unlock))
         .route(
             "/destinations/{destination}/repository/keys",

@@ -132,6 +132,17 @@ pub(super) async fn add_key(
     Ok((StatusCode::CREATED, Json(KeyMade { id, generated_password })))
 }
 
+pub(super) async fn rotate(
+    State(api): Api,
+    Path(name): Path<String>,
+    Json(asked): Json<KeyRequest>,
+) -> Result<Json<KeyMade>, Problem> {
+    let one = named(&api, &name).await?;
+    let (id, made) = api.engine.rotate_repository_key(&one, asked.password).await?;
+    let generated_password = made.map(|password| password.expose_secret().to_owned());
+    Ok(Json(KeyMade { id, generated_password }))
+}
+
 pub(super) async fn remove_key(
     State(api): Api,
     Path((name, key)): Path<(String, String)>,

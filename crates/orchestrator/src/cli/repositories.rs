@@ -77,6 +77,15 @@ pub(crate) enum KeyCommand {
         #[arg(long, value_name = "PATH")]
         password_file: Option<PathBuf>,
     },
+    /// Puts another in the place of the one in use, which then opens nothing any more; without a
+    /// file one is made and shown once.
+    Rotate {
+        /// The destination.
+        name: String,
+        /// A file with the password.
+        #[arg(long, value_name = "PATH")]
+        password_file: Option<PathBuf>,
+    },
     /// Removes one that is not in use.
     Remove {
         /// The destination.
@@ -152,6 +161,15 @@ async fn keys(client: &Client, command: KeyCommand, out: &Out) -> Result<(), Cli
             let made = client.post(&path(&name, "/keys"), &json!({ "password": password })).await?;
             out.answer(&made, || {
                 show::line(&format!("key {} is added", text(&made["id"])));
+                tell_password(&made, &name);
+            });
+        }
+        KeyCommand::Rotate { name, password_file } => {
+            let password = password_file.map(|file| read_secret(&file)).transpose()?;
+            let body = json!({ "password": password });
+            let made = client.post(&path(&name, "/rotate"), &body).await?;
+            out.answer(&made, || {
+                show::line(&format!("key {} is the one in use", text(&made["id"])));
                 tell_password(&made, &name);
             });
         }

@@ -422,8 +422,8 @@ struct DestinationPage {
     checks: Option<Vec<CheckRow>>,
     confirm: bool,
     wrong_name: bool,
-    identity: Option<String>,
-    password: Option<String>,
+    pub(super) identity: Option<String>,
+    pub(super) password: Option<String>,
     repository: Option<RepositoryPanel>,
     /// Whether Google can be asked, and how it stands; `None` where there is nothing to ask.
     google: Option<Google>,
@@ -447,12 +447,12 @@ impl Google {
 
 /// Secrets that were made, and are shown once.
 #[derive(Default)]
-struct Once {
-    identity: Option<SecretString>,
-    password: Option<SecretString>,
+pub(super) struct Once {
+    pub(super) identity: Option<SecretString>,
+    pub(super) password: Option<SecretString>,
 }
 
-async fn page_of(
+pub(super) async fn page_of(
     web: &Web,
     visitor: &Visitor,
     one: &Destination,

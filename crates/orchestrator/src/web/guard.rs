@@ -67,6 +67,12 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/destinations/{destination}/repository/count", Operate, "repository.count"),
     act("POST", "/destinations/{destination}/repository/check", Operate, "repository.check"),
     act("POST", "/destinations/{destination}/repository/prune", Configure, "repository.prune"),
+    act(
+        "POST",
+        "/destinations/{destination}/repository/rotate",
+        Configure,
+        "repository.key.rotate",
+    ),
     look("/recover", Administer),
     act("POST", "/recover", Administer, "recovery.look"),
     act("POST", "/recover/begin", Administer, "recovery.begin"),

@@ -123,6 +123,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/destinations/{destination}/repository/count", post(repositories::count))
         .route("/destinations/{destination}/repository/check", post(repositories::check))
         .route("/destinations/{destination}/repository/prune", post(repositories::free))
+        .route("/destinations/{destination}/repository/rotate", post(repositories::rotate))
         .route("/recover", get(recover::ask).post(recover::look))
         .route("/recover/begin", post(recover::begin))
         .route("/settings/recovery", get(recovery::page))

@@ -2,13 +2,14 @@
 
 use axum::{
     extract::{Path, State},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use engine::is_repository;
 use model::Destination;
 
 use super::{
     Web,
+    destinations::{Once, page_of},
     fault::Fault,
     form::{Sealed, redirect},
     format::When,
@@ -92,4 +93,18 @@ pub(super) async fn free(
     let one = web.engine.catalog().destination_by_name(&name).await?;
     let run = web.engine.free_repository(&one).await?;
     Ok(redirect(&format!("/runs/{}", run.id)))
+}
+
+/// The page shows the new password, this once.
+pub(super) async fn rotate(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.catalog().destination_by_name(&name).await?;
+    let (_, password) = web.engine.rotate_repository_key(&one, None).await?;
+    let one = web.engine.catalog().destination(one.id).await?;
+    let once = Once { identity: None, password };
+    Ok(page_of(&web, &visitor, &one, None, None, once).await?.into_response())
 }

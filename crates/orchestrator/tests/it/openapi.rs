@@ -174,6 +174,7 @@ async fn every_answer_is_as_the_description_tells() {
         ("/api/v1/destinations/{destination}/repository/copy", json!({ "to": "disk" })),
         ("/api/v1/destinations/{destination}/repository/unlock", json!({})),
         ("/api/v1/destinations/{destination}/repository/keys", json!({})),
+        ("/api/v1/destinations/{destination}/repository/rotate", json!({})),
         ("/api/v1/snapshots/{snapshot}/verify", json!({})),
         ("/api/v1/snapshots/{snapshot}/copy", json!({ "destination": "disk" })),
         ("/api/v1/snapshots/{snapshot}/pin", json!({})),

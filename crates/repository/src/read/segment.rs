@@ -1,16 +1,24 @@
 //! Neighbours in a pack: one request, then opened together.
 
+mod open;
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+};
+
 use bytes::Bytes;
 
-use crate::{
-    FileKind, Id, Location, MasterKey, Repository, RepositoryError, compress::Decompressor,
-    hash::Hashing,
-};
+use crate::{FileKind, Id, Location, MasterKey, Repository, RepositoryError, hash::Hashing};
 
 /// Bytes between two blobs that are rather read than asked for apart.
 const GAP_BYTES: u64 = 64 << 10;
 /// Most bytes of one request, but for a blob that is longer.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Most bytes of a file of this machine that are read before they are opened: what was just read
+/// is still in the processor's cache.
+const GROUP_BYTES: u64 = 1 << 20;
 
 /// What is wanted of a blob. Each is proven either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +102,69 @@ impl Segment {
         repository.load_range(FileKind::Pack, &self.pack, self.start..self.end).await
     }
 
+    /// Reads the pack as a file of this machine, a group of neighbours at a time, on this thread.
+    pub(crate) fn read_here(
+        &self,
+        mut file: File,
+        key: &MasterKey,
+        want: Want,
+    ) -> Vec<Result<Opened, RepositoryError>> {
+        let most = match Hashing::of_this_processor() {
+            Hashing::Single => GROUP_BYTES,
+            // Lanes want many blobs at once.
+            Hashing::Lanes => SEGMENT_BYTES,
+        };
+        let mut opened = Vec::with_capacity(self.parts.len());
+        let mut buffer = Vec::new();
+        let mut rest = &self.parts[..];
+        while let Some(first) = rest.first() {
+            let start = range(&first.location).0;
+            let mut end = range(&first.location).1;
+            let mut count = 1;
+            while let Some(next) = rest.get(count).map(|part| range(&part.location))
+                && next.1.max(end) - start <= most
+            {
+                end = end.max(next.1);
+                count += 1;
+            }
+            let (parts, others) = rest.split_at(count);
+            rest = others;
+            match self.read_file(&mut file, start..end, &mut buffer) {
+                Ok(()) => {
+                    opened.extend(open::parts(parts, start, &mut buffer, key, want));
+                }
+                Err(error) => opened.extend(told(parts, error)),
+            }
+        }
+        opened
+    }
+
+    fn read_file(
+        &self,
+        file: &mut File,
+        range: std::ops::Range<u64>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), RepositoryError> {
+        let length = range.end - range.start;
+        buffer.clear();
+        let read = file
+            .seek(SeekFrom::Start(range.start))
+            .and_then(|_| {
+                // A length may lie: what is there decides how much memory is taken.
+                buffer.reserve(usize::try_from(length.min(SEGMENT_BYTES)).unwrap_or(0));
+                file.by_ref().take(length).read_to_end(buffer)
+            })
+            .map_err(|error| {
+                let name = FileKind::Pack.path(&self.pack);
+                RepositoryError::Store(store::StoreError::io("reading", &name, &error))
+            })?;
+        if read as u64 != length {
+            let how = "it is shorter than the index says";
+            return Err(RepositoryError::damaged(FileKind::Pack, &self.pack, how));
+        }
+        Ok(())
+    }
+
     /// What each blob is told when the pack could not be read: the reason once.
     pub(crate) fn failed(&self, error: RepositoryError) -> Vec<Result<Opened, RepositoryError>> {
         let error = match error {
@@ -102,9 +173,7 @@ impl Segment {
             }
             other => other,
         };
-        let others = self.parts[1..].iter();
-        let others: Vec<_> = others.map(|part| Err(damaged(&part.location, &error))).collect();
-        std::iter::once(Err(error)).chain(others).collect()
+        told(&self.parts, error)
     }
 
     /// Opens, decompresses and proves each blob. Work for a thread.
@@ -114,45 +183,14 @@ impl Segment {
         key: &MasterKey,
         want: Want,
     ) -> Vec<Result<Opened, RepositoryError>> {
-        let kept = if want == Want::Sealed { Bytes::from(sealed.clone()) } else { Bytes::new() };
-        let mut decompressor = Decompressor::default();
-        let mut opened: Vec<Result<(Bytes, Bytes), RepositoryError>> = Vec::new();
-        for part in &self.parts {
-            let (start, end) = range(&part.location);
-            let at = |offset: u64| usize::try_from(offset - self.start).unwrap_or(usize::MAX);
-            let range = at(start)..at(end);
-            let result = sealed
-                .get_mut(range.clone())
-                .ok_or_else(|| damaged(&part.location, "it overlaps another one"))
-                .and_then(|sealed| {
-                    let payload =
-                        key.open_in_place(sealed).map_err(|e| damaged(&part.location, e))?;
-                    let plain = match part.location.blob.uncompressed_length {
-                        Some(length) => decompressor
-                            .decompress(payload, length)
-                            .map_err(|e| damaged(&part.location, e))?,
-                        None => payload.to_vec(),
-                    };
-                    let wanted = match want {
-                        Want::Payload => Bytes::copy_from_slice(payload),
-                        Want::Sealed => kept.slice(range),
-                        Want::Plain | Want::Proof => Bytes::new(),
-                    };
-                    Ok((Bytes::from(plain), wanted))
-                });
-            opened.push(result);
-        }
-        let plain: Vec<&[u8]> = opened.iter().flatten().map(|(plain, _)| plain.as_ref()).collect();
-        let mut digests = Hashing::of_this_processor().digests(&plain).into_iter();
-        let prove = |(part, opened): (&Part, Result<(Bytes, Bytes), RepositoryError>)| {
-            let (plain, wanted) = opened?;
-            if digests.next() != Some(*part.location.blob.id.as_bytes()) {
-                return Err(damaged(&part.location, "its SHA-256 is not its id"));
-            }
-            Ok(Opened { bytes: if want == Want::Plain { plain } else { wanted } })
-        };
-        self.parts.iter().zip(opened).map(prove).collect()
+        open::parts(&self.parts, self.start, &mut sealed, key, want)
     }
+}
+
+fn told(parts: &[Part], error: RepositoryError) -> Vec<Result<Opened, RepositoryError>> {
+    let others = parts[1..].iter();
+    let others: Vec<_> = others.map(|part| Err(damaged(&part.location, &error))).collect();
+    std::iter::once(Err(error)).chain(others).collect()
 }
 
 #[cfg(test)]

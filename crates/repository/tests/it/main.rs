@@ -21,6 +21,9 @@ mod objects;
 mod parsers;
 mod pruning;
 mod rest;
+#[path = "../../../../fuzz/reads/repository.rs"]
+#[expect(dead_code, reason = "some are fed one by one")]
+mod reads;
 mod restics;
 mod restoring;
 #[path = "../../../store/tests/it/script.rs"]

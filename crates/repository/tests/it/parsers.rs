@@ -3,9 +3,11 @@
 
 use proptest::{collection::vec, prelude::*};
 use repository::{
-    BlobKind, Config, FileKind, Id, IndexFile, KeyFile, MasterKey, Node, NodeKind, PackBuilder,
-    SealedBlob, Snapshot, Tree, compress, pack, quote, tree,
+    BlobKind, FileKind, Id, Kdf, KeyFile, LockFile, MasterKey, Node, NodeKind, PackBuilder,
+    SealedBlob, Surroundings, Tree, compress, pack, quote, tree,
 };
+
+use crate::reads;
 
 fn key() -> MasterKey {
     MasterKey::from_bytes(&[7; 64])
@@ -62,17 +64,9 @@ fn json() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn read_everything(bytes: &[u8]) {
-    let _ = Config::parse(bytes);
-    let _ = KeyFile::parse(bytes);
-    let _ = Snapshot::parse(bytes);
-    let _ = IndexFile::parse(bytes);
-    let _ = Tree::parse(bytes);
-    let _ = tree::references(bytes);
-    let _ = pack::parse_plain_header(bytes);
-    let _ = pack::parse_header(bytes.to_vec(), bytes.len() as u64, &key());
-    let _ = compress::decode_json(bytes.to_vec());
-    let _ = compress::decompress(bytes, u32::MAX >> 4);
-    let _ = key().open(bytes.to_vec());
+    for (_, read) in reads::ALL {
+        read(bytes);
+    }
 }
 
 fn node(name: Vec<u8>, target: Vec<u8>, mode: u32, blobs: u8) -> Node {
@@ -176,7 +170,48 @@ fn honest() -> Vec<Vec<u8>> {
         format!(r#"{{"time":"2024-01-02T03:04:05Z","tree":"{id}","paths":["/x"],"tags":["t"]}}"#).into(),
         tree::to_bytes(vec![node(b"name\\\xff".to_vec(), b"to\xff".to_vec(), 0o4755, 2)]).unwrap(),
         compress::encode_json(b"{\"packs\":[]}").unwrap(),
+        key_file(),
+        lock_file(),
+        quote::quote(b"name\\\xff\n\x01").into_bytes(),
+        key().seal([1; 16], b"sealed"),
+        // Two entries of a pack's header: kind, lengths, id.
+        [[vec![0], 38_u32.to_le_bytes().to_vec(), id.as_bytes().to_vec()].concat(); 2].concat(),
     ]
+}
+
+fn key_file() -> Vec<u8> {
+    let light = Kdf { log_n: 4, r: 8, p: 1 };
+    let here = Surroundings::of_this_process();
+    KeyFile::new(&key(), &"word".to_owned().into(), light, &here).unwrap().to_json().unwrap()
+}
+
+fn lock_file() -> Vec<u8> {
+    let lock = LockFile {
+        time: "2024-01-02T03:04:05Z".parse().unwrap(),
+        exclusive: true,
+        hostname: "host".to_owned(),
+        username: "name".to_owned(),
+        pid: 1,
+        uid: 2,
+        gid: 3,
+    };
+    serde_json::to_vec(&lock).unwrap()
+}
+
+/// All of it again by a process that may take no more than this much memory of its own: a length
+/// that is only claimed ends it.
+#[test]
+fn hostile_bytes_take_little_memory() {
+    const MOST: u64 = 256 << 20;
+    let done = std::process::Command::new("prlimit")
+        .arg(format!("--data={MOST}"))
+        .arg(std::env::current_exe().unwrap())
+        .args(["parsers::", "--skip", "memory", "--skip", "bomb", "--test-threads", "1"])
+        .env("PROPTEST_CASES", "500")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && !told.contains(" 0 passed"), "{told}");
 }
 
 /// 400 bytes that would become 1 GiB: refused at the length that was promised.

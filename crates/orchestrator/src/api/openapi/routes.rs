@@ -197,6 +197,13 @@ fn of_repositories() -> Vec<Operation> {
         .takes::<repositories::KeyRequest>()
         .gives::<repositories::KeyMade>(201, "Its id.")
         .may_fail(&[409, 502]),
+        Operation::post(
+            "/api/v1/destinations/{destination}/repository/rotate",
+            "Put another password in the place of the one in use",
+        )
+        .takes::<repositories::KeyRequest>()
+        .gives::<repositories::KeyMade>(200, "The id of the key in use from now on.")
+        .may_fail(&[409, 502]),
         Operation::delete(
             "/api/v1/destinations/{destination}/repository/keys/{key}",
             "Remove a password that is not in use",

@@ -1,0 +1,33 @@
+//! What reads archives that somebody else made. The tests of `archive` feed it too.
+
+use std::io::Cursor;
+
+use archive::{Limits, Members, Options, unpack_zip};
+
+/// Members one after the other, every other one with its data.
+pub(crate) fn tar(bytes: &[u8]) {
+    let mut members = Members::new(bytes);
+    let mut buffer = [0; 4096];
+    let mut count = 0_u32;
+    while let Ok(Some(_)) = members.next_member() {
+        count += 1;
+        while count % 2 == 0 {
+            match members.read_data(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    }
+    assert!(
+        members.position() <= bytes.len() as u64 && u64::from(count) * 512 <= bytes.len() as u64
+    );
+}
+
+/// A zip, unpacked into a folder of its own.
+pub(crate) fn zip(bytes: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { file_bytes: 1 << 20, ..Limits::default() };
+    let options = Options { limits, ..Options::default() };
+    let _ = unpack_zip(Cursor::new(bytes), &folder.path().join("target"), options, &mut |_| true);
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+}
