@@ -13,7 +13,10 @@ use tokio::time::Instant;
 
 use super::{Aim, Loaded, Look, Supply, Switched, Target, refused, unpacking};
 use crate::{
-    run::{RunContext, drill::Trial},
+    run::{
+        RunContext,
+        drill::{Trial, scratch::Image},
+    },
     source::redis::wire::{self, Answer, Connection},
 };
 use moving::{LONG, Moving, Pass};
@@ -51,13 +54,20 @@ impl Target for Redis {
         if told.major() < 5 {
             look.block("the server is older than Redis 5 and does not take keys as they are");
         }
-        if let Err(failure) = scratch::is_possible(aim.engine.config()) {
-            look.block(failure.message);
+        match Image::of(aim).await {
+            Some(image) => {
+                look.good(format!("a container of {} loads the snapshot first", image.name));
+            }
+            None => {
+                if let Err(failure) = scratch::is_possible(aim.engine.config()) {
+                    look.block(failure.message);
+                }
+                look.warn("the snapshot is loaded into this machine's memory first");
+            }
         }
         if told.number("maxmemory") > 0 && told.value("maxmemory_policy") != Some("noeviction") {
             look.warn("the server drops keys when its memory is full (maxmemory-policy)");
         }
-        look.warn("the snapshot is loaded into this machine's memory first");
         match told.keys() {
             0 => look.good("there is no key yet"),
             keys => {
@@ -97,8 +107,9 @@ impl Target for Redis {
         supply: &Supply<'_>,
     ) -> Result<Loaded, Failure> {
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
-        restore.try_out().await?;
-        Ok(Loaded::default())
+        let tried = restore.try_out().await;
+        restore.scratch.end(context).await;
+        tried.map(|()| Loaded::default())
     }
 
     /// Begins anew when it was cut off: keys that are there already are replaced.
@@ -113,8 +124,9 @@ impl Target for Redis {
             return Err(refused("keys have no place beside in a server"));
         }
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
-        let notes = restore.replace().await?;
-        drop(restore);
+        let replaced = restore.replace().await;
+        restore.scratch.end(context).await;
+        let notes = replaced?;
         self.clear(aim, made).await?;
         let notes = notes.into_iter().map(Sentence::from).collect();
         Ok(Switched { kept: None, notes })
@@ -125,8 +137,7 @@ impl Target for Redis {
 struct Restore<'a> {
     context: &'a RunContext,
     aim: &'a Aim<'a>,
-    /// Dropped, it ends.
-    _scratch: Scratch,
+    scratch: Scratch,
     from: Connection,
     source: Told,
     to: Connection,
@@ -150,13 +161,24 @@ impl<'a> Restore<'a> {
             let renamed = tokio::fs::rename(&half, &file).await;
             renamed.map_err(|error| refused(format!("{}: {error}", file.display())))?;
         }
-        let trial = Trial { context, aim, supply, folder: folder.to_owned() };
+        let trial = Trial { context, aim, supply, folder: folder.to_owned(), boot: None };
         let scratch = Scratch::start(&trial).await.map_err(not_loaded)?;
-        let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
-        let from = scratch.connect(&trial, ends_by).await?;
-        let mut to = Connection::open(&aim.asked()?, ends_by).await?;
-        let target = Told(to.info().await?);
-        Ok(Self { context, aim, _scratch: scratch, from, source, to, target })
+        let reached = async {
+            let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
+            let from = scratch.connect(&trial, ends_by).await?;
+            let mut to = Connection::open(&aim.asked()?, ends_by).await?;
+            let target = Told(to.info().await?);
+            Ok((source, from, to, target))
+        };
+        match reached.await {
+            Ok((source, from, to, target)) => {
+                Ok(Self { context, aim, scratch, from, source, to, target })
+            }
+            Err(failure) => {
+                scratch.end(context).await;
+                Err(failure)
+            }
+        }
     }
 
     fn moving(&mut self) -> Moving<'_> {
