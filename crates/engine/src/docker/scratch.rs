@@ -113,7 +113,6 @@ impl Container {
         let host = body.host_config.unwrap_or_default();
         let body = ContainerCreateBody {
             labels: Some(labels),
-            network_disabled: joined.is_none().then_some(true),
             host_config: Some(HostConfig { network_mode: Some(network), ..host }),
             networking_config: joined.map(|one| only_in(&one.network, one.aliases)),
             ..body
