@@ -42,7 +42,7 @@ pub use drill::{
 };
 pub use duty::{Duty, OwedDuty};
 pub use event::{Event, EventKind, Severity};
-pub use fact::{Fact, FactValue, Size};
+pub use fact::{Fact, FactValue, Size, Told};
 pub use failure::{Failure, FailureCode};
 pub use id::{
     AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,

@@ -8,10 +8,10 @@ use contract::{
     Capabilities, ContractClient, ContractError, Declared, ImportReport, ImportRequest,
     ImportTarget,
 };
-use model::{ContractSource, Failure, RestoreTarget, Sentence, SourceKind};
+use model::{ContractSource, Fact, Failure, RestoreTarget, Sentence, SourceKind};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused};
+use super::{Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, refused};
 use crate::{
     run::{RunContext, failure},
     source::client_for,
@@ -30,19 +30,13 @@ pub(crate) struct Contract;
 impl Target for Contract {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         let server = server(aim)?;
-        let mut look = Look::at(format!("the app at {}", server.url));
+        let mut look = Look::at(Fact::AppAt { url: server.url.to_string() });
         if matches!(aim.target, RestoreTarget::Beside { .. }) {
-            look.block(
-                "an app takes an artifact back in the place of what it has, not beside it: restore \
-                 into a folder, or into the app",
-            );
+            look.block(Fact::AppNotBeside {});
             return Ok(look);
         }
         if !(aim.paths().is_empty() && aim.tables().is_empty()) {
-            look.block(
-                "an app takes the whole artifact back: restore parts of it into a folder, and bring \
-                 them in from there",
-            );
+            look.block(Fact::AppTakesWhole {});
         }
         let capabilities = client(aim)?.capabilities().await;
         let capabilities = match capabilities {
@@ -53,25 +47,20 @@ impl Target for Contract {
             }
         };
         if let Err(failure) = offered(aim, &capabilities) {
-            look.block(failure.message);
+            look.block(failure);
             return Ok(look);
         }
-        look.good(format!("the app at {} takes artifacts back", server.url));
+        look.good(Fact::AppTakesBack { url: server.url.to_string() });
         let known = &capabilities.formats;
         if let Some(format) = &aim.artifact.format
             && !known.is_empty()
             && !known.contains(format)
         {
-            look.warn(format!(
-                "the artifact is {format}, and the app now exports {}: it may refuse it",
-                known.join(", ")
-            ));
+            look.warn(Fact::AppOfOtherFormat { format: format.clone(), formats: known.join(", ") });
         }
-        look.replaces =
-            Some(format!("what the app at {} has of `{}`", server.url, aim.artifact.source).into());
-        look.warn(
-            "the app itself replaces what it has: whether it keeps a copy of that is told afterwards",
-        );
+        let (url, artifact) = (server.url.to_string(), aim.artifact.source.to_string());
+        look.replaces = Some(Fact::AppHas { url, artifact }.into());
+        look.warn(Fact::AppReplaces {});
         Ok(look)
     }
 
@@ -86,13 +75,8 @@ impl Target for Contract {
     }
 
     /// Proves the copy, so that nothing is begun with one that is damaged.
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        _made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, .. } = *placing;
         let client = client(aim)?;
         let capabilities = tokio::select! {
             biased;
@@ -107,11 +91,10 @@ impl Target for Contract {
     /// Sends it. Cut off and called again it sends it again, by the same name.
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         let client = client(aim)?;
         let request = request(aim, made)?;
         let ends_by = Instant::now() + aim.timeout();
@@ -140,17 +123,10 @@ impl Target for Contract {
         }
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
-        Err(refused(format!(
-            "the app at {} replaces by itself what it has: look there whether it did; it knows \
-             this as {made}",
-            server(aim)?.url
-        )))
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
+        let (url, made) = (server(aim)?.url.to_string(), made.to_owned());
+        Err(refused(Fact::AppMayHaveReplaced { url, made }))
     }
 }
 
@@ -169,12 +145,7 @@ fn offered(aim: &Aim<'_>, capabilities: &Capabilities) -> Result<(), Failure> {
     if capabilities.restore {
         return Ok(());
     }
-    Err(refused(format!(
-        "the app at {} takes nothing back: where its sidecar may do that, set SIDECAR_RESTORE=true \
-         there (in an app of its own, serve POST /backup/import); or restore into a folder and \
-         bring it in by hand",
-        server(aim)?.url
-    )))
+    Err(refused(Fact::AppTakesNothing { url: server(aim)?.url.to_string() }))
 }
 
 fn request(aim: &Aim<'_>, made: &str) -> Result<ImportRequest, Failure> {

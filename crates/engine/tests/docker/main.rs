@@ -15,6 +15,7 @@ mod images;
 mod killed;
 mod labels;
 mod mysql;
+mod place;
 mod postgres;
 #[path = "../../../orchestrator/tests/it/program.rs"]
 mod program;

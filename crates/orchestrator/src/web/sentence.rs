@@ -40,6 +40,14 @@ impl Visitor {
                 FactValue::Count(count) => FluentValue::from(count),
                 FactValue::Size(bytes) => self.lang.size(bytes).into(),
                 FactValue::Time(at) => self.when(at).absolute.into(),
+                FactValue::Told(sentence) => {
+                    let mut text = self.sentence(&sentence);
+                    // What a program said need not end as sentences do.
+                    if matches!(name, "first" | "then") && !text.ends_with(['.', '?', '!']) {
+                        text.push('.');
+                    }
+                    text.into()
+                }
             };
             (Cow::from(name), value)
         });

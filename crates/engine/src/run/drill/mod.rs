@@ -303,8 +303,8 @@ async fn clean(context: &RunContext, owed: crate::duty::Owed) {
 /// An empty folder that only we can look into.
 async fn prepare(folder: &std::path::Path) -> Result<(), Failure> {
     let told = |error: std::io::Error| {
-        let message = format!("the scratch folder {} cannot be made: {error}", folder.display());
-        Failure::new(FailureCode::RestoreRefused, message)
+        let (path, why) = (folder.display().to_string(), error.to_string());
+        Failure::new(FailureCode::RestoreRefused, Fact::ScratchNotMade { path, why })
     };
     crate::removal::remove(folder).await.map_err(told)?;
     if let Some(parent) = folder.parent() {
@@ -350,28 +350,27 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
 /// The result in a sentence.
 fn told(snapshot: &Snapshot, report: &DrillReport) -> Fact {
     let at = snapshot.taken_at;
-    let unproven = report.items.iter().filter(|item| !item.is_proof());
-    let unproven: Vec<_> = unproven.map(|item| format!("`{}`", item.artifact)).collect();
-    let wrong: Vec<_> = report
+    let wrong = report
         .items
         .iter()
         .filter(|item| !item.is_proof())
         .map(|item| {
             let bad = item.checks.iter().find(|check| check.state == DrillState::Failed);
             let bad = bad.or(item.checks.first());
-            let why = bad.map_or("nothing was checked", |check| &*check.sentence);
-            format!("`{}`: {why}", item.artifact)
+            let nothing = || Fact::NothingChecked {}.into();
+            let why: Sentence = bad.map_or_else(nothing, |check| check.sentence.clone());
+            Fact::Of { what: item.artifact.to_string(), why: why.into() }
         })
-        .collect();
-    if wrong.is_empty() {
-        if let Some(boot) = report.boot.as_ref().filter(|boot| !boot.is_proof()) {
-            let bad = boot.checks.iter().find(|check| check.state == DrillState::Failed);
-            let why = bad.map(|check| check.sentence.to_string()).unwrap_or_default();
-            return Fact::NotProven { at, artifacts: format!("`{}`", boot.container), why };
-        }
-        return Fact::CameBackWhole { at, seconds: format!("{:.1}", report.took_secs) };
+        .reduce(Fact::also)
+        .or_else(|| {
+            let boot = report.boot.as_ref().filter(|boot| !boot.is_proof())?;
+            let bad = boot.checks.iter().find(|check| check.state == DrillState::Failed)?;
+            Some(Fact::Of { what: boot.container.clone(), why: bad.sentence.clone().into() })
+        });
+    match wrong {
+        None => Fact::CameBackWhole { at, seconds: format!("{:.1}", report.took_secs) },
+        Some(why) => Fact::NotProven { at, why: why.into() },
     }
-    Fact::NotProven { at, artifacts: unproven.join(", "), why: wrong.join("; ") }
 }
 
 async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {

@@ -11,7 +11,9 @@ use rand::RngExt;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    Restored, Trial, Way, asked, check,
+    Restored, Trial, Way,
+    asked::{self, Who},
+    check,
     rows::compared,
     scratch::{self, Daemon, Image},
 };
@@ -303,7 +305,7 @@ impl Restored for Server {
             told.retain(|user| {
                 !["`root`@`localhost`", "`mariadb.sys`@`localhost`"].contains(&user.as_str())
             });
-            return Ok(vec![asked::all_there("users", &told, &there)]);
+            return Ok(vec![asked::all_there(Who::Users, &told, &there)]);
         }
         let tables = client
             .ask(&format!(

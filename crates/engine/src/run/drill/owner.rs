@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use crate::{
     source::postgres::{session::Session, tools::Tools},
@@ -157,10 +157,5 @@ pub(super) fn explained(failure: Failure) -> Failure {
     if !at_extension {
         return failure;
     }
-    let message = format!(
-        "an extension of this dump could not be made here, so the dump was not tried: it is not \
-         installed on this machine, or it needs a superuser, which dumps are not given: {}",
-        failure.message
-    );
-    Failure { message, ..failure }
+    failure.told_in(|why| Fact::ExtensionMissing { why })
 }

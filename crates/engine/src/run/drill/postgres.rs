@@ -7,7 +7,9 @@ use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 use nix::sys::signal::Signal;
 
 use super::{
-    Restored, Trial, Way, asked, check,
+    Restored, Trial, Way,
+    asked::{self, Who},
+    check,
     owner::{self, OWNER, SUPERUSER},
     rows::compared,
     scratch::{self, Daemon, Image},
@@ -203,7 +205,7 @@ impl Restored for Server {
             let there = session.ask(&tools, "postgres", query).await?;
             let there: BTreeSet<_> = there.into_iter().map(|row| row.join("\t")).collect();
             let told = globals::named(trial.supply).await?;
-            return Ok(vec![asked::all_there("roles", &told, &there)]);
+            return Ok(vec![asked::all_there(Who::Roles, &told, &there)]);
         }
         let owner = self.owner(trial).await?;
         let mut checks = vec![rows(trial, &owner, &tools).await?];

@@ -105,9 +105,8 @@ pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failur
     }
     let given = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
     given.map_err(|error| {
-        let message =
-            format!("{} cannot be given to the scratch server: {error}", folder.display());
-        Failure::new(FailureCode::RestoreRefused, message)
+        let (path, why) = (folder.display().to_string(), error.to_string());
+        Failure::new(FailureCode::RestoreRefused, Fact::NotForScratch { path, why })
     })
 }
 
@@ -128,7 +127,7 @@ where
             return Err(Failure::new(FailureCode::SourceConfig, ended));
         }
         if began.elapsed() > READY {
-            let silent = Fact::ServerSilent { kind: what.to_owned(), why: failure.message };
+            let silent = Fact::ServerSilent { kind: what.to_owned(), why: failure.into() };
             return Err(Failure::new(FailureCode::Timeout, silent));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

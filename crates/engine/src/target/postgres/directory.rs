@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{
     super::{Aim, Look, Supply, folder, refused, unpacking},
@@ -38,10 +38,7 @@ pub(super) async fn look(aim: &Aim<'_>, place: &Where, look: &mut Look) {
         return;
     }
     if let Where::Container(container) = place {
-        look.block(format!(
-            "a dump of the format `directory` is loaded from this machine, not in container \
-             {container}: give the source a host, or restore it into a folder"
-        ));
+        look.block(Fact::NotInContainer { container: container.clone() });
     }
     folder::room(look, &aim.engine.0.config.spool, aim.artifact.size_bytes).await;
 }

@@ -14,7 +14,9 @@ use artifact::Dump;
 use bytes::Bytes;
 use model::{AppId, Duty, Fact, Failure, FailureCode, Name, RestoreTarget, Size};
 
-use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused, version::Version};
+use super::{
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, refused, version::Version,
+};
 use crate::{
     Engine,
     run::{RunContext, failure},
@@ -56,12 +58,11 @@ impl Target for Postgres {
             Some(_) if aim.beside().is_some() => look.block(Fact::DatabaseIsThere { database }),
             Some(there) => {
                 // What is there stays until somebody drops it.
-                look.warn(format!(
-                    "the server needs room for one more {database}: about as much as the {} bytes \
-                     of what is there, which is kept, or the {} of the dump; how much it has left \
-                     cannot be asked",
-                    there.size_bytes, aim.artifact.size_bytes
-                ));
+                look.warn(Fact::RoomForAnother {
+                    database: database.clone(),
+                    there: Size(there.size_bytes),
+                    dump: Size(aim.artifact.size_bytes),
+                });
                 if !there.is_ours {
                     look.block(Fact::NotOwner {
                         database: database.clone(),
@@ -79,11 +80,7 @@ impl Target for Postgres {
             }
             None => {
                 look.good(Fact::DatabaseMade { database });
-                look.warn(format!(
-                    "the server needs room for it: at least about the {} bytes of the dump, and \
-                     more for indexes; how much it has left cannot be asked",
-                    aim.artifact.size_bytes
-                ));
+                look.warn(Fact::RoomForNew { dump: Size(aim.artifact.size_bytes) });
             }
         }
         Ok(look)
@@ -105,13 +102,8 @@ impl Target for Postgres {
         database::drop(&session, &tools, maintenance, made).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let session = Session::of(&aim.asked()?).await?.patient(aim.timeout());
         let (maintenance, tools, _) = session.maintenance().await?;
         if is_globals(aim) {
@@ -124,7 +116,7 @@ impl Target for Postgres {
         if !aim.tables().is_empty() {
             if is_script(aim) {
                 only::keep_only(&session, &tools, made, aim.tables()).await?;
-                notes.push("views and references to other tables are left out".into());
+                notes.push(Fact::ViewsLeftOut {}.into());
             } else {
                 notes.push(Fact::TablesComeBare {}.into());
             }
@@ -134,11 +126,10 @@ impl Target for Postgres {
 
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         if is_globals(aim) {
             return Ok(Switched::default());
         }
@@ -155,12 +146,8 @@ impl Target for Postgres {
         on.switch(context, reopen, &names).await
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         if is_globals(aim) {
             return Ok(PutBack::AsItWas);
         }
@@ -171,13 +158,8 @@ impl Target for Postgres {
             On { session: &session, tools: &tools, maintenance }.put_back(&names).await
         };
         put_back.await.map_err(|failure| {
-            let Names { made, name, before } = &names;
-            refused(format!(
-                "{}. What was there is {name}, or {before} if it was renamed already; what was to \
-                 take its place is {made} until then; ALTER DATABASE … RENAME TO … puts them in \
-                 order",
-                failure.message
-            ))
+            let Names { made, name: database, before } = names.clone();
+            refused(Fact::NamesByHand { first: failure.into(), database, before, made })
         })
     }
 }
@@ -196,12 +178,9 @@ pub(crate) async fn allow_connections(
     databases: &[String],
 ) -> Result<(), Failure> {
     let gone = || {
-        let message = format!(
-            "the source `{source}` of a restore is gone, and some of the databases {} may be closed \
-             to everybody: ALTER DATABASE … ALLOW_CONNECTIONS true opens them",
-            databases.join(", ")
-        );
-        Failure::new(FailureCode::ConfigurationChanged, message)
+        let (source, databases) = (source.to_string(), databases.join(", "));
+        let closed = Fact::MayStayClosed { source, databases };
+        Failure::new(FailureCode::ConfigurationChanged, closed)
     };
     let app = engine.0.catalog.app(app).await.map_err(|error| match error {
         catalog::CatalogError::NotFound { .. } => gone(),
@@ -278,11 +257,7 @@ async fn script(
     // What a dump's own settings make of its quotes only psql knows: it forbids itself its own
     // commands, and what is read here before says which line has one.
     if !database::knows_restrict(session, tools).await? {
-        return Err(refused(
-            "plain SQL needs a psql of August 2025 or later (13.22, 14.19, 15.14, 16.10, 17.6, 18), \
-             which a dump cannot make run commands on its machine: update the client programs \
-             (postgresql-client), or restore the dump into a folder and look at it first",
-        ));
+        return Err(refused(Fact::PsqlTooOld {}));
     }
     let mut opening = format!("\\restrict {key:016x}\n");
     let reading = database::psql(session, tools, &session.server.conninfo(made))
@@ -349,7 +324,7 @@ fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
         look.block(Fact::TablesBeside {});
     }
     if is_script(aim) {
-        look.warn("this dump is plain SQL: it is loaded whole, and other tables are dropped again");
+        look.warn(Fact::PlainIsWhole {});
         return;
     }
     let schema = |table: &String| table.split_once('.').map_or("public", |(s, _)| s).to_owned();

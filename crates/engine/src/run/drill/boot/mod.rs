@@ -25,7 +25,7 @@ use crate::{
     docker::{self, closed::Closed, scratch::Joined},
     duty::Owed,
     run::RunContext,
-    target::{self, Aim, refused},
+    target::{self, Aim, Placing, refused},
 };
 pub(crate) use known::Known;
 
@@ -105,7 +105,8 @@ impl Stage {
         let target = RestoreTarget::Beside { name: beside };
         let aim = Aim { target: &target, ..*trial.aim };
         let volume = target::target(&aim)?;
-        volume.load(trial.context, &aim, &name, trial.supply).await?;
+        let placing = Placing { context: trial.context, aim: &aim, made: &name };
+        volume.load(&placing, trial.supply).await?;
         Ok(Some(Volume { name, of, owed }))
     }
 
