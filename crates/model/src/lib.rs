@@ -37,7 +37,8 @@ pub use clock::{Clock, ManualClock};
 pub use contents::{Contents, TableRows};
 pub use destination::{Destination, DestinationKind};
 pub use drill::{
-    DrillCheck, DrillCommand, DrillItem, DrillPlan, DrillQuestion, DrillReport, DrillState, Proof,
+    BootReport, DrillBoot, DrillCheck, DrillCommand, DrillItem, DrillPlan, DrillQuestion,
+    DrillReport, DrillState, Proof,
 };
 pub use duty::{Duty, OwedDuty};
 pub use event::{Event, EventKind, Severity};

@@ -263,6 +263,7 @@ facts! {
     IsReplica {} = "this server is a replica: restore into its master";
     RedisTooOld {} = "the server is older than Redis 5 and does not take keys as they are";
     KeysDropped {} = "the server drops keys when its memory is full (maxmemory-policy)";
+    LoadedInContainer { image: String } = "a container of {image} loads the snapshot first";
     LoadedHere {} = "the snapshot is loaded into this machine's memory first";
     NoKeyYet {} = "there is no key yet";
     StopUsers {} =
@@ -350,6 +351,10 @@ facts! {
     ScratchFile {} = "a scratch file";
     ScratchFolder {} = "a scratch folder";
     ScratchServer { kind: String, path: String } = "a scratch {kind} at {path}";
+    ScratchAsStored { kind: String, image: String } =
+        "a scratch {kind} in a container of {image}, the image that it was stored from";
+    ScratchAsNow { kind: String, image: String } =
+        "a scratch {kind} in a container of {image}, the image that its server runs in now";
     ServerNotInstalled { program: String, package: String } =
         "there is no {program} on this machine to restore into: install the server (apt-get \
          install {package})";
@@ -366,6 +371,35 @@ facts! {
     ScratchClosed { path: String } =
         "the scratch server, which does not run as root, cannot pass through {path}: name a \
          folder for drills that others may enter in BACKUP_SCRATCH_DIR";
+
+    // Drills: the app.
+    BootedIn { container: String, image: String } =
+        "a copy of {container} from its image {image}, on a network that leads nowhere";
+    BootAnswered { path: String, status: String, seconds: String } =
+        "the app answered {path} with {status} after {seconds} s";
+    BootHealthy { seconds: String } = "the app was healthy after {seconds} s";
+    BootWrongAnswer { path: String, seconds: String, why: String } =
+        "the app did not answer {path} as expected within {seconds} s: {why}";
+    BootUnhealthy { seconds: String, why: String } =
+        "the app was not healthy within {seconds} s: {why}";
+    BootEnded { code: String } = "the app ended with exit code {code} instead of answering";
+    BootNothingAsked {} =
+        "nothing tells whether the app is well: its container has no health check, so name a path \
+         and a port";
+    BootNotTried { artifacts: String } =
+        "the app was not booted: {artifacts} did not come back as it was";
+    BootOutOfReach { kind: String } =
+        "the app was not booted: its {kind} was tried by programs of this machine, which no \
+         container reaches";
+    BootNoName { artifact: String } =
+        "the app was not booted: nobody here knows by what name it finds the server of \
+         `{artifact}`, whose container is gone";
+    BootNoUser { artifact: String } =
+        "the app was not booted: nobody here knows a user and password of it for `{artifact}`";
+    BootNameTaken { name: String } =
+        "the app was not booted: two databases would be called {name}: name the one that it needs \
+         in `needs`";
+    BootWithout { mounts: String } = "not there while the app was tried: {mounts}";
 
     // Drills: checks.
     NothingChecks {} =

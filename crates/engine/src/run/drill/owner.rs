@@ -62,6 +62,26 @@ pub(super) async fn make(
     Ok(())
 }
 
+/// Lets `users` do what the owner may; those that a script has made have it from that.
+pub(super) async fn let_in(
+    session: &Session<'_>,
+    tools: &Tools,
+    users: BTreeSet<&str>,
+) -> Result<(), Failure> {
+    let there = "SELECT rolname FROM pg_catalog.pg_roles";
+    let there: BTreeSet<_> =
+        session.ask(tools, "template1", there).await?.into_iter().flatten().collect();
+    for user in users.into_iter().filter(|user| *user != SUPERUSER && *user != OWNER) {
+        let statement = if there.contains(user) {
+            format!("ALTER ROLE {} LOGIN", ident(user))
+        } else {
+            format!("CREATE ROLE {} LOGIN IN ROLE {OWNER}", ident(user))
+        };
+        session.ask(tools, "template1", &statement).await?;
+    }
+    Ok(())
+}
+
 /// Makes the new `database` the owner's own.
 pub(super) async fn give(
     session: &Session<'_>,

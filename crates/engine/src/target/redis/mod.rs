@@ -13,7 +13,10 @@ use tokio::time::Instant;
 
 use super::{Aim, Loaded, Look, Placing, Supply, Switched, Target, folder, refused, unpacking};
 use crate::{
-    run::{RunContext, drill::Trial},
+    run::{
+        RunContext,
+        drill::{Trial, scratch::Image},
+    },
     source::redis::wire::{self, Answer, Connection},
 };
 use moving::{LONG, Moving, Pass};
@@ -45,13 +48,18 @@ impl Target for Redis {
         if told.major() < 5 {
             look.block(Fact::RedisTooOld {});
         }
-        if let Err(failure) = scratch::is_possible(aim.engine.config()) {
-            look.block(failure);
+        match Image::of(aim).await {
+            Some(image) => look.good(Fact::LoadedInContainer { image: image.name }),
+            None => {
+                if let Err(failure) = scratch::is_possible(aim.engine.config()) {
+                    look.block(failure);
+                }
+                look.warn(Fact::LoadedHere {});
+            }
         }
         if told.number("maxmemory") > 0 && told.value("maxmemory_policy") != Some("noeviction") {
             look.warn(Fact::KeysDropped {});
         }
-        look.warn(Fact::LoadedHere {});
         match told.keys() {
             0 => look.good(Fact::NoKeyYet {}),
             keys => {
@@ -83,8 +91,9 @@ impl Target for Redis {
     async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
         let Placing { context, aim, made } = *placing;
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
-        restore.try_out().await?;
-        Ok(Loaded::default())
+        let tried = restore.try_out().await;
+        restore.scratch.end(context).await;
+        tried.map(|()| Loaded::default())
     }
 
     /// Begins anew when it was cut off: keys that are there already are replaced.
@@ -98,8 +107,9 @@ impl Target for Redis {
             return Err(refused(Fact::KeysNotBeside {}));
         }
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
-        let notes = restore.replace().await?;
-        drop(restore);
+        let replaced = restore.replace().await;
+        restore.scratch.end(context).await;
+        let notes = replaced?;
         self.clear(aim, made).await?;
         Ok(Switched { kept: None, notes })
     }
@@ -109,8 +119,7 @@ impl Target for Redis {
 struct Restore<'a> {
     context: &'a RunContext,
     aim: &'a Aim<'a>,
-    /// Dropped, it ends.
-    _scratch: Scratch,
+    scratch: Scratch,
     from: Connection,
     source: Told,
     to: Connection,
@@ -136,13 +145,24 @@ impl<'a> Restore<'a> {
                 folder::told(|what, why| Fact::NotPlaced { what, why }, &file, &error)
             })?;
         }
-        let trial = Trial { context, aim, supply, folder: folder.to_owned() };
+        let trial = Trial { context, aim, supply, folder: folder.to_owned(), boot: None };
         let scratch = Scratch::start(&trial).await.map_err(not_loaded)?;
-        let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
-        let from = scratch.connect(&trial, ends_by).await?;
-        let mut to = Connection::open(&aim.asked()?, ends_by).await?;
-        let target = Told(to.info().await?);
-        Ok(Self { context, aim, _scratch: scratch, from, source, to, target })
+        let reached = async {
+            let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
+            let from = scratch.connect(&trial, ends_by).await?;
+            let mut to = Connection::open(&aim.asked()?, ends_by).await?;
+            let target = Told(to.info().await?);
+            Ok((source, from, to, target))
+        };
+        match reached.await {
+            Ok((source, from, to, target)) => {
+                Ok(Self { context, aim, scratch, from, source, to, target })
+            }
+            Err(failure) => {
+                scratch.end(context).await;
+                Err(failure)
+            }
+        }
     }
 
     fn moving(&mut self) -> Moving<'_> {
