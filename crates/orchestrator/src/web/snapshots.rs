@@ -295,13 +295,17 @@ pub(super) async fn page(
         good: one.copies.iter().any(|copy| copy.state.is_restorable()),
         others: others(&catalog.snapshots_of_app(one.app_id).await?, &one, &visitor),
         steps: by_hand(&one),
-        proof: one.proof.as_ref().map(|proof| ProofShown {
-            mark: proof_mark(proof.passed, lang),
-            when: visitor.when(proof.at),
-            took: seconds(proof.took_secs, lang),
-            run: proof.run_id.to_string(),
-        }),
+        proof: one.proof.as_ref().map(|proof| proof_shown(proof, &visitor)),
     }))
+}
+
+fn proof_shown(proof: &model::Proof, visitor: &Visitor) -> ProofShown {
+    ProofShown {
+        mark: proof_mark(proof.passed, visitor.lang),
+        when: visitor.when(proof.at),
+        took: seconds(proof.took_secs, visitor.lang),
+        run: proof.run_id.to_string(),
+    }
 }
 
 /// What a snapshot can be compared with: the ones before it, the newest first, then those after it.

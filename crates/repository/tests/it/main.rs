@@ -20,10 +20,10 @@ mod moto;
 mod objects;
 mod parsers;
 mod pruning;
-mod rest;
 #[path = "../../../../fuzz/reads/repository.rs"]
 #[expect(dead_code, reason = "some are fed one by one")]
 mod reads;
+mod rest;
 mod restics;
 mod restoring;
 #[path = "../../../store/tests/it/script.rs"]
