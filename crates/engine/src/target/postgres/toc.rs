@@ -157,7 +157,7 @@ impl<'a> Toc<'a> {
         }
         let schema = self.word()?;
         // Tablespace; its way of access.
-        for _ in 0..1 + usize::from(version >= (1, 14)) {
+        for _ in 0..=usize::from(version >= (1, 14)) {
             self.text()?;
         }
         if version >= (1, 16) {
