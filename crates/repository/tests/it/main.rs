@@ -12,7 +12,6 @@ mod objects;
 mod parsers;
 mod pruning;
 #[path = "../../../../fuzz/reads/repository.rs"]
-#[expect(dead_code, reason = "some are fed one by one")]
 mod reads;
 mod restics;
 mod restoring;
