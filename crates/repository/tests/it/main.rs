@@ -21,7 +21,6 @@ mod objects;
 mod parsers;
 mod pruning;
 #[path = "../../../../fuzz/reads/repository.rs"]
-#[expect(dead_code, reason = "some are fed one by one")]
 mod reads;
 mod rest;
 mod restics;

@@ -175,7 +175,7 @@ fn honest() -> Vec<Vec<u8>> {
         quote::quote(b"name\\\xff\n\x01").into_bytes(),
         key().seal([1; 16], b"sealed"),
         // Two entries of a pack's header: kind, lengths, id.
-        [[vec![0], 38_u32.to_le_bytes().to_vec(), id.as_bytes().to_vec()].concat(); 2].concat(),
+        [&[0][..], &38_u32.to_le_bytes(), id.as_bytes()].concat().repeat(2),
     ]
 }
 
