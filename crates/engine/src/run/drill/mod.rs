@@ -364,7 +364,8 @@ fn told(snapshot: &Snapshot, report: &DrillReport) -> Fact {
         .reduce(Fact::also)
         .or_else(|| {
             let boot = report.boot.as_ref().filter(|boot| !boot.is_proof())?;
-            let bad = boot.checks.iter().find(|check| check.state == DrillState::Failed)?;
+            let bad = boot.checks.iter().find(|check| check.state == DrillState::Failed);
+            let bad = bad.or(boot.checks.first())?;
             Some(Fact::Of { what: boot.container.clone(), why: bad.sentence.clone().into() })
         });
     match wrong {
