@@ -258,18 +258,11 @@ pub(super) fn fields_of(
                 _ => None,
             },
             choices: match name {
-                "object_lock" => ["", "governance", "compliance"]
-                    .into_iter()
-                    .map(|one| {
-                        (
-                            one,
-                            lang.t(&format!(
-                                "object-lock-{}",
-                                if one.is_empty() { "off" } else { one }
-                            )),
-                        )
-                    })
-                    .collect(),
+                "object_lock" => vec![
+                    ("", lang.t("object-lock-off")),
+                    ("governance", lang.t("object-lock-governance")),
+                    ("compliance", lang.t("object-lock-compliance")),
+                ],
                 _ => Vec::new(),
             },
             errors: errors.of(&format!("{group}.{name}")).into_iter().map(str::to_owned).collect(),

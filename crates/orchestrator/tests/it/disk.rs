@@ -54,8 +54,7 @@ impl Disk {
                 }
             }
             "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" | "ftruncate"
-            | "fallocate" | "fchmod" | "fchown" => self.change(call.open_file(0)),
-            "sendfile" => self.change(call.open_file(0)),
+            | "fallocate" | "fchmod" | "fchown" | "sendfile" => self.change(call.open_file(0)),
             "copy_file_range" | "splice" => self.change(call.open_file(2)),
             "truncate" | "chmod" | "chown" | "lchown" => self.change(call.path(0)),
             "fchmodat" | "fchmodat2" | "fchownat" => {
@@ -161,9 +160,11 @@ mod tests {
     use crate::strace::calls;
 
     fn disk(trace: &[&str]) -> Disk {
-        let text: String = trace.iter().map(|line| format!("1 {line}\n")).collect();
+        let text = format!("1 {}\n", trace.join("\n1 "));
         let mut disk = Disk::default();
-        calls(&text).iter().for_each(|call| disk.apply(call));
+        for call in &calls(&text) {
+            disk.apply(call);
+        }
         disk
     }
 
