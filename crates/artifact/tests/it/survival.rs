@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{RECIPES, manifest::example, reads, sample, seal};
 
-fn changed(mut bytes: Vec<u8>, changes: &[(Index, u8)], cut: &Index) -> Vec<u8> {
+fn changed(mut bytes: Vec<u8>, changes: &[(Index, u8)], cut: Index) -> Vec<u8> {
     for (at, byte) in changes {
         let at = at.index(bytes.len());
         bytes[at] = *byte;
@@ -27,7 +27,7 @@ proptest! {
     fn a_manifest_with_changes_is_survived(
         changes in vec((any::<Index>(), any::<u8>()), 1..6), cut in any::<Index>(),
     ) {
-        reads::manifest(&changed(example().to_bytes().unwrap(), &changes, &cut));
+        reads::manifest(&changed(example().to_bytes().unwrap(), &changes, cut));
     }
 
     #[test]
@@ -43,7 +43,7 @@ proptest! {
         let stored = seal(recipe, &sample(length), 5000).1;
         reads::frames(&[vec![kind], stored.clone()].concat());
         if !stored.is_empty() {
-            reads::frames(&[vec![kind], changed(stored, &changes, &cut)].concat());
+            reads::frames(&[vec![kind], changed(stored, &changes, cut)].concat());
         }
     }
 }
