@@ -129,6 +129,9 @@ pub struct ManifestArtifact {
     /// What was counted in it while it was stored. Opaque here.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub contents: serde_json::Value,
+    /// The image of the server it is from, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The objects whose concatenation is the stored stream; at least one.
     pub objects: Vec<Object>,
     /// Where reading can begin, in order, the first at the beginning; empty where it is the only

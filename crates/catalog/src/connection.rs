@@ -168,7 +168,8 @@ impl Catalog {
         }
     }
 
-    /// A whole copy, with what still waits in the write-ahead log, under its name only when done.
+    /// A whole copy, with what still waits in the write-ahead log, under its name only when done,
+    /// and on the disk before anything is changed: SQLite does not wait for that.
     async fn keep_copy(&self, copy: &Path) -> Result<(), CatalogError> {
         let told = |error: std::io::Error| {
             CatalogError::Unavailable(format!("{}: {error}", copy.display()))
@@ -182,7 +183,11 @@ impl Catalog {
             CatalogError::Unavailable(format!("{}: the path is no text", partial.display()))
         })?;
         sql::execute(&self.db, "VACUUM INTO $1", vec![path.into()]).await?;
-        tokio::fs::rename(&partial, copy).await.map_err(told)
+        tokio::fs::File::open(&partial).await.map_err(told)?.sync_all().await.map_err(told)?;
+        tokio::fs::rename(&partial, copy).await.map_err(told)?;
+        let folder = copy.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        tokio::fs::File::open(folder).await.map_err(told)?.sync_all().await.map_err(told)
     }
 }
 

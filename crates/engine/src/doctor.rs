@@ -4,11 +4,20 @@ use bytes::Bytes;
 use contract::ContractError;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use model::{App, ContractSource, Destination, Name, SourceKind, destination::DestinationCheck};
+use model::{
+    App, ContractSource, Destination, DestinationKind, Name, SourceKind,
+    destination::DestinationCheck,
+};
 use serde::Serialize;
-use store::{Key, Prefix, Store};
+use store::{Key, Prefix, S3, Store};
 
-use crate::{Engine, EngineError, run::commit::put, source, trees::Host};
+use crate::{
+    Engine, EngineError, repositories::is_repository, run::commit::put, source,
+    stores::object_lock, trees::Host,
+};
+
+/// The folder of a destination where it is tried.
+pub(crate) const CANARY: &str = ".backup-orchestrator-canary";
 
 /// What the doctor found.
 #[derive(Debug, Clone, Serialize)]
@@ -175,6 +184,8 @@ impl Engine {
             Ok(store) => {
                 report.ok("settings", format!("opens as {}", store.capability().location));
                 self.canary(destination, store.as_ref(), &mut report).await;
+                self.lock_files(destination, &mut report).await;
+                self.object_lock(destination, &mut report).await;
                 self.keys(destination, &mut report);
                 self.trees(destination, &mut report).await;
             }
@@ -191,6 +202,64 @@ impl Engine {
         match self.0.catalog.set_destination_check(destination.id, &check).await {
             Ok(()) | Err(catalog::CatalogError::NotFound { .. }) => Ok(report),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the lock files of a repository go when they are given back.
+    async fn lock_files(&self, destination: &Destination, report: &mut Report) {
+        if !is_repository(destination) {
+            return;
+        }
+        let tried = async {
+            let objects = self.0.objects_for(destination).await?;
+            drop(objects.shared().await.map_err(store::StoreError::from)?);
+            objects.rest().await;
+            Ok::<_, EngineError>(objects.locks_stay())
+        };
+        match tried.await {
+            Ok(false) => report.ok("lock_files", "lock files are removed when they are given back"),
+            Ok(true) => report.push(
+                "lock_files",
+                CheckState::Warning,
+                "lock files cannot be removed: each counts for half an hour, and then lies there",
+                Some(
+                    "allow deletion in the folder `locks` alone, or let a rule of the storage \
+                     remove what is a day old there"
+                        .into(),
+                ),
+            ),
+            Err(error) => report.failed(
+                "lock_files",
+                error.to_string(),
+                "see who else works on the repository, and that the folder `locks` can be written",
+            ),
+        }
+    }
+
+    /// Whether a bucket knows Object Lock, where the destination counts on it.
+    async fn object_lock(&self, destination: &Destination, report: &mut Report) {
+        if destination.kind != DestinationKind::S3
+            || !destination.settings.contains_key(object_lock::MODE)
+        {
+            return;
+        }
+        let asked = async {
+            let config = self.0.s3(destination)?;
+            Ok::<_, EngineError>(S3::open(&config)?.has_object_lock().await?)
+        };
+        match asked.await {
+            Ok(true) => report.ok("object_lock", "the bucket knows Object Lock"),
+            Ok(false) => report.failed(
+                "object_lock",
+                "Object Lock is off in this bucket: nothing that is written can be locked",
+                "switch it on in the bucket's properties, or leave the setting out",
+            ),
+            Err(error) => report.push(
+                "object_lock",
+                CheckState::Warning,
+                error.to_string(),
+                Some("allow s3:GetBucketObjectLockConfiguration to see whether it is on".into()),
+            ),
         }
     }
 
@@ -243,8 +312,7 @@ impl Engine {
 
     async fn canary(&self, destination: &Destination, store: &dyn Store, report: &mut Report) {
         let id = self.new_id(model::RunId::generate);
-        let folder = ".backup-orchestrator-canary";
-        let (Ok(key), Ok(prefix)) = (Key::new(&format!("{folder}/{id}.txt")), Prefix::new(folder))
+        let (Ok(key), Ok(prefix)) = (Key::new(&format!("{CANARY}/{id}.txt")), Prefix::new(CANARY))
         else {
             return;
         };

@@ -123,11 +123,16 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
     match duty {
         Duty::StartContainer { .. }
         | Duty::UnpauseContainer { .. }
-        | Duty::RemoveContainer { .. } => for_container(engine, duty).await,
-        Duty::RemoveFolder { path } => crate::removal::remove(path).await.map_err(|error| {
-            let message = format!("{} cannot be removed: {error}", path.display());
-            Failure::new(FailureCode::Internal, message)
-        }),
+        | Duty::RemoveContainer { .. }
+        | Duty::RemoveScratch { .. }
+        | Duty::RemoveNetwork { .. }
+        | Duty::RemoveVolume { .. } => for_container(engine, duty).await,
+        Duty::RemoveFolder { path } => {
+            crate::removal::remove_with_workers(path).await.map_err(|error| {
+                let message = format!("{} cannot be removed: {error}", path.display());
+                Failure::new(FailureCode::Internal, message)
+            })
+        }
         Duty::EndExec { container, marker } => exec::end(config, container, marker).await,
         Duty::ExecPost { container, argv, marker, timeout_secs } => {
             let command = Command { container, argv, marker, timeout_secs: *timeout_secs };
@@ -150,6 +155,9 @@ async fn for_container(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
         Duty::StartContainer { container } => containers::start(&docker, container).await,
         Duty::UnpauseContainer { container } => containers::unpause(&docker, container).await,
         Duty::RemoveContainer { container } => containers::remove(&docker, container).await,
+        Duty::RemoveNetwork { network } => docker::closed::remove(&docker, network).await,
+        Duty::RemoveVolume { volume } => containers::remove_volume(&docker, volume).await,
+        Duty::RemoveScratch { container } => containers::remove_scratch(&docker, container).await,
         _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ mod config;
 mod docker;
 mod doctor;
 mod doctor_host;
+mod durable;
 mod duty;
 mod error;
 mod index;
@@ -53,7 +54,9 @@ pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     browse::MemberStream,
     destinations::{DestinationDraft, DestinationFields, fields_of},
+    diff::{Aspect, Change, Compared, DiffEntry, SnapshotDiff, SourceDiff},
     google::GoogleQuestion,
+    indexing::is_archive,
     managed::{DeclareError, Declared, Entry, Reconciled},
     overview::{AppCard, Health, Overview},
     projection::Projection,

@@ -3,9 +3,65 @@
 use std::{
     fs::Permissions,
     io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// How often it is looked whether killed processes are gone, and the wait in between.
+const GONE: (u32, Duration) = (50, Duration::from_millis(20));
+
+/// Removes `folder`, where it is there, after the end of all that was started to work in it: an
+/// orchestrator that is killed leaves behind what its own children have started.
+pub(crate) async fn remove_with_workers(folder: &Path) -> io::Result<()> {
+    let folder = folder.to_owned();
+    let done = tokio::task::spawn_blocking(move || {
+        end_workers(&folder);
+        remove_now(&folder)
+    });
+    done.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+fn end_workers(folder: &Path) {
+    for _ in 0..GONE.0 {
+        let found = workers(folder);
+        if found.is_empty() {
+            return;
+        }
+        for one in found {
+            let _ = kill(one, Signal::SIGKILL);
+        }
+        std::thread::sleep(GONE.1);
+    }
+}
+
+/// Processes that were told to keep their temporary files in `folder`, as all are that a drill
+/// starts, and what they start. Nobody else's are among them, wherever they work.
+fn workers(folder: &Path) -> Vec<Pid> {
+    let told = [b"TMPDIR=", folder.as_os_str().as_bytes()].concat();
+    let is_told = |variable: &[u8]| {
+        let rest = variable.strip_prefix(told.as_slice());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse() else { continue };
+        // One that is gone, or is not ours to look at, has none.
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(is_told) {
+            found.push(Pid::from_raw(id));
+        }
+    }
+    found
+}
 
 /// Removes `folder`, where it is there. What was unpacked may have folders that let nobody write,
 /// which only root may empty: they are opened first.

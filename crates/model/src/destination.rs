@@ -82,14 +82,17 @@ words! {
         /// share with each other what did not change. Settings: `path`, and for a server `host`,
         /// `username`, `host_key`, `port`; secret: `private_key`.
         Tree,
+        /// A server of restic's repositories (rest-server, `rclone serve restic`), for the layout
+        /// `repository` alone. Settings: `url`, `username`; secrets: `password`.
+        Rest,
     }
 }
 
 /// A word that is not a kind of destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav, b2, azblob, gcs, gdrive or \
-     tree"
+    "`{0}` is not a kind of destination: use local, s3, rclone, sftp, webdav, b2, azblob, gcs, \
+     gdrive, tree or rest"
 )]
 pub struct UnknownKind(pub String);
 

@@ -16,6 +16,8 @@ pub struct DrillPlan {
     pub questions: Vec<DrillQuestion>,
     /// Commands of one's own, for artifacts that nothing else can check.
     pub commands: Vec<DrillCommand>,
+    /// The app, booted on what came back.
+    pub boot: Option<DrillBoot>,
 }
 
 /// A question to a restored database.
@@ -41,12 +43,36 @@ pub struct DrillCommand {
     pub argv: Vec<String>,
 }
 
+/// An app that is booted on what came back: a copy of its container, on a network that leads nowhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DrillBoot {
+    /// The app's container, by its name.
+    pub container: String,
+    /// Artifacts that the app needs; empty is all.
+    pub needs: Vec<Name>,
+    /// What it is asked for, such as `/health`; `None`: its container's own health check counts.
+    pub path: Option<String>,
+    /// Its port; 80 where it is not said.
+    pub port: Option<u16>,
+    /// The status it has to answer with; `None`: anything from 200 to 399.
+    pub status: Option<u16>,
+    /// Seconds that it may take until it answers; 120 where it is not said.
+    pub timeout_secs: Option<u64>,
+    /// Whom it is to its database, where that is not the source's user.
+    pub user: Option<String>,
+}
+
 /// What came of a drill.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DrillReport {
     /// One for each artifact.
     pub items: Vec<DrillItem>,
+    /// The app, where it was to be booted.
+    #[serde(default)]
+    pub boot: Option<BootReport>,
     /// Seconds from its start to its end: what a restore would take at least.
     pub took_secs: f64,
 }
@@ -54,7 +80,9 @@ pub struct DrillReport {
 impl DrillReport {
     /// Whether something was checked of every artifact and all of it was good.
     pub fn is_proof(&self) -> bool {
-        !self.items.is_empty() && self.items.iter().all(DrillItem::is_proof)
+        !self.items.is_empty()
+            && self.items.iter().all(DrillItem::is_proof)
+            && self.boot.as_ref().is_none_or(BootReport::is_proof)
     }
 }
 
@@ -77,8 +105,33 @@ pub struct DrillItem {
 impl DrillItem {
     /// Whether something was proven, and nothing was found wrong. Nothing checked is no proof.
     pub fn is_proof(&self) -> bool {
-        let is = |state| self.checks.iter().any(|check| check.state == state);
-        is(DrillState::Passed) && !is(DrillState::Failed)
+        is_proof(&self.checks)
+    }
+}
+
+fn is_proof(checks: &[DrillCheck]) -> bool {
+    let is = |state| checks.iter().any(|check| check.state == state);
+    is(DrillState::Passed) && !is(DrillState::Failed)
+}
+
+/// What came of booting the app on what came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BootReport {
+    /// The container that a copy of was booted.
+    pub container: String,
+    /// Where, for people.
+    pub scratch: Sentence,
+    /// Seconds that it took.
+    pub took_secs: f64,
+    /// What was checked.
+    pub checks: Vec<DrillCheck>,
+}
+
+impl BootReport {
+    /// Whether it answered as it should.
+    pub fn is_proof(&self) -> bool {
+        is_proof(&self.checks)
     }
 }
 
@@ -149,7 +202,21 @@ mod tests {
         assert!(!item(&[Passed, Failed]).is_proof());
         assert!(item(&[Passed, Skipped]).is_proof());
         assert!(!DrillReport::default().is_proof());
-        let half = DrillReport { items: vec![item(&[Passed]), item(&[])], took_secs: 1.0 };
+        let half =
+            DrillReport { items: vec![item(&[Passed]), item(&[])], boot: None, took_secs: 1.0 };
         assert!(!half.is_proof(), "every artifact is to be proven");
+        let boot = |states: &[DrillState]| BootReport {
+            container: "app".to_owned(),
+            scratch: Sentence::default(),
+            took_secs: 1.0,
+            checks: item(states).checks,
+        };
+        let booted = |states: &[DrillState]| DrillReport {
+            items: vec![item(&[Passed])],
+            boot: Some(boot(states)),
+            took_secs: 1.0,
+        };
+        assert!(booted(&[Passed, Skipped]).is_proof());
+        assert!(!booted(&[Failed]).is_proof(), "nor is one whose app does not answer");
     }
 }

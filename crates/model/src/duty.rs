@@ -26,6 +26,21 @@ pub enum Duty {
         /// Its id.
         container: String,
     },
+    /// Remove a container that a drill has made, with the volumes that nobody named.
+    RemoveScratch {
+        /// Its name, which no other has.
+        container: String,
+    },
+    /// Remove a network that a drill has made, once nobody is in it.
+    RemoveNetwork {
+        /// Its name, which no other has.
+        network: String,
+    },
+    /// Remove a volume that a drill has made.
+    RemoveVolume {
+        /// Its name, which no other has.
+        volume: String,
+    },
     /// End a command begun inside a container.
     EndExec {
         /// The container's id.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fact, Sentence};
+use crate::{Fact, Sentence, Told};
 
 /// One failure: what failed, on what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,13 @@ impl Failure {
     pub fn new(code: FailureCode, message: impl Into<Sentence>) -> Self {
         let Sentence { message, fact } = message.into();
         Self { code, message, retryable: code.is_retryable(), fact: fact.map(Box::new) }
+    }
+
+    /// The same failure in another sentence, which has this one in it.
+    #[must_use]
+    pub fn told_in(self, sentence: impl FnOnce(Told) -> Fact) -> Self {
+        let (code, retryable) = (self.code, self.retryable);
+        Self { retryable, ..Self::new(code, sentence(self.into())) }
     }
 }
 

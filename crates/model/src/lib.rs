@@ -37,11 +37,12 @@ pub use clock::{Clock, ManualClock};
 pub use contents::{Contents, TableRows};
 pub use destination::{Destination, DestinationKind};
 pub use drill::{
-    DrillCheck, DrillCommand, DrillItem, DrillPlan, DrillQuestion, DrillReport, DrillState, Proof,
+    BootReport, DrillBoot, DrillCheck, DrillCommand, DrillItem, DrillPlan, DrillQuestion,
+    DrillReport, DrillState, Proof,
 };
 pub use duty::{Duty, OwedDuty};
 pub use event::{Event, EventKind, Severity};
-pub use fact::{Fact, FactValue, Size};
+pub use fact::{Fact, FactValue, Size, Told};
 pub use failure::{Failure, FailureCode};
 pub use id::{
     AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,

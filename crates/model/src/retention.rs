@@ -101,11 +101,15 @@ pub struct Candidate {
     pub pinned: bool,
     /// Whether a run refers to it.
     pub in_use: bool,
+    /// Until when the destination lets nobody delete it, where it says so.
+    pub locked_until: Option<Timestamp>,
 }
 
 /// Facts that stop retention altogether.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guards {
+    /// Nothing can be deleted at the destination.
+    pub append_only: bool,
     /// The app's last run failed.
     pub last_run_failed: bool,
     /// Its newest snapshot looks unlike the ones before it.
@@ -191,6 +195,11 @@ pub enum Reason {
     InUse,
     /// It claims to be from the future.
     Future,
+    /// Nothing else keeps it, and the destination lets nobody delete it yet.
+    Locked {
+        /// Until when.
+        until: Timestamp,
+    },
     /// It is not good, and no newer one is: there may be nothing better.
     NothingBetter,
     /// It is not good; a rule would keep it if it were, and the mark may be wrong.
@@ -206,6 +215,8 @@ pub enum Reason {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Refusal {
+    /// The destination is append-only.
+    AppendOnly,
     /// The last run failed.
     LastRunFailed,
     /// The newest snapshot looks wrong.
@@ -299,6 +310,11 @@ impl fmt::Display for Rule {
     }
 }
 
+/// A moment to the minute.
+pub fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -309,6 +325,7 @@ impl fmt::Display for Reason {
             Self::Pinned => f.write_str("pinned"),
             Self::InUse => f.write_str("in use by a run"),
             Self::Future => f.write_str("its date is in the future"),
+            Self::Locked { until } => write!(f, "locked until {}", date(*until)),
             Self::NothingBetter => f.write_str("not good, but nothing newer is"),
             Self::IfGood => f.write_str("damaged or missing; kept as long as if it were good"),
             Self::NoRuleKeeps => f.write_str("no rule keeps it"),
@@ -322,6 +339,10 @@ impl fmt::Display for Reason {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::AppendOnly => {
+                "the destination is append-only: nothing expires there; clear it by a rule of the \
+                 storage"
+            }
             Self::LastRunFailed => "the last run failed: nothing expires until one succeeds",
             Self::Anomalous => {
                 "the newest snapshot looks unlike the ones before it: nothing expires until a \

@@ -120,6 +120,9 @@ pub struct Artifact {
     /// What was counted in it while it was stored, where its format can be read.
     #[serde(default)]
     pub contents: Option<Contents>,
+    /// The image of the server it is from, by digest, where that ran in a container of our Docker.
+    #[serde(default)]
+    pub image: Option<String>,
 }
 
 /// A snapshot's copy at one destination.

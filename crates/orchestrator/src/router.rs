@@ -37,12 +37,21 @@ pub(crate) struct Parts {
 
 /// What answers while the catalog is rebuilt.
 pub(crate) fn while_recovering(way_back: Arc<WayBack>) -> Router {
-    web::while_recovering(way_back).layer(from_fn(harden))
+    api::while_recovering(Arc::clone(&way_back))
+        .merge(web::while_recovering(way_back))
+        .layer(from_fn(harden))
 }
 
 pub(crate) fn router(parts: Parts) -> Router {
     let Parts { engine, accounts, backups_file, settings, way_back, closing } = parts;
-    let api = api::router(engine.clone(), accounts.clone(), backups_file, closing.clone());
+    let api = api::router(Arc::new(api::Shared {
+        engine: engine.clone(),
+        accounts: accounts.clone(),
+        backups_file,
+        settings: Arc::clone(&settings),
+        way_back: Arc::clone(&way_back),
+        closing: closing.clone(),
+    }));
     let shared = web::Shared {
         engine,
         accounts: accounts.clone(),

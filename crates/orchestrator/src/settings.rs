@@ -269,14 +269,18 @@ pub(crate) fn private_file(
     path: &Path,
     content: impl FnOnce() -> String,
 ) -> std::io::Result<String> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    use std::io::Write as _;
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = content();
-            let mut file =
-                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(std::path::Path::new("."));
+            // Whole and on the disk before it has its name: what is sealed with it is lost with it.
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(text.as_bytes())?;
-            file.sync_all()?;
+            file.as_file().sync_all()?;
+            file.persist_noclobber(path)?;
+            std::fs::File::open(folder)?.sync_all()?;
             Ok(text)
         }
         read => read.map(|text| text.trim().to_owned()),

@@ -2,19 +2,22 @@
 //! `keep COMMAND REPOSITORY [WHAT] [TO]`, with the password in `RESTIC_PASSWORD`.
 //!
 //! `init`; `folder PATH`, with the latest snapshot of the same folder for its parent; `stream NAME`
-//! and `tar NAME` from standard input; `restore PATH TO` of the latest snapshot of it; `check`, which
+//! from standard input; `object NAME` from standard input too, as objects are kept (a tar as the
+//! files in it); `get NAME`, an object to standard output; `restore PATH TO` of the latest snapshot of it; `check`, which
 //! reads all data; `prune`, which forgets every snapshot but the last and deletes at once.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
+use futures::TryStreamExt as _;
 use repository::{
-    CheckOptions, FileKind, InitOptions, Lock, LockKind, PruneOptions, ReadData, Reader,
-    Repository, Snapshot, Surroundings, Version,
+    CheckOptions, FileKind, InitOptions, Lock, LockKind, Objects, ObjectsOptions, PruneOptions,
+    ReadData, Reader, Repository, Snapshot, Surroundings, Version,
     chunk::Polynomial,
     write::{Folder, Stored, WriteOptions, Writer},
 };
 use secrecy::SecretString;
-use store::Local;
+use store::{CreateOptions, Key, Local, Store as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 type Any<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -49,6 +52,7 @@ async fn main() -> Any<()> {
         }
         "check" => return check(&repository).await,
         "prune" => return prune(&repository).await,
+        "object" | "get" => return object(repository, command == "get", what).await,
         _ => {}
     }
     let lock = repository.lock(LockKind::Shared).await?;
@@ -69,7 +73,6 @@ async fn main() -> Any<()> {
             writer.folder(parent.into_iter().fold(folder, Folder::parent)).await?
         }
         "stream" => writer.stream(what, tokio::io::stdin()).await?,
-        "tar" => writer.tar(tokio::io::stdin()).await?,
         other => return Err(format!("no command `{other}`").into()),
     };
     let written = writer.finish(&lock).await?;
@@ -77,6 +80,33 @@ async fn main() -> Any<()> {
     commit(&repository, &lock, written, &stored, what).await?;
     lock.release().await?;
     eprintln!("{:.2} s, {statistics:?}, {stored:?}", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+async fn object(repository: Repository, is_read: bool, name: &str) -> Any<()> {
+    let (begun, key) = (Instant::now(), Key::new(name)?);
+    let objects = Objects::new(repository, ObjectsOptions::default());
+    if is_read {
+        let mut read = objects.read(&key, None).await?;
+        let mut to = tokio::io::stdout();
+        while let Some(bytes) = read.try_next().await? {
+            to.write_all(&bytes).await?;
+        }
+        to.flush().await?;
+    } else {
+        let mut upload = objects.create(&key, &CreateOptions::default()).await?;
+        let mut from = tokio::io::stdin();
+        loop {
+            let mut chunk = bytes::BytesMut::with_capacity(1 << 20);
+            if from.read_buf(&mut chunk).await? == 0 {
+                break;
+            }
+            upload.write(chunk.freeze()).await?;
+        }
+        upload.finish().await?;
+    }
+    objects.rest().await;
+    eprintln!("{:.2} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -97,7 +127,8 @@ async fn restore(repository: &Repository, path: &str, to: &Path) -> Any<()> {
     let reader = Reader::open(repository).await?;
     let restored = reader.restore(&snapshot.tree, path.as_bytes(), to).await?;
     eprintln!("{restored:?}");
-    Ok(lock.release().await?)
+    lock.release().await?;
+    Ok(())
 }
 
 async fn check(repository: &Repository) -> Any<()> {
@@ -123,7 +154,8 @@ async fn prune(repository: &Repository) -> Any<()> {
     for _ in 0..2 {
         eprintln!("{:?}", repository.prune(&lock, &options).await?);
     }
-    Ok(lock.release().await?)
+    lock.release().await?;
+    Ok(())
 }
 
 async fn commit(

@@ -13,6 +13,8 @@ use crate::{FileKind, Id, Repository, RepositoryError, Surroundings};
 
 /// Age from which a lock is stale; restic's.
 pub const STALE_AFTER: SignedDuration = SignedDuration::from_mins(30);
+/// By how much the store's clock and a locker's may differ.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(15);
 
 /// How a lock is shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +98,14 @@ impl Repository {
     /// Every lock that lies in the repository.
     pub async fn locks(&self) -> Result<Vec<FoundLock>, RepositoryError> {
         let mut found = Vec::new();
-        for file in self.list(FileKind::Lock).await? {
-            found.extend(self.look_at_lock(file.id).await?);
+        for (id, meta) in self.list_with_meta(FileKind::Lock).await? {
+            // A lock is never written again: what lies there for so long needs no reading. Where
+            // none can be removed there are many.
+            if self.is_old(&meta, STALE_AFTER + CLOCKS_DIFFER) {
+                found.push(FoundLock { id, lock: None, is_stale: true });
+                continue;
+            }
+            found.extend(self.look_at_lock(id).await?);
         }
         Ok(found)
     }
@@ -118,7 +126,7 @@ impl Repository {
             Err(RepositoryError::Store(error)) => Err(error.into()),
             Err(_) => match self.stat(FileKind::Lock, &id).await {
                 Ok(meta) => {
-                    let is_stale = self.is_old(&meta);
+                    let is_stale = self.is_old(&meta, STALE_AFTER);
                     Ok(Some(FoundLock { id, lock: None, is_stale }))
                 }
                 Err(RepositoryError::Store(error)) if error.is_not_found() => Ok(None),
@@ -127,9 +135,9 @@ impl Repository {
         }
     }
 
-    fn is_old(&self, meta: &ObjectMeta) -> bool {
+    fn is_old(&self, meta: &ObjectMeta, age: SignedDuration) -> bool {
         let written = meta.modified_at.and_then(|time| Timestamp::try_from(time).ok());
-        written.is_some_and(|time| self.surroundings().now().duration_since(time) > STALE_AFTER)
+        written.is_some_and(|time| self.surroundings().now().duration_since(time) > age)
     }
 
     /// Removes stale locks, or with `all` every lock: then nobody may be at work. Says how many.
@@ -144,19 +152,29 @@ impl Repository {
         Ok(removed)
     }
 
+    /// Removes a lock; whether it is gone, or nothing can be deleted there.
+    async fn removed(&self, id: &Id) -> Result<bool, RepositoryError> {
+        match self.remove(FileKind::Lock, id).await {
+            Ok(()) => Ok(true),
+            Err(RepositoryError::Store(error))
+                if error.kind() == store::StoreErrorKind::PermissionDenied =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a lock of `kind` can stand beside those that are there; stale ones are removed.
     async fn check_locks(&self, kind: LockKind, own: Option<Id>) -> Result<(), RepositoryError> {
+        let mut may_remove = true;
         for found in self.locks().await? {
             if Some(found.id) == own {
                 continue;
             }
             if found.is_stale {
-                match self.remove(FileKind::Lock, &found.id).await {
-                    // Where nothing can be deleted a stale lock stays, and is in nobody's way.
-                    Err(RepositoryError::Store(error))
-                        if error.kind() == store::StoreErrorKind::PermissionDenied => {}
-                    other => other?,
-                }
+                // Where nothing can be deleted a stale lock stays, and is in nobody's way.
+                may_remove = may_remove && self.removed(&found.id).await?;
                 continue;
             }
             let Some(lock) = found.lock else {

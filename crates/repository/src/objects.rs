@@ -1,9 +1,11 @@
-//! Named streams in a repository, each of them a snapshot of one file, as a [`Store`].
+//! Named streams in a repository, each of them a snapshot of one file, as a [`Store`]. Of a tar the
+//! snapshot has the files that are in it, and what it takes to give back the same tar.
 //!
 //! What writes and reads objects elsewhere does so here unchanged: it deduplicates and is sealed
 //! on the way, and stock restic lists, checks and restores each object under its name. An object
 //! exists when its snapshot does, which is written last, when its writer has said that all is well.
 
+mod content;
 mod hold;
 mod known;
 mod upload;
@@ -15,18 +17,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use store::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
     StoreErrorKind, Swept, Upload,
 };
 
 pub use self::hold::{Alone, Hold};
-use self::{hold::Holder, known::Known};
-use crate::{
-    BlobKind, FileKind, Id, LockTimes, Reader, Repository, RepositoryError, write::WriteOptions,
-};
+use self::{content::Content, hold::Holder, known::Known};
+use crate::{FileKind, Id, LockTimes, Reader, Repository, RepositoryError, write::WriteOptions};
 
 /// The tag of snapshots that are objects of ours.
 pub const OBJECT_TAG: &str = "backup-orchestrator";
@@ -114,6 +113,11 @@ impl Objects {
         self.0.known.named(&self.0.repository, keys).await
     }
 
+    /// Whether the last lock that was given back could not be removed: nothing can be deleted.
+    pub fn locks_stay(&self) -> bool {
+        self.0.holder.locks_stay()
+    }
+
     /// Gives the lock back now, if nobody uses it.
     pub async fn rest(&self) {
         self.0.holder.rest().await;
@@ -121,15 +125,12 @@ impl Objects {
 }
 
 impl Inner {
-    /// The blobs of `key`, in order.
-    async fn blobs(&self, reader: &Reader, key: &Key) -> Result<Vec<Id>, StoreError> {
+    /// What `key` holds.
+    async fn content(&self, reader: &Reader, key: &Key) -> Result<Content, StoreError> {
         let found = self.known.find(&self.repository, key).await.map_err(told)?;
         let object = found.ok_or_else(|| self.absent(key))?;
-        let path = key.as_str().as_bytes();
-        match reader.resolve(&object.tree, path).await.map_err(damaged)? {
-            crate::Found::Node(node) => Ok(node.content.unwrap_or_default()),
-            crate::Found::Root(_) => Err(self.absent(key)),
-        }
+        let content = Content::of(reader, &object.tree, key).await.map_err(damaged)?;
+        content.ok_or_else(|| self.absent(key))
     }
 
     fn absent(&self, key: &Key) -> StoreError {
@@ -168,25 +169,21 @@ impl Store for Objects {
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
         let hold = self.0.holder.hold().await.map_err(told)?;
         let reader = Reader::new(self.0.repository.clone(), self.0.holder.index().await?);
-        let blobs = match self.0.blobs(&reader, key).await {
+        let content = match self.0.content(&reader, key).await {
             // It may be younger than the index.
             Err(error) if error.kind() == StoreErrorKind::Damaged => None,
             other => Some(other?),
         };
-        let is_known = |reader: &Reader, blobs: &[Id]| {
-            blobs.iter().all(|id| reader.index().contains(BlobKind::Data, id))
-        };
-        let (reader, blobs) = match blobs.filter(|blobs| is_known(&reader, blobs)) {
-            Some(blobs) => (reader, blobs),
+        let (reader, content) = match content.filter(|content| content.is_known_to(&reader)) {
+            Some(content) => (reader, content),
             None => {
                 let index = self.0.holder.fresh_index().await?;
                 let reader = Reader::new(self.0.repository.clone(), index);
-                let blobs = self.0.blobs(&reader, key).await?;
-                (reader, blobs)
+                let content = self.0.content(&reader, key).await?;
+                (reader, content)
             }
         };
-        let (blobs, skip, most) = stretch(&reader, blobs, range).map_err(damaged)?;
-        let read = clip(reader.stream(&blobs).map_err(damaged), skip, most);
+        let read = content.stream(&reader, range).map_err(damaged);
         // The lock is held for as long as somebody reads.
         Ok(read.inspect(move |_| _ = &hold).boxed())
     }
@@ -229,44 +226,6 @@ impl Store for Objects {
     ) -> Result<Vec<Swept>, StoreError> {
         self.0.repository.store().sweep(&Prefix::root(), older_than, now).await
     }
-}
-
-/// The blobs that hold `range`, how many bytes before it they begin, and how many it has.
-fn stretch(
-    reader: &Reader,
-    blobs: Vec<Id>,
-    range: Option<Range<u64>>,
-) -> Result<(Vec<Id>, u64, u64), RepositoryError> {
-    let Some(range) = range else { return Ok((blobs, 0, u64::MAX)) };
-    let (mut wanted, mut at, mut skip) = (Vec::new(), 0, 0);
-    for id in blobs {
-        let end = at + u64::from(reader.locate(BlobKind::Data, &id)?.blob.plain_length());
-        if end > range.start && at < range.end {
-            if wanted.is_empty() {
-                skip = range.start - at;
-            }
-            wanted.push(id);
-        }
-        at = end;
-    }
-    Ok((wanted, skip, range.end.saturating_sub(range.start)))
-}
-
-/// What `chunks` give without the first `skip` bytes, at most `most` of them.
-fn clip(
-    chunks: impl Stream<Item = Result<Bytes, StoreError>> + Send,
-    mut skip: u64,
-    mut most: u64,
-) -> impl Stream<Item = Result<Bytes, StoreError>> + Send {
-    let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    chunks.try_filter_map(move |mut chunk| {
-        let passed = length(skip).min(chunk.len());
-        skip -= passed as u64;
-        chunk = chunk.slice(passed..);
-        chunk.truncate(length(most));
-        most -= chunk.len() as u64;
-        std::future::ready(Ok((!chunk.is_empty()).then_some(chunk)))
-    })
 }
 
 /// An error of the repository, as stores tell theirs.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::SecretString;
-use store::{CreateOptions, Key, Prefix, Store};
+use store::{CreateOptions, Key, ObjectMeta, Prefix, Store};
 
 use crate::{
     Config, FileKind, Id, Index, IndexFile, Kdf, KeyFile, MasterKey, RepositoryError, Snapshot,
@@ -259,6 +259,16 @@ impl Repository {
         list(self.store.as_ref(), kind).await
     }
 
+    /// The same with all that the listing tells.
+    pub(crate) async fn list_with_meta(
+        &self,
+        kind: FileKind,
+    ) -> Result<Vec<(Id, ObjectMeta)>, RepositoryError> {
+        let folder = Prefix::new(kind.folder()).map_err(store::StoreError::from)?;
+        let all: Vec<_> = self.store.list(&folder).await?.try_collect().await?;
+        Ok(all.into_iter().filter_map(|meta| Some((id_of(kind, &meta)?, meta))).collect())
+    }
+
     /// What is known of a file without reading it.
     pub(crate) async fn stat(
         &self,
@@ -301,14 +311,19 @@ async fn list(store: &dyn Store, kind: FileKind) -> Result<Vec<FileEntry>, Repos
     let mut listing = store.list(&folder).await?;
     let mut files = Vec::new();
     while let Some(object) = listing.try_next().await? {
-        let name = object.key.as_str();
-        let id = name.rsplit('/').next().and_then(|name| name.parse::<Id>().ok());
-        if let Some(id) = id.filter(|id| kind.path(id) == name) {
+        if let Some(id) = id_of(kind, &object) {
             files.push(FileEntry { id, size_bytes: object.size_bytes });
         }
     }
     files.sort_unstable();
     Ok(files)
+}
+
+/// The id of a file of `kind`; `None` for what is under another name, and not ours.
+fn id_of(kind: FileKind, object: &ObjectMeta) -> Option<Id> {
+    let name = object.key.as_str();
+    let id = name.rsplit('/').next().and_then(|name| name.parse::<Id>().ok());
+    id.filter(|id| kind.path(id) == name)
 }
 
 async fn find_key(

@@ -4,25 +4,19 @@
 use std::{collections::HashMap, io};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 use tar::{Builder, EntryType, Header};
 use tokio::sync::mpsc;
 
 use crate::{
-    BlobKind, Id, Location, Node, NodeKind, Reader, RepositoryError,
+    BlobKind, Id, Node, NodeKind, Reader, RepositoryError,
     browse::Found,
-    read::{BATCH_BLOBS, BATCH_BYTES, READ_AHEAD},
+    pieces::{Piece, filled},
+    read::BATCH_BLOBS,
     walk::{Visit, Walk},
 };
 
 const BLOCK: usize = 512;
-
-/// A piece of the archive, in order.
-#[derive(Debug)]
-enum Piece {
-    Bytes(Bytes),
-    Blob(Location),
-}
 
 type Pieces = mpsc::Sender<Result<Piece, RepositoryError>>;
 
@@ -44,53 +38,8 @@ impl Reader {
             }
         });
         let pieces = stream::poll_fn(move |context| pieces.poll_recv(context));
-        let reader = self.clone();
-        Ok(gathered(pieces.boxed())
-            .map_ok(move |batch| {
-                let reader = reader.clone();
-                let read = tokio::spawn(async move { fill(&reader, batch).await });
-                async move { read.await? }
-            })
-            .try_buffered(READ_AHEAD)
-            .map_ok(|bytes| stream::iter(bytes.into_iter().map(Ok)))
-            .try_flatten())
+        Ok(filled(self, pieces.boxed()))
     }
-}
-
-/// Pieces in goes of a good size.
-fn gathered(
-    pieces: stream::BoxStream<'static, Result<Piece, RepositoryError>>,
-) -> impl Stream<Item = Result<Vec<Piece>, RepositoryError>> {
-    stream::try_unfold(pieces, |mut pieces| async move {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while bytes < BATCH_BYTES && batch.len() < BATCH_BLOBS {
-            let Some(piece) = pieces.try_next().await? else { break };
-            bytes += match &piece {
-                Piece::Bytes(own) => own.len() as u64,
-                Piece::Blob(location) => u64::from(location.blob.plain_length()),
-            };
-            batch.push(piece);
-        }
-        Ok((!batch.is_empty()).then_some((batch, pieces)))
-    })
-}
-
-async fn fill(reader: &Reader, batch: Vec<Piece>) -> Result<Vec<Bytes>, RepositoryError> {
-    let wanted: Vec<_> = batch
-        .iter()
-        .filter_map(|piece| match piece {
-            Piece::Blob(location) => Some(*location),
-            Piece::Bytes(_) => None,
-        })
-        .collect();
-    let mut read = reader.plain(&wanted).await?.into_iter();
-    Ok(batch
-        .into_iter()
-        .filter_map(|piece| match piece {
-            Piece::Bytes(bytes) => Some(bytes),
-            Piece::Blob(_) => read.next(),
-        })
-        .collect())
 }
 
 /// The first name of a file that has several, what was in it, and how many are still to come.
@@ -151,7 +100,7 @@ impl Archive {
         let mut pieces = vec![Piece::Bytes(header.map_err(failed)?.into())];
         let padding = size.wrapping_neg() % BLOCK as u64;
         let has_content = !blobs.is_empty();
-        pieces.extend(blobs.into_iter().map(Piece::Blob));
+        pieces.extend(blobs.into_iter().map(Piece::whole));
         if has_content && padding > 0 {
             pieces.push(Piece::Bytes(vec![0; usize::try_from(padding).unwrap_or_default()].into()));
         }

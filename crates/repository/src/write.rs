@@ -20,7 +20,7 @@ mod parent;
 mod pipeline;
 mod probe;
 mod receipt;
-mod tar;
+pub(crate) mod tar;
 mod upload;
 
 use std::{
@@ -36,6 +36,7 @@ pub use self::{
     collect::{Problem, Problems, Stored},
     contents::Contents,
     folder::{Folder, Wanted},
+    tar::Archived,
 };
 use self::{
     feeder::Feeder,
@@ -213,11 +214,12 @@ impl Writer {
             .await?
     }
 
-    /// Stores what is in a tar whose folders are each in one place, as all archivers write it.
+    /// Stores a tar: what is in it as a tree, the rest as its skeleton. Whatever is given can be
+    /// had again byte for byte, whether or not it is a tar.
     pub async fn tar(
         &self,
         source: impl AsyncRead + Unpin + Send + 'static,
-    ) -> Result<Stored, RepositoryError> {
+    ) -> Result<Archived, RepositoryError> {
         let (shared, chunking) = (Arc::clone(&self.shared), self.chunking.clone());
         let (jobs, feeder) = (self.pipeline.jobs(), self.feeder());
         let cancel = self.cancel.child_token();

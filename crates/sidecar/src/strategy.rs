@@ -3,7 +3,7 @@
 pub(crate) mod mysql;
 mod password;
 pub(crate) mod postgres;
-mod redis;
+pub(crate) mod redis;
 pub(crate) mod sqlite;
 
 use std::{

@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
+use strum::{Display, EnumString};
 
 use crate::{
-    Azblob, AzblobConfig, Closed, Deadlines, Limits, Local, Rclone, S3, Sftp, SftpConfig, Store,
-    StoreError, Webdav, WebdavConfig, deadline::within,
+    Azblob, AzblobConfig, Closed, Deadlines, Limits, Local, Prefix, Rclone, Rest, RestConfig, S3,
+    Sftp, SftpConfig, Store, StoreError, Webdav, WebdavConfig, deadline::within,
 };
 
 /// One request, one chunk, or the silence between two.
@@ -29,6 +30,8 @@ pub enum StoreConfig {
     Webdav(WebdavConfig),
     /// A folder of an SSH server.
     Sftp(SftpConfig),
+    /// A server of restic's repositories.
+    Rest(RestConfig),
 }
 
 /// A folder on this machine.
@@ -38,6 +41,27 @@ pub struct LocalConfig {
     pub root: PathBuf,
     /// What folders are called that count as one object each.
     pub closed: Option<Closed>,
+}
+
+/// How long what is written to a bucket can be deleted by nobody (S3 Object Lock).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Who may shorten it.
+    pub mode: LockMode,
+    /// How long, in days from when an object was written.
+    pub days: u32,
+    /// Folders whose objects come and go, and are not locked.
+    pub except: Vec<Prefix>,
+}
+
+/// Who may shorten the time for which an object is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString)]
+#[strum(serialize_all = "snake_case")]
+pub enum LockMode {
+    /// Whoever has the right to do so (`s3:BypassGovernanceRetention`).
+    Governance,
+    /// Nobody.
+    Compliance,
 }
 
 /// S3 or compatible.
@@ -55,6 +79,8 @@ pub struct S3Config {
     pub path_style: bool,
     /// Storage class of new objects.
     pub storage_class: Option<String>,
+    /// Whether, and for how long, what is written is locked.
+    pub object_lock: Option<ObjectLock>,
     /// Access key.
     pub access_key_id: Option<SecretString>,
     /// Secret key.
@@ -106,6 +132,9 @@ pub async fn open_within(
         }
         StoreConfig::Sftp(sftp) => (Arc::new(Sftp::open(&sftp)?), STEP),
         StoreConfig::Webdav(webdav) => (Arc::new(Webdav::open(&webdav)?), STEP),
+        StoreConfig::Rest(rest) => {
+            (Arc::new(Rest::open(&rest)?), STEP.max(Limits::default().longest_call()))
+        }
         StoreConfig::Rclone(rclone) => (Arc::new(Rclone::open(rclone).await?), STEP),
     };
     Ok(Arc::new(Deadlines::new(inner, step, LONG)))

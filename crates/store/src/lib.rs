@@ -10,6 +10,7 @@ mod config;
 mod deadline;
 mod error;
 mod faulty;
+mod folders;
 mod here;
 mod key;
 mod limits;
@@ -17,9 +18,11 @@ mod local;
 mod memory;
 mod parts;
 mod rclone;
+mod rest;
 mod s3;
 mod sftp;
 mod tree;
+mod web;
 mod webdav;
 mod xml;
 
@@ -34,7 +37,9 @@ use futures::stream::BoxStream;
 
 pub use azblob::{Azblob, AzblobConfig};
 pub use closed::Closed;
-pub use config::{LocalConfig, RcloneConfig, S3Config, StoreConfig, open, open_within};
+pub use config::{
+    LocalConfig, LockMode, ObjectLock, RcloneConfig, S3Config, StoreConfig, open, open_within,
+};
 pub use deadline::Deadlines;
 pub use error::{StoreError, StoreErrorKind};
 pub use faulty::{Fault, Faulty, Operation};
@@ -45,6 +50,7 @@ pub use local::Local;
 pub use memory::Memory;
 pub use parts::PartSizes;
 pub use rclone::{DriveConfig, Rclone};
+pub use rest::{Rest, RestConfig};
 pub use s3::S3;
 pub use sftp::{Sftp, SftpConfig, key_in_lines};
 pub use webdav::{Webdav, WebdavConfig};

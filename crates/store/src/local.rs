@@ -1,8 +1,8 @@
 //! A folder on this machine.
 //!
 //! An object is written under a temporary name in its own folder, synced, linked to its final
-//! name (which fails where the name is taken), and the folder is synced: after a power loss the
-//! object is there whole or not at all.
+//! name (which fails where the name is taken), and the folder is synced, with those above that were
+//! made for it: after a power loss the object is there whole or not at all.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,6 +26,7 @@ use crate::{
     ByteStream, Capability, CreateOptions, Here, Key, Listing, ObjectMeta, Prefix, Store,
     StoreError, StoreErrorKind, Swept, Upload,
     closed::{self, Closed, Folder},
+    folders::{Folders, sync_above},
     key::{finished_name, is_partial},
 };
 
@@ -47,6 +48,7 @@ const SYNC_EVERY: usize = 32 << 20;
 pub struct Local {
     root: PathBuf,
     closed: Option<Closed>,
+    folders: Folders,
 }
 
 impl Local {
@@ -54,8 +56,9 @@ impl Local {
     pub async fn open(root: &Path) -> Result<Self, StoreError> {
         let root = root.to_owned();
         blocking(move || {
-            fs::create_dir_all(&root).map_err(|e| StoreError::io("creating", &show(&root), &e))?;
-            Ok(Self { root, closed: None })
+            let folders = Folders::default();
+            folders.make(&root).map_err(|e| StoreError::io("creating", &show(&root), &e))?;
+            Ok(Self { root, closed: None, folders })
         })
         .await
     }
@@ -96,6 +99,7 @@ struct LocalUpload {
     key: Key,
     partial: PathBuf,
     path: PathBuf,
+    folders: Folders,
     /// `None` while a write is under way, and after the end.
     file: Option<File>,
     gathered: Vec<Bytes>,
@@ -167,12 +171,11 @@ impl Drop for LocalUpload {
 }
 
 /// Makes the file that an upload writes to, and its folder.
-fn begin(path: &Path, partial: &Path) -> Result<fs::File, StoreError> {
+fn begin(path: &Path, partial: &Path, folders: &Folders) -> Result<fs::File, StoreError> {
     let mut tries = 3;
     loop {
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)
-                .map_err(|e| StoreError::io("creating", &show(folder), &e))?;
+            folders.make(folder).map_err(|e| StoreError::io("creating", &show(folder), &e))?;
         }
         tries -= 1;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial) {
@@ -193,7 +196,7 @@ impl Store for Local {
     async fn create(&self, key: &Key, _: &CreateOptions) -> Result<Box<dyn Upload>, StoreError> {
         let path = self.path(key.as_str());
         let partial = self.path(&key.partial(rand::random()));
-        let key = key.clone();
+        let (key, folders) = (key.clone(), self.folders.clone());
         blocking(move || {
             if path.symlink_metadata().is_ok() {
                 return Err(StoreError::new(
@@ -201,11 +204,12 @@ impl Store for Local {
                     format!("{} is there already", show(&path)),
                 ));
             }
-            let file = begin(&path, &partial)?;
+            let file = begin(&path, &partial, &folders)?;
             Ok(Box::new(LocalUpload {
                 key,
                 partial,
                 path,
+                folders,
                 file: Some(file),
                 gathered: Vec::new(),
                 gathered_bytes: 0,
@@ -376,6 +380,7 @@ impl Upload for LocalUpload {
         self.flush().await?;
         self.synced().await?;
         let (key, partial, path) = (self.key.clone(), self.partial.clone(), self.path.clone());
+        let folders = self.folders.clone();
         let Some(file) = self.file.take() else {
             return Err(StoreError::internal("an upload was finished after it failed"));
         };
@@ -387,6 +392,7 @@ impl Upload for LocalUpload {
             fs::hard_link(&partial, &path).map_err(told)?;
             let _ = fs::remove_file(&partial);
             sync_folder(&path)?;
+            folders.settle(path.parent().unwrap_or(&path)).map_err(told)?;
             Ok(meta_of(&key, &meta))
         })
         .await
@@ -398,10 +404,7 @@ impl Upload for LocalUpload {
 }
 
 fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let Some(folder) = path.parent() else { return Ok(()) };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|e| StoreError::io("syncing", &show(folder), &e))
+    sync_above(path).map_err(|e| StoreError::io("syncing the folder of", &show(path), &e))
 }
 
 /// Entries of `folder`; a folder that is not there has none.

@@ -4,6 +4,7 @@
 //! under its name. Whoever gives up aborts the upload, so that no parts stay behind.
 
 mod listing;
+mod lock;
 mod requests;
 mod unfinished;
 mod upload;
@@ -26,8 +27,8 @@ use requests::Requests;
 use upload::{Busy, S3Upload};
 
 use crate::{
-    ByteStream, Capability, CreateOptions, Key, Limits, Listing, ObjectMeta, Prefix, S3Config,
-    Store, StoreError, StoreErrorKind, Swept, Upload,
+    ByteStream, Capability, CreateOptions, Key, Limits, Listing, ObjectLock, ObjectMeta, Prefix,
+    S3Config, Store, StoreError, StoreErrorKind, Swept, Upload,
 };
 
 /// Parts on their way at once.
@@ -55,6 +56,7 @@ pub struct S3 {
     location: String,
     /// Folder in the bucket, without slashes around it.
     root: String,
+    object_lock: Option<ObjectLock>,
 }
 
 impl S3 {
@@ -87,6 +89,10 @@ impl S3 {
         if let Some(class) = &config.storage_class {
             builder = builder.default_storage_class(class);
         }
+        if config.object_lock.is_some() {
+            // Buckets with a lock take nothing without a checksum.
+            builder = builder.checksum_algorithm("crc32c");
+        }
         if let Some(id) = &config.access_key_id {
             builder = builder.access_key_id(id.expose_secret());
         }
@@ -115,6 +121,7 @@ impl S3 {
             busy: Busy::default(),
             location,
             root: root.to_owned(),
+            object_lock: config.object_lock.clone(),
         })
     }
 

@@ -15,8 +15,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, RequestBuilder, Response};
 use secrecy::SecretString;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,11 +23,9 @@ use crate::{
     ByteStream, Capability, CreateOptions, Key, Listing, ObjectMeta, Prefix, Store, StoreError,
     StoreErrorKind, Swept, Upload,
     tree::{self, Entry, Tree},
+    web::{self, Site},
 };
 
-/// Every byte of a path but the ones that need no escape.
-const PATH: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 /// Longest listing of one folder, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 /// Chunks of an upload that may wait for the network.
@@ -37,8 +33,6 @@ const CHUNKS_AHEAD: usize = 4;
 /// How often, and after which pause, the removal of a file that the server still holds is tried.
 const LOCKED_TIMES: usize = 50;
 const LOCKED: Duration = Duration::from_millis(200);
-/// How long it may take to connect.
-const CONNECTING: Duration = Duration::from_secs(20);
 
 /// A folder of a WebDAV server.
 #[derive(Debug, Clone)]
@@ -56,104 +50,30 @@ pub struct WebdavConfig {
 /// Objects as files of a WebDAV server.
 #[derive(Debug, Clone)]
 pub struct Webdav {
-    http: Client,
-    /// Scheme, host and port.
-    origin: String,
-    /// Decoded path of the destination's folder, without slashes around it.
-    base: String,
+    /// The destination's folder.
+    site: Site,
     /// How many parts of it are made where they are not there.
     own_parts: usize,
-    username: Option<String>,
-    password: Option<SecretString>,
 }
 
 impl Webdav {
     /// Checks the settings. No request is made.
     pub fn open(config: &WebdavConfig) -> Result<Self, StoreError> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let wrong = |how: &str| StoreError::config(format!("the WebDAV address {how}"));
-        let url = reqwest::Url::parse(&config.url).map_err(|error| wrong(&error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("must begin with https:// or http://"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("has a user or password in it: give them apart"));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("must end with its path"));
-        }
-        let base = percent_encoding::percent_decode_str(url.path())
-            .decode_utf8()
-            .map_err(|error| wrong(&error.to_string()))?
-            .trim_matches('/')
-            .to_owned();
+        let login = (config.username.as_deref(), config.password.as_ref());
+        let mut site = Site::open("WebDAV", &config.url, login)?;
         let path = config.path.as_deref().unwrap_or_default().trim_matches('/');
-        if !path.is_empty() {
-            Prefix::new(path)?;
+        if path.is_empty() {
+            return Ok(Self { site, own_parts: 0 });
         }
-        let http = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECTING)
-            .build()
-            .map_err(|error| StoreError::config(format!("the HTTP client: {error}")))?;
-        Ok(Self {
-            http,
-            origin: url.origin().ascii_serialization(),
-            base: if path.is_empty() { base } else { tree::join(&base, path) },
-            own_parts: if path.is_empty() { 0 } else { path.split('/').count() },
-            username: config.username.clone(),
-            password: config.password.clone(),
-        })
+        Prefix::new(path)?;
+        site.base = tree::join(&site.base, path);
+        Ok(Self { site, own_parts: path.split('/').count() })
     }
 
     /// The decoded path of `name` on the server, without slashes around it.
     fn path(&self, name: &str) -> String {
-        if name.is_empty() { self.base.clone() } else { tree::join(&self.base, name) }
-    }
-
-    fn address(&self, path: &str) -> String {
-        format!("{}/{}", self.origin, utf8_percent_encode(path, PATH))
-    }
-
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, self.address(path));
-        match (&self.username, &self.password) {
-            (None, None) => request,
-            (user, password) => request.basic_auth(
-                user.as_deref().unwrap_or_default(),
-                password.as_ref().map(secrecy::ExposeSecret::expose_secret),
-            ),
-        }
-    }
-
-    async fn sent(&self, what: &str, request: RequestBuilder) -> Result<Response, StoreError> {
-        request.send().await.map_err(|error| self.broken(what, error))
-    }
-
-    fn broken(&self, what: &str, error: reqwest::Error) -> StoreError {
-        let error = error.without_url();
-        let mut said = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(deeper) = cause {
-            said = format!("{said}: {deeper}");
-            cause = deeper.source();
-        }
-        let kind =
-            if error.is_timeout() { StoreErrorKind::Timeout } else { StoreErrorKind::Unavailable };
-        StoreError::new(kind, format!("{}: {what}: {said}", self.location()))
-    }
-
-    fn refused(&self, what: &str, status: StatusCode) -> StoreError {
-        let kind = match status.as_u16() {
-            401 | 403 | 407 => StoreErrorKind::PermissionDenied,
-            404 | 410 => StoreErrorKind::NotFound,
-            412 => StoreErrorKind::AlreadyExists,
-            413 | 507 => StoreErrorKind::Full,
-            423 | 429 => StoreErrorKind::Throttled,
-            300..=399 | 400 | 405 | 411 | 414 | 415 | 501 => StoreErrorKind::Config,
-            _ => StoreErrorKind::Unavailable,
-        };
-        StoreError::new(kind, format!("{}: {what}: the server said {status}", self.location()))
+        let base = &self.site.base;
+        if name.is_empty() { base.clone() } else { tree::join(base, name) }
     }
 
     /// What the server tells about `name` and, at depth 1, what lies in it; `None` where nothing
@@ -167,35 +87,26 @@ impl Webdav {
         let method = Method::from_bytes(b"PROPFIND")
             .map_err(|error| StoreError::internal(error.to_string()))?;
         let request = self
+            .site
             .request(method, &self.path(name))
             .header("depth", depth)
             .header(header::CONTENT_TYPE, "application/xml; charset=utf-8")
             .body(answer::QUESTION);
-        let mut response = self.sent(&what, request).await?;
+        let response = self.site.sent(&what, request).await?;
         match response.status() {
             StatusCode::MULTI_STATUS => {}
             StatusCode::NOT_FOUND => return Ok(None),
-            status => return Err(self.refused(&what, status)),
+            status => return Err(self.site.refused(&what, status)),
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&what, error))? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(self.unclear(&what, "the answer is too long"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let body =
-            std::str::from_utf8(&body).map_err(|error| self.unclear(&what, &error.to_string()))?;
-        let told = answer::parsed(body).map_err(|how| self.unclear(&what, &how))?;
+        let body = self.site.body(&what, response, MAX_ANSWER).await?;
+        let body = std::str::from_utf8(&body)
+            .map_err(|error| self.site.unclear(&what, &error.to_string()))?;
+        let told = answer::parsed(body).map_err(|how| self.site.unclear(&what, &how))?;
         // An answer that does not tell of what it was asked for is not about it.
         if !told.iter().any(|one| one.path == self.path(name)) {
-            return Err(self.unclear(&what, "its answer tells of something else"));
+            return Err(self.site.unclear(&what, "its answer tells of something else"));
         }
         Ok(Some(told))
-    }
-
-    fn unclear(&self, what: &str, how: &str) -> StoreError {
-        StoreError::new(StoreErrorKind::Unavailable, format!("{}: {what}: {how}", self.location()))
     }
 
     /// Makes the folder with this path, whose parent is there.
@@ -204,11 +115,12 @@ impl Webdav {
         let method = Method::from_bytes(b"MKCOL")
             .map_err(|error| StoreError::internal(error.to_string()))?;
         // Some servers want a folder's slash.
-        let response = self.sent(&what, self.request(method, &format!("{path}/"))).await?;
+        let response =
+            self.site.sent(&what, self.site.request(method, &format!("{path}/"))).await?;
         match response.status() {
             // 405: it is there already.
             status if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED => Ok(()),
-            status => Err(self.refused(&what, status)),
+            status => Err(self.site.refused(&what, status)),
         }
     }
 }
@@ -216,7 +128,7 @@ impl Webdav {
 #[async_trait]
 impl Tree for Webdav {
     fn location(&self) -> String {
-        format!("{}/{}", self.origin, self.base)
+        self.site.location()
     }
 
     async fn entry(&self, name: &str) -> Result<Option<Entry>, StoreError> {
@@ -251,12 +163,15 @@ impl Tree for Webdav {
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let what = format!("deleting {name}");
-        let response = self.sent(&what, self.request(Method::DELETE, &self.path(name))).await?;
+        let response =
+            self.site.sent(&what, self.site.request(Method::DELETE, &self.path(name))).await?;
         match response.status() {
             // A reply of many statuses tells of failures.
-            StatusCode::MULTI_STATUS => Err(self.unclear(&what, "the server did not delete it")),
+            StatusCode::MULTI_STATUS => {
+                Err(self.site.unclear(&what, "the server did not delete it"))
+            }
             status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
-            status => Err(self.refused(&what, status)),
+            status => Err(self.site.refused(&what, status)),
         }
     }
 
@@ -265,13 +180,14 @@ impl Tree for Webdav {
         let method =
             Method::from_bytes(b"MOVE").map_err(|error| StoreError::internal(error.to_string()))?;
         let request = self
+            .site
             .request(method, &self.path(from))
-            .header("destination", self.address(&self.path(to)))
+            .header("destination", self.site.address(&self.path(to)))
             .header("overwrite", "F");
-        match self.sent(&what, request).await?.status() {
-            StatusCode::MULTI_STATUS => Err(self.unclear(&what, "the server did not move it")),
+        match self.site.sent(&what, request).await?.status() {
+            StatusCode::MULTI_STATUS => Err(self.site.unclear(&what, "the server did not move it")),
             status if status.is_success() => Ok(()),
-            status => Err(self.refused(&what, status)),
+            status => Err(self.site.refused(&what, status)),
         }
     }
 
@@ -279,7 +195,7 @@ impl Tree for Webdav {
         if !folder.is_empty() {
             return self.make(&self.path(folder)).await;
         }
-        let parts: Vec<_> = self.base.split('/').collect();
+        let parts: Vec<_> = self.site.base.split('/').collect();
         for count in parts.len() - self.own_parts..parts.len() {
             self.make(&parts[..=count].join("/")).await?;
         }
@@ -298,14 +214,15 @@ impl Store for Webdav {
         let partial = key.partial(rand::random());
         let (sink, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let request = self
+            .site
             .request(Method::PUT, &self.path(&partial))
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(reqwest::Body::wrap_stream(ReceiverStream::new(chunks)));
         let (store, what) = (self.clone(), format!("writing {key}"));
         let request = tokio::spawn(async move {
-            match store.sent(&what, request).await?.status() {
+            match store.site.sent(&what, request).await?.status() {
                 status if status.is_success() => Ok(()),
-                status => Err(store.refused(&what, status)),
+                status => Err(store.site.refused(&what, status)),
             }
         });
         Ok(Box::new(WebdavUpload {
@@ -324,31 +241,20 @@ impl Store for Webdav {
             return Ok(stream::empty().boxed());
         }
         let what = format!("reading {key}");
-        let mut request = self.request(Method::GET, &self.path(key.as_str()));
+        let mut request = self.site.request(Method::GET, &self.path(key.as_str()));
         let part = asked != (0..size);
         if part {
             let range = format!("bytes={}-{}", asked.start, asked.end - 1);
             request = request.header(header::RANGE, range);
         }
-        let response = self.sent(&what, request).await?;
+        let response = self.site.sent(&what, request).await?;
         match response.status() {
             StatusCode::OK if !part => {}
             StatusCode::PARTIAL_CONTENT if part => {}
-            StatusCode::OK => return Err(self.unclear(&what, "the server gives no ranges")),
-            status => return Err(self.refused(&what, status)),
+            StatusCode::OK => return Err(self.site.unclear(&what, "the server gives no ranges")),
+            status => return Err(self.site.refused(&what, status)),
         }
-        let state = (self.clone(), response, what, asked.end - asked.start);
-        Ok(stream::try_unfold(state, |(store, mut response, what, left)| async move {
-            match response.chunk().await.map_err(|error| store.broken(&what, error))? {
-                Some(chunk) => match left.checked_sub(chunk.len() as u64) {
-                    Some(left) => Ok(Some((chunk, (store, response, what, left)))),
-                    None => Err(store.unclear(&what, "more came than the object has")),
-                },
-                None if left == 0 => Ok(None),
-                None => Err(store.unclear(&what, "it ended early")),
-            }
-        })
-        .boxed())
+        Ok(web::stream(self.site.clone(), what, response, asked.end - asked.start))
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {
@@ -449,7 +355,7 @@ impl Upload for WebdavUpload {
         let _ = self.store.remove(&self.partial).await;
         match ended {
             Ok(Err(error)) => Err(tree::lost_if_absent(&self.store, &self.key, error)),
-            Ok(Ok(())) => Err(self.store.unclear("writing", "the server answered too early")),
+            Ok(Ok(())) => Err(self.store.site.unclear("writing", "the server answered too early")),
             Err(error) => Err(StoreError::internal(error.to_string())),
         }
     }

@@ -25,6 +25,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("ssh", "openssh-client"),
     ("rsync", "rsync"),
     ("python3", "python3"),
+    ("pip3", "python3-pip"),
     ("bash", "bash"),
     ("bzip2", "bzip2"),
     ("xz", "xz-utils"),
@@ -43,6 +44,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("restic", "restic"),
+    ("strace", "strace"),
 ];
 
 /// A second restic beside Debian 12's, from Debian 13: folder and file at Debian, and SHA-256 for
@@ -56,6 +58,9 @@ const RESTIC_SHA256: &[(&str, &str, &str)] = &[
 
 /// Azure Blob Storage for tests, from npm (MIT licence).
 const AZURITE: &str = "azurite@3.35.0";
+
+/// AWS for tests, with its Object Lock, from `PyPI` (Apache licence).
+const MOTO: &str = "moto[server]==5.2.1";
 
 /// Where Debian puts PostgreSQL's own programs.
 const POSTGRES_HOMES: &str = "/usr/lib/postgresql";
@@ -100,6 +105,30 @@ fn azurite() -> Result<()> {
     Ok(())
 }
 
+/// Installs Moto into a Python of its own in the folder where its tests look for it.
+fn moto() -> Result<()> {
+    let folder = cache::folder()?.join("moto");
+    let installed = folder.join("installed");
+    if std::fs::read_to_string(&installed).is_ok_and(|version| version == MOTO) {
+        return Ok(());
+    }
+    println!("installing {MOTO}");
+    let own = Command::new("python3").args(["-m", "venv"]).arg(&folder).status();
+    let done = own.is_ok_and(|status| status.success())
+        && Command::new(folder.join("bin/python3"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MOTO])
+            .status()
+            .is_ok_and(|status| status.success());
+    if done {
+        return Ok(std::fs::write(&installed, MOTO)?);
+    }
+    if std::env::var_os("CI").is_some() {
+        bail!("{MOTO} is needed and could not be installed by pip");
+    }
+    println!("tests that need {MOTO} are left out: pip could not install it");
+    Ok(())
+}
+
 /// Unpacks restic 0.18 into the folder where its tests look for it.
 fn restic() -> Result<()> {
     let folder = cache::folder()?.join(RESTIC);
@@ -132,6 +161,7 @@ fn restic() -> Result<()> {
 /// What comes from elsewhere than Debian's packages of this machine.
 fn from_elsewhere() -> Result<()> {
     azurite()?;
+    moto()?;
     restic()
 }
 

@@ -151,6 +151,7 @@ fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
             size_bytes: 7,
             sha256: "00".repeat(32),
             contents: None,
+            image: None,
         }],
         copies: vec![StoredCopy {
             destination_id: at,

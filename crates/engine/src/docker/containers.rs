@@ -3,7 +3,9 @@
 use bollard::{
     Docker,
     errors::Error,
-    query_parameters::{InspectContainerOptions, RemoveContainerOptions, StartContainerOptions},
+    query_parameters::{
+        InspectContainerOptions, RemoveContainerOptions, RemoveVolumeOptions, StartContainerOptions,
+    },
 };
 use model::{Failure, FailureCode};
 
@@ -40,6 +42,26 @@ pub(crate) async fn unpause(docker: &Docker, container: &str) -> Result<(), Fail
 pub(crate) async fn remove(docker: &Docker, container: &str) -> Result<(), Failure> {
     let options = RemoveContainerOptions { force: true, v: false, link: false };
     gone_is_done(docker.remove_container(container, Some(options)).await)
+}
+
+/// Removes one that a drill has made, and the volumes that came into being with it: those have no
+/// name.
+pub(crate) async fn remove_scratch(docker: &Docker, container: &str) -> Result<(), Failure> {
+    let options = RemoveContainerOptions { force: true, v: true, link: false };
+    gone_is_done(docker.remove_container(container, Some(options)).await)
+}
+
+/// Removes a volume that a restore of ours has made.
+pub(crate) async fn remove_volume(docker: &Docker, volume: &str) -> Result<(), Failure> {
+    match docker.inspect_volume(volume).await {
+        Ok(found) if found.labels.contains_key(super::RESTORED) => {}
+        Ok(_) => {
+            let message = format!("the volume {volume} is not ours: it is left alone");
+            return Err(Failure::new(FailureCode::Internal, message));
+        }
+        Err(error) => return gone_is_done(Err(error)),
+    }
+    gone_is_done(docker.remove_volume(volume, None::<RemoveVolumeOptions>).await)
 }
 
 fn gone_is_done(answer: Result<(), Error>) -> Result<(), Failure> {

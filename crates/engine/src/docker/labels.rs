@@ -1,13 +1,14 @@
 //! Labels on containers: what each asks for, out of a short list of what may be asked for.
 //!
 //! Who may label a container need not be who owns the machine: labels choose among the volumes
-//! that their own container has, a schedule, a known destination and how long to keep; and, where
-//! the server's settings allow it, commands to be run in that container. Any other `backup.…` label
-//! refuses the container as a whole.
+//! that their own container has, a schedule, a known destination, how long to keep and when to
+//! drill; and, where the server's settings allow it, commands to be run in that container. Commands
+//! of drills run on the orchestrator's own machine: no label asks for them. Any other `backup.…`
+//! label refuses the container as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::retention::RetentionPolicy;
+use model::{DrillPlan, retention::RetentionPolicy};
 
 use crate::{AppDraft, BindingDraft, ScheduleDraft, SourceDraft};
 
@@ -79,6 +80,7 @@ impl Labelled {
                 asked.take(word, value.trim()).map_err(|why| format!("`{key}`: {why}"))?;
             }
         }
+        let drill = asked.drill_plan()?;
         let destination = match (asked.destination, destinations) {
             (Some(named), _) => named,
             (None, [only]) => only.clone(),
@@ -103,6 +105,7 @@ impl Labelled {
             }],
             schedule: (!asked.schedule.spec.is_empty()).then_some(asked.schedule),
             retention: asked.retention,
+            drill,
             ..AppDraft::default()
         })
     }
@@ -121,6 +124,8 @@ fn source(volume: &str, containers: &str) -> SourceDraft {
 
 struct Asked {
     schedule: ScheduleDraft,
+    drill: Option<String>,
+    drill_zone: Option<String>,
     volumes: Option<Vec<String>>,
     containers: &'static str,
     destination: Option<String>,
@@ -131,6 +136,8 @@ impl Default for Asked {
     fn default() -> Self {
         Self {
             schedule: ScheduleDraft::default(),
+            drill: None,
+            drill_zone: None,
             volumes: None,
             containers: "none",
             destination: None,
@@ -140,12 +147,30 @@ impl Default for Asked {
 }
 
 impl Asked {
+    /// When its drills are; by the clock of its other schedule where they have none of their own.
+    fn drill_plan(&self) -> Result<Option<DrillPlan>, String> {
+        let Some(spec) = self.drill.clone() else {
+            return match &self.drill_zone {
+                Some(_) => Err("`backup.drill-time-zone` goes with `backup.drill-schedule`".into()),
+                None => Ok(None),
+            };
+        };
+        let time_zone = self.drill_zone.as_ref().unwrap_or(&self.schedule.time_zone).clone();
+        let schedule = ScheduleDraft { spec, time_zone, ..ScheduleDraft::default() }.parse();
+        let schedule = schedule.map_err(|wrong| {
+            format!("`backup.drill-{}`: {}", label(&wrong.field), wrong.message)
+        })?;
+        Ok(Some(DrillPlan { schedule: Some(schedule), ..DrillPlan::default() }))
+    }
+
     fn take(&mut self, word: &str, value: &str) -> Result<(), String> {
         let count = || value.parse::<u32>().map_err(|_| format!("`{value}` is not a number"));
         match word {
             "enable" | EXEC_PRE | EXEC_POST => {}
             "schedule" => value.clone_into(&mut self.schedule.spec),
             "time-zone" => value.clone_into(&mut self.schedule.time_zone),
+            "drill-schedule" => self.drill = Some(value.to_owned()),
+            "drill-time-zone" => self.drill_zone = Some(value.to_owned()),
             "destination" => self.destination = Some(value.to_owned()),
             "volumes" => {
                 let volumes = value.split(',').map(str::trim).filter(|volume| !volume.is_empty());
@@ -169,6 +194,11 @@ impl Asked {
         }
         Ok(())
     }
+}
+
+/// `schedule.time_zone` as a label says it.
+fn label(field: &str) -> &'static str {
+    if field.ends_with("time_zone") { "time-zone" } else { "schedule" }
 }
 
 #[cfg(test)]
@@ -208,6 +238,30 @@ mod tests {
         let asked = draft(&[("backup.volumes", "shop_files")]).unwrap();
         assert_eq!(asked.sources.len(), 1);
         assert!(asked.schedule.is_none());
+    }
+
+    #[test]
+    fn it_may_say_when_it_is_drilled() {
+        let drills = |labels: &[(&str, &str)]| draft(labels).map(|asked| asked.drill);
+        let zone = ("backup.time-zone", "Europe/Madrid");
+        let plan = drills(&[("backup.drill-schedule", "weekly"), zone]).unwrap().unwrap();
+        assert!(plan.questions.is_empty() && plan.commands.is_empty());
+        assert_eq!(plan.schedule.unwrap().time_zone.as_str(), "Europe/Madrid");
+        let own = ("backup.drill-time-zone", "America/Bogota");
+        let plan = drills(&[("backup.drill-schedule", "0 4 * * 0"), zone, own]).unwrap().unwrap();
+        assert_eq!(plan.schedule.unwrap().time_zone.as_str(), "America/Bogota");
+        assert!(drills(&[zone]).unwrap().is_none());
+        for (wrong, told) in [
+            (("backup.drill-schedule", "now and then"), "backup.drill-schedule"),
+            (own, "goes with"),
+            (("backup.drill-command", "files:id"), "cannot ask"),
+        ] {
+            let refused = drills(&[wrong]).unwrap_err();
+            assert!(refused.contains(told), "{refused}");
+        }
+        let zone = ("backup.drill-time-zone", "Nowhere/Here");
+        let refused = drills(&[("backup.drill-schedule", "weekly"), zone]).unwrap_err();
+        assert!(refused.contains("`backup.drill-time-zone`"), "{refused}");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Docker's Engine API.
 
 pub(crate) mod around;
+pub(crate) mod closed;
 pub(crate) mod containers;
 pub(crate) mod coverage;
 pub(crate) mod exec;
+pub(crate) mod image;
 mod labels;
 mod own;
 mod reconcile;
+pub(crate) mod scratch;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +27,7 @@ pub(crate) use reconcile::follow_labels;
 /// How long Docker may take to answer.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Marks the containers that are made to read a volume, so that nobody wonders whose they are.
+/// Marks what is made to read a volume or for a drill, so that nobody wonders whose it is.
 pub(crate) const HELPER: &str = "io.backup-orchestrator.helper";
 
 /// Marks the volumes that a restore has made, with the word in the names of what it makes: no other

@@ -154,6 +154,18 @@ fn told(duty: &Duty) -> (String, String) {
             format!("container {container}, made to read a volume, cannot be removed"),
             format!("Remove it: `docker rm --force {container}`"),
         ),
+        Duty::RemoveScratch { container } => (
+            format!("container {container}, made for a drill, cannot be removed"),
+            format!("Remove it: `docker rm --force --volumes {container}`"),
+        ),
+        Duty::RemoveNetwork { network } => (
+            format!("the network {network}, made for a drill, cannot be removed"),
+            format!("Remove it: `docker network rm {network}`"),
+        ),
+        Duty::RemoveVolume { volume } => (
+            format!("the volume {volume}, made for a drill, cannot be removed"),
+            format!("Remove it: `docker volume rm {volume}`"),
+        ),
         Duty::EndExec { container, marker } => (
             format!("a command of ours in container {container} cannot be ended ({marker})"),
             format!("Look at `docker top {}`, or restart the container", short(container)),

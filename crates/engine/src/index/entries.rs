@@ -265,6 +265,15 @@ impl Index {
         Ok(found)
     }
 
+    /// All members, folder by folder and by name; of one name in the order of the archive.
+    pub(super) fn in_order(&self) -> Result<InOrder<'_>, IndexError> {
+        let all = format!(
+            "SELECT {COLUMNS} FROM members m JOIN folders f ON f.id = m.folder
+             ORDER BY f.path, m.name, m.id"
+        );
+        Ok(InOrder(self.file.prepare(&all)?))
+    }
+
     /// What is at `path`; the last where there are several.
     pub(crate) fn find(
         &self,
@@ -301,6 +310,17 @@ impl Index {
             }
         }
         Ok(places)
+    }
+}
+
+/// All members of an index.
+pub(super) struct InOrder<'a>(rusqlite::Statement<'a>);
+
+impl InOrder<'_> {
+    pub(super) fn entries(
+        &mut self,
+    ) -> rusqlite::Result<impl Iterator<Item = rusqlite::Result<ArchiveEntry>>> {
+        self.0.query_map([], entry)
     }
 }
 

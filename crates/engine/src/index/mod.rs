@@ -7,6 +7,7 @@
 mod blocks;
 mod bytes;
 mod cache;
+mod diff;
 mod entries;
 pub(crate) mod make;
 mod making;
@@ -15,6 +16,7 @@ pub(crate) mod zipped;
 pub(crate) use blocks::Blocks;
 pub(crate) use bytes::{ArtifactBytes, Incoming};
 pub(crate) use cache::Cache;
+pub(crate) use diff::compare;
 pub use entries::{ArchiveEntry, EntryKind, Listing};
 pub(crate) use entries::{Index, Place};
 pub use making::Reading;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write as _},
+    path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
     time::SystemTime,
@@ -10,7 +11,7 @@ use std::{
 use archive::{Kind, Members, Packing, Sink};
 use artifact::Identities;
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream::BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use model::{Artifact, Snapshot, SnapshotId};
 use tokio::sync::mpsc;
 
@@ -163,11 +164,12 @@ impl Engine {
             return Ok(MemberStream::new(entry, source, chunks));
         }
         if packing == listed::PACKING {
+            let part = self.read_part(&snapshot, source, &entry.path).await?;
             if is_folder {
-                let what = "of a tree single files are taken out: restore a folder of it instead";
-                return Err(EngineError::invalid("path", what));
+                let chunks = part.map_err(io::Error::other).boxed();
+                return Ok(MemberStream::new(entry, source, chunks));
             }
-            let from = Incoming::of(self.read_artifact(&snapshot, source, None).await?);
+            let (from, path) = (Incoming::of(part), entry.path.clone());
             let chunks = written(move |to| named(from, &path, to));
             return Ok(MemberStream::new(entry, source, chunks));
         }
@@ -203,16 +205,14 @@ impl Engine {
         Ok((snapshot, artifact))
     }
 
-    /// Asks the index of that archive, which is made where it is not there.
-    async fn ask<T: Send + 'static>(
+    /// The index of that archive, which is made where it is not there.
+    pub(super) async fn indexed(
         &self,
         id: SnapshotId,
         source: &str,
-        question: impl FnOnce(&Index) -> Result<T, crate::index::IndexError> + Send + 'static,
-    ) -> Result<T, EngineError> {
+    ) -> Result<PathBuf, EngineError> {
         let (snapshot, artifact) = self.artifact_of(id, source).await?;
         let path = self.0.indexes.path(&id.to_string(), artifact.source.as_str());
-        let now = SystemTime::from(self.now());
         if !snapshot.copies.iter().any(|copy| copy.state.is_restorable()) {
             drop(std::fs::remove_file(&path));
             return Err(EngineError::Damaged(format!("snapshot {id} has no good copy")));
@@ -220,6 +220,18 @@ impl Engine {
         if !path.exists() {
             self.index(&snapshot, &artifact, &path).await?;
         }
+        Ok(path)
+    }
+
+    /// Asks the index of that archive, which is made where it is not there.
+    async fn ask<T: Send + 'static>(
+        &self,
+        id: SnapshotId,
+        source: &str,
+        question: impl FnOnce(&Index) -> Result<T, crate::index::IndexError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let path = self.indexed(id, source).await?;
+        let now = SystemTime::from(self.now());
         let asked = tokio::task::spawn_blocking(move || match Cache::open(&path, now) {
             Some(index) => question(&index).map(Some),
             None => Ok(None),

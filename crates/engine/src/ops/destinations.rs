@@ -13,6 +13,7 @@ use crate::{
     keyring::{ENCRYPTION as RULE, IDENTITY as KEY, PASSPHRASE as WORD, RECIPIENTS as TO},
     recovery::copies::UNWANTED as COPY,
     repositories::{LAYOUT, PASSWORD, is_repository},
+    stores::object_lock,
     vault::Purpose,
 };
 
@@ -24,7 +25,7 @@ pub struct DestinationDraft {
     /// Unique name.
     pub name: String,
     /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob`,
-    /// `gcs`, `gdrive` or `tree`; cannot be changed later.
+    /// `gcs`, `gdrive`, `tree` or `rest`; cannot be changed later.
     pub kind: String,
     /// Settings that may be shown.
     pub settings: BTreeMap<String, String>,
@@ -72,6 +73,8 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
                 "prefix",
                 "path_style",
                 "storage_class",
+                object_lock::MODE,
+                object_lock::DAYS,
                 RULE,
                 TO,
                 COPY,
@@ -99,6 +102,12 @@ pub fn fields_of(kind: DestinationKind) -> DestinationFields {
             required: &["url"],
             optional: &["path", "username", RULE, TO, COPY, LAYOUT],
             secrets: &["password", KEY, WORD, PASSWORD],
+        },
+        // A repository, which is encrypted by itself.
+        DestinationKind::Rest => DestinationFields {
+            required: &["url"],
+            optional: &["username", COPY, LAYOUT],
+            secrets: &["password", PASSWORD],
         },
         DestinationKind::B2 => DestinationFields {
             required: &["bucket", "region"],
@@ -288,6 +297,7 @@ impl Engine {
         destination.settings = settings;
         super::encryption::settle(&mut destination, &draft.secrets, &mut errors);
         super::repositories::settle(&mut destination, &draft.secrets, &mut errors);
+        object_lock::check(&destination, &mut errors);
         for (key, secret) in draft.secrets {
             if !fields.secrets.contains(&key.as_str()) {
                 errors.push(unknown("secrets", &key, fields.secrets));

@@ -1,7 +1,8 @@
 //! Asking for drills, and saying what they are to do.
 
 use model::{
-    App, AppId, DrillPlan, DrillReport, Run, RunId, RunKind, Snapshot, SnapshotId, Trigger,
+    App, AppId, DrillBoot, DrillPlan, DrillReport, Run, RunId, RunKind, Snapshot, SnapshotId,
+    Trigger,
 };
 
 use super::managed::refuse_if_managed;
@@ -9,6 +10,8 @@ use crate::{Engine, EngineError, FieldError, run::backup};
 
 /// Most questions and commands of one app.
 const MAX_CHECKS: usize = 100;
+/// Longest that an app may take to answer.
+const MAX_BOOT_SECS: u64 = 3_600;
 
 impl Engine {
     /// Queues a drill of an app's newest good snapshot.
@@ -82,5 +85,29 @@ pub(super) fn check_plan(plan: &DrillPlan, at: &str) -> Vec<FieldError> {
             errors.push(FieldError::new(format!("{at}commands[{n}].argv"), message));
         }
     }
+    errors.extend(plan.boot.iter().flat_map(|boot| check_boot(boot, at)));
+    errors
+}
+
+fn check_boot(boot: &DrillBoot, at: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut wrong = |is_wrong: bool, field: &str, message: &str| {
+        if is_wrong {
+            errors.push(FieldError::new(format!("{at}boot.{field}"), message));
+        }
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let container = &boot.container;
+    wrong(container.is_empty() || !container.chars().all(is_name), "container", "a container");
+    let path = boot.path.as_deref().unwrap_or("/");
+    let is_path = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic());
+    wrong(!is_path, "path", "a path that begins with / and has no spaces");
+    wrong(boot.port == Some(0), "port", "a port, from 1 to 65535");
+    let is_status = boot.status.is_none_or(|status| (100..600).contains(&status));
+    wrong(!is_status, "status", "a status, from 100 to 599");
+    let is_time = boot.timeout_secs.is_none_or(|secs| (1..=MAX_BOOT_SECS).contains(&secs));
+    wrong(!is_time, "timeout_secs", "seconds, from 1 to 3600");
+    let user = boot.user.as_deref().unwrap_or("user");
+    wrong(user.is_empty() || user.chars().any(char::is_control), "user", "a user");
     errors
 }

@@ -164,9 +164,24 @@ impl Engine {
     }
 }
 
-fn shape(snapshot: &Snapshot, artifact: &Artifact) -> Shape {
+/// Whether it is kept as a tree of files.
+fn is_tree(snapshot: &Snapshot, artifact: &Artifact) -> bool {
     let mut objects = snapshot.copies.iter().flat_map(|copy| &copy.objects);
-    if objects.any(|one| one.source == artifact.source && one.tree.is_some()) {
+    objects.any(|one| one.source == artifact.source && one.tree.is_some())
+}
+
+/// Whether an artifact is an archive that can be looked into, as far as its names tell.
+pub fn is_archive(snapshot: &Snapshot, artifact: &Artifact) -> bool {
+    let format = artifact.format.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let name = artifact.file_name.to_ascii_lowercase();
+    is_tree(snapshot, artifact)
+        || format.contains("tar")
+        || format == "zip"
+        || [".zip", ".tar", ".tgz"].iter().any(|end| name.contains(end))
+}
+
+fn shape(snapshot: &Snapshot, artifact: &Artifact) -> Shape {
+    if is_tree(snapshot, artifact) {
         return Shape::Tree;
     }
     let ends = artifact.file_name.to_ascii_lowercase().ends_with(".zip");

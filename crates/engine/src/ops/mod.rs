@@ -3,10 +3,11 @@
 pub(crate) mod apps;
 pub(crate) mod browse;
 pub(crate) mod destinations;
+pub(crate) mod diff;
 pub(crate) mod drill;
 mod encryption;
 pub(crate) mod google;
-mod indexing;
+pub(crate) mod indexing;
 pub(crate) mod managed;
 pub(crate) mod overview;
 pub(crate) mod projection;

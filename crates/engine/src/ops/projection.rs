@@ -54,6 +54,7 @@ impl Engine {
                 good: true,
                 pinned: false,
                 in_use: false,
+                locked_until: None,
             })
             .collect();
         let zone = schedule.time_zone.zone();

@@ -40,7 +40,10 @@ impl DestinationDraft {
     /// one. It goes into the draft and is given to be shown once: whoever loses it and the catalog
     /// loses the repository.
     pub fn generate_password(&mut self, current: Option<&Destination>) -> Option<SecretString> {
-        let is_asked = self.settings.get(LAYOUT).is_some_and(|value| value.trim() == REPOSITORY);
+        let is_asked = match self.settings.get(LAYOUT).map(|value| value.trim()) {
+            None | Some("") => self.kind == DestinationKind::Rest.to_string(),
+            Some(layout) => layout == REPOSITORY,
+        };
         let stored = current.is_some_and(|one| one.secrets.contains_key(PASSWORD));
         let given = self.secrets.get(PASSWORD).is_some_and(|word| !word.expose_secret().is_empty());
         if !is_asked || stored || given {
@@ -226,6 +229,14 @@ pub(super) fn settle(
 ) {
     match destination.settings.get(LAYOUT).map(String::as_str) {
         Some(REPOSITORY) => {}
+        None if destination.kind == DestinationKind::Rest => {
+            destination.settings.insert(LAYOUT.to_owned(), REPOSITORY.to_owned());
+        }
+        Some("objects") if destination.kind == DestinationKind::Rest => {
+            let message = "a REST server takes the files of a repository and no others: choose \
+                           `repository`, or another kind of destination";
+            return errors.push(FieldError::new(format!("settings.{LAYOUT}"), message));
+        }
         Some("objects") | None => {
             destination.settings.remove(LAYOUT);
             return;

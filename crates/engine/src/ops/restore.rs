@@ -104,7 +104,7 @@ impl Engine {
         if order.overwrite && order.target == RestoreTarget::App && !request.without_undo {
             let undo = Run {
                 snapshot_kind: SnapshotKind::Manual,
-                label: Some(format!("before restoring {}", snapshot.taken_at)),
+                label: Some(format!("before restoring {:.0}", snapshot.taken_at)),
                 ..backup::queued(
                     self.new_id(RunId::generate),
                     Some(app.id),

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use jiff::{Timestamp, tz::TimeZone};
 use model::{
-    App, Binding, CopyState, RunId, RunKind, RunState, Snapshot, SnapshotId,
+    App, Binding, CopyState, Destination, RunId, RunKind, RunState, Snapshot, SnapshotId,
     retention::{CLOCK_TOLERANCE, Candidate, Guards, RetentionPlan, RetentionPolicy, plan},
 };
 use serde::Serialize;
 
-use crate::{Engine, EngineError, timekeeping};
+use crate::{Engine, EngineError, stores::object_lock, timekeeping};
 
 /// What a policy would do at one destination, for people.
 #[derive(Debug, Clone, Serialize)]
@@ -57,7 +57,7 @@ impl Engine {
                 None => binding.clone(),
             };
             let destination = self.0.catalog.destination(binding.destination_id).await?;
-            let plan = plan_for(self, app, &binding, &snapshots, None).await?;
+            let plan = plan_for(self, app, (&binding, &destination), &snapshots, None).await?;
             let mut previewed: Vec<_> =
                 snapshots.iter().filter_map(|one| previewed(one, &binding)).collect();
             previewed.sort_by_key(|one| std::cmp::Reverse(one.taken_at));
@@ -92,24 +92,25 @@ fn policy_at<'a>(app: &'a App, binding: &'a Binding) -> &'a RetentionPolicy {
 pub(crate) async fn plan_for(
     engine: &Engine,
     app: &App,
-    binding: &Binding,
+    (binding, destination): (&Binding, &Destination),
     snapshots: &[Snapshot],
     own_run: Option<RunId>,
 ) -> Result<RetentionPlan, EngineError> {
     let in_use = engine.0.catalog.snapshots_in_use(own_run).await?;
     let candidates: Vec<_> =
-        snapshots.iter().filter_map(|one| candidate(one, binding, &in_use)).collect();
-    let guards = guards(engine, app, snapshots).await?;
+        snapshots.iter().filter_map(|one| candidate(one, destination, &in_use)).collect();
+    let guards =
+        Guards { append_only: destination.append_only, ..guards(engine, app, snapshots).await? };
     let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.zone());
     Ok(plan(policy_at(app, binding), &candidates, engine.now(), &zone, &guards))
 }
 
 fn candidate(
     snapshot: &Snapshot,
-    binding: &Binding,
+    destination: &Destination,
     in_use: &HashSet<SnapshotId>,
 ) -> Option<Candidate> {
-    let copy = snapshot.copies.iter().find(|c| c.destination_id == binding.destination_id)?;
+    let copy = snapshot.copies.iter().find(|c| c.destination_id == destination.id)?;
     let there = !matches!(copy.state, CopyState::Expired | CopyState::Deleting);
     there.then(|| Candidate {
         id: snapshot.id,
@@ -117,6 +118,7 @@ fn candidate(
         good: matches!(copy.state, CopyState::Good | CopyState::Expiring),
         pinned: snapshot.pinned,
         in_use: in_use.contains(&snapshot.id),
+        locked_until: object_lock::until(destination, copy.committed_at),
     })
 }
 
@@ -135,6 +137,7 @@ async fn guards(engine: &Engine, app: &App, snapshots: &[Snapshot]) -> Result<Gu
         .max_by_key(|snapshot| snapshot.taken_at);
     let clock = timekeeping::look(engine).await?;
     Ok(Guards {
+        append_only: false,
         last_run_failed,
         newest_is_anomalous: newest.is_some_and(|snapshot| snapshot.anomalous),
         recovered: engine.recovery_hold().await?.is_some(),

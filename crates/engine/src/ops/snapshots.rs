@@ -61,7 +61,7 @@ impl Engine {
             let first_choice = copy.destination_id;
             let mut objects = copy.objects.iter().filter(|one| one.source == artifact.source);
             if let Some(tree) = objects.find_map(|object| object.tree.as_ref()) {
-                match self.open_tree(&copy, artifact, tree).await {
+                match self.open_tree(&copy, artifact, tree, "").await {
                     Ok(stream) => return Ok(stream),
                     Err(error) => refusal = error,
                 }
@@ -114,12 +114,37 @@ impl Engine {
         }
     }
 
-    /// The tar of a tree, every file of which is compared with its listing first.
+    /// The tar of what is at and below `path` in the tree that `source` gave to `snapshot`; nothing
+    /// else of it is read.
+    pub(super) async fn read_part(
+        &self,
+        snapshot: &Snapshot,
+        source: &str,
+        path: &str,
+    ) -> Result<PlainStream, EngineError> {
+        let mut refusal =
+            EngineError::Damaged(format!("snapshot {} has no good copy", snapshot.id));
+        for copy in &restore::candidates(snapshot, None) {
+            let mut objects = copy.objects.iter().filter(|one| one.source.as_str() == source);
+            let artifact = snapshot.artifacts.iter().find(|one| one.source.as_str() == source);
+            let tree = objects.find_map(|object| object.tree.as_ref());
+            let (Some(artifact), Some(tree)) = (artifact, tree) else { continue };
+            match self.open_tree(copy, artifact, tree, path).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The tar of a tree, or of what is at and below `path` in it. Each file of that is compared
+    /// with the listing first.
     async fn open_tree(
         &self,
         copy: &StoredCopy,
         artifact: &Artifact,
         tree: &str,
+        path: &str,
     ) -> Result<PlainStream, EngineError> {
         let destination = &self.0.catalog.destination(copy.destination_id).await?;
         let store = &self.0.store_for(destination).await?;
@@ -128,11 +153,10 @@ impl Engine {
             EngineError::Damaged(format!("`{name}`: {}", failure.message))
         };
         let work = trees::Work::of_reader(self).await.map_err(&told)?;
-        let (host, key, listing) =
-            trees::prove(self, destination, (store, copy, artifact), tree, &work, |_| {})
-                .await
-                .map_err(&told)?;
-        let chunks = trees::read(&host, &self.0.config, &key, &listing, work).await;
+        let from = (store, copy, artifact);
+        let proving = trees::prove(self, destination, from, tree, path, &work, |_| {});
+        let proven = proving.await.map_err(&told)?;
+        let chunks = trees::read(&proven, &self.0.config, work).await;
         let chunks = chunks.map_err(&told)?.map(move |chunk| chunk.map_err(&told)).boxed();
         let artifact = Artifact {
             file_name: format!("{}.tar", artifact.source),

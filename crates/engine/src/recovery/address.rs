@@ -28,6 +28,7 @@ fn shape(kind: DestinationKind) -> (&'static str, Option<&'static str>, Option<&
         DestinationKind::Gdrive => ("gdrive", None, Some("path")),
         DestinationKind::Rclone => ("rclone", None, None),
         DestinationKind::Tree => ("tree", Some("host"), Some("path")),
+        DestinationKind::Rest => ("rest", None, None),
     }
 }
 
@@ -49,6 +50,10 @@ pub fn print(kind: DestinationKind, settings: &Settings) -> String {
                 || format!("webdav://{}", url.trim_start_matches("http://")),
                 |rest| format!("webdavs://{rest}"),
             )
+        }
+        DestinationKind::Rest => {
+            used.push("url");
+            format!("rest+{}", get("url"))
         }
         DestinationKind::Sftp => {
             used.extend(["username", "port"]);
@@ -109,6 +114,7 @@ pub fn restic(kind: DestinationKind, settings: &Settings) -> Option<String> {
             }
         }
         DestinationKind::Rclone => format!("rclone:{}:{}", get("remote"), get("path")),
+        DestinationKind::Rest => format!("rest:{}/", get("url").trim_end_matches('/')),
         DestinationKind::Webdav | DestinationKind::Gdrive | DestinationKind::Tree => return None,
     })
 }
@@ -147,6 +153,7 @@ pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
     let kind = match url.scheme() {
         "file" => DestinationKind::Local,
         "webdav" | "webdavs" => DestinationKind::Webdav,
+        "rest+http" | "rest+https" => DestinationKind::Rest,
         "gs" => DestinationKind::Gcs,
         other => other.parse().map_err(|error| EngineError::invalid("address", error))?,
     };
@@ -161,7 +168,8 @@ pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
     };
     if let Some(key) = host {
         put(key, decoded(url.host_str().unwrap_or_default())?);
-    } else if kind != DestinationKind::Webdav && url.host_str().is_some_and(|host| !host.is_empty())
+    } else if !matches!(kind, DestinationKind::Webdav | DestinationKind::Rest)
+        && url.host_str().is_some_and(|host| !host.is_empty())
     {
         return Err(wrong("it has one slash too few: write file:///folder"));
     }
@@ -173,8 +181,9 @@ pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
             put("username", decoded(url.username())?);
             put("port", url.port().map(|port| port.to_string()).unwrap_or_default());
         }
-        (DestinationKind::Webdav, _) => {
-            let scheme = if url.scheme() == "webdavs" { "https" } else { "http" };
+        (DestinationKind::Webdav | DestinationKind::Rest, _) => {
+            let is_safe = matches!(url.scheme(), "webdavs" | "rest+https");
+            let scheme = if is_safe { "https" } else { "http" };
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             let host = url.host_str().unwrap_or_default();
             put("url", format!("{scheme}://{host}{port}{}", url.path()));
@@ -281,6 +290,11 @@ mod tests {
                 K::Webdav,
                 settings(&[("url", "https://h:8443/dav/me"), ("username", "a")]),
                 "webdavs://h:8443/dav/me?username=a",
+            ),
+            (
+                K::Rest,
+                settings(&[("url", "https://h:8000/me"), ("layout", "repository")]),
+                "rest+https://h:8000/me?layout=repository",
             ),
             (K::Rclone, settings(&[("remote", "r"), ("path", "a?b:c")]), "rclone:r:a%3Fb%3Ac"),
             (

@@ -22,7 +22,7 @@ use super::{
     key::{self, Kept},
     names::{CopyName, FOLDER, too_many},
 };
-use crate::{Engine, EngineError, stores::folder_is_drive_id};
+use crate::{Engine, EngineError, durable, stores::folder_is_drive_id};
 
 const SETTING: &str = "catalog_copies";
 /// Destinations that want no copy have this set to `true`.
@@ -250,8 +250,7 @@ fn write_file(
         }
     };
     file.sync_all().map_err(told)?;
-    std::fs::rename(&partial, &path).map_err(told)?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(told)?;
+    durable::rename(&partial, &path).map_err(told)?;
     Ok((path, digest))
 }
 
@@ -312,7 +311,7 @@ fn put_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = private(&partial)?;
     file.write_all(content)?;
     file.sync_all()?;
-    std::fs::rename(partial, path)
+    durable::rename(&partial, path)
 }
 
 async fn send(file: &Path, upload: &mut dyn store::Upload) -> Result<(), EngineError> {

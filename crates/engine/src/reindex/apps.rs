@@ -199,6 +199,9 @@ fn without_orders(plan: &mut model::DrillPlan) -> Option<String> {
             .collect();
         left.push(format!("the drill's commands ({})", programs.join(", ")));
     }
+    if let Some(boot) = plan.boot.take() {
+        left.push(format!("the app that drills boot ({:?})", boot.container));
+    }
     if schedule.is_some() {
         left.push("the drill's schedule".to_owned());
     }

@@ -3,11 +3,9 @@
 
 mod apps;
 mod read;
+mod sizes;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::HashSet;
 
 use artifact::{
     ManifestError,
@@ -15,18 +13,17 @@ use artifact::{
 };
 use catalog::Adoption;
 use futures::{StreamExt as _, TryStreamExt as _};
-use model::{
-    CopyState, Destination, EventKind, Severity, Snapshot, SnapshotId, layout::MANIFEST_SUFFIX,
-};
+use model::{CopyState, Destination, EventKind, Severity, Snapshot, SnapshotId};
 use serde::Serialize;
-use store::{Key, Prefix, Store};
+use store::{Key, Store};
 
-use crate::{Engine, EngineError, recovery::names, run::commit::read_small};
+use self::sizes::Sizes;
+use crate::{Engine, EngineError, run::commit::read_small};
 
 /// Manifests that are read at once.
 const AT_ONCE: usize = 32;
 /// Snapshots that are written at once.
-const BATCH: usize = 300;
+const BATCH: usize = 100;
 /// Problems that are told by name; the rest is counted.
 const TOLD: usize = 200;
 
@@ -78,9 +75,6 @@ impl Reindexed {
     }
 }
 
-/// Objects by name, with their sizes in bytes.
-type Sizes = HashMap<Arc<str>, u64>;
-
 /// What was read from one manifest's name.
 enum Found {
     Snapshot(Box<Snapshot>, Box<apps::Told>, Option<String>),
@@ -92,13 +86,11 @@ impl Engine {
     pub async fn reindex(&self, destination: &Destination) -> Result<Reindexed, EngineError> {
         let began = self.now();
         let store = self.0.store_for(destination).await?;
-        let sizes = listed(store.as_ref()).await?;
+        let mut sizes = Sizes::listed(store.as_ref()).await?;
         let mut report = Reindexed::default();
         let mut apps = apps::Unknown::new(self.0.catalog.known_apps().await?);
         let mut seen: HashSet<SnapshotId> = HashSet::new();
-        let manifests: Vec<Arc<str>> =
-            sizes.keys().filter(|key| key.ends_with(MANIFEST_SUFFIX)).cloned().collect();
-        let reading = futures::stream::iter(manifests)
+        let reading = futures::stream::iter(sizes.take_manifests())
             .map(|key| read_one(store.as_ref(), destination, &sizes, key))
             .buffer_unordered(AT_ONCE);
         let mut batches = std::pin::pin!(reading.try_chunks(BATCH));
@@ -198,7 +190,7 @@ impl Engine {
                 if seen.contains(&id) || copy.committed_at >= began {
                     continue;
                 }
-                let is_there = sizes.contains_key(&*copy.manifest_key);
+                let is_there = sizes.get(&copy.manifest_key).is_some();
                 let (state, why) = if is_there {
                     (CopyState::Damaged, "the manifest of this copy is damaged or tells of another")
                 } else {
@@ -218,24 +210,11 @@ impl Engine {
     }
 }
 
-/// Every object at `store`, with its size. A hundred thousand names twice would be megabytes, so they
-/// are shared.
-async fn listed(store: &dyn Store) -> Result<Sizes, EngineError> {
-    let mut listing = store.list(&Prefix::root()).await?;
-    let mut sizes = HashMap::new();
-    while let Some(object) = listing.try_next().await? {
-        if !names::is_ours(object.key.as_str()) {
-            sizes.insert(object.key.as_str().into(), object.size_bytes);
-        }
-    }
-    Ok(sizes)
-}
-
 async fn read_one(
     store: &dyn Store,
     destination: &Destination,
     sizes: &Sizes,
-    name: Arc<str>,
+    name: Box<str>,
 ) -> Result<Found, EngineError> {
     let unusable = |why: String| Ok(Found::Unusable(name.to_string(), why));
     let key = match Key::new(&name) {

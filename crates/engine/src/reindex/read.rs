@@ -5,7 +5,7 @@ use std::str::FromStr;
 use artifact::Manifest;
 use model::{Artifact, CopyState, DestinationId, Snapshot, StoredCopy, StoredObject};
 
-use super::Sizes;
+use super::sizes::Sizes;
 
 /// The snapshot of `manifest`, which lies at `key`, with its copy at `destination`, and what is
 /// wrong with that copy's objects. An error where it names what cannot be.
@@ -23,12 +23,12 @@ pub(super) fn snapshot(
         let source = parsed("source", &told.source)?;
         for object in &told.objects {
             let key = inside(folder, &object.key);
-            match sizes.get(&*key) {
+            match sizes.get(&key) {
                 None => {
                     state = CopyState::Missing;
                     wrong = Some(format!("{key} is not there"));
                 }
-                Some(found) if *found != object.stored.size_bytes => {
+                Some(found) if found != object.stored.size_bytes => {
                     if state == CopyState::Good {
                         state = CopyState::Damaged;
                     }
@@ -58,6 +58,7 @@ pub(super) fn snapshot(
             size_bytes: told.plain.size_bytes,
             sha256: told.plain.sha256.to_string(),
             contents: serde_json::from_value(told.contents.clone()).ok(),
+            image: told.image.clone(),
         });
     }
     let copy = StoredCopy {

@@ -163,6 +163,7 @@ fn manifest_of(
             encryption: first.encryption.parse().map_err(|e| internal(&e))?,
             recipients: place.recipients.as_ref().map(Recipients::fingerprints).unwrap_or_default(),
             contents: serde_json::to_value(&artifact.contents).unwrap_or_default(),
+            image: artifact.image.clone(),
             objects: objects
                 .iter()
                 .map(|object| {

@@ -90,9 +90,10 @@ async fn apply_at(
         .snapshots_of_app(app.id)
         .await
         .map_err(|error| failure::of_catalog(&error))?;
-    let plan = retention::plan_for(engine, app, binding, &snapshots, Some(context.run.id))
-        .await
-        .map_err(|error| failure::of_engine(&error))?;
+    let plan =
+        retention::plan_for(engine, app, (binding, destination), &snapshots, Some(context.run.id))
+            .await
+            .map_err(|error| failure::of_engine(&error))?;
     if let Some(refusal) = &plan.refusal {
         return Err(Failure::new(FailureCode::RetentionRefused, refusal.to_string()));
     }

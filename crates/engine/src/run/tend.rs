@@ -5,8 +5,12 @@ use repository::{CheckOptions, Checked, FileKind, Id, Objects, PruneOptions, Pru
 use store::{Key, StoreError};
 
 use super::{Outcome, RunContext, failure};
-use crate::repositories::{
-    RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics, apart, told as told_of,
+use crate::{
+    repositories::{
+        RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics, apart,
+        told as told_of,
+    },
+    stores::object_lock,
 };
 
 /// How many problems are told.
@@ -153,7 +157,8 @@ async fn free_it(context: &RunContext) -> Result<(), Failure> {
     }
     context.check_lease().await?;
     let options = PruneOptions {
-        grace: context.engine.0.config.repository_grace,
+        // What is locked goes when its lock has passed.
+        grace: context.engine.0.config.repository_grace.max(object_lock::length(&destination)),
         expected: ids,
         ..PruneOptions::default()
     };

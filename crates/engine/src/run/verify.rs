@@ -179,8 +179,8 @@ async fn check_trees(
         let Some(tree) = objects.find_map(|object| object.tree.as_ref()) else { continue };
         let work = trees::Work::of_run(context).await?;
         let told = |bytes| context.journal.add_bytes(usize::try_from(bytes).unwrap_or(0));
-        let proving =
-            trees::prove(&context.engine, destination, (store, copy, artifact), tree, &work, told);
+        let from = (store, copy, artifact);
+        let proving = trees::prove(&context.engine, destination, from, tree, "", &work, told);
         tokio::select! {
             biased;
             failure = context.stopped() => return Err(failure),

@@ -1,6 +1,7 @@
 //! Destinations opened as stores, kept open while they do not change.
 
 mod by_folder;
+pub(crate) mod object_lock;
 mod presets;
 
 use std::{
@@ -101,11 +102,16 @@ impl Inner {
                 self.local(setting("path").unwrap_or_default().as_ref(), CLOSED)?
             }
             DestinationKind::Tree => self.sftp(destination, CLOSED)?,
-            DestinationKind::S3 => self.s3(destination)?,
+            DestinationKind::S3 => StoreConfig::S3(self.s3(destination)?),
             DestinationKind::Sftp => self.sftp(destination, None)?,
             DestinationKind::Webdav => StoreConfig::Webdav(store::WebdavConfig {
                 url: setting("url").unwrap_or_default(),
                 path: setting("path"),
+                username: setting("username"),
+                password: self.secret(destination, "password")?,
+            }),
+            DestinationKind::Rest => StoreConfig::Rest(store::RestConfig {
+                url: setting("url").unwrap_or_default(),
                 username: setting("username"),
                 password: self.secret(destination, "password")?,
             }),
@@ -206,19 +212,20 @@ impl Inner {
         Ok(StoreConfig::Local(store::LocalConfig { root: path.to_owned(), closed }))
     }
 
-    fn s3(&self, destination: &Destination) -> Result<StoreConfig, EngineError> {
+    pub(crate) fn s3(&self, destination: &Destination) -> Result<store::S3Config, EngineError> {
         let setting = |key: &str| destination.settings.get(key).cloned();
-        Ok(StoreConfig::S3(store::S3Config {
+        Ok(store::S3Config {
             bucket: setting("bucket").unwrap_or_default(),
             region: setting("region"),
             endpoint: setting("endpoint"),
             prefix: setting("prefix"),
             path_style: setting("path_style").is_none_or(|value| value == "true"),
             storage_class: setting("storage_class"),
+            object_lock: object_lock::of(destination)?,
             access_key_id: self.secret(destination, "access_key_id")?,
             secret_access_key: self.secret(destination, "secret_access_key")?,
             session_token: self.secret(destination, "session_token")?,
-        }))
+        })
     }
 
     fn sftp(

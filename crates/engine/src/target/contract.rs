@@ -1,17 +1,25 @@
 //! Apps and sidecars that take artifacts back (`POST /backup/import`). The app itself brings in and
 //! replaces; what is done here is to give it nothing but a proven artifact, whole or not at all.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use contract::{
     Capabilities, ContractClient, ContractError, Declared, ImportReport, ImportRequest,
     ImportTarget,
 };
-use model::{ContractSource, Failure, RestoreTarget, Sentence, SourceKind};
+use model::{ContractSource, Fact, Failure, RestoreTarget, Sentence, SourceKind};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused};
+use super::{Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, refused};
 use crate::{
     run::{RunContext, failure},
     source::client_for,
@@ -21,6 +29,9 @@ use crate::{
 const WAITING_CHUNKS: usize = 8;
 /// How often an app that is busy is asked again, and the wait where it names none.
 const BUSY: (u32, Duration) = (20, Duration::from_secs(2));
+/// How often an app is sent it again after the connection broke, and the wait before that. It knows
+/// by the name whether it has done it already.
+const BROKEN: (u32, Duration) = (5, Duration::from_secs(2));
 /// Longest wait between two of these.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -30,19 +41,13 @@ pub(crate) struct Contract;
 impl Target for Contract {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         let server = server(aim)?;
-        let mut look = Look::at(format!("the app at {}", server.url));
+        let mut look = Look::at(Fact::AppAt { url: server.url.to_string() });
         if matches!(aim.target, RestoreTarget::Beside { .. }) {
-            look.block(
-                "an app takes an artifact back in the place of what it has, not beside it: restore \
-                 into a folder, or into the app",
-            );
+            look.block(Fact::AppNotBeside {});
             return Ok(look);
         }
         if !(aim.paths().is_empty() && aim.tables().is_empty()) {
-            look.block(
-                "an app takes the whole artifact back: restore parts of it into a folder, and bring \
-                 them in from there",
-            );
+            look.block(Fact::AppTakesWhole {});
         }
         let capabilities = client(aim)?.capabilities().await;
         let capabilities = match capabilities {
@@ -53,25 +58,20 @@ impl Target for Contract {
             }
         };
         if let Err(failure) = offered(aim, &capabilities) {
-            look.block(failure.message);
+            look.block(failure);
             return Ok(look);
         }
-        look.good(format!("the app at {} takes artifacts back", server.url));
+        look.good(Fact::AppTakesBack { url: server.url.to_string() });
         let known = &capabilities.formats;
         if let Some(format) = &aim.artifact.format
             && !known.is_empty()
             && !known.contains(format)
         {
-            look.warn(format!(
-                "the artifact is {format}, and the app now exports {}: it may refuse it",
-                known.join(", ")
-            ));
+            look.warn(Fact::AppOfOtherFormat { format: format.clone(), formats: known.join(", ") });
         }
-        look.replaces =
-            Some(format!("what the app at {} has of `{}`", server.url, aim.artifact.source).into());
-        look.warn(
-            "the app itself replaces what it has: whether it keeps a copy of that is told afterwards",
-        );
+        let (url, artifact) = (server.url.to_string(), aim.artifact.source.to_string());
+        look.replaces = Some(Fact::AppHas { url, artifact }.into());
+        look.warn(Fact::AppReplaces {});
         Ok(look)
     }
 
@@ -86,13 +86,8 @@ impl Target for Contract {
     }
 
     /// Proves the copy, so that nothing is begun with one that is damaged.
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        _made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, .. } = *placing;
         let client = client(aim)?;
         let capabilities = tokio::select! {
             biased;
@@ -104,53 +99,66 @@ impl Target for Contract {
         Ok(Loaded::default())
     }
 
-    /// Sends it. Cut off and called again it sends it again, by the same name.
+    /// Sends it. Cut off it sends it again, by the same name, here or called again.
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
-        let client = client(aim)?;
+        let Placing { context, aim, made } = *placing;
+        let (client, url) = (client(aim)?, server(aim)?.url.to_string());
         let request = request(aim, made)?;
         let ends_by = Instant::now() + aim.timeout();
-        let mut tries = 0;
+        let had_whole = Arc::new(AtomicBool::new(false));
+        // What has not got the whole of it has nothing to replace.
+        let told = |failure: Failure| {
+            if had_whole.load(Ordering::SeqCst) {
+                return failure;
+            }
+            let url = url.clone();
+            failure.told_in(|why| Fact::AppNotGiven { url, why })
+        };
+        let (mut busy, mut broken) = (0, 0);
         loop {
-            let error = match send(context, &client, &request, supply).await {
+            let error = match send(context, &client, &request, supply, &had_whole).await {
                 Ok(report) => return Ok(switched(report)),
-                Err(Sending::Supply(failure)) => return Err(failure),
+                Err(Sending::Supply(failure)) => return Err(told(failure)),
                 Err(Sending::App(error)) => error,
             };
-            context.keep_going()?;
-            tries += 1;
-            let ContractError::Busy { retry_after_secs, .. } = &error else {
-                return Err(failure::of_contract(&error));
+            context.keep_going().map_err(told)?;
+            let failure = told(failure::of_contract(&error));
+            let (tries, most, wait) = match &error {
+                ContractError::Busy { retry_after_secs, .. } => {
+                    busy += 1;
+                    let wait = retry_after_secs.map_or(BUSY.1, Duration::from_secs);
+                    (busy, BUSY.0, wait.min(LONGEST))
+                }
+                ContractError::Unreachable { .. } | ContractError::Truncated { .. } => {
+                    broken += 1;
+                    (broken, BROKEN.0, BROKEN.1)
+                }
+                _ => return Err(failure),
             };
-            let wait = retry_after_secs.map_or(BUSY.1, Duration::from_secs).min(LONGEST);
-            if tries >= BUSY.0 || Instant::now() + wait >= ends_by {
-                return Err(failure::of_contract(&error));
+            if tries >= most || Instant::now() + wait >= ends_by {
+                return Err(failure);
             }
             context.journal.info(format!("{error}; asked again in {} s", wait.as_secs()));
             tokio::select! {
                 biased;
-                failure = context.stopped() => return Err(failure),
+                failure = context.stopped() => return Err(told(failure)),
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
-        Err(refused(format!(
-            "the app at {} replaces by itself what it has: look there whether it did; it knows \
-             this as {made}",
-            server(aim)?.url
-        )))
+    fn is_untouched(&self, failure: &Failure) -> bool {
+        matches!(failure.fact.as_deref(), Some(Fact::AppNotGiven { .. }))
+    }
+
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
+        let (url, made) = (server(aim)?.url.to_string(), made.to_owned());
+        Err(refused(Fact::AppMayHaveReplaced { url, made }))
     }
 }
 
@@ -169,12 +177,7 @@ fn offered(aim: &Aim<'_>, capabilities: &Capabilities) -> Result<(), Failure> {
     if capabilities.restore {
         return Ok(());
     }
-    Err(refused(format!(
-        "the app at {} takes nothing back: where its sidecar may do that, set SIDECAR_RESTORE=true \
-         there (in an app of its own, serve POST /backup/import); or restore into a folder and \
-         bring it in by hand",
-        server(aim)?.url
-    )))
+    Err(refused(Fact::AppTakesNothing { url: server(aim)?.url.to_string() }))
 }
 
 fn request(aim: &Aim<'_>, made: &str) -> Result<ImportRequest, Failure> {
@@ -207,6 +210,7 @@ async fn send(
     client: &ContractClient,
     request: &ImportRequest,
     supply: &Supply<'_>,
+    had_whole: &Arc<AtomicBool>,
 ) -> Result<ImportReport, Sending> {
     let (to, mut chunks) = mpsc::channel::<io::Result<Bytes>>(WAITING_CHUNKS);
     let feeding = async move {
@@ -227,7 +231,15 @@ async fn send(
             }
         }
     };
-    let chunks = futures::stream::poll_fn(move |context| chunks.poll_recv(context));
+    let had_whole = Arc::clone(had_whole);
+    let chunks = futures::stream::poll_fn(move |context| {
+        let polled = chunks.poll_recv(context);
+        // What broke off has told so before, and is asked for nothing more.
+        if matches!(polled, Poll::Ready(None)) {
+            had_whole.store(true, Ordering::SeqCst);
+        }
+        polled
+    });
     let importing = client.import(request, chunks, context.stop_token().clone());
     let (fed, imported) = tokio::join!(feeding, importing);
     fed.map_err(Sending::Supply)?;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use model::{Fact, Failure, FailureCode, RestoreTarget, Size};
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, refused,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, refused,
     unpacking::{self, Wish, packed},
 };
-use crate::run::RunContext;
+use crate::durable;
 
 pub(crate) struct Folder;
 
@@ -49,13 +49,8 @@ impl Target for Folder {
         remove(Path::new(made)).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         allowed(aim, &place(aim)?)?;
         let folder = Path::new(made);
         if let Some(packed) = packed(aim.artifact) {
@@ -64,32 +59,28 @@ impl Target for Folder {
             let report = unpacking::unpack(context, aim, supply, folder, wish).await?;
             return Ok(Loaded { notes: unpacking::notes(&report) });
         }
-        tokio::fs::create_dir_all(folder)
-            .await
-            .map_err(|error| told("cannot be made", folder, &error))?;
+        let making = folder.to_owned();
+        blocking(move || durable::make_folders(&making))
+            .await?
+            .map_err(|error| told(|what, why| Fact::NotMade { what, why }, folder, &error))?;
         unpacking::spool(supply, &folder.join(&aim.artifact.file_name)).await?;
         Ok(Loaded::default())
     }
 
     async fn switch(
         &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let place = place(aim)?;
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
         let kept = blocking(move || switch(&made, &place, &tag)).await??;
         Ok(Switched { kept: kept.map(|path| path.display().to_string()), notes: Vec::new() })
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let place = place(aim)?;
         let (made, tag) = (PathBuf::from(made), aim.tag.to_owned());
         blocking(move || put_back(&made, &place, &tag)).await?
@@ -99,7 +90,7 @@ impl Target for Folder {
 /// `FOLDER/ARTIFACT`.
 fn place(aim: &Aim<'_>) -> Result<PathBuf, Failure> {
     let RestoreTarget::Folder { path } = aim.target else {
-        return Err(refused("this is no folder"));
+        return Err(Failure::new(FailureCode::Internal, "the order names no folder"));
     };
     Ok(path.join(aim.artifact.source.as_str()))
 }
@@ -132,7 +123,9 @@ pub(super) fn allowed(aim: &Aim<'_>, place: &Path) -> Result<(), Failure> {
 
 /// Removes `folder` and all that is in it, where it is there.
 pub(super) async fn remove(folder: &Path) -> Result<(), Failure> {
-    crate::removal::remove(folder).await.map_err(|error| told("cannot be removed", folder, &error))
+    crate::removal::remove(folder)
+        .await
+        .map_err(|error| told(|what, why| Fact::NotRemoved { what, why }, folder, &error))
 }
 
 /// Says whether there is room for `size_bytes` more.
@@ -162,17 +155,19 @@ pub(super) fn switch(made: &Path, place: &Path, tag: &str) -> Result<Option<Path
             if exists(&before) {
                 return Err(refused(Fact::MoveAway { path: before.display().to_string() }));
             }
-            std::fs::rename(place, &before)
-                .map_err(|error| told("cannot be moved aside", place, &error))?;
+            std::fs::rename(place, &before).map_err(|error| {
+                told(|what, why| Fact::NotMovedAside { what, why }, place, &error)
+            })?;
         }
         std::fs::rename(made, place).map_err(|error| {
-            let said = format!("{error}; what was there before is {}", before.display());
-            told("cannot take its place", place, &std::io::Error::other(said))
+            refused(Fact::NotPlacedBeside {
+                what: place.display().to_string(),
+                why: error.to_string(),
+                before: before.display().to_string(),
+            })
         })?;
-        if let Some(folder) = place.parent() {
-            let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| told("cannot be made durable", folder, &error))?;
-        }
+        durable::sync_name(place)
+            .map_err(|error| told(|what, why| Fact::NotDurable { what, why }, place, &error))?;
     } else if !exists(place) {
         return Err(refused(Fact::IsGone { what: made.display().to_string() }));
     }
@@ -184,24 +179,28 @@ pub(super) fn put_back(made: &Path, place: &Path, tag: &str) -> Result<PutBack, 
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     let before = place.with_file_name(format!("{name}.before-{tag}"));
     let exists = |path: &Path| path.symlink_metadata().is_ok();
-    let (made_at, place_at, before_at) = (made.display(), place.display(), before.display());
+    let shown = |path: &Path| path.display().to_string();
     if !exists(made) {
-        return Err(refused(format!(
-            "look at {place_at}: it may be what was restored; what was there before is {before_at}"
-        )));
+        return Err(refused(Fact::MayBeRestored { path: shown(place), before: shown(&before) }));
     }
     if !exists(place) && exists(&before) {
         std::fs::rename(&before, place).map_err(|error| {
-            refused(format!(
-                "{place_at} is not there ({error}): what was there before is {before_at}, what was \
-                 to take its place is {made_at}; give the one that you want its name"
-            ))
+            refused(Fact::NameByHand {
+                path: shown(place),
+                why: error.to_string(),
+                before: shown(&before),
+                made: shown(made),
+            })
         })?;
     }
     Ok(PutBack::AsItWas)
 }
 
-pub(super) fn told(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    let message = format!("{} {what}: {error}", path.display());
-    Failure::new(FailureCode::RestoreRefused, message)
+/// What could not be done with a file or folder of this machine.
+pub(super) fn told(
+    fact: fn(String, String) -> Fact,
+    path: &Path,
+    error: &std::io::Error,
+) -> Failure {
+    refused(fact(path.display().to_string(), error.to_string()))
 }

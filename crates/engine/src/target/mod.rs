@@ -82,6 +82,15 @@ impl<'a> Aim<'a> {
     }
 }
 
+/// An artifact that a run puts into its place.
+#[derive(Clone, Copy)]
+pub(crate) struct Placing<'a> {
+    pub(crate) context: &'a RunContext,
+    pub(crate) aim: &'a Aim<'a>,
+    /// The name of what [`Target::load`] makes of it.
+    pub(crate) made: &'a str,
+}
+
 /// What a target found when it looked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Look {
@@ -149,47 +158,30 @@ pub(crate) trait Target: Send + Sync {
     async fn clear(&self, aim: &Aim<'_>, made: &str) -> Result<(), Failure>;
 
     /// Brings the artifact into something new called `made`.
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure>;
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure>;
 
     /// Makes a copy of what is there, where [`Self::switch`] would lose it, and gives its name.
     /// Changes nothing of what is there. Called again, it goes on where it was.
-    async fn keep(
-        &self,
-        _context: &RunContext,
-        _aim: &Aim<'_>,
-        _made: &str,
-    ) -> Result<Option<String>, Failure> {
+    async fn keep(&self, _placing: &Placing<'_>) -> Result<Option<String>, Failure> {
         Ok(None)
     }
 
     /// Puts `made` in the place of what is there. After it was cut off it is called again, and
     /// goes on where it was. Where the new one is to stay beside, there is nothing to do.
-    async fn switch(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Switched, Failure>;
+    async fn switch(&self, placing: &Placing<'_>, supply: &Supply<'_>)
+    -> Result<Switched, Failure>;
+
+    /// Whether this failure of [`Self::switch`] says that it has changed nothing.
+    fn is_untouched(&self, _failure: &Failure) -> bool {
+        false
+    }
 
     /// After [`Self::switch`] failed: sees to it that what was there is in its place as it was,
     /// and that nobody waits for us. Where that cannot be, it errs with what is where and what a
     /// person can do.
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        _aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
-        Err(refused(format!(
-            "it may be half-way: look what is there; what was to take its place is {made}"
-        )))
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { made, .. } = *placing;
+        Err(refused(Fact::HalfWay { made: made.to_owned() }))
     }
 }
 

@@ -9,16 +9,16 @@ use std::{
 };
 
 use artifact::contents::Counted;
-use model::{Contents, Fact, Failure, RestoreTarget, Sentence, Size};
+use model::{Contents, Fact, Failure, FailureCode, RestoreTarget, Sentence, Size};
 use rusqlite::Connection;
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking,
     folder::{allowed, room, told},
     refused, unpacking,
 };
 use crate::{
-    run::RunContext,
+    durable,
     source::sqlite::{busy_timeout, copy},
 };
 
@@ -92,13 +92,8 @@ impl Target for Sqlite {
         cleared.await.map_err(|error| refused(error.to_string()))?
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let (place, made) = (place(aim)?, PathBuf::from(made));
         allowed(aim, &place)?;
         unpacking::spool(supply, &made).await?;
@@ -116,13 +111,14 @@ impl Target for Sqlite {
         let mut notes: Vec<_> = notes.into_iter().map(Sentence::from).collect();
         let tables = aim.tables().to_vec();
         if !tables.is_empty() {
-            notes.push("views, and what triggers need of other tables, are left out".into());
+            notes.push(Fact::TriggersLeftOut {}.into());
         }
         let given = tokio::task::spawn_blocking(move || {
             if !tables.is_empty() {
                 keep_only(&made, &tables)?;
             }
-            give_as(&made, &place)
+            give_as(&made, &place)?;
+            sync(&made)
         });
         given.await.map_err(|error| refused(error.to_string()))??;
         Ok(Loaded { notes })
@@ -130,11 +126,10 @@ impl Target for Sqlite {
 
     async fn switch(
         &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let change = change(aim, made)?;
         allowed(aim, &change.place)?;
         // Not to be given up half-way: it ends by itself.
@@ -142,12 +137,8 @@ impl Target for Sqlite {
         switched.map_err(|error| refused(error.to_string()))?
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let change = change(aim, made)?;
         blocking(move || change.put_back()).await?
     }
@@ -172,7 +163,9 @@ fn place(aim: &Aim<'_>) -> Result<PathBuf, Failure> {
     match aim.target {
         RestoreTarget::App => Ok(live),
         _ => {
-            let name = aim.beside().ok_or_else(|| refused("this is no place for a database"))?;
+            let name = aim.beside().ok_or_else(|| {
+                Failure::new(FailureCode::Internal, "the order names no database")
+            })?;
             Ok(live.with_file_name(name))
         }
     }
@@ -203,7 +196,7 @@ fn remove(database: &Path) -> Result<(), Failure> {
     for path in BESIDE.iter().map(|end| with_end(database, end)).chain([database.to_owned()]) {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(told("cannot be removed", &path, &error));
+                return Err(told(|what, why| Fact::NotRemoved { what, why }, &path, &error));
             }
             _ => {}
         }
@@ -246,7 +239,7 @@ fn keep_only(file: &Path, tables: &[String]) -> Result<(), Failure> {
     if let Some(missing) =
         tables.iter().find(|one| !all.iter().any(|a| a.eq_ignore_ascii_case(one)))
     {
-        return Err(refused(format!("the snapshot has no table `{missing}`")));
+        return Err(refused(Fact::NoTable { table: missing.clone() }));
     }
     let keeps_rows_of = |name: &str| {
         tables.iter().any(|table| {
@@ -273,19 +266,20 @@ fn give_as(made: &Path, place: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let like =
         std::fs::metadata(place).or_else(|_| std::fs::metadata(place.parent().unwrap_or(place)));
-    let like = like.map_err(|error| told("cannot be looked at", place, &error))?;
+    let like =
+        like.map_err(|error| told(|what, why| Fact::NotRead { what, why }, place, &error))?;
     if nix::unistd::geteuid().is_root() {
         std::os::unix::fs::chown(made, Some(like.uid()), Some(like.gid()))
-            .map_err(|error| told("cannot be given away", made, &error))?;
+            .map_err(|error| told(|what, why| Fact::NotOwned { what, why }, made, &error))?;
     }
     let mode = if like.is_file() { like.mode() & 0o777 } else { 0o600 };
     std::fs::set_permissions(made, std::fs::Permissions::from_mode(mode))
-        .map_err(|error| told("cannot be given its mode", made, &error))
+        .map_err(|error| told(|what, why| Fact::NotOfMode { what, why }, made, &error))
 }
 
 fn sync(path: &Path) -> Result<(), Failure> {
-    let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| told("cannot be made durable", path, &error))
+    durable::sync(path)
+        .map_err(|error| told(|what, why| Fact::NotDurable { what, why }, path, &error))
 }
 
 fn exists(path: &Path) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use artifact::Identities;
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream::BoxStream};
-use model::{Artifact, Destination, Failure, StoredCopy};
+use model::{Artifact, Destination, Fact, Failure, StoredCopy};
 use store::Store;
 
 use crate::{
@@ -81,16 +81,17 @@ impl<'a> Supply<'a> {
             &self.destination,
             (&self.store, self.copy, self.artifact),
             tree,
+            "",
             &work,
             |_| {},
         );
-        let (host, key, listing) = tokio::select! {
+        let proven = tokio::select! {
             biased;
             failure = context.stopped() => return Err(failure),
             proven = proving => proven.map_err(told)?,
         };
         let config = &context.engine.0.config;
-        let chunks = trees::read(&host, config, &key, &listing, work).await.map_err(told)?;
+        let chunks = trees::read(&proven, config, work).await.map_err(told)?;
         Ok(Incoming { context, from: From::Tree(chunks), name })
     }
 
@@ -139,8 +140,8 @@ impl<'a> Supply<'a> {
         if is_reading {
             return Ok(());
         }
-        let message = format!("the tool stopped reading `{}` before its end", self.artifact.source);
-        Err(Failure::new(model::FailureCode::SourceFailed, message))
+        let artifact = self.artifact.source.to_string();
+        Err(Failure::new(model::FailureCode::SourceFailed, Fact::NotReadWhole { artifact }))
     }
 
     fn told(&self, error: &crate::run::plain::ReadError) -> Failure {
@@ -149,7 +150,7 @@ impl<'a> Supply<'a> {
 }
 
 fn named(destination: &str, failure: Failure) -> Failure {
-    Failure { message: format!("`{destination}`: {}", failure.message), ..failure }
+    failure.told_in(|why| Fact::Of { what: destination.to_owned(), why })
 }
 
 enum From {

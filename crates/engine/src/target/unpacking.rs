@@ -16,8 +16,9 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 
-use super::{Aim, Supply, blocking, refused};
+use super::{Aim, Supply, blocking, folder, refused};
 use crate::{
+    durable,
     run::RunContext,
     trees::{self, Work},
 };
@@ -90,9 +91,8 @@ pub(crate) async fn unpack(
         // Nobody else looks in while it is filled.
         DirBuilder::new().recursive(true).mode(0o700).create(made)
     });
-    made.await?.map_err(|error| {
-        refused(format!("the folder {} cannot be made: {error}", folder.display()))
-    })?;
+    made.await?
+        .map_err(|error| folder::told(|what, why| Fact::NotMade { what, why }, folder, &error))?;
     let options = Options {
         limits: limits(aim.artifact, wish.packed),
         only: Only::paths(&wish.only),
@@ -204,23 +204,31 @@ impl On<'_> {
         self.context.keep_going()?;
         let unpacked =
             unpacked.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?;
-        unpacked.map_err(|error| refused(format!("`{}`: {error}", self.aim.artifact.source)))
+        unpacked.map_err(|error| {
+            let what = self.aim.artifact.source.to_string();
+            refused(Fact::Of { what, why: error.to_string().into() })
+        })
     }
 }
+
+/// What is written to a file at once: each write is another thread's.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// Writes the artifact to the new file `path`.
 pub(crate) async fn spool(supply: &Supply<'_>, path: &Path) -> Result<(), Failure> {
     let write =
-        |error: io::Error| refused(format!("{} cannot be written: {error}", path.display()));
+        |error: io::Error| folder::told(|path, why| Fact::NotWritable { path, why }, path, &error);
     let mut options = tokio::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(path).await.map_err(write)?;
+    let file = options.write(true).create_new(true).mode(0o600).open(path).await.map_err(write)?;
+    let mut file = tokio::io::BufWriter::with_capacity(WRITE_BYTES, file);
     let mut bytes = supply.open()?;
     while let Some(chunk) = bytes.chunk().await? {
         file.write_all(&chunk).await.map_err(write)?;
     }
     file.flush().await.map_err(write)?;
-    file.sync_all().await.map_err(write)
+    file.get_ref().sync_all().await.map_err(write)?;
+    let made = path.to_owned();
+    blocking(move || durable::sync_name(&made)).await?.map_err(write)
 }
 
 /// Chunks, read as one stream.
@@ -261,6 +269,7 @@ mod tests {
                 size_bytes: 1,
                 sha256: String::new(),
                 contents: None,
+                image: None,
             })
         };
         let (plain, compressed) =

@@ -1,7 +1,7 @@
 //! Versions of servers: of the one that a dump was taken from, as its first bytes tell, and of the
 //! one that it would be loaded into.
 
-use model::PreflightLevel;
+use model::{Fact, PreflightLevel};
 
 /// How much of a dump's beginning is looked at, in bytes.
 pub(crate) const HEAD: usize = 8 << 10;
@@ -69,23 +69,15 @@ impl Version {
     }
 
     /// What is to be known of loading a dump of `self` into `server`.
-    pub(crate) fn loaded_into(&self, server: &Self) -> (PreflightLevel, String) {
+    pub(crate) fn loaded_into(&self, server: &Self) -> (PreflightLevel, Fact) {
         let (from, to) = (self.told(), server.told());
         if self.product != server.product {
-            let message = format!(
-                "the dump is of {from}, the server is {to}: statements that only one of them knows \
-                 make the restore fail, before anything that is there is changed"
-            );
-            return (PreflightLevel::Warning, message);
+            return (PreflightLevel::Warning, Fact::OtherProduct { from, to });
         }
         if server.numbers < self.numbers {
-            let message = format!(
-                "the dump is of {from}, the server is the older {to}: what that does not know makes \
-                 the restore fail, before anything that is there is changed"
-            );
-            return (PreflightLevel::Warning, message);
+            return (PreflightLevel::Warning, Fact::OlderServer { from, to });
         }
-        (PreflightLevel::Good, format!("the dump is of {from}, which {to} understands"))
+        (PreflightLevel::Good, Fact::Understands { from, to })
     }
 
     fn told(&self) -> String {

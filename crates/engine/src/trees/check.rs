@@ -14,7 +14,7 @@ use store::Key;
 use tokio::time::Instant;
 
 use super::{
-    Host, Work,
+    Host, Proven, Work,
     host::{LONG, inside},
     listing::{Kind, Lines, Row, Rows, Text, damaged},
 };
@@ -33,8 +33,8 @@ exec xargs -0 -r sh -c 'find "$@" -maxdepth 0 -printf "%y %m %U %G %s %T@ %n\0%l
 /// The same for SHA-256.
 const HASH: &str = r#"cd -- "$2" || exit 1
 exec xargs -0 -r sh -c 'sha256sum -z -- "$@" 2>/dev/null; true' sh"#;
-/// How many files there are in all.
-const COUNT: &str = r#"cd -- "$2" && find . -mindepth 1 -printf x | wc -c"#;
+/// How many files there are at and below the path that comes in.
+const COUNT: &str = r#"cd -- "$2" && xargs -0 sh -c 'find "$1" -printf x' sh | wc -c"#;
 
 /// What a program writes, in parts ended by a zero byte.
 struct Fields {
@@ -233,13 +233,11 @@ impl Troubles {
     }
 }
 
-/// Compares `tree` with the listing in the file `listing`, and tells `progress` of every file's
-/// bytes. Where one file is not right, the rest is looked at all the same.
-pub(crate) async fn verify(
-    host: &Host,
+/// Compares a tree, or a part of it, with its listing, and tells `progress` of every file's bytes.
+/// Where one file is not right, the rest is looked at all the same.
+pub(super) async fn verify(
+    Proven { host, tree, part, listing }: &Proven,
     config: &EngineConfig,
-    tree: &Key,
-    listing: &Path,
     work: &Work,
     progress: impl Fn(u64),
 ) -> Result<(), Failure> {
@@ -247,9 +245,14 @@ pub(crate) async fn verify(
     let folder = inside(tree);
     let head = Rows::open(listing).await?;
     let (names, files, expected) = names_of(head, work).await?;
-    let count = host.script(config, COUNT, &[&folder]).output(64, LONG).await;
+    let mut top = Lines::create(work.file("top")).await?;
+    top.name(part).await?;
+    let counting = host.script(config, COUNT, &[&folder]).reading(top.finish().await?);
+    let count = counting.output(64, LONG).await;
     let count = count.map_err(|failure| absent(host, tree, failure))?;
     let count: u64 = String::from_utf8_lossy(&count).trim().parse().unwrap_or_default();
+    // The tree's own folder is in no listing.
+    let expected = expected + u64::from(part.as_os_str().is_empty());
 
     let mut troubles = Troubles::default();
     let mut rows = Rows::open(listing).await?;

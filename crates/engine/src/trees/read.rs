@@ -3,18 +3,17 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use archive::{Format, Item, Root, Sink, Tar, Walk, Warnings};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::{Failure, FailureCode};
-use store::Key;
 use tokio::sync::mpsc;
 
 use super::{
-    Host, Work,
+    Host, Proven, Work,
     host::{LONG, inside},
     listing::{Lines, Rows},
 };
@@ -28,18 +27,18 @@ const PACK: &str = r#"cd -- "$2" || exit 1
 exec tar --create --null --no-recursion --verbatim-files-from --files-from=- --numeric-owner \
     --format=posix --pax-option=delete=atime,delete=ctime --xattrs '--xattrs-include=*' --file=-"#;
 
-/// The tar of `tree`, which was verified against the `listing` before.
+/// The tar of what was proven, by the names of the whole tree.
 pub(crate) async fn read(
-    host: &Host,
+    Proven { host, tree, part, listing }: &Proven,
     config: &EngineConfig,
-    tree: &Key,
-    listing: &Path,
     work: Work,
 ) -> Result<BoxStream<'static, Result<Bytes, Failure>>, Failure> {
     if let Some(root) = host.local_root() {
         let head = Rows::open(listing).await?.head().await?;
         let above = head.above.iter().filter_map(super::listing::Text::path).collect();
-        return Ok(here(root.join(tree.as_str()), above));
+        let mut path = root.join(tree.as_str());
+        path.extend(part);
+        return Ok(here(Root { path, name: part.clone() }, above));
     }
     let mut rows = Rows::open(listing).await?;
     rows.head().await?;
@@ -79,11 +78,10 @@ impl Format for Below {
     }
 }
 
-fn here(tree: PathBuf, above: BTreeSet<PathBuf>) -> BoxStream<'static, Result<Bytes, Failure>> {
+fn here(root: Root, above: BTreeSet<PathBuf>) -> BoxStream<'static, Result<Bytes, Failure>> {
     let (to, chunks) = mpsc::channel(WAITING_CHUNKS);
     let packing = tokio::task::spawn_blocking(move || {
         let mut below = Below { tar: Tar::new(Sink::new(to)), above };
-        let root = Root { path: tree, name: PathBuf::new() };
         let mut warnings = Warnings::default();
         Walk::default().add(&root, &mut below, &mut warnings)?;
         let mut sink = below.tar.finish()?;

@@ -85,6 +85,29 @@ impl Host {
         Made { host: self, kind: "container", name }
     }
 
+    /// A new network.
+    pub(crate) fn network(&self, word: &str) -> Made<'_> {
+        let name = Self::name(word);
+        self.docker(&["network", "create", &name]);
+        Made { host: self, kind: "network", name }
+    }
+
+    /// A running container on the network of `options`, or Docker's own, and its address there.
+    pub(crate) fn networked(
+        &self,
+        word: &str,
+        options: &[&str],
+        image: Image,
+        command: &[&str],
+    ) -> (Made<'_>, String) {
+        let (name, image) = (Self::name(word), self.image(image));
+        let run = ["run", "--detach", "--name", &name];
+        self.docker(&[&run[..], options, &[image], command].concat());
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = self.docker(&["inspect", "--format", format, &name]);
+        (Made { host: self, kind: "container", name }, address)
+    }
+
     /// Runs a command in a new container and gives what it printed; the container is gone then.
     pub(crate) fn run(&self, options: &[&str], image: Image, command: &[&str]) -> String {
         let run = ["run", "--rm", "--network", "none"];

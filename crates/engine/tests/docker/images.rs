@@ -12,6 +12,8 @@ use std::{
 pub(crate) enum Image {
     /// Debian 13 and nothing else.
     Base,
+    /// Debian 12 with its Redis 7.0.
+    Redis,
     /// Debian 12 with its PostgreSQL 15.
     Postgres15,
     /// Debian 13 with its PostgreSQL 17.
@@ -25,6 +27,7 @@ impl Image {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Base => "backup-test-base",
+            Self::Redis => "backup-test-redis",
             Self::Postgres15 => "backup-test-postgres:15",
             Self::Postgres17 => "backup-test-postgres:17",
             Self::Mariadb => "backup-test-mariadb",
@@ -35,6 +38,7 @@ impl Image {
     fn recipe(self) -> (&'static str, &'static str, Option<&'static str>, &'static str) {
         match self {
             Self::Base => ("base-trixie", "trixie", None, "/bin"),
+            Self::Redis => ("redis-bookworm", "bookworm", Some("redis-server"), "/usr/bin"),
             Self::Postgres15 => (
                 "postgres-15",
                 "bookworm",

@@ -5,14 +5,17 @@
 #[path = "../it/app_server.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod app_server;
+mod boot;
 mod commands;
 mod coverage;
 mod disaster;
+mod drills;
 mod host;
 mod images;
 mod killed;
 mod labels;
 mod mysql;
+mod place;
 mod postgres;
 #[path = "../../../orchestrator/tests/it/program.rs"]
 mod program;
@@ -67,6 +70,13 @@ impl Suite {
             volume::leaves_out_what_is_excluded,
             volume::read_directly_it_keeps_what_docker_leaves_out,
             volume::what_is_not_surely_dockers_is_read_by_docker,
+            boot::an_app_answers_on_what_came_back,
+            boot::an_app_that_does_not_answer_is_no_proof,
+            boot::what_a_killed_boot_began_is_removed,
+            drills::mariadb_is_tried_in_its_own_image,
+            drills::postgres_is_tried_in_its_own_image,
+            drills::redis_is_tried_and_restored_by_its_own_image,
+            drills::what_a_killed_drill_began_is_removed,
             disaster::an_app_comes_back_with_its_orchestrator,
             restore_volume::a_servers_data_are_exchanged_while_it_waits,
             restore_volume::a_volume_comes_back_beside_and_where_it_is_gone,

@@ -11,14 +11,14 @@ use crate::{
     world::{World, quick, source},
 };
 
-const SOCKET: &str = "/run/mysqld/mysqld.sock";
+pub(crate) const SOCKET: &str = "/run/mysqld/mysqld.sock";
 const SERVE: &str = "set -e; mkdir -p /data /run/mysqld; chown mysql: /data /run/mysqld; \
                      mariadb-install-db --no-defaults --user=mysql --datadir=/data \
                      --auth-root-authentication-method=normal --skip-test-db > /dev/null; \
                      exec mariadbd --no-defaults --user=mysql --datadir=/data --skip-networking \
                      --socket=/run/mysqld/mysqld.sock";
 /// A view, a trigger and a routine beside the rows.
-const FILL: &str = "CREATE DATABASE shop; USE shop; \
+pub(crate) const FILL: &str = "CREATE DATABASE shop; USE shop; \
                     CREATE TABLE item (id INT PRIMARY KEY, what VARCHAR(40)); \
                     INSERT INTO item SELECT seq, md5(seq) FROM seq_1_to_20000; \
                     CREATE VIEW cheap AS SELECT id FROM item WHERE id < 100; \
@@ -29,13 +29,13 @@ const SUM: &str = "SELECT count(*), sum(crc32(concat(id, what))), (SELECT count(
                    twice(4), (SELECT count(*) FROM information_schema.triggers \
                    WHERE trigger_schema = database()) FROM item";
 
-fn sql(host: &Host, server: &Made<'_>, database: &str, text: &str) -> String {
+pub(crate) fn sql(host: &Host, server: &Made<'_>, database: &str, text: &str) -> String {
     let socket = format!("--socket={SOCKET}");
     let client = ["exec", &server.name, "mariadb", "-uroot", &socket, "-BN", "-e", text, database];
     host.docker(&client)
 }
 
-fn serve(host: &Host) -> Made<'_> {
+pub(crate) fn serve(host: &Host) -> Made<'_> {
     let made = host.container("maria", &[], Image::Mariadb, &["bash", "-c", SERVE]);
     let socket = format!("--socket={SOCKET}");
     let ask = ["exec", &made.name, "mariadb", "-uroot", &socket, "-e", "SELECT 1"];

@@ -30,7 +30,7 @@ const SERVE: &str = "set -e; mkdir -p /data /run/postgresql; chown postgres: /da
                      postgres -D /data/main -c listen_addresses= \
                      -c unix_socket_directories=/run/postgresql";
 
-fn config(host: &Host) -> EngineConfig {
+pub(crate) fn config(host: &Host) -> EngineConfig {
     let mut config = quick("one");
     config.docker_host = Some(host.url().to_owned());
     config
@@ -81,7 +81,7 @@ pub(crate) fn fill(host: &Host, container: &Made<'_>) {
     sql(host, container, "shop", text);
 }
 
-fn reading(container: &str, more: &[(&str, &str)]) -> SourceDraft {
+pub(crate) fn reading(container: &str, more: &[(&str, &str)]) -> SourceDraft {
     // Of two settings of one name the later one counts.
     let settings = [&[("container", container), ("database", "shop")], more].concat();
     source("pg", "postgres", &settings, &[("password", PASSWORD)])

@@ -57,6 +57,19 @@ pub(crate) enum Export {
 /// nothing back.
 pub(crate) type Answers = Vec<(u16, &'static str)>;
 
+/// How an import goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Broken {
+    /// The connection breaks after this many bytes of the body.
+    Within(usize),
+    /// It is done, and the connection breaks before the answer.
+    BeforeAnswer,
+    /// Nothing is read after this many bytes of the body.
+    StalledWithin(usize),
+    /// It is done, and never answered.
+    NoAnswer,
+}
+
 /// A running app.
 pub(crate) struct AppServer {
     pub(crate) address: SocketAddr,
@@ -69,6 +82,9 @@ struct State {
     exports: AtomicUsize,
     cancels: AtomicUsize,
     answers: Mutex<Option<Answers>>,
+    broken: Mutex<Vec<Broken>>,
+    /// Imports that were begun, whole or not.
+    begun: AtomicUsize,
     /// Heads and bodies of the imports that came whole.
     imports: Mutex<Vec<(String, Vec<u8>)>>,
 }
@@ -83,6 +99,8 @@ impl AppServer {
             exports: AtomicUsize::new(0),
             cancels: AtomicUsize::new(0),
             answers: Mutex::new(None),
+            broken: Mutex::default(),
+            begun: AtomicUsize::new(0),
             imports: Mutex::new(Vec::new()),
         });
         let shared = Arc::clone(&state);
@@ -123,19 +141,40 @@ impl AppServer {
         self.state.imports.lock().unwrap().clone()
     }
 
+    /// So many of the next imports go wrong, the last of these first.
+    pub(crate) fn break_imports(&self, broken: Vec<Broken>) {
+        *self.state.broken.lock().unwrap() = broken;
+    }
+
+    /// Imports that were begun, whole or not, and are as far as they get.
+    pub(crate) fn begun(&self) -> usize {
+        self.state.begun.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn cancels(&self) -> usize {
         self.state.cancels.load(Ordering::SeqCst)
     }
 }
 
 async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
-    let (head, body) = read_request(&mut stream).await?;
+    let head = read_head(&mut stream).await?;
     let line = head.lines().next().unwrap_or_default().to_owned();
     let path = line.split(' ').nth(1).unwrap_or_default();
     let method = line.split(' ').next().unwrap_or_default();
     if path == "/healthz" {
         return plain(&mut stream, 200, "text/plain", b"ok").await;
     }
+    let mut body = vec![0; length(&head)];
+    let broken = (path == "/backup/import").then(|| state.broken.lock().unwrap().pop()).flatten();
+    if let Some(Broken::Within(bytes) | Broken::StalledWithin(bytes)) = broken {
+        stream.read_exact(&mut body[..bytes]).await?;
+        state.begun.fetch_add(1, Ordering::SeqCst);
+        if let Some(Broken::StalledWithin(_)) = broken {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        }
+        return stream.set_zero_linger();
+    }
+    stream.read_exact(&mut body).await?;
     let expected = format!("authorization: bearer {}", state.token.lock().unwrap());
     if !head.lines().any(|line| line.to_lowercase() == expected.to_lowercase()) {
         return plain(&mut stream, 401, "text/plain", b"").await;
@@ -150,6 +189,12 @@ async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         }
         ("POST", "/backup/import") => {
             state.imports.lock().unwrap().push((head.to_lowercase(), body));
+            state.begun.fetch_add(1, Ordering::SeqCst);
+            match broken {
+                Some(Broken::NoAnswer) => tokio::time::sleep(Duration::from_secs(600)).await,
+                Some(_) => return stream.set_zero_linger(),
+                None => {}
+            }
             let answer = state.answers.lock().unwrap().as_mut().and_then(Vec::pop);
             let (status, text) = answer.unwrap_or((200, r#"{"kept":"what was there"}"#));
             plain(&mut stream, status, "application/json", text.as_bytes()).await
@@ -174,7 +219,7 @@ async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
+async fn read_head(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut head = Vec::new();
     let mut byte = [0; 1];
     while !head.ends_with(b"\r\n\r\n") {
@@ -183,14 +228,14 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8
         }
         head.push(byte[0]);
     }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let length = head
-        .lines()
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Bytes that follow a head.
+fn length(head: &str) -> usize {
+    head.lines()
         .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
-        .unwrap_or(0_usize);
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await?;
-    Ok((head, body))
+        .unwrap_or(0)
 }
 
 async fn plain(

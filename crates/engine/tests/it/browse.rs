@@ -98,3 +98,49 @@ async fn what_is_damaged_or_not_there_is_told() {
     let read: Result<Vec<_>, _> = stream.try_collect().await;
     assert!(read.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_snapshots_are_compared() {
+    use engine::{Aspect, Change, Compared};
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("tree");
+    std::fs::create_dir_all(root.join("kept")).unwrap();
+    for (name, content) in [("gone", "1"), ("grows", "1"), ("same", "1"), ("kept/deep", "1")] {
+        std::fs::write(root.join(name), content).unwrap();
+    }
+    std::os::unix::fs::symlink("same", root.join("link")).unwrap();
+    let world = World::reading(vec![files(&root, &[])], allowing(&[folder.path()])).await;
+    let first = world.good_snapshot().await;
+    let again = world.engine.diff(first.id, first.id, None, 10).await.unwrap();
+    assert!(again.is_same && again.sources[0].change.is_none(), "{again:?}");
+
+    std::fs::remove_file(root.join("gone")).unwrap();
+    std::fs::write(root.join("grows"), "more than before").unwrap();
+    std::fs::write(root.join("kept/new"), "new").unwrap();
+    std::fs::remove_file(root.join("link")).unwrap();
+    std::os::unix::fs::symlink("grows", root.join("link")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(root.join("kept/deep"), mode).unwrap();
+    let second = world.good_snapshot().await;
+    let place = root.to_str().unwrap().trim_start_matches('/').to_owned();
+    let diff = world.engine.diff(first.id, second.id, None, 10).await.unwrap();
+    let [files] = &diff.sources[..] else { panic!("{diff:?}") };
+    assert!(!diff.is_same && files.compared == Compared::Members);
+    assert_eq!((files.added, files.removed, files.changed, files.untold), (1, 1, 3, 0));
+    let told = |name: &str| {
+        let path = format!("{place}/{name}");
+        files.entries.iter().find(|one| one.path == path).unwrap_or_else(|| panic!("{name}"))
+    };
+    assert_eq!((told("gone").change, told("gone").before), (Change::Removed, Some(1)));
+    assert_eq!((told("kept/new").change, told("kept/new").after), (Change::Added, Some(3)));
+    assert!(told("grows").differs.contains(&Aspect::Size));
+    assert!(told("link").differs.contains(&Aspect::Link));
+    assert!(told("kept/deep").differs.contains(&Aspect::Mode));
+    let few = world.engine.diff(first.id, second.id, Some("files"), 2).await.unwrap();
+    assert_eq!((few.sources[0].entries.len(), few.sources[0].untold), (2, 3));
+    // The other way round.
+    let back = world.engine.diff(second.id, first.id, None, 10).await.unwrap();
+    assert_eq!((back.sources[0].added, back.sources[0].removed), (1, 1));
+    let none = world.engine.diff(first.id, second.id, Some("none"), 10).await;
+    assert!(matches!(none, Err(EngineError::NotFound { .. })), "{none:?}");
+}

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An orchestrator in a runtime of its own, so that all of it can be dropped at once.
-struct Doomed {
+pub(crate) struct Doomed {
     runtime: Runtime,
     disk: Faulty,
     step: String,
@@ -26,7 +26,7 @@ struct Doomed {
 
 impl Doomed {
     /// Starts on the world's data; the destination `disk` goes wrong by `script`.
-    async fn start(world: &World, script: &[(Operation, Fault)]) -> Self {
+    pub(crate) async fn start(world: &World, script: &[(Operation, Fault)]) -> Self {
         let root = world.folder.path().join("disk");
         let disk = Faulty::new(Arc::new(Local::open(&root).await.unwrap()));
         for (operation, fault) in script {
@@ -54,6 +54,11 @@ impl Doomed {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(self.disk.waiting(), 0, "the step was not reached: {}", self.step);
+        self.kill().await;
+    }
+
+    /// Ends it.
+    pub(crate) async fn kill(self) {
         // What goes on beside the stalled step may go on a little.
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.runtime.shutdown_background();
@@ -68,7 +73,7 @@ fn config(instance: &str) -> engine::EngineConfig {
 }
 
 /// A world with `count` snapshots in which nothing runs any more.
-async fn world_with(count: u32) -> (World, Vec<Snapshot>) {
+pub(crate) async fn world_with(count: u32) -> (World, Vec<Snapshot>) {
     let world = World::asleep(&["disk"], config("first"), Arc::new(engine::SystemClock)).await;
     let shutdown = CancellationToken::new();
     let serving = {
@@ -86,14 +91,14 @@ async fn world_with(count: u32) -> (World, Vec<Snapshot>) {
 }
 
 /// A new process on what the killed one left.
-async fn restart(world: &World) {
+pub(crate) async fn restart(world: &World) {
     world.engine.take_over_at_start().await.unwrap();
     world.start();
     world.quiet().await;
     world.wait_out_leftovers().await;
 }
 
-async fn runs(world: &World, kind: RunKind) -> Vec<Run> {
+pub(crate) async fn runs(world: &World, kind: RunKind) -> Vec<Run> {
     let query = catalog::RunQuery { limit: 500, ..catalog::RunQuery::default() };
     let runs = world.engine.catalog().runs(query).await.unwrap();
     runs.into_iter().filter(|run| run.kind == kind).collect()

@@ -28,6 +28,7 @@ mod repository;
 #[path = "../../../repository/tests/it/restics.rs"]
 mod restics;
 mod restore_contract;
+mod restore_contract_cut;
 mod restore_cut;
 mod restore_files;
 mod restore_mysql;

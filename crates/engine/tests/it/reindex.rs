@@ -155,6 +155,10 @@ async fn what_a_manifest_says_that_drills_run_is_not_taken_over() {
             artifact: "main".parse().unwrap(),
             argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), "id".to_owned()],
         }],
+        boot: Some(model::DrillBoot {
+            container: "some-app".to_owned(),
+            ..model::DrillBoot::default()
+        }),
     };
     world.engine.plan_drills(app.id, app.version, plan.clone()).await.unwrap();
     world.good_snapshot().await;
@@ -165,8 +169,11 @@ async fn what_a_manifest_says_that_drills_run_is_not_taken_over() {
     let found = engine.catalog().app(world.app.id).await.unwrap();
     assert_eq!(found.drill.questions, plan.questions);
     assert_eq!((found.drill.commands, found.drill.schedule), (Vec::new(), None));
+    assert_eq!(found.drill.boot, None);
     assert_eq!(report.left_out.len(), 1, "{report:?}");
-    for words in ["`shop`", "commands (\"/bin/sh\")", "schedule", "enter them again"] {
+    for words in
+        ["`shop`", "commands (\"/bin/sh\")", "\"some-app\"", "schedule", "enter them again"]
+    {
         assert!(report.left_out[0].contains(words), "{report:?}");
     }
 }

@@ -175,6 +175,80 @@ async fn tables_of_plain_sql_come_with_their_indexes_and_parts() {
     }
 }
 
+/// What belongs to the table `far.line`, by PostgreSQL's own words; rows, rights and comment too.
+const LINE: &str = "SELECT concat_ws(E'\\n', \
+    (SELECT string_agg(indexdef, '; ' ORDER BY indexname) FROM pg_indexes WHERE schemaname = 'far' \
+      AND tablename LIKE 'line%'), \
+    (SELECT string_agg(conrelid::regclass || pg_get_constraintdef(oid), '; ' ORDER BY conname, \
+      conrelid::regclass::text) FROM pg_constraint WHERE conrelid::regclass::text LIKE 'far.line%' \
+      AND contype <> 'f'), \
+    (SELECT string_agg(pg_get_triggerdef(oid), '; ' ORDER BY oid) FROM pg_trigger \
+      WHERE tgrelid = 'far.line'::regclass AND NOT tgisinternal), \
+    (SELECT string_agg(pg_get_expr(adbin, adrelid), '; ' ORDER BY adnum) FROM pg_attrdef \
+      WHERE adrelid = 'far.line'::regclass), \
+    obj_description('far.line'::regclass), (SELECT relacl::text FROM pg_class \
+      WHERE oid = 'far.line'::regclass), (SELECT last_value FROM far.line_n_seq), \
+    (SELECT string_agg(line::text, ';' ORDER BY n) FROM far.line))";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_come_with_all_that_is_theirs() {
+    let Some(server) = shared() else { return };
+    for format in ["custom", "directory"] {
+        let name = format!("pick_{format}");
+        fill(server, &name, 50);
+        let more = "CREATE SCHEMA far; CREATE TYPE far.mood AS ENUM ('well', 'so'); \
+            CREATE FUNCTION far.twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * n'; \
+            CREATE FUNCTION far.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; \
+            CREATE TABLE far.line (n serial, id int REFERENCES orders(id), at int CHECK (at >= 0), \
+              how far.mood DEFAULT 'so', PRIMARY KEY (n, at)) PARTITION BY RANGE (at); \
+            CREATE TABLE far.line_1 PARTITION OF far.line FOR VALUES FROM (0) TO (10); \
+            CREATE INDEX by_twice ON far.line (far.twice(at)); \
+            CREATE TRIGGER noting BEFORE INSERT ON far.line FOR EACH ROW EXECUTE FUNCTION far.note(); \
+            COMMENT ON TABLE far.line IS 'lines of orders'; GRANT SELECT ON far.line TO PUBLIC; \
+            INSERT INTO far.line (id, at) VALUES (1, 1), (2, 2); \
+            CREATE TABLE far.other (n int, at int, FOREIGN KEY (n, at) REFERENCES far.line); \
+            CREATE VIEW far.seen AS SELECT * FROM far.line";
+        sql(server, &name, more);
+        let wanted = sql(server, &name, LINE);
+        let world = world(server, &[("database", &name), ("format", format)], quick("one")).await;
+        let snapshot = world.good_snapshot().await;
+        let some = |name: &str, tables: &[&str]| {
+            let tables = tables.iter().map(|&table| table.to_owned()).collect();
+            let part = PartRequest { artifact: "pg".to_owned(), tables, ..PartRequest::default() };
+            RestoreRequest { only: vec![part], ..beside(name) }
+        };
+        let there = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class c JOIN \
+                     pg_namespace n ON n.oid = relnamespace WHERE nspname IN ('far', 'public') \
+                     AND relkind IN ('r', 'p', 'v', 'S')";
+        let references = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' \
+                          AND conrelid = 'far.line'::regclass";
+
+        let alone = format!("{name}_alone");
+        let run = restored(&world, &snapshot, &some(&alone, &["far.line"])).await;
+        assert_eq!(run.state, RunState::Succeeded, "{format}: {:?}", run.failure);
+        assert_eq!(sql(server, &alone, LINE), wanted, "{format}");
+        assert_eq!(sql(server, &alone, there), "line line_1 line_n_seq", "{format}");
+        assert_eq!(
+            sql(server, &alone, references),
+            "0",
+            "{format}: what it refers to is not there"
+        );
+
+        let both = format!("{name}_both");
+        let tables = ["far.line", "orders"];
+        let run = restored(&world, &snapshot, &some(&both, &tables)).await;
+        assert_eq!(run.state, RunState::Succeeded, "{format}: {:?}", run.failure);
+        assert_eq!(sql(server, &both, LINE), wanted, "{format}");
+        assert_eq!(sql(server, &both, references), "1", "{format}");
+        assert_eq!(sql(server, &both, SUM), sql(server, &name, SUM), "{format}");
+
+        let run = restored(&world, &snapshot, &some(&format!("{name}_none"), &["far.none"])).await;
+        assert_eq!(run.state, RunState::Failed, "{format}");
+        assert!(run.failure.unwrap().message.contains("no table `far.none`"), "{format}");
+        assert_eq!(databases(server, &format!("{name}\\_none%")), "", "{format}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_roles_are_made_before_what_they_own() {
     let Some(server) = shared() else { return };

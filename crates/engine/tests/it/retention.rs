@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{CopyState, FailureCode, RunState};
+use engine::DestinationDraft;
+use model::{CopyState, FailureCode, RunState, retention::Reason};
 use store::{Fault, Faulty, Local, Operation};
 
 use crate::world::{World, quick, sample};
@@ -60,6 +61,49 @@ async fn a_damaged_copy_that_no_rule_would_keep_goes() {
     assert_eq!(world.expire().await.state, RunState::Succeeded);
     assert_eq!(world.states(&[first, second]).await, [CopyState::Expired, CopyState::Good]);
     assert_eq!(world.files("disk").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_locked_waits_until_its_lock_has_passed() {
+    let world = World::new(&["disk"]).await;
+    let store = Arc::new(Local::open(&world.folder.path().join("disk")).await.unwrap());
+    let settings = |pairs: &[(&str, &str)]| {
+        let all = pairs.iter().chain(&[("bucket", "b"), ("endpoint", "http://127.0.0.1:1")]);
+        all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let draft = |pairs: &[(&str, &str)]| DestinationDraft {
+        name: "locked".to_owned(),
+        kind: "s3".to_owned(),
+        settings: settings(pairs),
+        ..DestinationDraft::default()
+    };
+    for wrong in [
+        &[("object_lock", "compliance")][..],
+        &[("object_lock_days", "7")],
+        &[("object_lock", "forever"), ("object_lock_days", "7")],
+        &[("object_lock", "governance"), ("object_lock_days", "0")],
+    ] {
+        let error = world.engine.add_destination(draft(wrong)).await.unwrap_err();
+        assert!(error.to_string().contains("object_lock"), "{error}");
+    }
+    let lock = [("object_lock", "governance"), ("object_lock_days", "7")];
+    let locked = world.engine.add_destination(draft(&lock)).await.unwrap();
+    world.engine.use_store(&locked, store.clone());
+    let id = locked.id;
+    world.change_app(|app| app.destinations[0].destination_id = id).await;
+    let app = || async { world.engine.catalog().app(world.app.id).await.unwrap() };
+    let made = [world.good_snapshot().await, world.good_snapshot().await];
+    assert_eq!(world.expired_to_one().await, 0);
+    let previews = world.engine.preview_retention(&app().await, None).await.unwrap();
+    let reasons = &previews[0].plan.decisions[1].reasons;
+    let [Reason::Locked { until }] = reasons[..] else { panic!("{reasons:?}") };
+    let days = until.duration_since(made[0].copies[0].committed_at).as_hours() / 24;
+    assert_eq!(days, 7);
+    // Without the lock it goes.
+    let free = world.engine.edit_destination(id, locked.version, draft(&[])).await.unwrap();
+    world.engine.use_store(&free, store);
+    assert_eq!(world.expire().await.state, RunState::Succeeded);
+    assert_eq!(world.states(&made).await, [CopyState::Expired, CopyState::Good]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,9 +38,14 @@ pub(crate) fn files(path: &Path, more: &[(&str, &str)]) -> SourceDraft {
 
 /// What a snapshot holds of `path`, extracted by GNU tar.
 pub(crate) async fn extracted(world: &World, snapshot: &Snapshot) -> tempfile::TempDir {
+    untarred(&world.restored_part(snapshot, "files").await)
+}
+
+/// What a tar holds, extracted by GNU tar.
+pub(crate) fn untarred(tar: &[u8]) -> tempfile::TempDir {
     let out = tempfile::tempdir().unwrap();
     let archive = out.path().join("archive.tar");
-    std::fs::write(&archive, world.restored_part(snapshot, "files").await).unwrap();
+    std::fs::write(&archive, tar).unwrap();
     let mut tar = Command::new("tar");
     tar.args(["--warning=no-timestamp", "--xattrs", "--xattrs-include=*", "--numeric-owner"]);
     let done = tar.arg("-xpf").arg(&archive).arg("-C").arg(out.path()).output().unwrap();

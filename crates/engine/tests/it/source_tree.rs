@@ -17,9 +17,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    source_files::{allowing, extracted, files, inside},
+    source_files::{allowing, extracted, files, inside, untarred},
     source_files_basis::{btrfs, ours},
-    sshd, tree,
+    sshd,
+    tree::{self, Facts},
     world::{World, local, open},
 };
 
@@ -177,9 +178,8 @@ fn instead_of_rsync(config: &mut EngineConfig, folder: &Path, before: &str, afte
     }
 }
 
-/// What holds wherever trees lie.
-/// The tree is listed by its listing, and a file taken out of it is what it was.
-async fn looked_into(world: &World, snapshot: &Snapshot, source: &Path) {
+/// The tree is listed by its listing, and a file or a folder taken out of it is what it was.
+async fn looked_into(world: &World, snapshot: &Snapshot, source: &Path, kept: &Path) {
     use futures::TryStreamExt as _;
     let base = source.to_str().unwrap().trim_start_matches('/');
     let engine = &world.engine;
@@ -195,10 +195,29 @@ async fn looked_into(world: &World, snapshot: &Snapshot, source: &Path) {
     let stream = engine.read_path(snapshot.id, "files", &file.path).await.unwrap();
     let read = stream.map_ok(|chunk| chunk.to_vec()).try_concat().await.unwrap();
     assert!(read == expected, "{file:?}");
-    let folder = engine.read_path(snapshot.id, "files", base).await.err().unwrap();
-    assert!(folder.to_string().contains("single files"), "{folder}");
+    for part in ["", "deep"] {
+        let path = format!("{base}/{part}");
+        let stream = engine.read_path(snapshot.id, "files", &path).await.unwrap();
+        assert_eq!(Path::new(&stream.file_name).extension().unwrap(), "tar");
+        assert!(stream.size_bytes.is_none(), "nobody knows how long it will be");
+        let tar = stream.map_ok(|chunk| chunk.to_vec()).try_concat().await.unwrap();
+        let out = untarred(&tar);
+        let taken = tree::facts(&inside(&out, &source.join(part)));
+        let there = tree::facts(&kept.join(part));
+        assert!(taken.len() > 1 && taken.keys().eq(there.keys()), "{part}: {:?}", taken.keys());
+        for (name, facts) in there {
+            // A file whose other names are not in this part has one name here.
+            let first = taken[&name].first.clone();
+            assert!(part.is_empty() || first.is_none(), "{}", name.display());
+            let facts = if part.is_empty() { facts } else { Facts { first, ..facts } };
+            assert_eq!(taken[&name], facts, "{part}: {}", name.display());
+        }
+    }
+    let missing = engine.read_path(snapshot.id, "files", "no/such").await.err().unwrap();
+    assert!(matches!(missing, EngineError::NotFound { .. }), "{missing}");
 }
 
+/// What holds wherever trees lie.
 async fn flow(world: &World, source: &Path, disk: &Path) {
     let first = world.good_snapshot().await;
     assert_eq!(first.artifacts[0].format.as_deref(), Some("file-tree"));
@@ -220,7 +239,7 @@ async fn flow(world: &World, source: &Path, disk: &Path) {
     std::fs::write(source.join("large"), "another").unwrap();
     std::fs::write(source.join("new"), "new").unwrap();
     std::fs::remove_file(source.join("empty")).unwrap();
-    looked_into(world, &first, source).await;
+    looked_into(world, &first, source, &one).await;
     let second = world.good_snapshot().await;
     let two = kept(disk, &second, source);
     assert_ne!(one, two);
@@ -368,9 +387,22 @@ async fn damage_is_found() {
     assert_ne!(inode(&at(&third, "b")), inode(&at(&second, "b")));
     assert_eq!(verified(&world, &third).await.0, CopyState::Good);
 
+    // A part is proven by itself: the rest of the tree does not matter to it.
+    let base = source.path().to_str().unwrap().trim_start_matches('/').to_owned();
+    let folder = at(&third, "folder");
+    let part = format!("{base}/folder");
+    rot(&at(&third, "b"));
+    assert!(world.engine.read_path(third.id, "files", &part).await.is_ok());
+    std::fs::write(folder.join("more"), "x").unwrap();
+    for path in [&part, &base] {
+        let refused = world.engine.read_path(third.id, "files", path).await.err().unwrap();
+        assert!(refused.to_string().contains("too many"), "{refused}");
+    }
+    std::fs::remove_file(folder.join("more")).unwrap();
+    rot(&at(&third, "b"));
+
     let elsewhere = tempfile::tempdir().unwrap();
     std::fs::write(elsewhere.path().join("c"), "c").unwrap();
-    let folder = at(&third, "folder");
     let harms: [(&str, &dyn Fn()); 5] = [
         ("too many", &|| std::fs::write(folder.join("more"), "x").unwrap()),
         ("is not there", &|| std::fs::remove_file(folder.join("c")).unwrap()),

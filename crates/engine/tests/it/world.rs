@@ -193,17 +193,26 @@ impl World {
     }
 
     /// A world at work whose app `direct` has `sources`, and one destination, `disk`.
-    pub(crate) async fn reading(sources: Vec<SourceDraft>, mut config: EngineConfig) -> Self {
+    pub(crate) async fn reading(sources: Vec<SourceDraft>, config: EngineConfig) -> Self {
+        Self::reading_to("disk", sources, config).await
+    }
+
+    /// The same with another destination, such as `repository`.
+    pub(crate) async fn reading_to(
+        destination: &str,
+        sources: Vec<SourceDraft>,
+        mut config: EngineConfig,
+    ) -> Self {
         config.source_timeout = Duration::from_secs(60);
         let folder = tempfile::tempdir().unwrap();
         config.spool = folder.path().join("spool");
         let engine = open(folder.path(), config, Arc::new(SystemClock)).await;
-        let mut world = Self::inside(folder, engine, &["disk"]).await;
+        let mut world = Self::inside(folder, engine, &[destination]).await;
         let draft = AppDraft {
             name: "direct".to_owned(),
             sources,
             destinations: vec![BindingDraft {
-                destination: "disk".to_owned(),
+                destination: destination.to_owned(),
                 folder: "apps/shop".to_owned(),
                 template: Some("{app}_{YYYYMMDD_HHMMSS}_{run}".to_owned()),
                 ..BindingDraft::default()

@@ -77,6 +77,9 @@ pub fn plan(
         if !one.good && last_good.is_none_or(|newest| at < newest) {
             reasons.push(Reason::NothingBetter);
         }
+        if let Some(until) = one.locked_until.filter(|until| *until > now && reasons.is_empty()) {
+            reasons.push(Reason::Locked { until });
+        }
     }
 
     let decisions: Vec<_> = sorted
@@ -109,6 +112,9 @@ fn refusal(decisions: &[Decision], now: Timestamp, guards: &Guards) -> Option<Re
     let expires = decisions.iter().any(|one| one.verdict == Verdict::Expire);
     if !expires {
         return None;
+    }
+    if guards.append_only {
+        return Some(Refusal::AppendOnly);
     }
     if guards.recovered {
         return Some(Refusal::Recovered);

@@ -16,7 +16,7 @@ fn at(secs: i64) -> Timestamp {
 
 fn candidate(number: u8, taken_at: Timestamp) -> Candidate {
     let id = format!("0000000000000000000000{:04}", u32::from(number)).parse().unwrap();
-    Candidate { id, taken_at, good: true, pinned: false, in_use: false }
+    Candidate { id, taken_at, good: true, pinned: false, in_use: false, locked_until: None }
 }
 
 fn daily(count: u8) -> Vec<Candidate> {
@@ -71,6 +71,27 @@ fn what_is_not_good_counts_for_nothing_and_goes_only_after_something_better() {
     all[0].good = false;
     let made = run(&policy, &all);
     assert_eq!(kept(&made).len(), 5, "nothing good is left, so nothing goes");
+}
+
+#[test]
+fn what_is_locked_waits_and_an_append_only_destination_says_so() {
+    let policy = RetentionPolicy { keep_last: Some(1), ..Default::default() };
+    let mut all = daily(4);
+    // Of two that no rule keeps the lock of one has passed; the newest needs no lock to stay.
+    all[0].locked_until = Some(at(DAY));
+    all[1].locked_until = Some(at(30 * DAY));
+    all[3].locked_until = Some(at(30 * DAY));
+    let made = run(&policy, &all);
+    assert_eq!(kept(&made), [1, 3].map(|n| all[n].id).into());
+    assert_eq!(made.decisions[2].reasons, [Reason::Locked { until: at(30 * DAY) }]);
+    let told = made.decisions[2].reasons[0].to_string();
+    assert!(told.starts_with("locked until 20") && told.ends_with("UTC"), "{told}");
+    assert!(!made.decisions[0].reasons.iter().any(|one| matches!(one, Reason::Locked { .. })));
+    let guards = Guards { append_only: true, ..Guards::default() };
+    let refused = plan(&policy, &all, at(4 * DAY), &TimeZone::UTC, &guards);
+    assert_eq!(refused.refusal, Some(Refusal::AppendOnly));
+    let nothing = plan(&policy, &all[3..], at(4 * DAY), &TimeZone::UTC, &guards);
+    assert_eq!(nothing.refusal, None);
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/api/v1/recovery", See),
     act("POST", "/api/v1/recovery/copy", Operate, "recovery.copy"),
     act("POST", "/api/v1/recovery/confirm", Configure, "recovery.confirm"),
+    act("POST", "/api/v1/recovery/look", Administer, "recovery.look"),
+    act("POST", "/api/v1/recovery/begin", Administer, "recovery.begin"),
     act("GET", "/api/v1/recovery-kit", Administer, "recovery-kit.show"),
     act("POST", "/api/v1/recovery-kit/stored", Administer, "recovery-kit.store"),
     act("POST", "/api/v1/run-all", Run, "run.all"),
@@ -125,6 +127,7 @@ pub(crate) const ROUTES: &[Route] = &[
     // Names are content too.
     act("GET", "/api/v1/snapshots/{snapshot}/browse", Download, "snapshot.browse"),
     act("GET", "/api/v1/snapshots/{snapshot}/search", Download, "snapshot.browse"),
+    act("GET", "/api/v1/snapshots/{snapshot}/diff", Download, "snapshot.browse"),
     act("GET", "/api/v1/snapshots/{snapshot}/file", Download, "snapshot.download"),
     look("/api/v1/users", Administer),
     act("POST", "/api/v1/users", Administer, "user.add"),

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
-use engine::{ArchiveEntry, Listing, MemberStream};
+use engine::{ArchiveEntry, Listing, MemberStream, SnapshotDiff};
 use serde::Deserialize;
 
 use super::{
@@ -46,6 +46,27 @@ pub(super) async fn search(
     Query(words): Query<Words>,
 ) -> Result<Json<Vec<ArchiveEntry>>, Problem> {
     Ok(Json(api.engine.search(id(&snapshot)?, &words.source, &words.q).await?))
+}
+
+/// Most differences of a source that are told.
+const MAX_TOLD: usize = 100_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Other {
+    from: String,
+    source: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn diff(
+    State(api): Api,
+    Path(snapshot): Path<String>,
+    Query(other): Query<Other>,
+) -> Result<Json<SnapshotDiff>, Problem> {
+    let most = other.limit.unwrap_or(1_000).min(MAX_TOLD);
+    let (before, after) = (id(&other.from)?, id(&snapshot)?);
+    Ok(Json(api.engine.diff(before, after, other.source.as_deref(), most).await?))
 }
 
 pub(super) async fn file(

@@ -11,6 +11,7 @@ mod extract;
 mod host;
 mod openapi;
 mod problem;
+mod recover;
 mod recovery;
 mod repositories;
 mod restores;
@@ -38,9 +39,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     accounts::{Accounts, caller},
     backups_file::BackupsFile,
+    recover::WayBack,
+    settings::Settings,
 };
 pub(crate) use openapi::openapi;
 pub(crate) use problem::{Problem, status_of};
+pub(crate) use recover::while_recovering;
 pub(crate) use snapshots::artifact_response;
 
 /// What every handler reaches.
@@ -48,6 +52,9 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
     pub(crate) backups_file: BackupsFile,
+    pub(crate) settings: Arc<Settings>,
+    /// The way back from a backup, on a server where nothing is yet.
+    pub(crate) way_back: Arc<WayBack>,
     /// Ends what would otherwise never end.
     pub(crate) closing: CancellationToken,
 }
@@ -55,13 +62,8 @@ pub(crate) struct Shared {
 pub(crate) type Api = State<Arc<Shared>>;
 
 /// A new route goes into `accounts/permissions.rs` as well: nobody may use one that is not there.
-pub(crate) fn router(
-    engine: Engine,
-    accounts: Accounts,
-    backups_file: BackupsFile,
-    closing: CancellationToken,
-) -> Router {
-    let shared = Arc::new(Shared { engine, accounts: accounts.clone(), backups_file, closing });
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let accounts = shared.accounts.clone();
     let guarded = Router::new()
         .route("/apps", get(apps::list).post(apps::add))
         .route("/apps/{app}", get(apps::show).put(apps::edit).delete(apps::remove))
@@ -108,6 +110,8 @@ pub(crate) fn router(
         .route("/recovery", get(recovery::show))
         .route("/recovery/copy", post(recovery::copy))
         .route("/recovery/confirm", post(recovery::confirm))
+        .route("/recovery/look", post(recover::look))
+        .route("/recovery/begin", post(recover::begin))
         .route("/recovery-kit", get(recovery::kit))
         .route("/recovery-kit/stored", post(recovery::stored))
         .route("/run-all", post(apps::run_all))
@@ -129,6 +133,7 @@ pub(crate) fn router(
         .route("/snapshots/{snapshot}/artifacts/{source}", get(snapshots::download))
         .route("/snapshots/{snapshot}/browse", get(browse::browse))
         .route("/snapshots/{snapshot}/search", get(browse::search))
+        .route("/snapshots/{snapshot}/diff", get(browse::diff))
         .route("/snapshots/{snapshot}/file", get(browse::file))
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", put(users::edit).delete(users::remove))
@@ -143,6 +148,7 @@ pub(crate) fn router(
         .route("/readyz", get(ready))
         .route("/api/v1/session", get(session::show).post(session::login).delete(session::logout))
         .route("/api/v1/session/password", put(session::change_password))
+        .route("/api/v1/recovery/progress/{word}", get(recover::progress))
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)

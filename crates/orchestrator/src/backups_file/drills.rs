@@ -1,9 +1,9 @@
 //! `drill`: what an app's drills are to do.
 
-use model::{DrillCommand, DrillPlan, DrillQuestion, Name, schedule::Schedule};
+use model::{DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, schedule::Schedule};
 
 use super::{
-    keys::{DrillCommandEntry, DrillEntry, DrillQuestionEntry, ScheduleEntry},
+    keys::{DrillBootEntry, DrillCommandEntry, DrillEntry, DrillQuestionEntry, ScheduleEntry},
     reader::{OwnTime, Reader},
     values::ShortOr,
 };
@@ -26,7 +26,30 @@ impl Reader<'_> {
         let commands = commands
             .filter_map(|(at, one)| self.command(&format!("{base}.commands[{at}]"), name, one))
             .collect();
-        Some(DrillPlan { schedule, questions, commands })
+        let boot = entry.boot.as_ref().map(|one| self.boot(&format!("{base}.boot"), one));
+        Some(DrillPlan { schedule, questions, commands, boot })
+    }
+
+    fn boot(&mut self, base: &str, entry: &DrillBootEntry) -> DrillBoot {
+        let at = |key: &str| format!("{base}.{key}");
+        let container = self.text(&at("container"), &entry.container);
+        let needs = entry.needs.iter().flatten().enumerate();
+        let needs = needs
+            .filter_map(|(n, raw)| {
+                let at = format!("{base}.needs[{n}]");
+                let text = self.text(&at, raw);
+                text.trim().parse().map_err(|error| self.wrong(&at, error)).ok()
+            })
+            .collect();
+        DrillBoot {
+            container,
+            needs,
+            path: entry.path.as_ref().map(|raw| self.text(&at("path"), raw)),
+            port: self.number(&at("port"), entry.port.as_ref()),
+            status: self.number(&at("status"), entry.status.as_ref()),
+            timeout_secs: self.number(&at("timeout_secs"), entry.timeout_secs.as_ref()),
+            user: entry.user.as_ref().map(|raw| self.text(&at("user"), raw)),
+        }
     }
 
     fn drill_schedule(&mut self, base: &str, own: &ShortOr<ScheduleEntry>) -> Option<Schedule> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     keys::{
-        AppEntry, BindingEntry, DestinationEntry, DrillCommandEntry, DrillEntry,
+        AppEntry, BindingEntry, DestinationEntry, DrillBootEntry, DrillCommandEntry, DrillEntry,
         DrillQuestionEntry, LimitsEntry, RetentionEntry, ScheduleEntry, SourceEntry,
     },
     values::{Flag, Number, Settings, ShortOr, Text},
@@ -124,6 +124,20 @@ fn app(one: &Value, names: &BTreeMap<String, String>, variables: &mut Variables)
     }
 }
 
+fn boot(one: &Value) -> DrillBootEntry {
+    let literal = |key: &str| one[key].as_str().map(literally);
+    let needs = one["needs"].as_array().filter(|needs| !needs.is_empty());
+    DrillBootEntry {
+        container: literally(&text(&one["container"])),
+        needs: needs.map(|needs| needs.iter().map(text).collect()),
+        path: literal("path"),
+        port: number(&one["port"]),
+        status: number(&one["status"]),
+        timeout_secs: number(&one["timeout_secs"]),
+        user: literal("user"),
+    }
+}
+
 fn drill(one: &Value) -> Option<DrillEntry> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let (questions, commands) = (list(&one["questions"]), list(&one["commands"]));
@@ -144,8 +158,12 @@ fn drill(one: &Value) -> Option<DrillEntry> {
             };
             commands.iter().map(command).collect()
         }),
+        boot: (!one["boot"].is_null()).then(|| boot(&one["boot"])),
     };
-    let says = entry.schedule.is_some() || entry.questions.is_some() || entry.commands.is_some();
+    let says = entry.schedule.is_some()
+        || entry.questions.is_some()
+        || entry.commands.is_some()
+        || entry.boot.is_some();
     says.then_some(entry)
 }
 

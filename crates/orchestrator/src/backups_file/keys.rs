@@ -268,6 +268,30 @@ pub(crate) struct DrillEntry {
     pub(crate) questions: Option<Vec<DrillQuestionEntry>>,
     /// Programs that look at what came back.
     pub(crate) commands: Option<Vec<DrillCommandEntry>>,
+    /// The app, booted on what came back.
+    pub(crate) boot: Option<DrillBootEntry>,
+}
+
+/// An app that is booted on what came back: a copy of its container, on a network that leads nowhere.
+#[skip_serializing_none]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrillBootEntry {
+    /// The app's container, by its name.
+    pub(crate) container: String,
+    /// The sources, or parts of them, that the app needs; all where it is not set.
+    pub(crate) needs: Option<Vec<String>>,
+    /// What it is asked for, for example `/health`; where it is not set, the container's own health
+    /// check counts.
+    pub(crate) path: Option<String>,
+    /// Its port; 80 where it is not set.
+    pub(crate) port: Option<Number>,
+    /// The status it has to answer with; anything from 200 to 399 where it is not set.
+    pub(crate) status: Option<Number>,
+    /// Seconds that it may take until it answers; 120 where it is not set.
+    pub(crate) timeout_secs: Option<Number>,
+    /// Whom it is to its database, where that is not the source's user.
+    pub(crate) user: Option<String>,
 }
 
 /// A query to a database that came back.

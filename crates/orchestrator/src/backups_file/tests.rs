@@ -336,6 +336,7 @@ fn drills_are_declared_and_told_back() {
         - { artifact: other, sql: 'SELECT $${x}' }
       commands:
         - { argv: [/usr/bin/check, '{}'] }
+      boot: { container: web, path: /health, port: 8080, status: 204, timeout_secs: 30, needs: [db] }
 ";
     let declaration = parsed(&format!("{APP}{drill}"));
     let plan = declaration.declared.apps[0].drill.clone().unwrap();
@@ -344,6 +345,10 @@ fn drills_are_declared_and_told_back() {
     assert_eq!(plan.questions[0].expect.as_deref(), Some("42"));
     assert_eq!(plan.questions[1].sql, "SELECT ${x}");
     assert_eq!(plan.commands[0].argv, ["/usr/bin/check", "{}"]);
+    let boot = plan.boot.as_ref().unwrap();
+    assert_eq!((boot.container.as_str(), boot.path.as_deref()), ("web", Some("/health")));
+    assert_eq!((boot.port, boot.status, boot.timeout_secs), (Some(8080), Some(204), Some(30)));
+    assert_eq!(boot.needs[0].as_str(), "db");
 
     let source = serde_json::json!({ "kind": "sqlite", "settings": { "path": "/x" } });
     let shown = serde_json::json!([{
@@ -357,6 +362,9 @@ fn drills_are_declared_and_told_back() {
         ("{ schedule: never }", "drill.schedule"),
         ("{ questions: [{ artifact: 'a b', sql: x }] }", "questions[0].artifact"),
         ("{ question: [] }", "question"),
+        ("{ boot: { container: web, port: 70000 } }", "drill.boot.port"),
+        ("{ boot: { container: web, needs: ['a b'] } }", "drill.boot.needs[0]"),
+        ("{ boot: { path: /health } }", "container"),
     ] {
         let told = wrong(&format!("{APP}    drill: {entry}\n"));
         assert!(told.iter().any(|one| one.contains(words)), "{told:?}");

@@ -13,6 +13,10 @@ use super::{
 /// `none` takes away what was set.
 #[derive(Args)]
 pub(crate) struct AppSettings {
+    /// `frequent`: every 4 hours, keeping 7 daily, 4 weekly and 6 monthly snapshots; what else is
+    /// given counts more.
+    #[arg(long, value_parser = ["frequent"])]
+    preset: Option<String>,
     /// `daily`, `weekly`, `@every 4h` or five cron fields; `none` runs it by hand only.
     #[arg(long, value_name = "CRON")]
     schedule: Option<Change<String>>,
@@ -131,6 +135,13 @@ impl AppSettings {
 
     /// Changes `draft` where something was given, and leaves the rest.
     pub(super) fn apply(self, draft: &mut Value) -> Result<(), CliError> {
+        if self.preset.is_some() {
+            draft["retention"] = json!({ "keep_daily": 7, "keep_weekly": 4, "keep_monthly": 6 });
+            if !draft["schedule"].is_object() {
+                draft["schedule"] = json!({});
+            }
+            draft["schedule"]["spec"] = "@every 4h".into();
+        }
         self.keep.apply(&mut draft["retention"]);
         self.drill.apply(draft);
         let limits = &mut draft["limits"];

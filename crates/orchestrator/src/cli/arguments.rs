@@ -14,6 +14,7 @@ use super::{
     contract::ContractCommand,
     coverage::CoverageCommand,
     destinations::DestinationCommand,
+    diff::DiffArgs,
     doctor::DoctorArgs,
     drills::DrillArgs,
     recovery::{KitArgs, RecoveryCommand},
@@ -32,7 +33,7 @@ const LOCAL: [&str; 8] =
 /// Backs up applications, verifies the copies, and brings them back.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partially failed, 4 not found, 5 refused for
-/// safety, 130 interrupted.
+/// safety, 6 different (only where `--exit-code` asks for it), 130 interrupted.
 #[derive(Parser)]
 #[command(name = "backup-orchestrator", version)]
 pub(crate) struct Arguments {
@@ -165,6 +166,8 @@ pub(crate) enum Command {
     },
     /// Lists, searches or downloads what is in an archive of a snapshot.
     SnapshotBrowse(BrowseArgs),
+    /// Compares two snapshots of an app: files that are new, gone or changed, and rows of tables.
+    SnapshotDiff(DiffArgs),
     /// Keeps a snapshot whatever retention says.
     Pin {
         /// The snapshot.

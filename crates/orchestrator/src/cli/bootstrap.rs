@@ -24,7 +24,7 @@ pub(crate) struct BootstrapArgs {
     /// The destination, as the recovery kit prints it: `file:///folder`,
     /// `s3://bucket/prefix?endpoint=…`, `sftp://user@host/folder?host_key=…`,
     /// `rclone:REMOTE:FOLDER`, `webdavs://host/folder`, `azblob://account/container`, `b2://…`,
-    /// `gcs://…`, `gdrive:///folder`.
+    /// `gcs://…`, `gdrive:///folder`, `rest+https://host/folder`.
     #[arg(value_name = "DESTINATION-URL")]
     address: String,
     /// File with the recovery key.

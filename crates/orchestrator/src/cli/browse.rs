@@ -154,5 +154,6 @@ pub(super) async fn download(
         }
         _ => told(error.error),
     })?;
+    std::fs::File::open(to).and_then(|folder| folder.sync_all()).map_err(told)?;
     Ok(json!({ "path": path, "size_bytes": bytes }))
 }

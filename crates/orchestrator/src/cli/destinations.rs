@@ -20,8 +20,8 @@ pub(crate) enum DestinationCommand {
     Add {
         /// Its name.
         name: String,
-        /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob`, `gcs`, `gdrive` or
-        /// `tree`.
+        /// `local`, `s3`, `rclone`, `sftp`, `webdav`, `b2`, `azblob`, `gcs`, `gdrive`, `tree` or
+        /// `rest`.
         #[arg(long)]
         kind: String,
         /// `repository`: deduplicated and encrypted in restic's format, and readable by it.

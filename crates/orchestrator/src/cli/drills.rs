@@ -46,6 +46,18 @@ pub(super) async fn report(client: &Client, run: &str, out: &Out) -> Result<u8, 
     Ok(0)
 }
 
+fn checks(all: &Value) {
+    for check in items(all) {
+        let mark = match text(&check["state"]) {
+            "passed" => "✓",
+            "skipped" => "–",
+            _ => "✕",
+        };
+        let (name, message) = (safe(text(&check["name"])), safe(show::sentence(check)));
+        show::line(&format!("  {mark} {name}: {message}{}", show::code(check)));
+    }
+}
+
 fn tell(report: &Value) {
     for item in items(&report["items"]) {
         show::line(&format!(
@@ -54,15 +66,17 @@ fn tell(report: &Value) {
             item["restore_secs"].as_f64().unwrap_or(0.0),
             safe(show::sentence(&item["scratch"]))
         ));
-        for check in items(&item["checks"]) {
-            let mark = match text(&check["state"]) {
-                "passed" => "✓",
-                "skipped" => "–",
-                _ => "✕",
-            };
-            let (name, message) = (safe(text(&check["name"])), safe(show::sentence(check)));
-            show::line(&format!("  {mark} {name}: {message}{}", show::code(check)));
-        }
+        checks(&item["checks"]);
+    }
+    let boot = &report["boot"];
+    if !boot.is_null() {
+        show::line(&format!(
+            "boot of {}: {:.1} s, {}",
+            safe(text(&boot["container"])),
+            boot["took_secs"].as_f64().unwrap_or(0.0),
+            safe(show::sentence(&boot["scratch"]))
+        ));
+        checks(&boot["checks"]);
     }
     for step in items(&report["steps"]) {
         let (state, target) = (text(&step["state"]), safe(show::sentence(&step["target"])));

@@ -13,6 +13,7 @@ mod config;
 mod contract;
 mod coverage;
 mod destinations;
+mod diff;
 mod doctor;
 mod drill_settings;
 mod drills;
@@ -143,6 +144,7 @@ async fn perform(
         Command::Snapshots { app } => snapshots::list(&server()?, app, out).await,
         Command::SnapshotShow { id } => snapshots::show(&server()?, &id, out).await,
         Command::SnapshotBrowse(given) => browse::browse(&server()?, given, out).await,
+        Command::SnapshotDiff(given) => diff::diff(&server()?, given, out).await,
         Command::Pin { id } => snapshots::pin(&server()?, &id, out).await,
         Command::Unpin { id } => snapshots::unpin(&server()?, &id, out).await,
         Command::AcceptClock => clock::accept(&server()?, out).await,

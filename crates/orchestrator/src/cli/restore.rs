@@ -142,6 +142,9 @@ fn lists_a_tree(snapshot: &Value, artifact: &Value) -> bool {
         .any(|object| object["source"] == artifact["source"] && object["tree"].is_string())
 }
 
+/// What is written to a file at once: each write is another thread's.
+const WRITE_BYTES: usize = 1 << 20;
+
 /// An artifact under a temporary name in `to`, its bytes proven.
 async fn download(
     client: &Client,
@@ -161,7 +164,8 @@ async fn download(
         .suffix(".partial")
         .tempfile_in(to)
         .map_err(told)?;
-    let mut file = tokio::fs::File::from_std(partial.reopen().map_err(told)?);
+    let file = tokio::fs::File::from_std(partial.reopen().map_err(told)?);
+    let mut file = tokio::io::BufWriter::with_capacity(WRITE_BYTES, file);
     let bar = wait::bar(artifact["size_bytes"].as_u64().filter(|_| !is_tree));
     bar.set_message(source.to_owned());
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
@@ -179,7 +183,7 @@ async fn download(
         tokio::io::AsyncWriteExt::write_all(&mut file, &chunk).await.map_err(told)?;
     }
     tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(told)?;
-    file.sync_all().await.map_err(told)?;
+    file.get_ref().sync_all().await.map_err(told)?;
     bar.finish_and_clear();
     let sha256 = hex::encode(hash.finish().as_ref());
     if is_tree {
@@ -209,6 +213,8 @@ fn placed(file: NamedTempFile, artifact: &Value, to: &Path) -> Result<Value, Cli
             _ => CliError::Failed(told),
         }
     })?;
+    let synced = std::fs::File::open(to).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| CliError::Failed(format!("{}: {error}", to.display())))?;
     Ok(json!({
         "source": artifact["source"],
         "path": path,

@@ -60,7 +60,7 @@ pub(crate) struct Found {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct Done {
     /// When the copy that was used was made.
     pub(crate) copy_of: Option<jiff::Timestamp>,
@@ -73,6 +73,7 @@ pub(crate) struct Done {
     /// What its manifests told.
     pub(crate) reindexed: Reindexed,
     /// What was kept aside.
+    #[schema(value_type = Vec<String>)]
     pub(crate) kept_aside: Vec<PathBuf>,
 }
 

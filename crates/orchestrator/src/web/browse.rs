@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{Html, Response},
 };
-use engine::{ArchiveEntry, EntryKind};
+use engine::{ArchiveEntry, EntryKind, Reading};
 use model::{Artifact, Contents, Snapshot, SnapshotId, TableRows};
 use serde::Deserialize;
 
@@ -50,8 +50,8 @@ struct BrowsePage {
     q: String,
     rows: Vec<Row>,
     more: Option<String>,
-    /// The whole folder; `None` where only single files can be taken out.
-    download: Option<String>,
+    /// The whole folder.
+    download: String,
 }
 
 /// An archive that is still being read.
@@ -109,15 +109,7 @@ pub(super) async fn page(
         }));
     }
     if let Some(reading) = web.engine.index_under_way(id, &source).await? {
-        return Ok(show(&BeingReadPage {
-            page: visitor.page(source.clone(), Nav::Snapshots),
-            when: visitor.when(one.taken_at),
-            id: snapshot,
-            here: source,
-            read: visitor.lang.size(reading.read_bytes),
-            size: visitor.lang.size(reading.size_bytes),
-            percent: reading.read_bytes * 100 / reading.size_bytes.max(1),
-        }));
+        return Ok(being_read(&one, source, &reading, &visitor));
     }
     let (entries, next) = if asked.q.is_empty() {
         let listing = web.engine.browse(id, &source, &asked.path, asked.next).await?;
@@ -139,8 +131,7 @@ pub(super) async fn page(
         when: visitor.when(one.taken_at),
         more: next
             .map(|next| format!("{base}?path={}&next={}", encoded(&asked.path), encoded(&next))),
-        download: (!is_tree(&one, &source))
-            .then(|| format!("{}?path={}", file_base(&base), encoded(&asked.path))),
+        download: format!("{}?path={}", file_base(&base), encoded(&asked.path)),
         id: snapshot,
         crumbs,
         here,
@@ -149,22 +140,27 @@ pub(super) async fn page(
     }))
 }
 
-/// Whether there is something to look into: tables that were counted, or an archive.
-pub(super) fn can_look(snapshot: &Snapshot, artifact: &Artifact) -> bool {
-    let format = artifact.format.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let name = artifact.file_name.to_ascii_lowercase();
-    is_tree(snapshot, artifact.source.as_str())
-        || tables(artifact).is_some()
-        || format.contains("tar")
-        || format == "zip"
-        || name.contains(".zip")
-        || name.contains(".tar")
-        || name.contains(".tgz")
+/// The page of an archive that is still being read.
+pub(super) fn being_read(
+    one: &Snapshot,
+    source: String,
+    reading: &Reading,
+    visitor: &Visitor,
+) -> Html<String> {
+    show(&BeingReadPage {
+        page: visitor.page(source.clone(), Nav::Snapshots),
+        when: visitor.when(one.taken_at),
+        id: one.id.to_string(),
+        here: source,
+        read: visitor.lang.size(reading.read_bytes),
+        size: visitor.lang.size(reading.size_bytes),
+        percent: reading.read_bytes * 100 / reading.size_bytes.max(1),
+    })
 }
 
-fn is_tree(snapshot: &Snapshot, source: &str) -> bool {
-    let mut objects = snapshot.copies.iter().flat_map(|copy| &copy.objects);
-    objects.any(|one| one.source.as_str() == source && one.tree.is_some())
+/// Whether there is something to look into: tables that were counted, or an archive.
+pub(super) fn can_look(snapshot: &Snapshot, artifact: &Artifact) -> bool {
+    tables(artifact).is_some() || engine::is_archive(snapshot, artifact)
 }
 
 /// The tables that were counted while the artifact was stored, and how many there are in all.
@@ -184,7 +180,7 @@ fn row(entry: &ArchiveEntry, is_found: bool, base: &str, visitor: &Visitor) -> R
     Row {
         name: shown(if is_found { &entry.path } else { &entry.name }),
         folder: is_folder.then(|| format!("{base}?path={path}")),
-        file: can_be_read.then(|| format!("{}?path={path}", file_base(base))),
+        file: (can_be_read || is_folder).then(|| format!("{}?path={path}", file_base(base))),
         link: entry.link.as_deref().map(shown),
         size: if is_file { visitor.lang.size(entry.size_bytes) } else { "–".to_owned() },
         when: jiff::Timestamp::from_second(entry.modified_at)
@@ -219,7 +215,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// A name that neither breaks a line nor turns what stands beside it around.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let hides = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

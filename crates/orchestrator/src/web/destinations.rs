@@ -88,6 +88,7 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
         DestinationKind::Sftp | DestinationKind::Tree => {
             format!("{}:{}", setting("host"), setting("path"))
         }
+        DestinationKind::Rest => setting("url").to_owned(),
         DestinationKind::Webdav => {
             format!("{}/{}", setting("url").trim_end_matches('/'), setting("path"))
         }
@@ -134,6 +135,8 @@ pub(super) struct FieldRow {
     pub(super) long: bool,
     /// What a tick box sends; `None` for a line of text.
     pub(super) tick: Option<&'static str>,
+    /// What can be chosen, with how it is called; empty for what is typed.
+    pub(super) choices: Vec<(&'static str, String)>,
     pub(super) errors: Vec<String>,
 }
 
@@ -228,6 +231,8 @@ pub(super) fn fields_of(
         .map(|name| (*name, true, false))
         .chain(known.optional.iter().map(|name| (*name, false, false)))
         .chain(known.secrets.iter().map(|name| (*name, false, true)))
+        // Where there is nothing to choose.
+        .filter(|(name, ..)| kind != DestinationKind::Rest || *name != "layout")
         // Nobody types what Google gives; one that is stored can be forgotten.
         .filter(|(name, ..)| {
             *name != "token" || current.is_some_and(|one| one.secrets.contains_key(*name))
@@ -251,6 +256,21 @@ pub(super) fn fields_of(
                 "encryption" => Some("age"),
                 "layout" => Some("repository"),
                 _ => None,
+            },
+            choices: match name {
+                "object_lock" => ["", "governance", "compliance"]
+                    .into_iter()
+                    .map(|one| {
+                        (
+                            one,
+                            lang.t(&format!(
+                                "object-lock-{}",
+                                if one.is_empty() { "off" } else { one }
+                            )),
+                        )
+                    })
+                    .collect(),
+                _ => Vec::new(),
             },
             errors: errors.of(&format!("{group}.{name}")).into_iter().map(str::to_owned).collect(),
             name: name.to_owned(),

@@ -7,7 +7,7 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 use engine::{AppCard, FieldError};
-use model::{App, DrillCommand, DrillPlan, DrillQuestion, Name, SnapshotId};
+use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, SnapshotId};
 
 use super::{
     Web,
@@ -63,7 +63,9 @@ impl Planned {
         Self {
             schedule: schedule.map(|one| format!("{} ({})", one.spec, one.time_zone)),
             next,
-            checks: app.drill.questions.len() + app.drill.commands.len(),
+            checks: app.drill.questions.len()
+                + app.drill.commands.len()
+                + usize::from(app.drill.boot.is_some()),
         }
     }
 }
@@ -160,6 +162,7 @@ pub(super) async fn plan(
     }
     let mut values = Values::blank(&visitor.zone, &[]);
     values.of_schedule(app.drill.schedule.as_ref());
+    of_boot(&mut values, app.drill.boot.as_ref());
     let questions = app.drill.questions.iter().map(|one| Row {
         artifact: one.artifact.to_string(),
         text: one.sql.clone(),
@@ -210,7 +213,52 @@ fn read(
             plan.commands.push(DrillCommand { artifact, argv });
         }
     }
+    plan.boot = boot(fields, &mut errors);
     if errors.is_empty() { Ok(plan) } else { Err(errors) }
+}
+
+/// The app that is to be booted; none where no container is named.
+fn boot(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<DrillBoot> {
+    let text = |key: &str| Some(fields.text(key).trim()).filter(|text| !text.is_empty());
+    let container = text("boot-container")?.to_owned();
+    let mut number = |key: &str, field: &str| -> Option<u64> {
+        let message = "a whole number";
+        let wrong = |_| errors.push(FieldError::new(format!("boot.{field}"), message));
+        text(key)?.parse().map_err(wrong).ok()
+    };
+    let narrow = |number: Option<u64>| number.map(|all| u16::try_from(all).unwrap_or(0));
+    let (port, status) = (number("boot-port", "port"), number("boot-status", "status"));
+    let timeout_secs = number("boot-timeout", "timeout_secs");
+    let needs = text("boot-needs").unwrap_or_default();
+    let needs = needs.split(|c: char| c == ',' || c.is_whitespace()).filter(|one| !one.is_empty());
+    let wrong = |error| errors.push(FieldError::new("boot.needs", error));
+    Some(DrillBoot {
+        container,
+        path: text("boot-path").map(str::to_owned),
+        port: narrow(port),
+        status: narrow(status),
+        timeout_secs,
+        user: text("boot-user").map(str::to_owned),
+        needs: needs.map(str::parse).collect::<Result<_, _>>().map_err(wrong).unwrap_or_default(),
+    })
+}
+
+/// What the form calls the fields of a boot.
+fn of_boot(values: &mut Values, plan: Option<&DrillBoot>) {
+    let Some(plan) = plan else { return };
+    let number = |number: Option<u64>| number.map(|one| one.to_string()).unwrap_or_default();
+    let needs: Vec<_> = plan.needs.iter().map(Name::as_str).collect();
+    for (key, value) in [
+        ("boot-container", plan.container.clone()),
+        ("boot-path", plan.path.clone().unwrap_or_default()),
+        ("boot-port", number(plan.port.map(u64::from))),
+        ("boot-status", number(plan.status.map(u64::from))),
+        ("boot-timeout", number(plan.timeout_secs)),
+        ("boot-user", plan.user.clone().unwrap_or_default()),
+        ("boot-needs", needs.join(", ")),
+    ] {
+        values.set(key, value);
+    }
 }
 
 pub(super) async fn save(

@@ -52,6 +52,7 @@ pub(crate) const ROUTES: &[Route] = &[
     act("GET", "/snapshots/{snapshot}/download/{source}", Download, "snapshot.download"),
     act("GET", "/snapshots/{snapshot}/browse/{source}", Download, "snapshot.browse"),
     act("GET", "/snapshots/{snapshot}/file/{source}", Download, "snapshot.download"),
+    act("GET", "/snapshots/{snapshot}/diff", Download, "snapshot.browse"),
     look("/destinations", See),
     look("/new/destination", Configure),
     act("POST", "/new/destination", Configure, "destination.add"),

@@ -8,6 +8,7 @@ mod assets;
 mod browse;
 mod coverage;
 mod destinations;
+mod diff;
 mod drills;
 mod fault;
 mod form;
@@ -106,6 +107,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/snapshots/{snapshot}/download/{source}", get(snapshots::download))
         .route("/snapshots/{snapshot}/browse/{source}", get(browse::page))
         .route("/snapshots/{snapshot}/file/{source}", get(browse::file))
+        .route("/snapshots/{snapshot}/diff", get(diff::page))
         .route("/destinations", get(destinations::list))
         .route("/new/destination", get(destinations::blank).post(destinations::add))
         .route("/destinations/{destination}", get(destinations::page))

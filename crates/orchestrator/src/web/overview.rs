@@ -363,8 +363,12 @@ fn happening(
         },
         app,
         run: event.run_id.map(|id| id.to_string()),
-        text: match event.kind {
-            EventKind::RunSucceeded => String::new(),
+        text: match (event.kind, run.and_then(|run| run.failure.as_ref())) {
+            // The word says it, and the run's page the rest.
+            (EventKind::RunSucceeded | EventKind::Restored | EventKind::DrillPassed, _) => {
+                String::new()
+            }
+            (_, Some(failure)) if failure.message == event.message => visitor.failure(failure),
             _ => event.message.clone(),
         },
     }

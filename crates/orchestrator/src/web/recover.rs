@@ -28,10 +28,7 @@ use super::{
     page::{Nav, Page},
     visitor::Visitor,
 };
-use crate::recover::{BootstrapError, Found, Request, Step, Told, WayBack};
-
-/// What a destination is called that the catalog which comes back does not know.
-const NAME: &str = "recovered";
+use crate::recover::{BootstrapError, Found, NAME, Request, Step, Told, WayBack};
 
 #[derive(Template)]
 #[template(path = "recover.html")]
@@ -112,7 +109,7 @@ fn form(
 }
 
 /// Settings of a destination that say nothing of where it is.
-const OF_NEW: &[&str] = &["encryption", "no_catalog_copy"];
+const OF_NEW: &[&str] = &["encryption", "no_catalog_copy", "object_lock", "object_lock_days"];
 /// Those of its encryption: the copy of the catalog is for the recovery key alone.
 const OF_ENCRYPTION: &str = "age_";
 

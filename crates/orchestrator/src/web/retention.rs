@@ -11,7 +11,7 @@ use engine::RetentionPreview;
 use jiff::{ToSpan as _, civil::Date, tz::TimeZone};
 use model::{
     CopyState, SnapshotId,
-    retention::{Reason, RetentionPolicy, Rule, Verdict},
+    retention::{Reason, RetentionPolicy, Rule, Verdict, date},
 };
 
 use super::{
@@ -81,6 +81,7 @@ pub(crate) fn reason(reason: &Reason, lang: Lang) -> String {
             let length = lang.span(i64::try_from(within.secs()).unwrap_or(i64::MAX));
             lang.with("reason-within", "length", length)
         }
+        Reason::Locked { until } => lang.with("reason-locked", "until", date(*until)),
         other => word(other)
             .and_then(|word| lang.find(&format!("reason-{word}")))
             .unwrap_or_else(|| other.to_string()),

@@ -6,8 +6,8 @@ use axum::{
     response::Html,
 };
 use model::{
-    Condition, DrillItem, DrillReport, DrillState, RestoreReport, RestoreStep, Run, RunKind,
-    StepState,
+    BootReport, Condition, DrillItem, DrillReport, DrillState, RestoreReport, RestoreStep, Run,
+    RunKind, StepState,
 };
 
 use super::{
@@ -48,12 +48,22 @@ pub(super) struct Item {
     pub(super) checks: Vec<Check>,
 }
 
+/// The app that was booted on what came back.
+pub(super) struct Boot {
+    pub(super) container: String,
+    pub(super) scratch: String,
+    pub(super) mark: Mark,
+    pub(super) took: String,
+    pub(super) checks: Vec<Check>,
+}
+
 /// A report in words.
 pub(super) struct Told {
     /// In what state a restore left the app, or whether a drill proved something.
     pub(super) verdict: Option<Mark>,
     pub(super) steps: Vec<Step>,
     pub(super) items: Vec<Item>,
+    pub(super) boot: Option<Boot>,
     pub(super) undo: Option<String>,
     pub(super) took: String,
 }
@@ -96,6 +106,7 @@ async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, visitor: &Vi
         verdict,
         steps,
         items: Vec::new(),
+        boot: None,
         undo: report.undo_snapshot.map(|id| id.to_string()),
         took: seconds(report.took_secs, lang),
     }
@@ -127,6 +138,7 @@ fn of_drill(report: &DrillReport, ended: bool, visitor: &Visitor) -> Told {
         verdict: ended.then(|| proof_mark(report.is_proof(), lang)),
         steps: Vec::new(),
         items: report.items.iter().map(|item| of_item(item, visitor)).collect(),
+        boot: report.boot.as_ref().map(|boot| of_boot(boot, visitor)),
         undo: None,
         took: seconds(report.took_secs, lang),
     }
@@ -134,25 +146,38 @@ fn of_drill(report: &DrillReport, ended: bool, visitor: &Visitor) -> Told {
 
 fn of_item(item: &DrillItem, visitor: &Visitor) -> Item {
     let lang = visitor.lang;
-    let check = |check: &model::DrillCheck| Check {
-        mark: Mark {
-            class: match check.state {
-                DrillState::Passed => "good",
-                DrillState::Failed => "failed",
-                DrillState::Skipped => "disabled",
-            },
-            word: lang.t(&format!("drill-check-{}", check.state)),
-        },
-        name: Some(visitor.check_name(&check.name)),
-        message: visitor.sentence(&check.sentence),
-    };
     Item {
         artifact: item.artifact.to_string(),
         scratch: visitor.sentence(&item.scratch),
         mark: proof_mark(item.is_proof(), lang),
         restore: seconds(item.restore_secs, lang),
         check: seconds(item.check_secs, lang),
-        checks: item.checks.iter().map(check).collect(),
+        checks: item.checks.iter().map(|one| of_check(one, visitor)).collect(),
+    }
+}
+
+fn of_boot(boot: &BootReport, visitor: &Visitor) -> Boot {
+    Boot {
+        container: boot.container.clone(),
+        scratch: visitor.sentence(&boot.scratch),
+        mark: proof_mark(boot.is_proof(), visitor.lang),
+        took: seconds(boot.took_secs, visitor.lang),
+        checks: boot.checks.iter().map(|one| of_check(one, visitor)).collect(),
+    }
+}
+
+fn of_check(check: &model::DrillCheck, visitor: &Visitor) -> Check {
+    Check {
+        mark: Mark {
+            class: match check.state {
+                DrillState::Passed => "good",
+                DrillState::Failed => "failed",
+                DrillState::Skipped => "disabled",
+            },
+            word: visitor.t(&format!("drill-check-{}", check.state)),
+        },
+        name: Some(visitor.check_name(&check.name)),
+        message: visitor.sentence(&check.sentence),
     }
 }
 

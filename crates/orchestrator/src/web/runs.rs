@@ -345,7 +345,7 @@ pub(super) async fn page(
             .map(|line| Line::new(line, &visitor))
             .collect(),
         more,
-        label: run.label,
+        label: run.label.as_deref().map(|label| visitor.label(label)),
         commit: run.git_commit,
         attempt: run.attempt,
         missed: run.missed_fires,

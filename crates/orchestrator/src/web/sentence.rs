@@ -24,6 +24,15 @@ impl Visitor {
         }
     }
 
+    /// What somebody, or a restore, has called a snapshot.
+    pub(super) fn label(&self, label: &str) -> String {
+        let undone = label.strip_prefix("before restoring ").and_then(|at| at.parse().ok());
+        match undone {
+            Some(at) => self.lang.with("label-before-restoring", "when", self.when(at).absolute),
+            None => label.to_owned(),
+        }
+    }
+
     /// What a check of a drill is called: a word of ours, and what somebody asked after it.
     pub(super) fn check_name(&self, name: &str) -> String {
         let (word, rest) = name.split_once(": ").unwrap_or((name, ""));
@@ -40,6 +49,14 @@ impl Visitor {
                 FactValue::Count(count) => FluentValue::from(count),
                 FactValue::Size(bytes) => self.lang.size(bytes).into(),
                 FactValue::Time(at) => self.when(at).absolute.into(),
+                FactValue::Told(sentence) => {
+                    let mut text = self.sentence(&sentence);
+                    // What a program said need not end as sentences do.
+                    if matches!(name, "first" | "then") && !text.ends_with(['.', '?', '!']) {
+                        text.push('.');
+                    }
+                    text.into()
+                }
             };
             (Cow::from(name), value)
         });

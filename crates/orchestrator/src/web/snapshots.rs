@@ -54,7 +54,7 @@ impl SnapshotRow {
             app,
             when: visitor.when(one.taken_at),
             kind: lang.t(&format!("snapshot-kind-{}", one.kind)),
-            label: one.label.clone(),
+            label: one.label.as_deref().map(|label| visitor.label(label)),
             pinned: one.pinned,
             anomalous: one.anomalous,
             size: lang.size(one.size_bytes()),
@@ -180,6 +180,8 @@ struct SnapshotPage {
     /// How far apart its parts are in time.
     skew: Option<String>,
     good: bool,
+    /// Snapshots of the same app: ids and times, the one before it first.
+    others: Vec<(String, String)>,
     steps: Vec<String>,
     proof: Option<ProofShown>,
 }
@@ -257,7 +259,7 @@ pub(super) async fn page(
         run: one.run_id.to_string(),
         when: visitor.when(one.taken_at),
         kind: lang.t(&format!("snapshot-kind-{}", one.kind)),
-        label: one.label.clone(),
+        label: one.label.as_deref().map(|label| visitor.label(label)),
         commit: one.git_commit.clone(),
         pinned: one.pinned,
         anomalous: one.anomalous,
@@ -291,14 +293,33 @@ pub(super) async fn page(
             secs => lang.with("skew", "length", lang.span(secs)),
         }),
         good: one.copies.iter().any(|copy| copy.state.is_restorable()),
+        others: others(&catalog.snapshots_of_app(one.app_id).await?, &one, &visitor),
         steps: by_hand(&one),
-        proof: one.proof.as_ref().map(|proof| ProofShown {
-            mark: proof_mark(proof.passed, lang),
-            when: visitor.when(proof.at),
-            took: seconds(proof.took_secs, lang),
-            run: proof.run_id.to_string(),
-        }),
+        proof: one.proof.as_ref().map(|proof| proof_shown(proof, &visitor)),
     }))
+}
+
+fn proof_shown(proof: &model::Proof, visitor: &Visitor) -> ProofShown {
+    ProofShown {
+        mark: proof_mark(proof.passed, visitor.lang),
+        when: visitor.when(proof.at),
+        took: seconds(proof.took_secs, visitor.lang),
+        run: proof.run_id.to_string(),
+    }
+}
+
+/// What a snapshot can be compared with: the ones before it, the newest first, then those after it.
+fn others(all: &[Snapshot], one: &Snapshot, visitor: &Visitor) -> Vec<(String, String)> {
+    let restorable = |other: &&Snapshot| {
+        other.id != one.id && other.copies.iter().any(|copy| copy.state.is_restorable())
+    };
+    let mut all: Vec<_> = all.iter().filter(restorable).collect();
+    all.sort_by_key(|other| {
+        let is_later = other.taken_at > one.taken_at;
+        (is_later, other.taken_at.duration_since(one.taken_at).abs())
+    });
+    let shown = |other: &Snapshot| (other.id.to_string(), visitor.when(other.taken_at).absolute);
+    all.into_iter().take(PER_PAGE).map(shown).collect()
 }
 
 /// When an artifact was begun by the clock, and how long it took.

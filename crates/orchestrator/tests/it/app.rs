@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) address: SocketAddr,
     name: &'static str,
     content: Bytes,
+    /// What it serves instead, since it changed.
+    changed: Arc<Mutex<Option<Bytes>>>,
     pause_ms: Arc<AtomicU64>,
     exports: Arc<AtomicU64>,
 }
@@ -52,6 +54,7 @@ impl App {
             name,
             address: listener.local_addr().unwrap(),
             content: content.into(),
+            changed: Arc::default(),
             pause_ms: Arc::default(),
             exports: Arc::default(),
         };
@@ -66,6 +69,11 @@ impl App {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Serves something else from now on.
+    pub(crate) fn change(&self, content: Vec<u8>) {
+        *self.changed.lock().unwrap() = Some(content.into());
     }
 
     /// Rests this long after each sixteenth of the export.
@@ -110,7 +118,8 @@ async fn export(State(app): State<App>, headers: HeaderMap) -> Response {
     }
     app.exports.fetch_add(1, Ordering::Relaxed);
     let pause = Duration::from_millis(app.pause_ms.load(Ordering::Relaxed));
-    let (content, digest) = (app.content.clone(), app.sha256());
+    let content = app.changed.lock().unwrap().clone().unwrap_or_else(|| app.content.clone());
+    let digest = sha256(&content);
     let size = content.len();
     let is_script = std::path::Path::new(app.name).extension().is_some_and(|end| end == "sql");
     let chunks = futures::stream::unfold(content, move |mut rest| async move {

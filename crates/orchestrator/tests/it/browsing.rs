@@ -16,36 +16,47 @@ const ODD: &str = "<b>\u{202e}gpj.\nx";
 
 /// An app that sends a tar with a few folders.
 pub(crate) async fn archive() -> App {
+    let long = format!("srv/media/{}.pdf", "a-name-that-goes-on-".repeat(8));
+    let odd = format!("srv/media/{ODD}");
+    let names = ["srv/media/2026/report.pdf", "srv/media/2025/old.txt", &odd, &long];
+    App::serve_file("media.tar", tar_of(&names)).await
+}
+
+/// A tar of files that hold their names, and a link.
+fn tar_of(names: &[&str]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o640);
     header.set_uid(1000);
     header.set_gid(33);
     header.set_mtime(1_700_000_000);
-    let long = format!("srv/media/{}.pdf", "a-name-that-goes-on-".repeat(8));
-    let odd = format!("srv/media/{ODD}");
-    for name in ["srv/media/2026/report.pdf", "srv/media/2025/old.txt", &odd, &long] {
+    for name in names {
         header.set_size(name.len() as u64);
         tar.append_data(&mut header, name, name.as_bytes()).unwrap();
     }
     header.set_entry_type(tar::EntryType::Symlink);
     header.set_size(0);
     tar.append_link(&mut header, "srv/media/newest", "2026/report.pdf").unwrap();
-    App::serve_file("media.tar", tar.into_inner().unwrap()).await
+    tar.into_inner().unwrap()
 }
 
 /// An app that sends a dump as a script.
 pub(crate) async fn dump() -> App {
-    let table = |name: &str, rows: &str| {
+    let dump = script(&[("orders", "1\n2\n3\n"), ("customers", "1\n")]);
+    App::serve_file("shop.sql", dump).await
+}
+
+/// A dump of these tables and their rows.
+fn script(tables: &[(&str, &str)]) -> Vec<u8> {
+    let table = |(name, rows): &(&str, &str)| {
         format!(
             "--\n-- Data for Name: {name}; Type: TABLE DATA; Schema: public; Owner: shop\n--\n\n\
              COPY public.{name} (id) FROM stdin;\n{rows}\\.\n\n"
         )
     };
-    let tables = [table("orders", "1\n2\n3\n"), table("customers", "1\n")].concat();
+    let tables: String = tables.iter().map(table).collect();
     let end = "--\n-- PostgreSQL database dump complete\n--\n";
-    let dump = format!("--\n-- PostgreSQL database dump\n--\n\n{tables}{end}");
-    App::serve_file("shop.sql", dump.into_bytes()).await
+    format!("--\n-- PostgreSQL database dump\n--\n\n{tables}{end}").into_bytes()
 }
 
 /// Takes a snapshot of an app called `name`.
@@ -55,6 +66,11 @@ pub(crate) async fn snapshot(server: &Server, name: &str, app: &App) -> String {
         "destinations": [{ "destination": "disk", "folder": name }],
     });
     server.done("POST", "apps", draft).await;
+    again(server, name).await
+}
+
+/// Takes another snapshot of that app.
+async fn again(server: &Server, name: &str) -> String {
     let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
     let run = ended(server, run["id"].as_str().unwrap()).await;
     assert_eq!(run["state"], "succeeded", "{run}");
@@ -222,5 +238,82 @@ async fn tables_are_shown_with_their_rows() {
         { "table": "public.customers", "rows": 1 },
         { "table": "public.orders", "rows": 3 },
     ]);
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_snapshots_are_compared_by_everybody() {
+    let server = serve().await;
+    let app = App::serve_file("media.tar", tar_of(&["srv/gone", "srv/kept"])).await;
+    let first = snapshot(&server, "media", &app).await;
+    app.change(tar_of(&["srv/kept", &format!("srv/{ODD}")]));
+    let second = again(&server, "media").await;
+
+    let document = description(&server).await;
+    let diff = server.done_get(&format!("snapshots/{second}/diff?from={first}")).await;
+    let told = schema(&document, "GET", "/api/v1/snapshots/{snapshot}/diff", "200");
+    assert_eq!(faults(&document, told, &diff), Vec::<String>::new());
+    let source = &diff["sources"][0];
+    assert_eq!((&diff["is_same"], &source["compared"]), (&json!(false), &json!("members")));
+    assert_eq!((&source["added"], &source["removed"]), (&json!(1), &json!(1)), "{diff}");
+    assert_eq!(source["entries"][1]["path"], "srv/gone");
+    let local = server.local();
+    for (query, status) in
+        [("", 400), ("?from=none", 404), ("?from=01jd5k3m9x0000000000000000", 404)]
+    {
+        let answered = server.get(&format!("snapshots/{second}/diff{query}"), &local).await;
+        assert_eq!(answered.as_u16(), status, "{query}");
+    }
+    let other = App::serve_file("other.tar", tar_of(&["srv/kept"])).await;
+    let other = snapshot(&server, "other", &other).await;
+    let refused = server.get(&format!("snapshots/{second}/diff?from={other}"), &local).await;
+    assert_eq!(refused.as_u16(), 422);
+
+    let page = text(&server, &format!("/snapshots/{second}")).await;
+    assert!(page.contains(&format!("<option value=\"{first}\">")), "no way there: {page}");
+    let page = text(&server, &format!("/snapshots/{second}/diff?from={first}")).await;
+    assert!(page.contains("srv/gone") && page.contains("1 new"), "{page}");
+    assert!(!page.contains('\u{202e}') && !page.contains("<b>\\"), "{page}");
+
+    let run = |more: &[&str]| {
+        let done = server.place.run(&[&["snapshot-diff", &first, &second], more].concat());
+        (done.status.code(), String::from_utf8(done.stdout).unwrap())
+    };
+    let (code, told) = run(&[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("srv/gone") && told.contains("1 new, 1 gone, 0 changed"), "{told}");
+    assert!(told.contains("\\u{202e}") && !told.contains('\u{202e}'), "{told}");
+    assert_eq!(run(&["--exit-code", "--limit", "1"]).0, Some(6));
+    let (_, told) = run(&["--json", "--source", "media"]);
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), {
+        server.done_get(&format!("snapshots/{second}/diff?from={first}&source=media")).await
+    });
+    let done = server.place.run(&["snapshot-diff", &second, &second, "--exit-code"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(String::from_utf8_lossy(&done.stdout).contains("the same, byte for byte"));
+    assert_eq!(run(&["--source", "none"]).0, Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_compared_by_their_rows() {
+    let server = serve().await;
+    let app = dump().await;
+    let first = snapshot(&server, "shop", &app).await;
+    app.change(script(&[("orders", "1\n2\n3\n4\n"), ("invoices", "1\n")]));
+    let second = again(&server, "shop").await;
+    let diff = server.done_get(&format!("snapshots/{second}/diff?from={first}")).await;
+    let source = &diff["sources"][0];
+    assert_eq!(source["compared"], "tables");
+    let told: Vec<_> = source["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| json!([one["path"], one["change"], one["before"], one["after"]]))
+        .collect();
+    let expected = [
+        json!(["public.customers", "removed", 1, null]),
+        json!(["public.invoices", "added", null, 1]),
+        json!(["public.orders", "changed", 3, 4]),
+    ];
     assert_eq!(told, expected);
 }

@@ -54,7 +54,14 @@ async fn every_command_answers_people_and_programs() {
     assert_eq!(edited["schedule"]["spec"], "daily");
     assert_eq!(edited["schedule"]["time_zone"], "Europe/Madrid");
     assert_eq!(edited["destinations"][0]["folder"], "shop");
-    let edited = document(place, &["app", "edit", "shop", "--schedule", "none"], 0);
+    let edit = ["app", "edit", "shop", "--preset", "frequent", "--keep-monthly", "12"];
+    let edited = document(place, &edit, 0);
+    let kept = json!({ "keep_daily": 7, "keep_weekly": 4, "keep_monthly": 12 });
+    assert_eq!((&edited["retention"], &edited["schedule"]["spec"]), (&kept, &json!("@every 4h")));
+    assert_eq!(edited["schedule"]["time_zone"], "Europe/Madrid");
+    let edit = ["app", "edit", "shop", "--schedule", "none", "--keep-last", "3"];
+    let none = ["--keep-daily", "none", "--keep-weekly", "none", "--keep-monthly", "none"];
+    let edited = document(place, &[&edit[..], &none].concat(), 0);
     assert!(edited["schedule"].is_null(), "{edited}");
     assert_eq!(document(place, &["app", "disable", "shop"], 0)["enabled"], false);
     assert_eq!(document(place, &["app", "enable", "shop"], 0)["enabled"], true);

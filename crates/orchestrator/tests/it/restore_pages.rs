@@ -107,9 +107,24 @@ async fn a_snapshot_is_restored_and_drilled_by_the_pages() {
     browser.click("input[name=when][value=weekly]").await;
     browser.fill("textarea[name=q-sql]", "SELECT max(id) FROM public.orders").await;
     browser.fill("input[name=q-expect]", "3").await;
+    browser.fill("input[name=boot-container]", "shop-web").await;
+    browser.fill("input[name=boot-path]", "no/path").await;
+    browser.click("main form button.primary").await;
+    browser.sees("a path that begins with /").await;
+    browser.fill("input[name=boot-path]", "/health").await;
+    browser.fill("input[name=boot-port]", "8080").await;
+    browser.click("main form button.primary").await;
+    browser.sees("2 checks of one's own").await;
+    let plan = server.done_get("apps/shop").await["app"]["drill"].clone();
+    let boot = &plan["boot"];
+    assert_eq!((&boot["container"], &boot["port"]), (&json!("shop-web"), &json!(8080)), "{boot}");
+    // Nothing is booted where no container is named.
+    browser.go("/apps/shop/drills").await;
+    browser.fill("input[name=boot-container]", "").await;
     browser.click("main form button.primary").await;
     browser.sees("1 check of one's own").await;
     let plan = server.done_get("apps/shop").await["app"]["drill"].clone();
+    assert!(plan["boot"].is_null(), "{plan}");
     assert_eq!(plan["questions"][0]["artifact"], "db", "{plan}");
     assert_eq!(plan["schedule"]["spec"], "0 3 * * 0", "{plan}");
     browser.go("/apps/shop/drills").await;

@@ -98,7 +98,7 @@ impl Repository {
         let id = written.id;
         sleep(times.settle).await;
         if let Err(error) = self.check_locks(kind, Some(id)).await {
-            self.remove(FileKind::Lock, &id).await?;
+            self.removed(&id).await?;
             return Err(error);
         }
         let state = Arc::new(Mutex::new(written));
@@ -226,17 +226,12 @@ impl Lock {
         }
     }
 
-    /// Gives the lock back. Where nothing can be deleted it stays and becomes stale.
-    pub async fn release(mut self) -> Result<(), RepositoryError> {
+    /// Gives the lock back; whether it is gone. Where nothing can be deleted it stays and becomes
+    /// stale.
+    pub async fn release(mut self) -> Result<bool, RepositoryError> {
         self.stop().await;
-        match self.repository.remove(FileKind::Lock, &self.id()).await {
-            Err(RepositoryError::Store(error))
-                if error.kind() == store::StoreErrorKind::PermissionDenied =>
-            {
-                Ok(())
-            }
-            other => other,
-        }
+        let id = self.id();
+        self.repository.removed(&id).await
     }
 
     async fn stop(&mut self) {

@@ -1,6 +1,13 @@
 //! One lock for everybody of this process, and the index that is good while it is held.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
@@ -12,6 +19,10 @@ use crate::{FileKind, Id, Index, Lock, LockKind, LockTimes, Repository, Reposito
 
 /// How often it is looked whether others' locks are gone.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long a lock is kept after its last use where it cannot be removed: others wait for it to
+/// become stale anyway, and a new one each time would be one more that stays. Shorter than the time
+/// after which it would be refreshed.
+const IDLE_WHERE_LOCKS_STAY: Duration = Duration::from_secs(4 * 60);
 
 #[derive(Debug)]
 pub(super) struct Holder {
@@ -20,6 +31,8 @@ pub(super) struct Holder {
     idle: Duration,
     patience: Duration,
     held: Arc<Mutex<Option<Arc<Lock>>>>,
+    /// Nothing can be deleted, not even locks.
+    locks_stay: AtomicBool,
     loaded: Mutex<Loaded>,
 }
 
@@ -61,7 +74,7 @@ impl Alone {
 
     /// Gives it back.
     pub async fn release(self) -> Result<(), RepositoryError> {
-        self.lock.release().await
+        self.lock.release().await.map(drop)
     }
 }
 
@@ -70,7 +83,8 @@ impl Drop for Hold {
         let holder = Arc::clone(&self.holder);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                sleep(holder.idle).await;
+                let idle = if holder.locks_stay() { IDLE_WHERE_LOCKS_STAY } else { holder.idle };
+                sleep(idle).await;
                 holder.rest().await;
             });
         }
@@ -85,6 +99,7 @@ impl Holder {
             idle: options.idle,
             patience: options.patience,
             held: Arc::default(),
+            locks_stay: AtomicBool::new(false),
             loaded: Mutex::default(),
         })
     }
@@ -154,10 +169,19 @@ impl Holder {
         if let Some(lock) = held.take() {
             match Arc::try_unwrap(lock) {
                 // One that stays becomes stale.
-                Ok(lock) => _ = lock.release().await,
+                Ok(lock) => {
+                    if let Ok(is_gone) = lock.release().await {
+                        self.locks_stay.store(!is_gone, Ordering::Relaxed);
+                    }
+                }
                 Err(lock) => *held = Some(lock),
             }
         }
+    }
+
+    /// Whether the last lock that was given back could not be removed.
+    pub(super) fn locks_stay(&self) -> bool {
+        self.locks_stay.load(Ordering::Relaxed)
     }
 
     /// The index as it was read under the lock that is held, or as it is now.

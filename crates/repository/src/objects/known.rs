@@ -9,7 +9,7 @@ use std::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use store::{Key, ObjectMeta};
 
-use super::OBJECT_TAG;
+use super::{OBJECT_TAG, content::Content};
 use crate::{FileKind, Id, Reader, Repository, RepositoryError, Snapshot};
 
 /// How many snapshots are read at once.
@@ -149,9 +149,9 @@ async fn object(
         // Older versions of restic leave it out when they rewrite a snapshot.
         None => {
             let reader = Reader::open(repository).await?;
-            match reader.resolve(&snapshot.tree, key.as_str().as_bytes()).await? {
-                crate::Found::Node(node) => node.size,
-                crate::Found::Root(_) => return Ok(None),
+            match Content::of(&reader, &snapshot.tree, &key).await? {
+                Some(content) => content.size(&reader).await?,
+                None => return Ok(None),
             }
         }
     };

@@ -6,15 +6,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream;
 use store::{Key, ObjectMeta, StoreError, Upload};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{io::AsyncReadExt as _, sync::mpsc, task::JoinHandle};
 use tokio_util::io::StreamReader;
 
 use super::{Inner, OBJECT_TAG, hold::Hold, told};
 use crate::{
     Id, Node, NodeKind, RepositoryError, Snapshot,
-    write::{Contents, Writer},
+    skeleton::{REST_SUFFIX, SUFFIX},
+    write::{Archived, Contents, Writer, tar::is_tar},
 };
 
+/// How much shows whether it is a tar, in bytes.
+const BLOCK: usize = 512;
 /// Chunks that may wait for whoever cuts them.
 const WAITING_CHUNKS: usize = 4;
 
@@ -109,7 +112,8 @@ impl Sending {
     }
 }
 
-/// Stores what `chunks` bring as a file of its name, in the folders of its name.
+/// Stores what `chunks` bring under its name, in the folders of its name: a tar as the files that
+/// are in it, anything else as a file.
 async fn take(
     writer: Writer,
     key: &Key,
@@ -119,20 +123,49 @@ async fn take(
     let source = stream::unfold(chunks, |mut chunks| async move {
         chunks.recv().await.map(|chunk| (Ok::<_, io::Error>(chunk), chunks))
     });
-    let source = StreamReader::new(Box::pin(source));
-    let chunking = writer.chunking().clone();
-    let Contents { blobs, size_bytes } = writer.contents(key.as_str(), source, &chunking).await?;
+    let mut source = StreamReader::new(Box::pin(source));
+    let mut begin = Vec::with_capacity(BLOCK);
+    let read = (&mut source).take(BLOCK as u64).read_to_end(&mut begin).await;
+    read.map_err(|e| RepositoryError::io("reading", key.as_str().as_ref(), e))?;
+    let is_tar = is_tar(&begin);
+    let source = io::Cursor::new(begin).chain(source);
     let mut names = key.as_str().rsplit('/');
-    let mut node = entry(names.next().unwrap_or_default(), NodeKind::File, at);
-    node.size = size_bytes;
-    node.content = Some(blobs);
-    let mut tree = writer.tree(vec![node]).await?;
+    let name = names.next().unwrap_or_default();
+    let (nodes, size_bytes) = if is_tar {
+        let archived = writer.tar(source).await?;
+        let size_bytes = archived.size_bytes;
+        (archive(name, archived, at), size_bytes)
+    } else {
+        let chunking = writer.chunking().clone();
+        let contents = writer.contents(key.as_str(), source, &chunking).await?;
+        let size_bytes = contents.size_bytes;
+        (vec![file(name, contents, at)], size_bytes)
+    };
+    let mut tree = writer.tree(nodes).await?;
     for name in names {
         let mut folder = entry(name, NodeKind::Dir, at);
         folder.subtree = Some(tree);
         tree = writer.tree(vec![folder]).await?;
     }
     Ok((writer, tree, size_bytes))
+}
+
+/// The folder of a tar, and beside it what it takes to give back the tar.
+fn archive(name: &str, archived: Archived, at: jiff::Timestamp) -> Vec<Node> {
+    let Archived { mut folder, skeleton, rest, .. } = archived;
+    folder.name = name.as_bytes().to_vec();
+    let mut nodes = vec![folder, file(&format!("{name}{SUFFIX}"), skeleton, at)];
+    if !rest.blobs.is_empty() {
+        nodes.push(file(&format!("{name}{REST_SUFFIX}"), rest, at));
+    }
+    nodes
+}
+
+fn file(name: &str, contents: Contents, at: jiff::Timestamp) -> Node {
+    let mut node = entry(name, NodeKind::File, at);
+    node.size = contents.size_bytes;
+    node.content = Some(contents.blobs);
+    node
 }
 
 fn entry(name: &str, kind: NodeKind, at: jiff::Timestamp) -> Node {

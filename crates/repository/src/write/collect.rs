@@ -1,7 +1,6 @@
 //! Folders put together from what a walk finds, while the content is still on its way.
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
@@ -87,33 +86,31 @@ pub(super) enum Found {
     File(Node, Vec<Piece>),
     /// Anything that is complete.
     Other(Node),
-    /// Another name for a file that was found before; by path.
-    Link(Node, Vec<u8>),
-    /// Remembers the last file for links to it, by path.
-    Name(Vec<u8>),
     /// The folder ends.
     Leave,
 }
 
-/// The thread that puts folders together.
-pub(super) struct Collector {
-    found: SyncSender<Found>,
-    thread: JoinHandle<Result<Id, Failure>>,
+/// A thread that puts together what a walk finds.
+pub(super) struct Collector<F, T> {
+    found: SyncSender<F>,
+    thread: JoinHandle<Result<T, Failure>>,
 }
 
-impl Collector {
-    pub(super) fn start(jobs: SyncSender<Job>) -> Result<Self, RepositoryError> {
+impl<F: Send + 'static, T: Send + 'static> Collector<F, T> {
+    pub(super) fn start(
+        collect: impl FnOnce(&Receiver<F>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<Self, RepositoryError> {
         let (found, queue) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new()
             .name("repository".to_owned())
-            .spawn(move || collect(&queue, &jobs))
+            .spawn(move || collect(&queue))
             .map_err(|e| RepositoryError::Internal(format!("starting a thread: {e}")))?;
         Ok(Self { found, thread })
     }
 
     /// Tells what was found. Where the walk is too far ahead, what was gathered has to go first:
     /// the other side may be waiting for just that.
-    pub(super) fn tell(&self, found: Found, feeder: &mut Feeder) -> Result<(), Failure> {
+    pub(super) fn tell(&self, found: F, feeder: &mut Feeder) -> Result<(), Failure> {
         match self.found.try_send(found) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(found)) => {
@@ -124,8 +121,8 @@ impl Collector {
         }
     }
 
-    /// The tree of everything.
-    pub(super) fn finish(self, mut feeder: Feeder) -> Result<Id, Failure> {
+    /// What it put together.
+    pub(super) fn finish(self, mut feeder: Feeder) -> Result<T, Failure> {
         feeder.flush()?;
         drop(feeder);
         drop(self.found);
@@ -148,9 +145,8 @@ struct Open {
     entries: Vec<Node>,
 }
 
-fn collect(found: &Receiver<Found>, jobs: &SyncSender<Job>) -> Result<Id, Failure> {
+pub(super) fn collect(found: &Receiver<Found>, jobs: &SyncSender<Job>) -> Result<Id, Failure> {
     let mut open = vec![Open { folder: None, entries: Vec::new() }];
-    let mut named: HashMap<Id, (u64, u64, Vec<Id>)> = HashMap::new();
     for found in found {
         let Some(top) = open.last_mut() else { break };
         match found {
@@ -158,31 +154,6 @@ fn collect(found: &Receiver<Found>, jobs: &SyncSender<Job>) -> Result<Id, Failur
             Found::Other(node) => top.entries.push(node),
             Found::File(mut node, pieces) => {
                 node.content = Some(pieces.iter().map(Piece::id).collect::<Result<_, _>>()?);
-                top.entries.push(node);
-            }
-            Found::Name(path) => {
-                if let Some(node) = top.entries.last() {
-                    let known = (node.inode, node.size, node.blobs().to_vec());
-                    named.insert(Id::of(&path), known);
-                }
-            }
-            Found::Link(mut node, target) => {
-                let Some((inode, size, content)) = named.get(&Id::of(&target)) else {
-                    return Err(Failure::Refused(RepositoryError::malformed(
-                        "the tar",
-                        format!("a link leads to `{}`", String::from_utf8_lossy(&target)),
-                    )));
-                };
-                (node.size, node.links) = (*size, 1);
-                node.content = Some(content.clone());
-                // The same file only where both can say so: of a pair that disagrees about it
-                // restic 0.14 restores one. Otherwise it is a file with the same content.
-                let mut entries = open.iter_mut().flat_map(|open| &mut open.entries);
-                if let Some(first) = entries.find(|first| first.inode == *inode) {
-                    first.links = 2;
-                    (node.inode, node.links) = (*inode, 2);
-                }
-                let Some(top) = open.last_mut() else { break };
                 top.entries.push(node);
             }
             Found::Leave => {

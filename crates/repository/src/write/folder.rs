@@ -16,7 +16,7 @@ use nix::libc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    collect::{Collector, Found, Stored},
+    collect::{Collector, Found, Stored, collect},
     contents::{Failure, cut},
     feeder::Feeder,
     metadata::{self, Owners},
@@ -93,7 +93,7 @@ struct Walk<'a> {
     by_content: Cutter,
     evenly: Cutter,
     feeder: Feeder,
-    collector: &'a Collector,
+    collector: &'a Collector<Found, Id>,
     owners: Owners,
     device: Option<u64>,
     stored: Stored,
@@ -110,7 +110,7 @@ pub(super) fn store(
     cancel: &CancellationToken,
 ) -> Result<Stored, RepositoryError> {
     let above = names_above(&folder.path)?;
-    let collector = Collector::start(jobs)?;
+    let collector = Collector::start(move |found| collect(found, &jobs))?;
     let mut walk = Walk {
         parent: Parent::new(shared, folder.parent),
         folder,

@@ -1,63 +1,135 @@
-//! A tar as it streams by, such as Docker gives of a volume.
+//! A tar as it streams by: its files become files of a tree, and everything else of it becomes its
+//! skeleton, from which it comes back byte for byte.
+//!
+//! What is not understood stays as it is, and so does all that follows something that is no tar.
 
-use std::io::{self, Read};
+mod entry;
+mod gather;
+mod holes;
+mod skeleton;
 
-use jiff::Timestamp;
-use tar::{Archive, Entry, EntryType};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
+    },
+};
+
+use bytes::Bytes;
+use tar::{EntryType, Header};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
-use std::sync::mpsc::SyncSender;
-
+use self::{
+    entry::{Told, path_of},
+    gather::{Gathering, Place, Step},
+    holes::Map,
+};
 use super::{
-    collect::{Collector, Found, Stored},
-    contents::{Failure, cut, fill_from},
+    collect::Collector,
+    contents::{Contents, Failure, cut, fill_from},
     feeder::Feeder,
     pipeline::{Job, Shared},
+    receipt::Piece,
 };
 use crate::{
-    ExtendedAttribute, Node, NodeKind, RepositoryError,
+    Id, Node, NodeKind, RepositoryError,
     chunk::{Chunking, Cutter},
 };
 
-/// Begins the PAX records that are extended attributes.
-const ATTRIBUTE: &str = "SCHILY.xattr.";
+/// Headers begin where a multiple of it does.
+const BLOCK: usize = 512;
 /// How much is asked of the source at once, in bytes.
 const READ: usize = 256 << 10;
+/// Up to so many bytes stay in the skeleton; more are content that is in none of the files.
+const RAW_BYTES: usize = 16 << 10;
+/// Longest extended header that is understood, in bytes.
+const MAX_EXTENDED: u64 = 1 << 20;
+
+/// A tar, stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Archived {
+    /// The folder that it is of: its tree, and what the tar tells of it.
+    pub folder: Node,
+    /// What the tar is beside the content of its files.
+    pub skeleton: Contents,
+    /// Content that is in the tar and in none of the files: it is kept by this.
+    pub rest: Contents,
+    /// Bytes of the tar.
+    pub size_bytes: u64,
+    /// How many files.
+    pub files: u64,
+    /// How many folders.
+    pub folders: u64,
+    /// Entries that are in the tar only.
+    pub left_out: u64,
+}
+
+/// Whether `block`, 512 bytes, is the header of a tar of today: with a magic word, and a checksum
+/// that is right.
+pub(crate) fn is_tar(block: &[u8]) -> bool {
+    header(block).is_some_and(|header| header.as_ustar().is_some() || header.as_gnu().is_some())
+}
+
+/// A header with a checksum that is right.
+fn header(block: &[u8]) -> Option<&Header> {
+    if block.len() != BLOCK || block.iter().all(|byte| *byte == 0) {
+        return None;
+    }
+    let header = Header::from_byte_slice(block);
+    let mut again = header.clone();
+    again.set_cksum();
+    (again.cksum().ok()? == header.cksum().ok()?).then_some(header)
+}
 
 /// The source as something that is read from.
 struct Source<F> {
     fill: F,
     buffer: Vec<u8>,
     at: usize,
-    /// Somebody wanted more than there was.
-    ended: bool,
+    /// How many bytes it gave.
+    given: u64,
 }
 
-impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Read for Source<F> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Source<F> {
+    /// Appends at most `most` bytes; nothing at the end.
+    fn give(&mut self, most: usize, to: &mut Vec<u8>) -> io::Result<usize> {
         if self.at == self.buffer.len() {
             self.buffer.clear();
             self.at = 0;
-            self.ended = (self.fill)(&mut self.buffer)? == 0;
+            (self.fill)(&mut self.buffer)?;
         }
-        let length = to.len().min(self.buffer.len() - self.at);
-        to[..length].copy_from_slice(&self.buffer[self.at..self.at + length]);
+        let length = most.min(self.buffer.len() - self.at);
+        to.extend_from_slice(&self.buffer[self.at..self.at + length]);
         self.at += length;
+        self.given += length as u64;
         Ok(length)
+    }
+
+    /// As many bytes, or fewer at the end.
+    fn up_to(&mut self, bytes: usize) -> Result<Vec<u8>, Failure> {
+        let mut read = Vec::with_capacity(bytes);
+        while read.len() < bytes {
+            if self.give(bytes - read.len(), &mut read).map_err(Failure::Source)? == 0 {
+                break;
+            }
+        }
+        Ok(read)
     }
 }
 
-struct Unpack<'a> {
-    collector: &'a Collector,
+struct Split<'a, F> {
+    source: Source<F>,
+    collector: &'a Collector<Step, Archived>,
     feeder: Feeder,
     cutter: Cutter,
-    /// The folders that the last entry lies in.
-    folders: Vec<Vec<u8>>,
-    stored: Stored,
+    /// Whether what follows is to stay as it is.
+    is_full: Arc<AtomicBool>,
 }
 
-/// Stores what is in a tar.
+/// Stores a tar.
 pub(super) fn store(
     mut source: impl AsyncRead + Unpin,
     shared: &Shared,
@@ -65,219 +137,199 @@ pub(super) fn store(
     jobs: SyncSender<Job>,
     feeder: Feeder,
     cancel: &CancellationToken,
-) -> Result<Stored, RepositoryError> {
-    let collector = Collector::start(jobs)?;
-    let mut unpack = Unpack {
+) -> Result<Archived, RepositoryError> {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_full);
+    let collector = Collector::start(move |steps| Gathering::new(jobs, told).all(steps))?;
+    let mut split = Split {
+        source: Source {
+            fill: fill_from(&mut source, cancel),
+            buffer: Vec::with_capacity(READ),
+            at: 0,
+            given: 0,
+        },
         collector: &collector,
         feeder,
         cutter: chunking.cutter(),
-        folders: Vec::new(),
-        stored: Stored::empty(),
+        is_full,
     };
-    let fill = fill_from(&mut source, cancel);
-    let unpacked =
-        unpack.all(Source { fill, buffer: Vec::with_capacity(READ), at: 0, ended: false });
-    let Unpack { feeder, mut stored, .. } = unpack;
-    let done = match unpacked {
+    let done = split.all();
+    let Split { feeder, source: Source { given, .. }, .. } = split;
+    let done = match done {
         Ok(()) => collector.finish(feeder),
         Err(failure) => {
             drop(feeder);
             Err(collector.abandon(failure))
         }
     };
-    stored.tree = done.map_err(|failure| match failure {
+    let archived = done.map_err(|failure| match failure {
         Failure::Source(_) if shared.check().is_err() => shared.reason(),
         Failure::Source(error) => RepositoryError::io("reading", "the tar".as_ref(), error),
         other => other.told(shared),
     })?;
-    Ok(stored)
+    Ok(Archived { size_bytes: given, ..archived })
 }
 
-impl Unpack<'_> {
-    fn tell(&mut self, found: Found) -> Result<(), Failure> {
-        self.collector.tell(found, &mut self.feeder)
+impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
+    fn tell(&mut self, step: Step) -> Result<(), Failure> {
+        self.collector.tell(step, &mut self.feeder)
     }
 
-    fn all<F>(&mut self, source: Source<F>) -> Result<(), Failure>
-    where
-        F: FnMut(&mut Vec<u8>) -> io::Result<usize>,
-    {
-        let mut archive = Archive::new(source);
-        for entry in archive.entries().map_err(Failure::Source)? {
-            self.entry(entry.map_err(Failure::Source)?)?;
-        }
-        let mut source = archive.into_inner();
-        // Two blocks of zeros end a tar; one that ends without them was cut off.
-        if source.ended {
-            return Err(Failure::Source(io::ErrorKind::UnexpectedEof.into()));
-        }
-        // Whoever writes it may fill up what follows, and would miss a reader.
-        io::copy(&mut source, &mut io::sink()).map_err(Failure::Source)?;
-        self.leave_to(0)
-    }
-
-    fn leave_to(&mut self, depth: usize) -> Result<(), Failure> {
-        while self.folders.len() > depth {
-            self.folders.pop();
-            self.tell(Found::Leave)?;
-        }
-        Ok(())
-    }
-
-    /// Leaves and enters folders until the walk is in those of `path`; gives the name in it.
-    fn go_to<'p>(&mut self, path: &'p [Vec<u8>]) -> Result<&'p [u8], Failure> {
-        let (name, above) = path.split_last().ok_or_else(|| bad("an entry without a name"))?;
-        let same = self.folders.iter().zip(above).take_while(|(a, b)| a == b).count();
-        self.leave_to(same)?;
-        for folder in &above[same..] {
-            // A folder that the tar does not tell of.
-            let mut node = Node::new(folder, NodeKind::Dir);
-            node.set_unix_mode(0o755);
-            self.enter(node)?;
-        }
-        Ok(name)
-    }
-
-    fn enter(&mut self, node: Node) -> Result<(), Failure> {
-        self.folders.push(node.name.clone());
-        self.stored.folders += 1;
-        self.tell(Found::Enter(node))
-    }
-
-    fn entry(&mut self, mut entry: Entry<'_, impl Read>) -> Result<(), Failure> {
-        let path = parts(&entry.path_bytes())?;
-        let kind = match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse | EntryType::Link => {
-                NodeKind::File
-            }
-            EntryType::Directory => NodeKind::Dir,
-            EntryType::Symlink => NodeKind::Symlink,
-            EntryType::Block => NodeKind::Dev,
-            EntryType::Char => NodeKind::Chardev,
-            EntryType::Fifo => NodeKind::Fifo,
-            // Headers of the whole archive.
-            _ => return Ok(()),
-        };
-        if path.is_empty() {
-            // The folder itself, as `./`: the tree's root has no entry.
+    /// Bytes of the tar that are no file's.
+    fn raw(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
+        if bytes.is_empty() {
             return Ok(());
         }
-        let name = self.go_to(&path)?;
-        let mut node = described(name, kind, &mut entry)?;
-        if entry.header().entry_type() == EntryType::Link {
-            let target = entry.link_name_bytes().ok_or_else(|| bad("a link without a target"))?;
-            self.stored.files += 1;
-            return self.tell(Found::Link(node, parts(&target)?.join(&b'/')));
+        if bytes.len() <= RAW_BYTES {
+            return self.tell(Step::Raw(Bytes::from(bytes)));
         }
-        match node.kind {
-            NodeKind::Dir => self.enter(node),
-            NodeKind::File => {
-                self.stored.files += 1;
-                // A number of its own, by which links to it are known.
-                (node.inode, node.links) = (self.stored.files, 1);
-                let told = entry.size();
-                let fill = |segment: &mut Vec<u8>| {
-                    let room = (segment.capacity() - segment.len()) as u64;
-                    entry.by_ref().take(room).read_to_end(segment)
-                };
-                let (pieces, size) = cut(fill, Some(told), &mut self.cutter, &mut self.feeder)?;
-                if size != told {
-                    return Err(Failure::Source(io::ErrorKind::UnexpectedEof.into()));
-                }
-                node.size = size;
-                self.stored.bytes_read += size;
-                self.tell(Found::File(node, pieces))?;
-                self.tell(Found::Name(path.join(&b'/')))
+        let size = bytes.len() as u64;
+        let piece = self.feeder.push(Bytes::from(bytes))?;
+        self.tell(Step::Content { place: None, pieces: vec![piece], holes: Vec::new(), size })
+    }
+
+    /// The next `size` bytes, which are no file's.
+    fn unplaced(&mut self, size: u64) -> Result<(), Failure> {
+        match usize::try_from(size) {
+            Ok(bytes) if bytes <= RAW_BYTES => {
+                let bytes = self.source.up_to(bytes)?;
+                self.raw(bytes)
             }
-            _ => self.tell(Found::Other(node)),
+            _ => self.content(None, size),
+        }
+    }
+
+    /// The next `size` bytes, as the content of a file.
+    fn content(&mut self, place: Option<Box<Place>>, size: u64) -> Result<(), Failure> {
+        let (pieces, size) = self.pieces(size)?;
+        self.tell(Step::Content { place, pieces, holes: Vec::new(), size })
+    }
+
+    fn pieces(&mut self, size: u64) -> Result<(Vec<Piece>, u64), Failure> {
+        let (source, mut left) = (&mut self.source, size);
+        let fill = |segment: &mut Vec<u8>| {
+            let room = segment.capacity() - segment.len();
+            let most = usize::try_from(left).map_or(room, |left| left.min(room));
+            let given = if most == 0 { 0 } else { source.give(most, segment)? };
+            left -= given as u64;
+            Ok(given)
+        };
+        cut(fill, Some(size), &mut self.cutter, &mut self.feeder)
+    }
+
+    /// A file with holes, of which `size` bytes of data come.
+    fn with_holes(
+        &mut self,
+        header: &Header,
+        size: u64,
+        place: Option<Box<Place>>,
+    ) -> Result<(), Failure> {
+        let (mut map, mut goes_on) = Map::of(header);
+        while goes_on {
+            let block = self.source.up_to(BLOCK)?;
+            goes_on = map.more(&block);
+            self.raw(block)?;
+        }
+        let (Some(place), Some(map)) = (place, map.checked(header, size)) else {
+            self.tell(Step::LeftOut)?;
+            return self.unplaced(size);
+        };
+        let (mut pieces, mut holes, mut whole) = (Vec::new(), Vec::new(), 0);
+        for (hole, length) in map.parts {
+            holes.push((pieces.len(), hole));
+            let (more, read) = self.pieces(length)?;
+            pieces.extend(more);
+            whole += hole + read;
+        }
+        holes.push((pieces.len(), map.end));
+        let size = whole + map.end;
+        self.tell(Step::Content { place: Some(place), pieces, holes, size })
+    }
+
+    /// Everything, from `block` on, as it is.
+    fn as_it_is(&mut self, block: Vec<u8>) -> Result<(), Failure> {
+        self.raw(block)?;
+        let begin = self.source.up_to(RAW_BYTES)?;
+        if begin.len() < RAW_BYTES {
+            return self.raw(begin);
+        }
+        // The first of it by itself, so that it is cut where the same bytes are cut elsewhere.
+        self.raw(begin)?;
+        self.content(None, u64::MAX)
+    }
+
+    fn all(&mut self) -> Result<(), Failure> {
+        let mut told = Told::default();
+        // The first header of an entry decides whether the skeleton may be cut before it.
+        let mut begins = true;
+        loop {
+            let block = self.source.up_to(BLOCK)?;
+            // The end, or what is no tar.
+            let header = header(&block).filter(|_| !self.is_full.load(Ordering::Relaxed));
+            let Some(header) = header.cloned() else { return self.as_it_is(block) };
+            if begins {
+                self.tell(Step::Begin(header.cksum().unwrap_or_default()))?;
+            }
+            let kind = header.entry_type();
+            let size = match told.size(&header) {
+                Some(size) if kind != EntryType::Link || size == 0 => size,
+                // Some have content behind a link, others only say so.
+                _ => return self.as_it_is(block),
+            };
+            begins = !entry::is_extension(kind);
+            if !begins {
+                if size > MAX_EXTENDED {
+                    return self.as_it_is(block);
+                }
+                self.raw(block)?;
+                let length = usize::try_from(size).unwrap_or_default();
+                let mut body = self.source.up_to(length.next_multiple_of(BLOCK))?;
+                told.extension(kind, &body[..length.min(body.len())]);
+                body.shrink_to_fit();
+                self.raw(body)?;
+                continue;
+            }
+            self.raw(block)?;
+            self.entry(&header, size, &told)?;
+            told.next();
+            let padding = usize::try_from(size.wrapping_neg() % BLOCK as u64).unwrap_or_default();
+            let padding = self.source.up_to(padding)?;
+            self.raw(padding)?;
+        }
+    }
+
+    fn entry(&mut self, header: &Header, size: u64, told: &Told) -> Result<(), Failure> {
+        let kind = told.kind(header, size);
+        let described = kind.and_then(|kind| {
+            let path = path_of(&told.path(header))?;
+            Some((path, told.node(header, kind.clone())?, kind))
+        });
+        if header.entry_type() == EntryType::GNUSparse {
+            let place = described.map(|(path, node, _)| Box::new(Place { path, node }));
+            return self.with_holes(header, size, place);
+        }
+        let Some((path, node, kind)) = described else {
+            self.tell(Step::LeftOut)?;
+            return self.unplaced(size);
+        };
+        if header.entry_type() == EntryType::Link {
+            let target = told.target(header).and_then(|target| path_of(&target));
+            return match target {
+                Some(target) => self.tell(Step::Link(Box::new(Place { path, node }), target)),
+                None => self.tell(Step::LeftOut),
+            };
+        }
+        let place = Box::new(Place { path, node });
+        if kind == NodeKind::File {
+            self.content(Some(place), size)
+        } else {
+            self.tell(Step::Other(place))?;
+            self.unplaced(size)
         }
     }
 }
 
-fn bad(how: &str) -> RepositoryError {
-    RepositoryError::malformed("the tar", how)
-}
-
-/// The names in a path; `.` is nothing, and `..` is refused.
-fn parts(path: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
-    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && part != b".");
-    parts
-        .map(|part| {
-            crate::check_name(part)?;
-            Ok(part.to_vec())
-        })
-        .collect()
-}
-
-fn described(
-    name: &[u8],
-    kind: NodeKind,
-    entry: &mut Entry<'_, impl Read>,
-) -> Result<Node, Failure> {
-    let header = entry.header();
-    let mut node = Node::new(name, kind);
-    node.set_unix_mode(header.mode().map_err(Failure::Source)?);
-    let number = |id: u64| u32::try_from(id).map_err(|_| bad("an owner beyond 32 bits"));
-    node.uid = number(header.uid().map_err(Failure::Source)?)?;
-    node.gid = number(header.gid().map_err(Failure::Source)?)?;
-    node.user = header.username().ok().flatten().unwrap_or_default().to_owned();
-    node.group = header.groupname().ok().flatten().unwrap_or_default().to_owned();
-    let seconds = header.mtime().map_err(Failure::Source)?;
-    node.mtime = i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok());
-    if matches!(node.kind, NodeKind::Dev | NodeKind::Chardev) {
-        let part = |part: io::Result<Option<u32>>| part.map(Option::unwrap_or_default);
-        let major = part(header.device_major()).map_err(Failure::Source)?;
-        let minor = part(header.device_minor()).map_err(Failure::Source)?;
-        node.device = nix::sys::stat::makedev(u64::from(major), u64::from(minor));
-    }
-    if node.kind == NodeKind::Symlink {
-        let target = entry.link_name_bytes().ok_or_else(|| bad("a link without a target"))?;
-        node.set_link_target(&target);
-    }
-    pax(&mut node, entry)?;
-    node.atime = node.mtime;
-    if node.ctime.is_none() {
-        node.ctime = node.mtime;
-    }
-    Ok(node)
-}
-
-/// What the extended header tells more exactly.
-fn pax(node: &mut Node, entry: &mut Entry<'_, impl Read>) -> Result<(), Failure> {
-    let Some(records) = entry.pax_extensions().map_err(Failure::Source)? else { return Ok(()) };
-    for record in records {
-        let record = record.map_err(Failure::Source)?;
-        let Ok(key) = record.key() else { continue };
-        if let Some(name) = key.strip_prefix(ATTRIBUTE) {
-            let value = record.value_bytes().to_vec();
-            node.extended_attributes.push(ExtendedAttribute { name: name.to_owned(), value });
-            continue;
-        }
-        let Ok(value) = record.value() else { continue };
-        let id = || value.parse().map_err(|_| bad("an owner that is no number"));
-        match key {
-            "mtime" => node.mtime = time(value).or(node.mtime),
-            "ctime" => node.ctime = time(value),
-            "uid" => node.uid = id()?,
-            "gid" => node.gid = id()?,
-            "uname" => value.clone_into(&mut node.user),
-            "gname" => value.clone_into(&mut node.group),
-            _ => {}
-        }
-    }
-    node.extended_attributes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(())
-}
-
-/// Seconds with a fraction, as PAX writes them.
-fn time(text: &str) -> Option<Timestamp> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let whole = Timestamp::from_second(seconds.parse().ok()?).ok()?;
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let nanoseconds = jiff::SignedDuration::from_nanos(digits.parse().ok()?);
-    if seconds.starts_with('-') {
-        whole.checked_sub(nanoseconds).ok()
-    } else {
-        whole.checked_add(nanoseconds).ok()
-    }
+/// What `ids` hold, as content.
+fn contents(blobs: Vec<Id>, size_bytes: u64) -> Contents {
+    Contents { blobs, size_bytes }
 }

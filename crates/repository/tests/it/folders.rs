@@ -1,4 +1,4 @@
-//! Host folders and tars into snapshots, beside stock restic.
+//! Host folders into snapshots, beside stock restic.
 
 use std::{
     fs,
@@ -7,7 +7,6 @@ use std::{
         fs::{MetadataExt as _, PermissionsExt as _, symlink},
     },
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use repository::{
@@ -31,7 +30,7 @@ async fn keep(repository: &Repository, folder: Folder, path: &Path) -> (Id, Stor
 }
 
 /// Files of every kind, some of them in hundreds.
-fn source(world: &World) -> PathBuf {
+pub(crate) fn source(world: &World) -> PathBuf {
     let source = world.path("source");
     fs::create_dir_all(source.join("many/deep")).unwrap();
     fs::create_dir(source.join("nothing")).unwrap();
@@ -56,7 +55,7 @@ fn source(world: &World) -> PathBuf {
 }
 
 /// Everything that a restored entry should have again.
-fn described(root: &Path) -> Vec<String> {
+pub(crate) fn described(root: &Path) -> Vec<String> {
     let mut all = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -190,58 +189,5 @@ async fn what_cannot_be_read_is_counted_and_told() {
     let (lock, writer) = begin(&repository, options()).await;
     assert!(writer.folder(Folder::new(&world.path("absent"))).await.is_err());
     assert!(writer.folder(Folder::new(Path::new("relative"))).await.is_err());
-    lock.release().await.unwrap();
-}
-
-fn tar(source: &Path) -> Vec<u8> {
-    let made = Command::new("tar")
-        .args(["--format=pax", "--xattrs", "-cf", "-", "-C"])
-        .arg(source)
-        .arg(".")
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    made.stdout
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn restic_restores_a_tar_as_the_folder_it_was_made_of() {
-    for restic in restics() {
-        let world = World::new();
-        let repository = world.init(Version::V2).await;
-        let source = source(&world);
-        let (lock, writer) = begin(&repository, options()).await;
-        let stored = writer.tar(std::io::Cursor::new(tar(&source))).await.unwrap();
-        assert_eq!((stored.files, stored.folders), (305, 3));
-        let written = writer.finish(&lock).await.unwrap();
-        let path = Path::new("/volume");
-        let id = written.commit(&lock, &snapshot(stored.tree, path)).await.unwrap();
-        lock.release().await.unwrap();
-        world.restic_ok(&restic, &["check", "--read-data"]);
-        let target = world.path("restored");
-        world.restic_ok(&restic, &["restore", &id.to_hex(), "--target", target.to_str().unwrap()]);
-        let told = |root: &Path| {
-            // A link into a folder that was closed is a file of its own.
-            let mut all = described(root);
-            all.retain(|line| !line.contains("large") && !line.contains("same"));
-            all
-        };
-        assert_eq!(told(&target), told(&source));
-        assert!(fs::read(target.join("many/same")).unwrap() == sample(1, 6_000_000));
-        assert!(fs::read(target.join("large")).unwrap() == sample(1, 6_000_000));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tar_that_was_cut_off_is_no_tar() {
-    let world = World::new();
-    let repository = world.init(Version::V2).await;
-    let whole = tar(&source(&world));
-    let (lock, writer) = begin(&repository, options()).await;
-    let end = whole.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(512);
-    for length in [0, 300, 512, whole.len() / 2, end] {
-        let cut = std::io::Cursor::new(whole[..length].to_vec());
-        assert!(writer.tar(cut).await.is_err(), "the first {length} of {}", whole.len());
-    }
     lock.release().await.unwrap();
 }

@@ -11,7 +11,7 @@ use crate::{
     world::{World, init_at, open_at, restics},
 };
 
-fn options() -> ObjectsOptions {
+pub(crate) fn options() -> ObjectsOptions {
     ObjectsOptions {
         hostname: "tests".to_owned(),
         write: WriteOptions { pack_bytes: 1 << 20, workers: 2, ..WriteOptions::default() },

@@ -1,16 +1,12 @@
-//! Keys, statistics, copies; and all of it over S3.
+//! Keys, statistics, copies.
 
 use std::{sync::Arc, time::Duration};
 
-use repository::{
-    CheckOptions, FileKind, LockKind, LockTimes, PruneOptions, ReadData, Reader, Repository,
-    RepositoryError, Surroundings, Version,
-};
+use repository::{LockKind, LockTimes, Reader, Repository, RepositoryError, Surroundings, Version};
 use store::{Memory, Store};
 
 use crate::{
-    servers::S3Server,
-    world::{LIGHT, World, init_at, open_at, restics},
+    world::{LIGHT, World, init_at, restics},
     writer::{Writer, noise, sample},
 };
 
@@ -99,33 +95,4 @@ async fn snapshots_are_copied_once() {
             world.restic_ok(&restic, &["check", "--read-data"]);
         }
     }
-}
-
-#[tokio::test]
-async fn all_of_it_works_over_s3() {
-    let server = S3Server::start().await;
-    let store: Arc<dyn Store> = server.store("repository").await;
-    let repository = init_at(store.clone(), Version::V2).await;
-    let (first, second) = (sample(&repository).await, sample(&repository).await);
-    let repository = open_at(store.clone()).await;
-    let options = CheckOptions { read_data: ReadData::All, ..CheckOptions::default() };
-    assert!(repository.check(&options).await.unwrap().is_whole());
-    let lock = repository.lock_with(LockKind::Exclusive, quick()).await.unwrap();
-    repository.forget(&lock, &[first]).await.unwrap();
-    let none = PruneOptions {
-        grace: jiff::SignedDuration::ZERO,
-        expected: vec![second],
-        ..PruneOptions::default()
-    };
-    let pruned = repository.prune(&lock, &none).await.unwrap();
-    assert!(pruned.deleted > 0);
-    lock.release().await.unwrap();
-    assert!(repository.check(&options).await.unwrap().is_whole());
-    let folder = tempfile::tempdir().unwrap();
-    let reader = Reader::open(&repository).await.unwrap();
-    let tree = repository.load_snapshot(&second).await.unwrap().tree;
-    let restored = reader.restore(&tree, b"", &folder.path().join("to")).await.unwrap();
-    assert_eq!(restored.files, 4);
-    assert!(repository.list(FileKind::Lock).await.unwrap().is_empty());
-    assert!(!opens(&store, "wrong").await);
 }

@@ -87,12 +87,19 @@ impl Config {
                     );
                 }
             }
+            (_, Some(Preset::Redis | Preset::Valkey)) => {
+                let told = strategy.url.as_ref().map(|url| url.expose_secret().to_owned());
+                let is_tls = told
+                    .is_some_and(|url| url.starts_with("rediss:") || url.starts_with("valkeys:"));
+                if is_tls || strategy.socket.is_some() {
+                    wrong(
+                        "restore.command",
+                        "keys are sent by host and port, without TLS: name these, or write the \
+                         command that restores",
+                    );
+                }
+            }
             (_, Some(Preset::Postgres | Preset::Sqlite)) => {}
-            (_, Some(Preset::Redis | Preset::Valkey)) => wrong(
-                "restore.command",
-                "a running server takes no snapshot in: write the command that stops it, puts the \
-                 file in its place and starts it",
-            ),
             (_, None) => wrong(
                 "restore.command",
                 "write the command that restores: it reads the artifact from standard input",

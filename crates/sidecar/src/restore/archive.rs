@@ -187,7 +187,7 @@ impl Place {
 
     fn whole(&self) -> io::Result<Option<PathBuf>> {
         if self.root.symlink_metadata().is_err() {
-            fs::rename(&self.staged, &self.root)?;
+            self.place()?;
             return Ok(None);
         }
         let name = self.root.file_name().unwrap_or_default();
@@ -200,8 +200,15 @@ impl Place {
             _ => {}
         }
         fs::hard_link(&self.root, &before)?;
-        fs::rename(&self.staged, &self.root)?;
+        self.place()?;
         Ok(Some(before))
+    }
+
+    /// The new file takes its name, for good.
+    fn place(&self) -> io::Result<()> {
+        fs::rename(&self.staged, &self.root)?;
+        let folder = self.root.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     fn contents(&self) -> io::Result<Option<PathBuf>> {
@@ -232,7 +239,9 @@ impl Place {
             _ => {}
         }
         fs::rename(&half, &before)?;
-        fs::File::open(&self.root)?.sync_all()?;
+        for folder in [&before, &self.aside, &self.root] {
+            fs::File::open(folder)?.sync_all()?;
+        }
         Ok(Some(before))
     }
 }

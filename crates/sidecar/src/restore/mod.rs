@@ -4,6 +4,7 @@
 mod archive;
 mod mysql;
 mod postgres;
+mod redis;
 mod sqlite;
 
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
@@ -40,6 +41,7 @@ enum Way<'a> {
     Postgres(Box<postgres::Postgres<'a>>),
     Mysql(Box<mysql::Mysql<'a>>),
     Sqlite(sqlite::Sqlite<'a>),
+    Redis(redis::Redis<'a>),
 }
 
 /// Restores it. To cancel it kills its commands, but for the last step.
@@ -104,12 +106,13 @@ impl<'a> Way<'a> {
                 Ok(Self::Postgres(Box::new(way)))
             }
             Some(Preset::Mysql | Preset::Mariadb) => {
-                mysql::Mysql::new(commands, given, target).map(|way| Self::Mysql(Box::new(way)))
+                mysql::Mysql::new(commands, given, &target).map(|way| Self::Mysql(Box::new(way)))
             }
             Some(Preset::Sqlite) => Ok(Self::Sqlite(sqlite::Sqlite::new(commands, given, &target))),
-            Some(Preset::Redis | Preset::Valkey) | None => {
-                Err(failed("there is no way back: write `restore.command`"))
+            Some(Preset::Redis | Preset::Valkey) => {
+                redis::Redis::new(commands, given, target).map(Self::Redis)
             }
+            None => Err(failed("there is no way back: write `restore.command`")),
         }
     }
 
@@ -120,6 +123,7 @@ impl<'a> Way<'a> {
             Self::Postgres(way) => way.load().await,
             Self::Mysql(way) => way.load().await,
             Self::Sqlite(way) => way.load().await,
+            Self::Redis(way) => way.load().await,
         }
     }
 
@@ -130,6 +134,7 @@ impl<'a> Way<'a> {
             Self::Postgres(way) => way.switch().await,
             Self::Mysql(way) => way.switch().await,
             Self::Sqlite(way) => way.switch().await,
+            Self::Redis(way) => way.switch().await,
         }
     }
 
@@ -138,6 +143,7 @@ impl<'a> Way<'a> {
             Self::Archive(way) => way.clear().await,
             Self::Postgres(way) => way.clear().await,
             Self::Mysql(way) => way.clear().await,
+            Self::Redis(way) => way.clear().await,
             Self::Command | Self::Sqlite(_) => {}
         }
     }
@@ -175,6 +181,20 @@ async fn by_commands(commands: &Commands, given: &Given<'_>) -> Result<(), Expor
 
 fn failed(why: impl Into<String>) -> ExportError {
     ExportError::Failed(why.into())
+}
+
+/// What a database is called that comes in the place of `name`, and what was there afterwards; with
+/// at most so many bytes.
+fn both(name: &str, tag: &str, max_bytes: usize) -> (String, String) {
+    let with = |word: &str| {
+        let end = format!("_{word}_{tag}");
+        let mut cut = name.len().min(max_bytes - end.len());
+        while !name.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        format!("{}{end}", &name[..cut])
+    };
+    (with("restoring"), with("before"))
 }
 
 fn report(message: impl Into<String>, kept: Option<String>) -> ImportReport {

@@ -1,5 +1,8 @@
-//! MySQL and MariaDB: loaded into a database of its own first, which proves the dump; then what is
-//! there is copied, and the dump takes its place. No database of theirs can be renamed.
+//! MySQL and MariaDB: loaded into a database of its own first, which proves the dump; then its
+//! tables take the names of what is there. Where they cannot, what is there is copied, and the dump
+//! is loaded once more in its place; a sidecar that was killed at that undoes it before it goes on.
+
+mod renaming;
 
 use std::{
     io::Read,
@@ -12,7 +15,7 @@ use contract::ImportReport;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-use super::{Given, failed, output, program, report};
+use super::{Given, both, failed, output, program, report};
 use crate::{
     command::Commands,
     config::{Preset, Target},
@@ -22,6 +25,9 @@ use crate::{
 
 /// Longest name of a database, in bytes: they count characters, which are not more.
 const MAX_NAME: usize = 64;
+/// Says in a new database that it is about to be loaded in the place of the old one, and where that
+/// is kept.
+const MARK: &str = "backup_orchestrator_exchange";
 /// As much of a line as tells what statement begins there, in bytes.
 const HEAD: usize = 40;
 
@@ -29,7 +35,6 @@ pub(super) struct Mysql<'a> {
     commands: &'a Commands,
     given: &'a Given<'a>,
     options_file: NamedTempFile,
-    target: Target,
     name: String,
     made: String,
     before: String,
@@ -40,21 +45,13 @@ impl<'a> Mysql<'a> {
     pub(super) fn new(
         commands: &'a Commands,
         given: &'a Given<'a>,
-        target: Target,
+        target: &Target,
     ) -> Result<Self, ExportError> {
         let name = target.database.clone().unwrap_or_default();
-        let with = |word: &str| {
-            let end = format!("_{word}_{}", given.tag);
-            let mut cut = name.len().min(MAX_NAME - end.len());
-            while !name.is_char_boundary(cut) {
-                cut -= 1;
-            }
-            format!("{}{end}", &name[..cut])
-        };
-        let (made, before) = (with("restoring"), with("before"));
-        let options_file = mysql::options_file(&target, &commands.config().paths.artifacts)?;
+        let (made, before) = both(&name, given.tag, MAX_NAME);
+        let options_file = mysql::options_file(target, &commands.config().paths.artifacts)?;
         let begun = AtomicBool::new(false);
-        Ok(Self { commands, given, options_file, target, name, made, before, begun })
+        Ok(Self { commands, given, options_file, name, made, before, begun })
     }
 
     /// Whether what was there was being replaced when it ended.
@@ -92,10 +89,14 @@ impl<'a> Mysql<'a> {
 
     /// How the database is made, where it is there.
     async fn properties(&self) -> Result<Option<String>, ExportError> {
+        self.properties_of(&self.name).await
+    }
+
+    async fn properties_of(&self, name: &str) -> Result<Option<String>, ExportError> {
         let query = format!(
             "SELECT concat(' CHARACTER SET ', DEFAULT_CHARACTER_SET_NAME, ' COLLATE ', \
              DEFAULT_COLLATION_NAME) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
-            literal(&self.name)
+            literal(name)
         );
         Ok(Some(self.ask(&query).await?).filter(|told| !told.is_empty()))
     }
@@ -106,6 +107,85 @@ impl<'a> Mysql<'a> {
 
     async fn drop(&self, name: &str) -> Result<(), ExportError> {
         self.ask(&format!("DROP DATABASE IF EXISTS {}", ident(name))).await.map(drop)
+    }
+
+    fn set_begun(&self, begun: bool) {
+        self.begun.store(begun, Ordering::SeqCst);
+    }
+
+    fn temporary(&self) -> Result<NamedTempFile, ExportError> {
+        let artifacts = &self.commands.config().paths.artifacts;
+        NamedTempFile::new_in(artifacts).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Puts back what was there where a sidecar was killed while it was being replaced.
+    async fn undo_what_was_cut(&self) -> Result<(), ExportError> {
+        let query = format!(
+            "SELECT TABLE_SCHEMA, TABLE_COMMENT FROM information_schema.TABLES WHERE \
+             TABLE_NAME = '{MARK}'"
+        );
+        for line in self.ask(&query).await?.lines() {
+            let Some((made, comment)) = line.split_once('\t') else { continue };
+            let Ok((name, before)) = serde_json::from_str::<(String, String)>(&unhexed(comment))
+            else {
+                continue;
+            };
+            if name != self.name {
+                continue;
+            }
+            tracing::warn!("an import into {name} was cut off: what was there comes back first");
+            let properties = self.properties_of(&before).await?;
+            let properties = properties.ok_or_else(|| {
+                failed(format!("{name} may hold a part of an import, and {before} is not there"))
+            })?;
+            let old = self.temporary()?;
+            self.dump_of(&before, old.path()).await?;
+            self.end_connections(made).await?;
+            self.exchange(old.path(), &properties).await?;
+            // In the copy they do nothing.
+            let events = format!("SELECT event FROM {}.{MARK}", ident(made));
+            for event in self.ask(&events).await?.lines() {
+                let event = format!("{}.{}", ident(&name), ident(event));
+                self.ask(&format!("ALTER EVENT {event} ENABLE")).await?;
+            }
+            self.drop(&before).await?;
+            self.drop(made).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends those of our user that are in the old database or in `made`: a client that the killed
+    /// sidecar has left may still be loading.
+    async fn end_connections(&self, made: &str) -> Result<(), ExportError> {
+        let query = format!(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE DB IN ({}, {}) AND \
+             USER = substring_index(current_user(), '@', 1) AND ID <> connection_id()",
+            literal(&self.name),
+            literal(made)
+        );
+        for id in self.ask(&query).await?.lines() {
+            // One that is gone by now needs no end.
+            let _ = self.ask(&format!("KILL CONNECTION {id}")).await;
+        }
+        Ok(())
+    }
+
+    /// Notes that the old database is about to be dropped, or that it is whole again.
+    async fn mark(&self) -> Result<(), ExportError> {
+        let both = serde_json::json!([self.name, self.before]).to_string();
+        let (made, comment) = (ident(&self.made), hex::encode(both));
+        let mark = format!(
+            "CREATE TABLE {made}.{MARK} (event VARCHAR(64) CHARACTER SET utf8mb4) COMMENT \
+             '{comment}' AS SELECT EVENT_NAME AS event FROM information_schema.EVENTS WHERE \
+             EVENT_SCHEMA = {} AND STATUS = 'ENABLED'",
+            literal(&self.name)
+        );
+        self.ask(&mark).await.map(drop)
+    }
+
+    async fn unmark(&self) -> Result<(), ExportError> {
+        let made = ident(&self.made);
+        self.ask(&format!("DROP TABLE IF EXISTS {made}.{MARK}")).await.map(drop)
     }
 
     pub(super) async fn load(&self) -> Result<(), ExportError> {
@@ -119,6 +199,7 @@ impl<'a> Mysql<'a> {
                  by the preset"
             )));
         }
+        self.undo_what_was_cut().await?;
         let properties = self.properties().await?.unwrap_or_default();
         self.make(&self.made, &properties).await?;
         self.bring_in(self.given.file, &self.made).await
@@ -134,33 +215,44 @@ impl<'a> Mysql<'a> {
         let properties = self.properties().await?;
         let Some(properties) = properties else {
             self.make(&self.name, "").await?;
-            self.begun.store(true, Ordering::SeqCst);
+            self.set_begun(true);
             self.bring_in(self.given.file, &self.name).await?;
             self.clear().await;
             let told = format!("the database {} is restored; it was not there", self.name);
             return Ok(report(told, None));
         };
-        let artifacts = &self.commands.config().paths.artifacts;
-        let old = NamedTempFile::new_in(artifacts).map_err(|error| failed(error.to_string()))?;
+        self.is_alone().await?;
+        if self.can_rename().await? {
+            self.rename(&properties).await?;
+            return Ok(self.replaced().await);
+        }
+        let old = self.temporary()?;
         if let Err(error) = self.keep(old.path(), &properties).await {
             let _ = self.drop(&self.before).await;
             return Err(error);
         }
-        self.begun.store(true, Ordering::SeqCst);
+        self.mark().await?;
+        self.set_begun(true);
         if let Err(error) = self.exchange(self.given.file, &properties).await {
             // It was loaded once already, so this is the server's own trouble: back to what was.
             if self.exchange(old.path(), &properties).await.is_ok() {
-                self.begun.store(false, Ordering::SeqCst);
+                self.set_begun(false);
+                self.unmark().await?;
             } else {
                 tracing::error!("what was there is kept in the database {}", self.before);
             }
             return Err(error);
         }
+        self.unmark().await?;
+        Ok(self.replaced().await)
+    }
+
+    async fn replaced(&self) -> ImportReport {
         self.clear().await;
         let kept = format!("the database {}", self.before);
         let mut report = report(format!("the database {} is restored", self.name), Some(kept));
-        report.notes.push("what was written to it meanwhile is in neither".to_owned());
-        Ok(report)
+        report.notes.push("what was written to it meanwhile may be in neither".to_owned());
+        report
     }
 
     async fn exchange(&self, file: &Path, properties: &str) -> Result<(), ExportError> {
@@ -171,20 +263,29 @@ impl<'a> Mysql<'a> {
 
     /// Copies what is there: into a file, and from that into a database of its own.
     async fn keep(&self, file: &Path, properties: &str) -> Result<(), ExportError> {
+        self.dump_of(&self.name, file).await?;
+        self.make(&self.before, properties).await?;
+        self.bring_in(file, &self.before).await?;
+        self.silence(&self.before).await
+    }
+
+    async fn dump_of(&self, database: &str, file: &Path) -> Result<(), ExportError> {
         let names = self.names(["mysqldump", "mariadb-dump"]);
         let dump = program(self.commands, &names, Preset::Mysql.package())?;
         let result = format!("--result-file={}", file.display());
-        let dump = mysql::dump(dump, self.options_file.path(), &self.target, &[result]);
-        self.commands.run(dump, None).await?;
-        self.make(&self.before, properties).await?;
-        self.bring_in(file, &self.before).await?;
-        // What is kept does nothing by itself.
+        let from = Target { database: Some(database.to_owned()), ..Target::default() };
+        let dump = mysql::dump(dump, self.options_file.path(), &from, &[result]);
+        self.commands.run(dump, None).await
+    }
+
+    /// What is kept does nothing by itself.
+    async fn silence(&self, database: &str) -> Result<(), ExportError> {
         let events = format!(
             "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {}",
-            literal(&self.before)
+            literal(database)
         );
         for event in self.ask(&events).await?.lines() {
-            let event = format!("{}.{}", ident(&self.before), ident(event));
+            let event = format!("{}.{}", ident(database), ident(event));
             self.ask(&format!("ALTER EVENT {event} DISABLE")).await?;
         }
         Ok(())
@@ -222,6 +323,15 @@ fn named(head: &[u8]) -> Option<String> {
         || plain.starts_with("CREATE DATABASE")
         || plain.starts_with("DROP DATABASE");
     leads.then(|| plain.to_owned())
+}
+
+/// Kinds of tables that are more than a view.
+fn table_kinds() -> &'static str {
+    "'BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE'"
+}
+
+fn unhexed(text: &str) -> String {
+    String::from_utf8(hex::decode(text).unwrap_or_default()).unwrap_or_default()
 }
 
 fn ident(name: &str) -> String {

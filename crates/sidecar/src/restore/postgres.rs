@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::ImportReport;
 use tokio::{io::AsyncReadExt as _, process::Command};
 
-use super::{Given, failed, output, program, report};
+use super::{Given, both, failed, output, program, report};
 use crate::{
     command::Commands, config::Preset, config::Target, export::ExportError, strategy::postgres,
 };
@@ -29,15 +29,7 @@ pub(super) struct Postgres<'a> {
 impl<'a> Postgres<'a> {
     pub(super) fn new(commands: &'a Commands, given: &'a Given<'a>, target: Target) -> Self {
         let name = target.database.clone().unwrap_or_default();
-        let with = |word: &str| {
-            let end = format!("_{word}_{}", given.tag);
-            let mut cut = name.len().min(MAX_NAME - end.len());
-            while !name.is_char_boundary(cut) {
-                cut -= 1;
-            }
-            format!("{}{end}", &name[..cut])
-        };
-        let (made, before) = (with("restoring"), with("before"));
+        let (made, before) = both(&name, given.tag, MAX_NAME);
         Self { commands, given, target, name, made, before }
     }
 

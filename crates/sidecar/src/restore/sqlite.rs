@@ -85,7 +85,7 @@ impl<'a> Sqlite<'a> {
             };
             // Where the sidecar may: who has the folder needs the file.
             let _ = std::os::unix::fs::chown(&live, Some(uid), Some(gid));
-            std::io::Result::Ok(())
+            std::fs::File::open(&folder)?.sync_all()
         });
         let put = put.await.map_err(|panic| failed(panic.to_string()))?;
         put.map_err(|error| failed(format!("{}: {error}", self.live.display())))

@@ -9,12 +9,14 @@ use crate::{config::Target, export::ExportError};
 
 /// Takes a snapshot as a replica does. To a file: on standard output a diskless server's end mark
 /// would stay behind the snapshot.
-pub(super) fn dump(
-    mut command: Command,
-    target: &Target,
-    options: &[String],
-    file: &Path,
-) -> Command {
+pub(super) fn dump(command: Command, target: &Target, options: &[String], file: &Path) -> Command {
+    let mut command = connected(command, target, options);
+    command.arg("--rdb").arg(file);
+    command
+}
+
+/// Tells a client who connects where.
+pub(crate) fn connected(mut command: Command, target: &Target, options: &[String]) -> Command {
     if let Some(socket) = &target.socket {
         command.arg("-s").arg(socket);
     } else {
@@ -34,7 +36,7 @@ pub(super) fn dump(
     if let Some(password) = &target.password {
         command.env("REDISCLI_AUTH", password.expose_secret());
     }
-    command.args(options).arg("--rdb").arg(file);
+    command.args(options);
     command
 }
 

@@ -1,12 +1,17 @@
 //! Signed requests of our own, for what OpenDAL does not do or takes too lightly.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::{Display, Write as _},
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable as _};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqsign_aws_v4::{Credential, RequestSigner, StaticCredentialProvider};
 use reqsign_core::{Context, Signer};
+use ring::digest::{SHA256, digest};
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 
@@ -64,11 +69,47 @@ impl Requests {
     ) -> Result<T, StoreError> {
         let url = format!("{}/?{}", self.address, joined(query));
         let ask = || async {
-            let (status, body) = self.send(Method::GET, &url).await?;
+            let (status, body) = self.send(Method::GET, &url, None).await?;
             if !status.is_success() {
                 return Err(self.refused(status, &body));
             }
             xml::parsed(root, &body).map_err(|how| self.broken(&how))
+        };
+        self.retried(ask).await
+    }
+
+    /// The same, or `None` where the service says that there is no such thing.
+    pub(super) async fn document_if_there<T: DeserializeOwned>(
+        &self,
+        root: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, StoreError> {
+        let url = format!("{}/?{}", self.address, joined(query));
+        let ask = || async {
+            let (status, body) = self.send(Method::GET, &url, None).await?;
+            match status {
+                StatusCode::NOT_FOUND if !body.contains("<Code>NoSuchBucket</Code>") => Ok(None),
+                status if status.is_success() => {
+                    xml::parsed(root, &body).map(Some).map_err(|how| self.broken(&how))
+                }
+                status => Err(self.refused(status, &body)),
+            }
+        };
+        self.retried(ask).await
+    }
+
+    /// Sends `body` to what `query` says of `key`.
+    pub(super) async fn put(
+        &self,
+        key: &str,
+        query: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let key = utf8_percent_encode(key, PATH);
+        let url = format!("{}/{key}?{}", self.address, joined(query));
+        let ask = || async {
+            let (status, answer) = self.send(Method::PUT, &url, Some(&body)).await?;
+            if status.is_success() { Ok(()) } else { Err(self.refused(status, &answer)) }
         };
         self.retried(ask).await
     }
@@ -78,7 +119,7 @@ impl Requests {
         let key = utf8_percent_encode(key, PATH);
         let url = format!("{}/{key}?{}", self.address, joined(query));
         let ask = || async {
-            let (status, body) = self.send(Method::DELETE, &url).await?;
+            let (status, body) = self.send(Method::DELETE, &url, None).await?;
             if status.is_success() || status == StatusCode::NOT_FOUND {
                 return Ok(());
             }
@@ -98,8 +139,26 @@ impl Requests {
         ask.retry(pauses).when(StoreError::is_retryable).await
     }
 
-    async fn send(&self, method: Method, url: &str) -> Result<(StatusCode, String), StoreError> {
-        let request = http::Request::builder().method(method).uri(url).body(Vec::new());
+    async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&[u8]>,
+    ) -> Result<(StatusCode, String), StoreError> {
+        let mut request = http::Request::builder().method(method).uri(url);
+        if let Some(body) = body {
+            // What the service wants of requests that it must not take damaged.
+            let sha256 = digest(&SHA256, body);
+            let hex = sha256.as_ref().iter().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            });
+            request = request
+                .header("content-md5", BASE64_STANDARD.encode(md5::compute(body).0))
+                .header("content-type", "application/xml")
+                .header("x-amz-content-sha256", hex);
+        }
+        let request = request.body(body.unwrap_or_default().to_vec());
         let (mut parts, body) = request
             .map_err(|error| StoreError::config(format!("{}: {error}", self.address)))?
             .into_parts();

@@ -292,7 +292,17 @@ impl Upload for S3Upload {
         let used = task.await;
         self.state = State::Ended;
         let (writer, closed) = used.map_err(|error| StoreError::internal(error.to_string()))?;
-        let judged = self.judge(writer, closed).await;
+        let judged = match self.judge(writer, closed).await {
+            Ok(meta) => match self.store.protect(&self.key, &meta).await {
+                Ok(()) => Ok(meta),
+                Err(error) => {
+                    // What is not locked is not what was asked for.
+                    let _ = self.store.delete_quietly(&self.key).await;
+                    Err(error)
+                }
+            },
+            Err(error) => Err(error),
+        };
         if judged.is_err()
             && let Some(rest) = self.taken()
         {

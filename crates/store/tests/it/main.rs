@@ -1,11 +1,14 @@
 //! One suite for every store, and the faults that only some of them know.
 
+mod append_only;
 mod azblob;
 mod azurite;
 mod conformance;
 mod drive;
 mod fake_drive;
 mod faults;
+mod moto;
+mod object_lock;
 mod rclone_faults;
 mod s3_faults;
 mod script;

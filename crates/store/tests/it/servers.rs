@@ -13,13 +13,38 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::{
+    S3Result,
+    access::{S3Access, S3AccessContext},
+    auth::SimpleAuth,
+    s3_error,
+    service::S3ServiceBuilder,
+};
 use store::{RcloneConfig, S3Config, SftpConfig, Store, StoreConfig, WebdavConfig, open};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::script::Script;
 pub(crate) use crate::sshd::program as sshd;
+
+/// The key of a user who may do everything but delete objects.
+const WRITER: &str = "writer-id";
+
+struct NoDeletionByWriters;
+
+#[async_trait::async_trait]
+impl S3Access for NoDeletionByWriters {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = context.s3_op().name();
+        match context.credentials() {
+            None => Err(s3_error!(AccessDenied)),
+            Some(who) if who.access_key == WRITER && operation.starts_with("DeleteObject") => {
+                Err(s3_error!(AccessDenied))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
 
 pub(crate) struct S3Server {
     address: std::net::SocketAddr,
@@ -34,7 +59,10 @@ impl S3Server {
         let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
         let service = {
             let mut builder = S3ServiceBuilder::new(files);
-            builder.set_auth(SimpleAuth::from_single("key-id", "key-secret"));
+            let mut users = SimpleAuth::from_single("key-id", "key-secret");
+            users.register(WRITER.to_owned(), "writer-secret".into());
+            builder.set_auth(users);
+            builder.set_access(NoDeletionByWriters);
             builder.build()
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -64,6 +92,15 @@ impl S3Server {
             access_key_id: Some("key-id".into()),
             secret_access_key: Some("key-secret".into()),
             ..S3Config::default()
+        }
+    }
+
+    /// With a key that cannot delete.
+    pub(crate) fn writer_config(&self, prefix: &str) -> S3Config {
+        S3Config {
+            access_key_id: Some(WRITER.into()),
+            secret_access_key: Some("writer-secret".into()),
+            ..self.config(prefix)
         }
     }
 
@@ -139,6 +176,16 @@ impl Server {
         server.configure(&format!("type = webdav\nurl = http://127.0.0.1:{port}\nvendor = other"))
     }
 
+    /// A server of restic's repositories; the user is `ana`, the password `a word`.
+    pub(crate) async fn restic(program: &Path, more: &[&str]) -> Self {
+        Self::start(|folder, port| {
+            let mut command = Self::served(program, "restic", folder, port);
+            command.args(["--user", "ana", "--pass", "a word"]).args(more);
+            command
+        })
+        .await
+    }
+
     pub(crate) async fn sftp(program: &Path) -> Self {
         let server = Self::start(|folder, port| Self::served(program, "sftp", folder, port)).await;
         let hidden = Command::new(program).args(["obscure", "word"]).output().unwrap().stdout;
@@ -151,7 +198,23 @@ impl Server {
 
     /// OpenSSH's own server, for the user of this process.
     pub(crate) async fn sshd(sshd: &Path) -> Self {
-        let server = Self::start(|folder, port| crate::sshd::command(sshd, folder, port)).await;
+        Self::sshd_with(sshd, "internal-sftp").await
+    }
+
+    /// The same; nobody can delete there.
+    pub(crate) async fn sshd_without_deletion(sshd: &Path) -> Self {
+        Self::sshd_with(sshd, "internal-sftp -P remove,rmdir").await
+    }
+
+    async fn sshd_with(sshd: &Path, service: &str) -> Self {
+        let server = Self::start(|folder, port| {
+            let command = crate::sshd::command(sshd, folder, port);
+            let file = folder.join("sshd_config");
+            let settings = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, settings.replace("internal-sftp", service)).unwrap();
+            command
+        })
+        .await;
         let (port, at) = (server.port, server.folder.path().display().to_string());
         let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
         server.configure(&format!(

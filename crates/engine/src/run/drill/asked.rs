@@ -29,29 +29,49 @@ pub(super) fn judge(question: &DrillQuestion, answer: Result<String, Failure>) -
         name,
         state,
         match question.expect.clone() {
+            Some(_) if good => Fact::AnswerAsExpected { answer },
             Some(expected) => Fact::AnswerExpected { answer, expected },
             None => Fact::Answer { answer },
         },
     )
 }
 
-/// Whether all that `told` names is among what is `there`: `kind` of a server, such as its roles.
-pub(super) fn all_there(
-    kind: &str,
-    told: &BTreeSet<String>,
-    there: &BTreeSet<String>,
-) -> DrillCheck {
-    let lacking: Vec<_> = told.difference(there).map(String::as_str).collect();
-    if !lacking.is_empty() {
-        let message =
-            format!("{} of {} {kind} did not come back: {}", lacking.len(), told.len(), lacking[0]);
-        return check(kind, DrillState::Failed, message);
+/// Who may enter a server.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Who {
+    /// Roles of PostgreSQL.
+    Roles,
+    /// Users of MariaDB and MySQL.
+    Users,
+}
+
+/// Whether all that `told` names is among what is `there`.
+pub(super) fn all_there(who: Who, told: &BTreeSet<String>, there: &BTreeSet<String>) -> DrillCheck {
+    let lacking: Vec<_> = told.difference(there).collect();
+    let (count, missing) = (told.len() as u64, lacking.len() as u64);
+    let kind = match who {
+        Who::Roles => "roles",
+        Who::Users => "users",
+    };
+    if let Some(first) = lacking.first().map(|first| (*first).clone()) {
+        let fact = match who {
+            Who::Roles => Fact::RolesLacking { lacking: missing, count, first },
+            Who::Users => Fact::UsersLacking { lacking: missing, count, first },
+        };
+        return check(kind, DrillState::Failed, fact);
     }
-    if told.is_empty() {
-        let message = format!("there are no {kind} in it but a new server's: nothing is proven");
-        return check(kind, DrillState::Skipped, message);
+    if count == 0 {
+        let fact = match who {
+            Who::Roles => Fact::RolesNone {},
+            Who::Users => Fact::UsersNone {},
+        };
+        return check(kind, DrillState::Skipped, fact);
     }
-    check(kind, DrillState::Passed, format!("all {} {kind} came back", told.len()))
+    let fact = match who {
+        Who::Roles => Fact::RolesBack { count },
+        Who::Users => Fact::UsersBack { count },
+    };
+    check(kind, DrillState::Passed, fact)
 }
 
 #[cfg(test)]
@@ -61,7 +81,7 @@ mod tests {
     #[test]
     fn what_names_nobody_proves_nothing() {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let state = |told, there| all_there("roles", &set(told), &set(there)).state;
+        let state = |told, there| all_there(Who::Roles, &set(told), &set(there)).state;
         assert_eq!(state(&[], &["scratch"]), DrillState::Skipped);
         assert_eq!(state(&["a", "b"], &["a", "scratch"]), DrillState::Failed);
         assert_eq!(state(&["a"], &["a", "scratch"]), DrillState::Passed);

@@ -31,8 +31,10 @@ struct Unpacked {
 #[async_trait::async_trait]
 impl Way for Files {
     async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
-        let packed = unpacking::packed(trial.aim.artifact)
-            .ok_or_else(|| refused("this is no archive of files"))?;
+        let packed = unpacking::packed(trial.aim.artifact).ok_or_else(|| {
+            let artifact = trial.aim.artifact.source.to_string();
+            refused(Fact::NoArchiveOfFiles { artifact })
+        })?;
         let folder = trial.folder.join("files");
         // Only a volume may have had devices.
         let devices = trial.aim.source.is_some_and(|source| match &source.kind {
@@ -94,11 +96,8 @@ fn compare(contents: Option<&Contents>, report: &archive::Report, found: Found) 
     }
     // Holes are read and were not written.
     if found.bytes < report.bytes {
-        let message = format!(
-            "{} bytes were unpacked, {} can be read from the files",
-            report.bytes, found.bytes
-        );
-        return check("files", DrillState::Failed, message);
+        let missing = Fact::BytesMissing { unpacked: size, there: Size(found.bytes) };
+        return check("files", DrillState::Failed, missing);
     }
     match contents {
         Some(&Contents::Members { files, bytes, others: expected }) => {

@@ -2,6 +2,7 @@
 //! remove the scratch. What nothing was checked of is not proven.
 
 mod asked;
+pub(crate) mod boot;
 mod command;
 mod files;
 mod mysql;
@@ -52,23 +53,57 @@ async fn all(
     context.journal.expect_bytes(snapshot.size_bytes());
     let began = Instant::now();
     let mut report = DrillReport::default();
+    let (stage, mut kept) = (staged(context, &app, &mut report).await?, Vec::new());
     for artifact in &snapshot.artifacts {
         context.check_lease().await?;
-        let item = one(context, &app, &snapshot, artifact, copies).await?;
-        for check in &item.checks {
-            let told = format!("`{}`: {}: {}", artifact.source, check.name, check.sentence);
-            match check.state {
-                DrillState::Passed => context.journal.info(told),
-                DrillState::Skipped => context.journal.warn(told),
-                DrillState::Failed => context.journal.error(told),
-            }
-        }
+        let boot = stage.as_ref().filter(|stage| stage.needs(artifact));
+        let (item, left) = one(context, &app, &snapshot, artifact, boot, copies).await?;
+        tell(context, artifact.source.as_str(), &item.checks);
         report.items.push(item);
+        kept.extend(left);
         report.took_secs = began.elapsed().as_secs_f64();
         let written = catalog.put_report(context.run.id, context.lease_token, &report).await;
         written.map_err(|error| failure::of_catalog(&error))?;
     }
+    if let Some(stage) = stage {
+        let booted = stage.play(context, &report.items, kept).await?;
+        tell(context, &booted.container, &booted.checks);
+        report.boot = Some(booted);
+    }
+    report.took_secs = began.elapsed().as_secs_f64();
+    let written = catalog.put_report(context.run.id, context.lease_token, &report).await;
+    written.map_err(|error| failure::of_catalog(&error))?;
     Ok((snapshot, report))
+}
+
+/// What is ready for the app, where one is to be booted.
+async fn staged(
+    context: &RunContext,
+    app: &App,
+    report: &mut DrillReport,
+) -> Result<Option<boot::Stage>, Failure> {
+    let Some(plan) = &app.drill.boot else { return Ok(None) };
+    match boot::Stage::prepare(context, plan).await {
+        Ok(stage) => Ok(Some(stage)),
+        Err(failure) if is_of_the_run(&failure) => Err(failure),
+        Err(failure) => {
+            let booted = boot::not_begun(plan, failure);
+            tell(context, &booted.container, &booted.checks);
+            report.boot = Some(booted);
+            Ok(None)
+        }
+    }
+}
+
+fn tell(context: &RunContext, of: &str, checks: &[DrillCheck]) {
+    for check in checks {
+        let told = format!("`{of}`: {}: {}", check.name, check.sentence);
+        match check.state {
+            DrillState::Passed => context.journal.info(told),
+            DrillState::Skipped => context.journal.warn(told),
+            DrillState::Failed => context.journal.error(told),
+        }
+    }
 }
 
 /// What a drill of one artifact works with.
@@ -78,6 +113,8 @@ pub(crate) struct Trial<'a> {
     pub(crate) supply: &'a Supply<'a>,
     /// A folder of its own, empty at first and removed afterwards.
     pub(crate) folder: PathBuf,
+    /// What an app waits on that is to be booted on it.
+    pub(crate) boot: Option<&'a boot::Stage>,
 }
 
 /// How one kind of artifact is tried.
@@ -99,8 +136,12 @@ pub(crate) trait Restored: Send + Sync {
     }
     /// Looks whether it is what it was.
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure>;
+    /// Makes it what an app expects, on the network that the trial's boot has made.
+    async fn lend(&self, _trial: &Trial<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Ends what serves it in order, where being killed would leave something behind.
-    async fn end(&self) {}
+    async fn end(&self, _context: &RunContext) {}
 }
 
 async fn one(
@@ -108,8 +149,9 @@ async fn one(
     app: &App,
     snapshot: &Snapshot,
     artifact: &Artifact,
+    boot: Option<&boot::Stage>,
     copies: &mut Vec<CopyUpdate>,
-) -> Result<DrillItem, Failure> {
+) -> Result<(DrillItem, Option<boot::Kept>), Failure> {
     // By number: the path of a socket in it has room for little more than a hundred bytes.
     let at = snapshot.artifacts.iter().position(|one| one.source == artifact.source);
     let run = context.run.id.to_string().to_ascii_lowercase();
@@ -135,9 +177,9 @@ async fn one(
     let Some(way) = way(&aim) else {
         item.checks.push(check("kind", DrillState::Skipped, Fact::NothingChecks {}));
         clean(context, owed).await;
-        return Ok(item);
+        return Ok((item, None));
     };
-    let mut last = None;
+    let (mut last, mut owed, mut kept) = (None, Some(owed), None);
     for copy in restore::candidates(snapshot, order.from) {
         prepare(&folder).await?;
         enter(context, Stage::Load).await?;
@@ -149,7 +191,7 @@ async fn one(
                 artifact.source,
                 supply.destination().name
             ));
-            let trial = Trial { context, aim: &aim, supply: &supply, folder: folder.clone() };
+            let trial = Trial { context, aim: &aim, supply: &supply, folder: folder.clone(), boot };
             let restored = way.restore(&trial).await?;
             item.restore_secs = began.elapsed().as_secs_f64();
             item.scratch = restored.place().into();
@@ -160,12 +202,17 @@ async fn one(
                 Ok(checks)
             };
             let checks = checks.await;
-            restored.end().await;
+            item.check_secs = began.elapsed().as_secs_f64() - item.restore_secs;
+            match (boot, &checks) {
+                (Some(stage), Ok(_)) if let Some(folder) = owed.take() => {
+                    kept = Some(stage.keep(&trial, restored, folder).await);
+                }
+                _ => restored.end(context).await,
+            }
             checks
         };
         match tried.await {
             Ok(checks) => {
-                item.check_secs = began.elapsed().as_secs_f64() - item.restore_secs;
                 item.checks = checks;
                 last = None;
                 break;
@@ -187,8 +234,10 @@ async fn one(
         item.checks.push(check("restore", DrillState::Failed, Fact::NoGoodCopy {}));
     }
     enter(context, Stage::Clean).await?;
-    clean(context, owed).await;
-    Ok(item)
+    if let Some(owed) = owed {
+        clean(context, owed).await;
+    }
+    Ok((item, kept))
 }
 
 /// The way to try an artifact: by its source's kind, else by its format.
@@ -254,8 +303,8 @@ async fn clean(context: &RunContext, owed: crate::duty::Owed) {
 /// An empty folder that only we can look into.
 async fn prepare(folder: &std::path::Path) -> Result<(), Failure> {
     let told = |error: std::io::Error| {
-        let message = format!("the scratch folder {} cannot be made: {error}", folder.display());
-        Failure::new(FailureCode::RestoreRefused, message)
+        let (path, why) = (folder.display().to_string(), error.to_string());
+        Failure::new(FailureCode::RestoreRefused, Fact::ScratchNotMade { path, why })
     };
     crate::removal::remove(folder).await.map_err(told)?;
     if let Some(parent) = folder.parent() {
@@ -301,23 +350,28 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
 /// The result in a sentence.
 fn told(snapshot: &Snapshot, report: &DrillReport) -> Fact {
     let at = snapshot.taken_at;
-    let unproven = report.items.iter().filter(|item| !item.is_proof());
-    let unproven: Vec<_> = unproven.map(|item| format!("`{}`", item.artifact)).collect();
-    let wrong: Vec<_> = report
+    let wrong = report
         .items
         .iter()
         .filter(|item| !item.is_proof())
         .map(|item| {
             let bad = item.checks.iter().find(|check| check.state == DrillState::Failed);
             let bad = bad.or(item.checks.first());
-            let why = bad.map_or("nothing was checked", |check| &*check.sentence);
-            format!("`{}`: {why}", item.artifact)
+            let nothing = || Fact::NothingChecked {}.into();
+            let why: Sentence = bad.map_or_else(nothing, |check| check.sentence.clone());
+            Fact::Of { what: item.artifact.to_string(), why: why.into() }
         })
-        .collect();
-    if wrong.is_empty() {
-        return Fact::CameBackWhole { at, seconds: format!("{:.1}", report.took_secs) };
+        .reduce(Fact::also)
+        .or_else(|| {
+            let boot = report.boot.as_ref().filter(|boot| !boot.is_proof())?;
+            let bad = boot.checks.iter().find(|check| check.state == DrillState::Failed);
+            let bad = bad.or(boot.checks.first())?;
+            Some(Fact::Of { what: boot.container.clone(), why: bad.sentence.clone().into() })
+        });
+    match wrong {
+        None => Fact::CameBackWhole { at, seconds: format!("{:.1}", report.took_secs) },
+        Some(why) => Fact::NotProven { at, why: why.into() },
     }
-    Fact::NotProven { at, artifacts: unproven.join(", "), why: wrong.join("; ") }
 }
 
 async fn enter(context: &RunContext, stage: Stage) -> Result<(), Failure> {

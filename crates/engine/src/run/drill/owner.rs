@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use crate::{
     source::postgres::{session::Session, tools::Tools},
@@ -58,6 +58,26 @@ pub(super) async fn make(
         // Without being of a role one cannot give it anything.
         let make = format!("CREATE ROLE {} ROLE {OWNER}", ident(role));
         session.ask(tools, maintenance, &make).await?;
+    }
+    Ok(())
+}
+
+/// Lets `users` do what the owner may; those that a script has made have it from that.
+pub(super) async fn let_in(
+    session: &Session<'_>,
+    tools: &Tools,
+    users: BTreeSet<&str>,
+) -> Result<(), Failure> {
+    let there = "SELECT rolname FROM pg_catalog.pg_roles";
+    let there: BTreeSet<_> =
+        session.ask(tools, "template1", there).await?.into_iter().flatten().collect();
+    for user in users.into_iter().filter(|user| *user != SUPERUSER && *user != OWNER) {
+        let statement = if there.contains(user) {
+            format!("ALTER ROLE {} LOGIN", ident(user))
+        } else {
+            format!("CREATE ROLE {} LOGIN IN ROLE {OWNER}", ident(user))
+        };
+        session.ask(tools, "template1", &statement).await?;
     }
     Ok(())
 }
@@ -137,10 +157,5 @@ pub(super) fn explained(failure: Failure) -> Failure {
     if !at_extension {
         return failure;
     }
-    let message = format!(
-        "an extension of this dump could not be made here, so the dump was not tried: it is not \
-         installed on this machine, or it needs a superuser, which dumps are not given: {}",
-        failure.message
-    );
-    Failure { message, ..failure }
+    failure.told_in(|why| Fact::ExtensionMissing { why })
 }

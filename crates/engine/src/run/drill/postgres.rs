@@ -1,4 +1,4 @@
-//! PostgreSQL dumps: into a server of this machine's own that nobody else can reach.
+//! PostgreSQL dumps: into a server of our own that nobody else can reach.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
@@ -7,12 +7,16 @@ use model::{DirectKind, DrillCheck, DrillState, Fact, Failure, FailureCode};
 use nix::sys::signal::Signal;
 
 use super::{
-    Restored, Trial, Way, asked, check,
+    Restored, Trial, Way,
+    asked::{self, Who},
+    check,
     owner::{self, OWNER, SUPERUSER},
     rows::compared,
-    scratch::{self, Daemon},
+    scratch::{self, Daemon, Image},
 };
 use crate::{
+    docker::scratch::{FOLDER, Recipe},
+    run::RunContext,
     source::postgres::{session::Session, tools::Tools},
     target::{
         Aim,
@@ -29,6 +33,16 @@ const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRL
 const ENDING: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// In `$1`; all of it in the container's own layer, which goes with it.
+const SERVE: &str = "set -e; mkdir -p \"$1\"; cd \"$1\"; \
+                     initdb --auth=trust --no-sync --encoding=UTF8 --locale=C.UTF-8 \
+                     --username=\"$2\" --pgdata=\"$1/data\" >&2; \
+                     printf 'host all %s all reject\nhost all all all trust\n' \"$2\" \
+                     >> \"$1/data/pg_hba.conf\"; \
+                     exec postgres -D \"$1/data\" -k \"$1\" -c listen_addresses=\"$3\" -c port=\"$4\" -c fsync=off \
+                     -c full_page_writes=off -c synchronous_commit=off -c max_wal_size=1GB \
+                     -c autovacuum=off";
+
 pub(super) struct Postgres;
 
 #[async_trait::async_trait]
@@ -36,7 +50,7 @@ impl Way for Postgres {
     async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
         let server = Server::start(trial).await?;
         if let Err(failure) = server.fill(trial).await {
-            server.end().await;
+            server.end(trial.context).await;
             return Err(failure);
         }
         Ok(Box::new(server))
@@ -46,10 +60,42 @@ impl Way for Postgres {
 struct Server {
     daemon: Daemon,
     socket: PathBuf,
+    version: String,
 }
 
 impl Server {
     async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
+        if let Some(image) = Image::of(trial.aim).await {
+            match Self::contained(trial, &image).await {
+                Ok(server) => return Ok(server),
+                Err(failure) => scratch::instead(trial, &image, &failure)?,
+            }
+        }
+        Self::here(trial).await
+    }
+
+    /// In a container of `image`.
+    async fn contained(trial: &Trial<'_>, image: &Image) -> Result<Self, Failure> {
+        let joined = if is_globals(trial.aim) { None } else { scratch::joined(trial).await? };
+        let port = scratch::port(trial).unwrap_or_else(|| "5432".to_owned());
+        let listen = if joined.is_some() { "*" } else { "" };
+        let recipe = Recipe {
+            image: &image.name,
+            user: "postgres",
+            script: SERVE,
+            args: [FOLDER, SUPERUSER, listen, &port].map(str::to_owned).to_vec(),
+            memory_bytes: scratch::MEMORY_BYTES,
+            joined,
+        };
+        let settings =
+            [("host", FOLDER), ("port", &port), ("user", SUPERUSER), ("database", DATABASE)];
+        let kind = DirectKind::Postgres;
+        let daemon = Daemon::contained(trial, image, recipe, None, kind, &settings).await?;
+        Self::ready(trial, daemon, PathBuf::from(FOLDER)).await
+    }
+
+    /// By the programs of this machine.
+    async fn here(trial: &Trial<'_>) -> Result<Self, Failure> {
         let config = trial.context.engine.config();
         let missing = |what: &str| {
             let missing = Fact::ServerNotInstalled {
@@ -81,13 +127,29 @@ impl Server {
         let text = socket.display().to_string();
         let settings = [("host", text.as_str()), ("user", SUPERUSER), ("database", DATABASE)];
         let daemon = Daemon::start(trial, program, DirectKind::Postgres, &settings)?;
-        let server = Self { daemon, socket };
+        Self::ready(trial, daemon, socket).await
+    }
+
+    /// Waits until it answers.
+    async fn ready(trial: &Trial<'_>, daemon: Daemon, socket: PathBuf) -> Result<Self, Failure> {
+        let mut server = Self { daemon, socket, version: String::new() };
         let ask = || async { server.session(trial).await?.maintenance().await.map(drop) };
-        if let Err(failure) = server.daemon.until_ready(trial, "PostgreSQL", ask).await {
-            server.end().await;
-            return Err(failure);
+        let asked = async {
+            server.daemon.until_ready(trial, "PostgreSQL", ask).await?;
+            let session = server.session(trial).await?;
+            let (maintenance, tools, _) = session.maintenance().await?;
+            session.value(&tools, maintenance, "SHOW server_version").await
+        };
+        match asked.await {
+            Ok(version) => {
+                server.version = version;
+                Ok(server)
+            }
+            Err(failure) => {
+                server.end(trial.context).await;
+                Err(failure)
+            }
         }
-        Ok(server)
     }
 
     async fn session<'a>(&'a self, trial: &'a Trial<'_>) -> Result<Session<'a>, Failure> {
@@ -132,10 +194,7 @@ impl Server {
 #[async_trait::async_trait]
 impl Restored for Server {
     fn place(&self) -> Fact {
-        Fact::ScratchServer {
-            kind: "PostgreSQL".to_owned(),
-            path: self.socket.display().to_string(),
-        }
+        self.daemon.place(format!("PostgreSQL {}", self.version), &self.socket)
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
@@ -146,7 +205,7 @@ impl Restored for Server {
             let there = session.ask(&tools, "postgres", query).await?;
             let there: BTreeSet<_> = there.into_iter().map(|row| row.join("\t")).collect();
             let told = globals::named(trial.supply).await?;
-            return Ok(vec![asked::all_there("roles", &told, &there)]);
+            return Ok(vec![asked::all_there(Who::Roles, &told, &there)]);
         }
         let owner = self.owner(trial).await?;
         let mut checks = vec![rows(trial, &owner, &tools).await?];
@@ -155,8 +214,36 @@ impl Restored for Server {
         Ok(checks)
     }
 
-    async fn end(&self) {
-        self.daemon.end_by(Signal::SIGQUIT, ENDING).await;
+    /// Under its own name, with those who are known to use it.
+    async fn lend(&self, trial: &Trial<'_>) -> Result<(), Failure> {
+        if is_globals(trial.aim) {
+            return Ok(());
+        }
+        let known = scratch::known(trial, &self.daemon, "PostgreSQL").await?;
+        let session = self.session(trial).await?;
+        let (_, tools, _) = session.maintenance().await?;
+        let asked = trial.aim.asked()?;
+        let own = trial.aim.artifact.part.as_deref().or(asked.setting("database"));
+        let own = own.filter(|own| *own != DATABASE && !own.starts_with("template"));
+        for (within, statement) in own.into_iter().flat_map(|own| {
+            let own = database::ident(own);
+            let rename = format!("ALTER DATABASE {DATABASE} RENAME TO {own}");
+            // A new server has one of the most common name.
+            [("template1", format!("DROP DATABASE IF EXISTS {own}")), ("template1", rename)]
+        }) {
+            session.ask(&tools, within, &statement).await?;
+        }
+        let said = known.variable(&["POSTGRES_USER", "POSTGRESQL_USERNAME"]);
+        let users = [
+            trial.boot.and_then(super::boot::Stage::user),
+            Some(asked.setting("user").unwrap_or("postgres")),
+            said.map(secrecy::ExposeSecret::expose_secret),
+        ];
+        owner::let_in(&session, &tools, users.into_iter().flatten().collect()).await
+    }
+
+    async fn end(&self, context: &RunContext) {
+        self.daemon.end(context, Some((Signal::SIGQUIT, ENDING))).await;
     }
 }
 

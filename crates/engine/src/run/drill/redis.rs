@@ -1,16 +1,21 @@
-//! Snapshots of Redis and Valkey: loaded by a server of this machine's own that nobody else can
-//! reach.
+//! Snapshots of Redis and Valkey: loaded by a server of our own that nobody else can reach.
 
-use model::{DrillCheck, DrillState, Fact, Failure};
+use model::{DrillCheck, DrillState, Fact, Failure, FailureCode};
 
 use super::{Restored, Trial, Way, asked, check, scratch};
 use crate::{
+    docker::scratch::FOLDER,
     process,
+    run::RunContext,
+    source::tool::{Tool, Where},
     target::{
         redis::{scratch::Scratch, told::Told},
         unpacking,
     },
 };
+
+/// Most of what the second reader says.
+const MAX_TOLD: usize = 16 << 20;
 
 pub(super) struct Redis;
 
@@ -20,8 +25,13 @@ impl Way for Redis {
         let file = trial.folder.join("dump.rdb");
         unpacking::spool(trial.supply, &file).await?;
         let scratch = Scratch::start(trial).await?;
-        let told = Told(scratch.loaded(trial).await?);
-        Ok(Box::new(Server { scratch, told }))
+        match scratch.loaded(trial).await {
+            Ok(told) => Ok(Box::new(Server { scratch, told: Told(told) })),
+            Err(failure) => {
+                scratch.end(trial.context).await;
+                Err(failure)
+            }
+        }
     }
 }
 
@@ -31,19 +41,31 @@ struct Server {
 }
 
 impl Server {
+    /// What the second reader says, where there is one.
+    async fn counted(&self, trial: &Trial<'_>, name: &str) -> Option<Result<Vec<u8>, Failure>> {
+        let engine = &trial.context.engine;
+        if let Some(container) = self.scratch.container() {
+            let place = Where::Container(container.to_owned());
+            let tool = Tool::new(engine, &place, name).arg(format!("{FOLDER}/dump.rdb"));
+            let told = tool.output(MAX_TOLD, trial.aim.timeout()).await;
+            // An image need not have one.
+            let is_there = !told.as_ref().is_err_and(|one| one.code == FailureCode::SourceConfig);
+            return is_there.then_some(told);
+        }
+        let program = process::find(engine.config(), name)?;
+        let user = scratch::user(&[self.scratch.kind]);
+        let reader = scratch::program(engine.config(), &program, user);
+        let reader = reader.args([self.scratch.file.display().to_string()]);
+        Some(reader.output(MAX_TOLD, trial.aim.timeout()).await)
+    }
+
     /// A second reader of the same file has to find as many keys.
     async fn second(&self, trial: &Trial<'_>) -> DrillCheck {
         let name = format!("{}-check-rdb", self.scratch.kind);
-        let config = trial.context.engine.config();
-        let Some(program) = process::find(config, &name) else {
+        let Some(told) = self.counted(trial, &name).await else {
             let missing = Fact::ProgramMissing { program: name.clone() };
             return check(name, DrillState::Skipped, missing);
         };
-        let user = scratch::user(&[self.scratch.kind]);
-        let told = scratch::program(config, &program, user)
-            .args([self.scratch.file.display().to_string()])
-            .output(16 << 20, trial.aim.timeout())
-            .await;
         let told = match told {
             Ok(told) => String::from_utf8_lossy(&told).into_owned(),
             Err(failure) => return check(name, DrillState::Failed, failure),
@@ -69,10 +91,15 @@ impl Server {
 #[async_trait::async_trait]
 impl Restored for Server {
     fn place(&self) -> Fact {
-        Fact::ScratchServer {
-            kind: self.scratch.kind.to_owned(),
-            path: self.scratch.file.display().to_string(),
-        }
+        self.scratch.place(self.told.server())
+    }
+
+    async fn lend(&self, trial: &Trial<'_>) -> Result<(), Failure> {
+        self.scratch.lend(trial).await
+    }
+
+    async fn end(&self, context: &RunContext) {
+        self.scratch.end(context).await;
     }
 
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {

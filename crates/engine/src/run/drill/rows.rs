@@ -26,13 +26,17 @@ pub(super) fn compared(
         .iter()
         .filter(|one| counts.get(&one.table) != Some(&one.rows))
         .map(|one| {
-            let now = counts.get(&one.table).map_or("none".to_owned(), u64::to_string);
-            format!("{} has {now} rows of {}", one.table, one.rows)
+            let (table, rowsbefore) = (one.table.clone(), one.rows);
+            match counts.get(&one.table) {
+                Some(&rows) => Fact::RowsDiffer { table, rows, rowsbefore },
+                None => Fact::TableMissing { table, rowsbefore },
+            }
         })
         .collect();
-    if !wrong.is_empty() {
-        let shown = wrong[..wrong.len().min(MAX_NAMED)].join(", ");
-        let differ = Fact::TablesDiffer { count: wrong.len() as u64, which: shown };
+    let count = wrong.len() as u64;
+    let shown = wrong.into_iter().take(MAX_NAMED);
+    if let Some(which) = shown.reduce(Fact::also) {
+        let differ = Fact::TablesDiffer { count, which: which.into() };
         return check("rows", DrillState::Failed, differ);
     }
     if counts.is_empty() && unread == 0 && *expected == 0 {

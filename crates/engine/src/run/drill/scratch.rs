@@ -1,24 +1,69 @@
-//! Servers that live as long as a drill: on this machine, reachable through a socket in the
-//! drill's own folder and through nothing else.
+//! Servers that live as long as a drill: in a container of the image that the source's server runs
+//! in, on no network; or on this machine, reachable through a socket in the drill's own folder and
+//! through nothing else.
 
 use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use model::{
     DirectKind, DirectSource, Fact, Failure, FailureCode, RestoreTarget, Source, SourceKind,
 };
+use nix::sys::signal::Signal;
 use tokio::sync::Mutex;
 
-use super::Trial;
+use super::{Trial, boot::Known};
 use crate::{
     EngineConfig,
+    docker::{
+        self,
+        scratch::{Container, Joined, Recipe},
+    },
     process::{self, Program, Running},
-    target::Aim,
+    run::RunContext,
+    target::{Aim, refused},
 };
 
 /// How long a server may take to answer.
 const READY: Duration = Duration::from_secs(60);
 /// Longest life of a scratch server.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Memory of a database server in a container; what it reads of files does not count.
+pub(crate) const MEMORY_BYTES: u64 = 2 << 30;
+
+/// The image to try an artifact with.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    /// By digest, or its id.
+    pub(crate) name: String,
+    /// Whether it is the one that the artifact was stored from.
+    is_as_stored: bool,
+}
+
+impl Image {
+    /// The one that the artifact was stored from where that is here, else the one that its source's
+    /// server runs in now. `None` where there is none in this Docker.
+    pub(crate) async fn of(aim: &Aim<'_>) -> Option<Self> {
+        let config = aim.engine.config();
+        config.docker_host.as_ref()?;
+        if let Some(recorded) = &aim.artifact.image {
+            let docker = docker::connect(config).await.ok()?;
+            if docker.inspect_image(recorded).await.is_ok() {
+                return Some(Self { name: recorded.clone(), is_as_stored: true });
+            }
+        }
+        let name = docker::image::of_source(config, aim.source?).await?;
+        Some(Self { is_as_stored: aim.artifact.image.as_ref() == Some(&name), name })
+    }
+
+    /// Where a server in it is, for people.
+    fn place(&self, kind: String) -> Fact {
+        let image = self.name.clone();
+        if self.is_as_stored {
+            Fact::ScratchAsStored { kind, image }
+        } else {
+            Fact::ScratchAsNow { kind, image }
+        }
+    }
+}
 
 /// A program for a drill, run by nobody in particular: database servers refuse to be run by root.
 pub(crate) fn program(config: &EngineConfig, path: &Path, user: Option<(u32, u32)>) -> Program {
@@ -60,14 +105,13 @@ pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failur
     }
     let given = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
     given.map_err(|error| {
-        let message =
-            format!("{} cannot be given to the scratch server: {error}", folder.display());
-        Failure::new(FailureCode::RestoreRefused, message)
+        let (path, why) = (folder.display().to_string(), error.to_string());
+        Failure::new(FailureCode::RestoreRefused, Fact::NotForScratch { path, why })
     })
 }
 
 /// Waits until `ask` is answered, or the server has ended.
-async fn until_ready<F, Fut>(server: &mut Running, what: &str, mut ask: F) -> Result<(), Failure>
+async fn until_ready<F, Fut>(server: &mut Life, what: &str, mut ask: F) -> Result<(), Failure>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
@@ -83,7 +127,7 @@ where
             return Err(Failure::new(FailureCode::SourceConfig, ended));
         }
         if began.elapsed() > READY {
-            let silent = Fact::ServerSilent { kind: what.to_owned(), why: failure.message };
+            let silent = Fact::ServerSilent { kind: what.to_owned(), why: failure.into() };
             return Err(Failure::new(FailureCode::Timeout, silent));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -106,10 +150,87 @@ pub(crate) fn newest(config: &EngineConfig, name: &str) -> Option<std::path::Pat
     found.pop().map(|(_, file)| file).or_else(|| process::find(config, name))
 }
 
-/// A server under way, and the source that stands for it. Dropped, it ends.
+/// A source of `kind` with `settings` that goes by the name of the artifact's own.
+fn stand_in(trial: &Trial<'_>, kind: DirectKind, settings: &[(&str, &str)]) -> Source {
+    let aim = trial.aim;
+    let name = aim.source.map_or_else(|| aim.artifact.source.clone(), |one| one.name.clone());
+    let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let direct =
+        DirectSource { what: kind, settings: settings.collect(), secrets: BTreeMap::new() };
+    Source { name, kind: SourceKind::Direct(direct) }
+}
+
+/// A server's part in the network that an app waits on; none where no app is to be booted.
+pub(crate) async fn joined(trial: &Trial<'_>) -> Result<Option<Joined>, Failure> {
+    let Some(stage) = trial.boot else { return Ok(None) };
+    let known = Known::of(trial.aim).await;
+    stage.place(trial.aim.artifact, &known).map(Some)
+}
+
+/// The port that the source's server has, where it is said.
+pub(crate) fn port(trial: &Trial<'_>) -> Option<String> {
+    trial.aim.asked().ok()?.setting("port").map(str::to_owned)
+}
+
+/// What the app knows the server of `daemon` by, which people call `kind`; errs where it would not
+/// find it.
+pub(crate) async fn known(
+    trial: &Trial<'_>,
+    daemon: &Daemon,
+    kind: &str,
+) -> Result<Known, Failure> {
+    let known = Known::of(trial.aim).await;
+    if let Some(stage) = trial.boot {
+        stage.place(trial.aim.artifact, &known)?;
+    }
+    if daemon.container().is_none() {
+        let kind = kind.to_owned();
+        return Err(refused(Fact::BootOutOfReach { kind }));
+    }
+    if known.names.is_empty() {
+        let artifact = trial.aim.artifact.source.to_string();
+        return Err(refused(Fact::BootNoName { artifact }));
+    }
+    Ok(known)
+}
+
+/// `failure`, unless the run is to end anyway: then it is tried on this machine instead.
+pub(crate) fn instead(trial: &Trial<'_>, image: &Image, failure: &Failure) -> Result<(), Failure> {
+    trial.context.keep_going()?;
+    trial.context.journal.warn(format!(
+        "a container of {} does not serve a drill: {}; it is tried with the programs of this \
+         machine instead",
+        image.name, failure.message
+    ));
+    Ok(())
+}
+
+/// What a server lives in.
+enum Life {
+    /// Dropped, it ends.
+    Program(Running),
+    Container(Container),
+    Ended,
+}
+
+impl Life {
+    /// What it said last, where it has ended.
+    async fn has_ended(&mut self) -> Option<String> {
+        match self {
+            Self::Program(running) => running.has_ended().await,
+            Self::Container(container) => container.has_ended().await,
+            Self::Ended => Some("it was ended".to_owned()),
+        }
+    }
+}
+
+/// A server under way, and the source that stands for it. Dropped, a program ends; a container is
+/// there until [`Daemon::end`], or until the run's duties are done.
 pub(crate) struct Daemon {
-    running: Mutex<Running>,
+    life: Mutex<Life>,
     source: Source,
+    /// Its container, and the image of that.
+    inside: Option<(String, Image)>,
 }
 
 impl Daemon {
@@ -120,13 +241,54 @@ impl Daemon {
         kind: DirectKind,
         settings: &[(&str, &str)],
     ) -> Result<Self, Failure> {
-        let aim = trial.aim;
-        let name = aim.source.map_or_else(|| aim.artifact.source.clone(), |one| one.name.clone());
-        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let direct =
-            DirectSource { what: kind, settings: settings.collect(), secrets: BTreeMap::new() };
-        let source = Source { name, kind: SourceKind::Direct(direct) };
-        Ok(Self { running: Mutex::new(program.start(LIFE)?), source })
+        // By this it is known again after this process was killed.
+        let program = program.env("TMPDIR", trial.folder.clone());
+        let life = Life::Program(program.start(LIFE)?);
+        let source = stand_in(trial, kind, settings);
+        Ok(Self { life: Mutex::new(life), source, inside: None })
+    }
+
+    /// Starts a server in a container of `image` on a copy of `file`, where there is one; it is
+    /// reached as a source of `kind` with `settings`.
+    pub(crate) async fn contained(
+        trial: &Trial<'_>,
+        image: &Image,
+        recipe: Recipe<'_>,
+        file: Option<(&Path, &str)>,
+        kind: DirectKind,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        let context = trial.context;
+        let of = trial.aim.artifact.source.as_str();
+        let container = Container::make(context, of, recipe).await?;
+        let started = async {
+            if let Some((file, name)) = file {
+                container.put(file, name).await?;
+            }
+            container.start().await
+        };
+        if let Err(failure) = started.await {
+            container.remove(context).await;
+            return Err(failure);
+        }
+        let name = container.name.clone();
+        let settings = [&[("container", name.as_str())], settings].concat();
+        let source = stand_in(trial, kind, &settings);
+        let life = Mutex::new(Life::Container(container));
+        Ok(Self { life, source, inside: Some((name, image.clone())) })
+    }
+
+    /// The container that it is in.
+    pub(crate) fn container(&self) -> Option<&str> {
+        self.inside.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// Where it is, for people, who call it `kind`; `path` is where it is on this machine.
+    pub(crate) fn place(&self, kind: String, path: &Path) -> Fact {
+        match &self.inside {
+            Some((_, image)) => image.place(kind),
+            None => Fact::ScratchServer { kind, path: path.display().to_string() },
+        }
     }
 
     /// Waits until `ask` is answered, or the server, which people call `what`, has ended.
@@ -140,17 +302,25 @@ impl Daemon {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<(), Failure>>,
     {
-        let mut running = self.running.lock().await;
+        let mut life = self.life.lock().await;
         let ask = || async {
             trial.context.keep_going()?;
             ask().await
         };
-        until_ready(&mut running, what, ask).await
+        until_ready(&mut life, what, ask).await
     }
 
-    /// Asks it by `signal` to end, and waits for that at most as long as `patience`.
-    pub(crate) async fn end_by(&self, signal: nix::sys::signal::Signal, patience: Duration) {
-        self.running.lock().await.end_by(signal, patience).await;
+    /// Ends it now. A program for which being killed is no good end is asked by `signal` first, and
+    /// waited for at most as long as `patience`.
+    pub(crate) async fn end(&self, context: &RunContext, gently: Option<(Signal, Duration)>) {
+        let life = std::mem::replace(&mut *self.life.lock().await, Life::Ended);
+        match (life, gently) {
+            (Life::Program(mut running), Some((signal, patience))) => {
+                running.end_by(signal, patience).await;
+            }
+            (Life::Container(container), _) => container.remove(context).await,
+            _ => {}
+        }
     }
 
     /// It, as a source.
@@ -160,7 +330,7 @@ impl Daemon {
 
     /// What it said last, where it has ended.
     pub(crate) async fn has_ended(&self) -> Option<String> {
-        self.running.lock().await.has_ended().await
+        self.life.lock().await.has_ended().await
     }
 
     /// The trial's artifact, on its way into this server.

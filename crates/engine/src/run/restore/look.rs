@@ -147,7 +147,7 @@ async fn copies(
         if copy.is_encrypted()
             && let Err(failure) = engine.0.identities_of(&destination)
         {
-            let locked = Fact::CopyLocked { destination: destination_name, why: failure.message };
+            let locked = Fact::CopyLocked { destination: destination_name, why: failure.into() };
             seen.checks.push(check(None, PreflightLevel::Warning, locked));
             continue;
         }

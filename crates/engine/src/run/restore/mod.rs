@@ -3,18 +3,22 @@
 //! What it does is written down before it is done, so that one that was cut off goes on where it
 //! was. Nothing that is there is touched before all of the snapshot has been brought in and proven.
 
+mod back;
+mod copies;
 pub(crate) mod left;
 pub(crate) mod look;
 
 use model::{
-    App, Artifact, CopyState, Event, EventId, EventKind, Fact, Failure, FailureCode, RestoreOrder,
+    App, Artifact, Event, EventId, EventKind, Fact, Failure, FailureCode, RestoreOrder,
     RestoreReport, RestoreStep, RestoreTarget, Run, RunState, Sentence, Severity, Snapshot, Stage,
     StepState, StoredCopy,
 };
 
 use super::{Outcome, RunContext, StopReason, failure};
-use crate::target::{self, Aim, PutBack, Supply, refused};
+use crate::target::{self, Aim, Placing, Supply, refused};
 use catalog::CopyUpdate;
+
+pub(crate) use copies::{Blame, candidates, chosen};
 
 /// Restores the run's snapshot as its order says.
 pub(crate) async fn restore(context: &RunContext) -> Outcome {
@@ -68,9 +72,9 @@ fn wait(context: &RunContext, undo: Box<Run>) -> Outcome {
         retry_of: Some(run.id),
         ..Run::clone(run)
     };
-    let message = format!("the undo snapshot is tried again; run {} restores after it", next.id);
-    context.journal.info(&message);
-    let failure = Failure::new(FailureCode::Cancelled, message);
+    let again = Fact::UndoAgain { run: next.id.to_string() };
+    context.journal.info(again.to_string());
+    let failure = Failure::new(FailureCode::Cancelled, again);
     Outcome { follow_ups: vec![next], ..Outcome::failed(failure) }
 }
 
@@ -84,7 +88,7 @@ struct Restore<'a> {
     snapshot: Snapshot,
     report: RestoreReport,
     /// What somebody has to know of a failure.
-    to_know: Vec<String>,
+    to_know: Vec<Sentence>,
     /// Steps whose kept copies were needed to put back what was there.
     from_kept: Vec<usize>,
 }
@@ -175,32 +179,6 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    /// Nothing is brought back any more: what was there is put back. Where that cannot be, what was
-    /// taking its place goes on to do so: there is no other way to a stated condition.
-    async fn give_up(
-        &mut self,
-        code: FailureCode,
-        copies: &mut Vec<CopyUpdate>,
-    ) -> Result<(), Failure> {
-        self.enter(Stage::Clean).await?;
-        for at in 0..self.report.steps.len() {
-            if self.report.steps[at].state != StepState::Switching
-                || self.put_one_back(at).await.is_ok()
-            {
-                continue;
-            }
-            if let Err(failure) = self.switch(at, copies).await {
-                self.context.keep_going()?;
-                self.report.steps[at].notes.push(failure.into());
-            }
-        }
-        let message = match code {
-            FailureCode::Cancelled => "cancelled by request",
-            _ => "it was cut off again and again, and is given up",
-        };
-        Err(Failure::new(code, message))
-    }
-
     /// Brings one artifact in, from the first copy that has it whole.
     async fn load(&mut self, at: usize, copies: &mut Vec<CopyUpdate>) -> Result<(), Failure> {
         let artifact = self.artifact(at)?;
@@ -234,7 +212,8 @@ impl<'a> Restore<'a> {
                         "`{}`: reading from `{name}` into {}",
                         artifact.source, self.report.steps[at].target
                     ));
-                    target.load(self.context, &aim, &made, supply).await
+                    let placing = Placing { context: self.context, aim: &aim, made: &made };
+                    target.load(&placing, supply).await
                 }
                 Err(failure) => Err(failure.clone()),
             };
@@ -283,25 +262,30 @@ impl<'a> Restore<'a> {
         let made = self.report.steps[at].made.clone().unwrap_or_default();
         let from = self.report.steps[at].read_from;
         let copy = self.snapshot.copies.iter().find(|copy| Some(copy.destination_id) == from);
-        let copy = copy.cloned().ok_or_else(|| {
-            Failure::new(FailureCode::Missing, "the copy it was read from is gone")
-        })?;
+        let copy =
+            copy.cloned().ok_or_else(|| Failure::new(FailureCode::Missing, Fact::CopyGone {}))?;
         let aim = self.aim(&artifact);
         let supply = Supply::from(self.context, &artifact, &copy).await?;
         let target = target::target(&aim)?;
-        if let Some(kept) = target.keep(self.context, &aim, &made).await? {
+        let placing = Placing { context: self.context, aim: &aim, made: &made };
+        if let Some(kept) = target.keep(&placing).await? {
             self.report.steps[at].kept = Some(kept);
         }
-        if self.report.steps[at].state != StepState::Switching {
+        let is_first = self.report.steps[at].state != StepState::Switching;
+        if is_first {
             self.context.check_lease().await?;
         }
         self.report.steps[at].state = StepState::Switching;
         self.record().await?;
         let aim = self.aim(&artifact);
-        let switched = target.switch(self.context, &aim, &made, &supply).await;
+        let placing = Placing { context: self.context, aim: &aim, made: &made };
+        let switched = target.switch(&placing, &supply).await;
         let switched = match switched {
             Ok(switched) => switched,
             Err(failure) => {
+                if is_first && target.is_untouched(&failure) {
+                    self.report.steps[at].state = StepState::Loaded;
+                }
                 self.may_try_another(&copy, &failure, copies);
                 return Err(failure);
             }
@@ -335,92 +319,14 @@ impl<'a> Restore<'a> {
             recorded?;
             return Ok(vec![self.event()]);
         };
-        let mut message = format!("{}; {}", failure.message, self.told());
-        for one in &self.to_know {
-            message = format!("{message}; {one}");
-        }
-        // Its code would not tell what has to be known.
-        let fact = failure.fact.filter(|_| self.to_know.is_empty());
-        Err(Failure { message, fact, ..failure })
-    }
-
-    /// Sees to it that what was there is there, where a switch did not come to its end.
-    async fn put_back(&mut self) {
-        for at in 0..self.report.steps.len() {
-            if self.report.steps[at].state != StepState::Switching {
-                continue;
-            }
-            if let Err(failure) = self.put_one_back(at).await {
-                let note = format!("{}: {}", self.report.steps[at].target, failure.message);
-                self.note(at, note);
-            }
-        }
-    }
-
-    async fn put_one_back(&mut self, at: usize) -> Result<(), Failure> {
-        let artifact = self.artifact(at)?;
-        let made = self.report.steps[at].made.clone().unwrap_or_default();
-        let put_back = {
-            let aim = self.aim(&artifact);
-            target::target(&aim)?.put_back(self.context, &aim, &made).await?
-        };
-        let step = &mut self.report.steps[at];
-        step.state = StepState::Loaded;
-        if put_back == PutBack::FromKept {
-            let kept = step.kept.as_deref().unwrap_or_default();
-            let note = format!(
-                "{}: what was there was put back from {kept}, which stays until you remove it",
-                step.target
-            );
-            self.from_kept.push(at);
-            self.note(at, note);
-        }
-        Ok(())
-    }
-
-    /// Somebody has to know this.
-    fn note(&mut self, at: usize, note: String) {
-        self.context.journal.warn(&note);
-        self.report.steps[at].notes.push(note.clone().into());
-        self.to_know.push(note);
-    }
-
-    /// Removes what was made and did not get into its place, but no copy that is still of use.
-    async fn clear_away(&mut self) {
-        for at in 0..self.report.steps.len() {
-            let step = &self.report.steps[at];
-            if !matches!(step.state, StepState::Loading | StepState::Loaded) {
-                continue;
-            }
-            let (Some(made), Ok(artifact)) = (step.made.clone(), self.artifact(at)) else {
-                continue;
-            };
-            let aim = self.aim(&artifact);
-            let cleared = match target::target(&aim) {
-                Ok(target) => target.clear(&aim, &made).await,
-                Err(failure) => Err(failure),
-            };
-            let step = &mut self.report.steps[at];
-            match cleared {
-                Ok(()) => {
-                    step.state = StepState::Waiting;
-                    step.made = None;
-                    if !self.from_kept.contains(&at) {
-                        step.kept = None;
-                    }
-                }
-                Err(failure) => {
-                    let note = Sentence::from(Fact::LeftOver { what: made, why: failure.message });
-                    self.context.journal.warn(&note.message);
-                    self.to_know.push(note.message.clone());
-                    step.notes.push(note);
-                }
-            }
-        }
+        let known = std::iter::once(Sentence::from(self.told())).chain(self.to_know);
+        Err(known.fold(failure, |failure, then| {
+            failure.told_in(|first| Fact::Also { first, then: then.into() })
+        }))
     }
 
     /// The condition in words.
-    fn told(&self) -> String {
+    fn told(&self) -> Fact {
         let named = |done: bool| {
             let of = |step: &&RestoreStep| (step.state == StepState::Done) == done;
             let names =
@@ -428,11 +334,9 @@ impl<'a> Restore<'a> {
             names.collect::<Vec<_>>().join(", ")
         };
         match self.report.condition {
-            model::Condition::Untouched => "nothing that was there was changed".to_owned(),
-            model::Condition::Restored => "everything is restored".to_owned(),
-            model::Condition::Mixed => {
-                format!("restored: {}; not restored: {}", named(true), named(false))
-            }
+            model::Condition::Untouched => Fact::NothingChanged {},
+            model::Condition::Restored => Fact::AllRestored {},
+            model::Condition::Mixed => Fact::SomeRestored { done: named(true), rest: named(false) },
         }
     }
 
@@ -451,7 +355,10 @@ impl<'a> Restore<'a> {
             run_id: Some(self.context.run.id),
             snapshot_id: Some(self.snapshot.id),
             destination_id: None,
-            message: format!("`{}` of {} was restored {to}", self.app.name, self.snapshot.taken_at),
+            message: format!(
+                "`{}` of {:.0} was restored {to}",
+                self.app.name, self.snapshot.taken_at
+            ),
         }
     }
 
@@ -484,55 +391,6 @@ impl<'a> Restore<'a> {
     }
 }
 
-/// The artifacts that `order` asks for.
-pub(crate) fn chosen<'a>(
-    snapshot: &'a Snapshot,
-    order: &'a RestoreOrder,
-) -> impl Iterator<Item = &'a Artifact> {
-    snapshot.artifacts.iter().filter(|artifact| {
-        order.only.is_empty() || order.only.iter().any(|one| one.artifact == artifact.source)
-    })
-}
-
-/// A failure that is of the copy that was read, so that another may do better.
-pub(crate) struct Blame {
-    /// What the copy is then, where that is known.
-    pub(crate) state: Option<CopyState>,
-}
-
-impl Blame {
-    /// `None` where the copy is not to blame.
-    pub(crate) fn of(failure: &Failure) -> Option<Self> {
-        let state = match failure.code {
-            FailureCode::Damaged => Some(CopyState::Damaged),
-            FailureCode::Missing => Some(CopyState::Missing),
-            FailureCode::DestinationUnavailable
-            | FailureCode::DestinationDenied
-            | FailureCode::DestinationConfig
-            | FailureCode::SecretUnreadable => None,
-            _ => return None,
-        };
-        Some(Self { state })
-    }
-}
-
-/// Copies to read from, the likeliest first: those that nobody has marked, and of these the one
-/// that was proven last.
-pub(crate) fn candidates(
-    snapshot: &Snapshot,
-    from: Option<model::DestinationId>,
-) -> Vec<StoredCopy> {
-    let mut copies: Vec<_> = snapshot
-        .copies
-        .iter()
-        .filter(|copy| copy.state.is_restorable())
-        .filter(|copy| from.is_none_or(|only| only == copy.destination_id))
-        .cloned()
-        .collect();
-    copies.sort_by_key(|copy| (copy.state != CopyState::Good, std::cmp::Reverse(copy.verified_at)));
-    copies
-}
-
 /// A word for the names of what this restore makes: the random end of its run's id.
 fn tag(context: &RunContext) -> String {
     let id = context.run.id.to_string().to_ascii_lowercase();
@@ -554,6 +412,6 @@ async fn undo_snapshot(context: &RunContext) -> Result<Option<model::SnapshotId>
     if let Some(again) = again {
         return Err(Begin::Wait(Box::new(again)));
     }
-    let why = undo.failure.map(|failure| failure.message).unwrap_or_default();
+    let why = undo.failure.map(Sentence::from).unwrap_or_default().into();
     Err(Begin::Fail(refused(Fact::UndoNotTaken { why })))
 }

@@ -104,6 +104,26 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Talks over `wire`, where it is somebody else's matter to connect.
+    pub(crate) async fn over(
+        wire: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
+        place: &str,
+        idle: Duration,
+        ends_by: Instant,
+    ) -> Result<Self, Failure> {
+        let mut connection = Self {
+            wire: Box::new(wire),
+            place: place.to_owned(),
+            buffer: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            user: None,
+            idle,
+            ends_by,
+        };
+        connection.command(&[b"PING"]).await?;
+        Ok(connection)
+    }
+
     pub(crate) fn place(&self) -> &str {
         &self.place
     }

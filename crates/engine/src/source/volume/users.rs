@@ -72,20 +72,8 @@ impl Running {
     pub(crate) fn in_the_way(&self) -> Option<Sentence> {
         let container = self.name.clone();
         match (self.state, self.auto_removed, self.of_swarm) {
-            (State::Paused, ..) => Some(
-                format!(
-                    "`{container}` is paused, and would go on in what is there: stop it, or restore \
-                     the volume beside"
-                )
-                .into(),
-            ),
-            (State::Restarting, ..) => Some(
-                format!(
-                    "`{container}` is being restarted again and again: stop it, or restore the \
-                     volume beside"
-                )
-                .into(),
-            ),
+            (State::Paused, ..) => Some(Fact::IsPaused { container }.into()),
+            (State::Restarting, ..) => Some(Fact::IsRestarting { container }.into()),
             (_, true, _) => Some(Fact::AutoRemoved { container }.into()),
             (_, _, true) => Some(Fact::OfSwarm { container }.into()),
             _ => None,
@@ -251,7 +239,7 @@ impl Held {
                 }
                 Err(failure) => {
                     let trouble =
-                        Sentence::from(Fact::DoesNotGoOn { container: name, why: failure.message });
+                        Sentence::from(Fact::DoesNotGoOn { container: name, why: failure.into() });
                     context.journal.warn(&trouble.message);
                     troubles.push(trouble);
                 }

@@ -9,10 +9,9 @@ use model::{Fact, Failure, RestoreTarget};
 
 use self::spots::Spot;
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, folder, refused,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
-use crate::run::RunContext;
 
 pub(crate) struct Files;
 
@@ -69,13 +68,8 @@ impl Target for Files {
         Ok(())
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let spots = spots::of(aim)?;
         let wish = |only| Ok(Wish { packed: packed(aim)?, only, privileges: true, devices: false });
         if let Some(place) = beside(aim)? {
@@ -102,11 +96,10 @@ impl Target for Files {
 
     async fn switch(
         &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let spots = spots::of(aim)?;
         let tag = aim.tag.to_owned();
         if let Some(place) = beside(aim)? {
@@ -139,12 +132,8 @@ impl Target for Files {
         Ok(Switched { kept, notes: Vec::new() })
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         let spots = spots::of(aim)?;
         let tag = aim.tag.to_owned();
         if let Some(place) = beside(aim)? {
@@ -158,11 +147,7 @@ impl Target for Files {
             }
             let before: Vec<_> = spots.iter().flat_map(|spot| spot.kept(&tag)).collect();
             let before: Vec<_> = before.iter().map(|path| path.display().to_string()).collect();
-            Err(refused(format!(
-                "some of it may be in its place and some not: what is not waits in {stages}; what \
-                 was there before is kept beside it as `….before-{tag}` ({})",
-                before.join(", ")
-            )))
+            Err(refused(Fact::SomeInPlace { stages, tag, before: before.join(", ") }))
         })
         .await?
     }
@@ -201,8 +186,9 @@ async fn found_now(spots: &[Spot]) -> Result<Vec<String>, Failure> {
     blocking(move || {
         let mut there = Vec::new();
         for pattern in patterns {
-            let found = archive::find(&pattern)
-                .map_err(|error| refused(format!("{}: {error}", pattern.display())))?;
+            let found = archive::find(&pattern).map_err(|error| {
+                folder::told(|what, why| Fact::NotRead { what, why }, &pattern, &error)
+            })?;
             there.extend(found.iter().map(|path| path.display().to_string()));
         }
         Ok(there)

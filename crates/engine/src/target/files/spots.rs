@@ -9,7 +9,10 @@ use std::{
 use model::{Fact, Failure};
 
 use super::super::{Aim, folder, refused};
-use crate::source::{direct::Asked, files::basis::mounts};
+use crate::{
+    durable,
+    source::{direct::Asked, files::basis::mounts},
+};
 
 /// What no source of files reads: neither what waits nor what is kept gets into a snapshot.
 const OWN: &str = ".backup-orchestrator-";
@@ -106,18 +109,16 @@ impl Spot {
     pub(super) fn found(&self) -> Result<Vec<Found<'_>>, Failure> {
         let found = self.left()?;
         if found.is_empty() {
-            let pattern = self.pattern.display();
-            return Err(refused(format!(
-                "the snapshot has nothing of {pattern}: restore it beside, or choose paths that it \
-                 has"
-            )));
+            return Err(refused(Fact::NothingOf { path: self.pattern.display().to_string() }));
         }
         Ok(found)
     }
 
     /// The same, as far as it is not in its place yet.
     pub(super) fn left(&self) -> Result<Vec<Found<'_>>, Failure> {
-        let told = |error: io::Error| refused(format!("{}: {error}", self.stage.display()));
+        let told = |error: io::Error| {
+            folder::told(|what, why| Fact::NotRead { what, why }, &self.stage, &error)
+        };
         let below = self.pattern.strip_prefix("/").unwrap_or(&self.pattern);
         let waiting = if self.literal == self.pattern {
             let path = self.stage.join(below);
@@ -137,8 +138,8 @@ impl Spot {
                 parent.canonicalize().is_ok_and(|found| found == join(&real, holder))
             });
             if !is_own {
-                let name = archive::quoted(&name);
-                return Err(refused(format!("a link in the snapshot leads away from {name}")));
+                let path = archive::quoted(&name);
+                return Err(refused(Fact::LinkLeadsAway { path }));
             }
             found.push(Found { spot: self, place: Path::new("/").join(name), path });
         }
@@ -191,12 +192,13 @@ impl Found<'_> {
     pub(super) fn put(&self, tag: &str) -> Result<Option<PathBuf>, Failure> {
         if self.spot.mounted {
             return self.exchange(tag).map_err(|error| {
-                refused(format!("{} cannot be exchanged: {error}", self.place.display()))
+                folder::told(|what, why| Fact::NotExchanged { what, why }, &self.place, &error)
             });
         }
         if let Some(holder) = self.place.parent() {
-            fs::create_dir_all(holder)
-                .map_err(|error| refused(format!("{}: {error}", holder.display())))?;
+            durable::make_folders(holder).map_err(|error| {
+                folder::told(|what, why| Fact::NotMade { what, why }, holder, &error)
+            })?;
         }
         folder::switch(&self.path, &self.place, tag)
     }
@@ -214,12 +216,13 @@ impl Found<'_> {
             for old in names(&self.place)? {
                 fs::rename(self.place.join(&old), kept.join(&old))?;
             }
+            durable::sync(&kept)?;
             fs::rename(&self.path, &filling)?;
         }
         for new in names(&filling)? {
             fs::rename(filling.join(&new), self.place.join(&new))?;
         }
-        fs::File::open(&self.place)?.sync_all()?;
+        durable::sync(&self.place)?;
         fs::remove_dir(&filling)?;
         Ok(Some(kept))
     }

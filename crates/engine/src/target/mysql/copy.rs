@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Aim, ident, refused};
@@ -214,7 +214,8 @@ impl On<'_> {
         if self.is_like(from, to).await? {
             return Ok(());
         }
-        Err(refused(format!("the copy {to} of the database {from} has not all that is in it")))
+        let (copy, database) = (to.to_owned(), from.to_owned());
+        Err(refused(Fact::CopyNotWhole { copy, database }))
     }
 
     /// Whether one database has as many things of each kind as the other.

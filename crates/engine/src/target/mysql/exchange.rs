@@ -47,14 +47,12 @@ impl Exchange<'_> {
             if on.exists(name).await? {
                 return Ok(Switched { kept: self.kept().await?, notes: Vec::new() });
             }
-            return Err(refused(format!("the database {made} is not there any more")));
+            return Err(refused(Fact::DatabaseGone { database: (*made).to_owned() }));
         }
         let kept = self.keep().await?;
         if on.step(made).await? == Step::Kept {
             if kept.is_none() && on.exists(name).await? {
-                return Err(refused(format!(
-                    "the database {name} was made meanwhile, and no copy of it is kept"
-                )));
+                return Err(refused(Fact::DatabaseMadeMeanwhile { database: name.clone() }));
             }
             on.note(made, Step::Placing).await?;
         }
@@ -66,7 +64,7 @@ impl Exchange<'_> {
         }
         let mut notes = Vec::new();
         if let Err(failure) = on.drop_if_there(made).await {
-            let left = Fact::LeftOver { what: (*made).to_owned(), why: failure.message };
+            let left = Fact::LeftOver { what: (*made).to_owned(), why: failure.into() };
             notes.push(left.into());
         }
         Ok(Switched { kept, notes })
@@ -76,11 +74,11 @@ impl Exchange<'_> {
     pub(super) async fn put_back(&self) -> Result<PutBack, Failure> {
         let Self { on, made, name, before } = self;
         if !on.exists(made).await? {
-            return Err(refused(format!("the database {made} is not there any more")));
+            return Err(refused(Fact::DatabaseGone { database: (*made).to_owned() }));
         }
         let step = on.step(made).await?;
         if step == Step::Placed {
-            return Err(refused(format!("the new one is in the place of {name} already")));
+            return Err(refused(Fact::DatabasePlaced { database: name.clone() }));
         }
         if step < Step::Dropped && self.is_untouched(step).await? {
             return Ok(PutBack::AsItWas);

@@ -11,7 +11,8 @@ pub(crate) mod users;
 use model::{Fact, Failure, RestoreTarget, Size};
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, folder, refused, version::Version,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, folder, refused,
+    version::Version,
 };
 use crate::{
     run::RunContext,
@@ -21,8 +22,6 @@ use copy::On;
 use exchange::Exchange;
 use script::Script;
 
-/// What is to be known of some tables.
-const PART: &str = "views are left out, and what its tables refer to in others may be missing";
 /// Longest name of a database, in characters.
 const MAX_NAME: usize = 64;
 const RIGHTS: [&str; 10] = [
@@ -113,13 +112,8 @@ impl Target for Mysql {
         on.drop_ours(made).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let asked = aim.asked()?;
         let client = Client::of(&asked).await?;
         if users::are(aim) {
@@ -131,7 +125,7 @@ impl Target for Mysql {
         let mut notes = Vec::new();
         if !aim.tables().is_empty() {
             on.keep_only(made, aim.tables()).await?;
-            notes.push(PART.into());
+            notes.push(Fact::ViewsMissing {}.into());
         }
         if aim.beside().is_some() && on.disable_events(made).await? > 0 {
             notes.push(Fact::EventsDisabled {}.into());
@@ -139,12 +133,8 @@ impl Target for Mysql {
         Ok(Loaded { notes })
     }
 
-    async fn keep(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<Option<String>, Failure> {
+    async fn keep(&self, placing: &Placing<'_>) -> Result<Option<String>, Failure> {
+        let Placing { context, aim, made } = *placing;
         if users::are(aim) || aim.beside().is_some() {
             return Ok(None);
         }
@@ -156,11 +146,10 @@ impl Target for Mysql {
 
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         if users::are(aim) {
             return Ok(Switched::default());
         }
@@ -174,12 +163,8 @@ impl Target for Mysql {
         exchange(aim, &on, made)?.switch().await
     }
 
-    async fn put_back(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { context, aim, made } = *placing;
         if users::are(aim) || aim.beside().is_some() {
             return Ok(PutBack::AsItWas);
         }
@@ -191,13 +176,8 @@ impl Target for Mysql {
         };
         let (name, before) = names(aim)?;
         put_back.await.map_err(|failure| {
-            refused(format!(
-                "the database {name} may be missing or not whole ({}). What was there before is \
-                 {before}, what was to take its place is {made}: make {name} empty (DROP DATABASE, \
-                 CREATE DATABASE) and copy the one that you want into it (`mariadb-dump --routines \
-                 --events --triggers '{before}' | mariadb '{name}'`)",
-                failure.message
-            ))
+            let (why, made) = (failure.into(), made.to_owned());
+            refused(Fact::CopyByHand { why, database: name, before, made })
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Some tables of a dump that is loaded whole: the others are dropped again.
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{copy::On, ident, refused};
 use crate::source::mysql::client::literal as text;
@@ -33,11 +33,8 @@ impl On<'_> {
             }
         }
         if found != tables.len() {
-            return Err(refused(format!(
-                "the snapshot has {found} of the {} tables: name them as they are, without their \
-                 database",
-                tables.len()
-            )));
+            let (found, asked) = (found as u64, tables.len() as u64);
+            return Err(refused(Fact::TablesFound { found, asked }));
         }
         for (what, names) in [("VIEW", views), ("TABLE", others)] {
             for batch in names.chunks(BATCH) {

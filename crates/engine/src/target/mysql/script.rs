@@ -2,7 +2,7 @@
 //! restores, and some statements would lead into other databases: a dump that has any is refused.
 
 use artifact::contents::{Reader, Seen};
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::refused;
 
@@ -64,10 +64,7 @@ impl Script {
             Seen::Code(_) | Seen::Name(_) => {}
         });
         let Some(what) = found else { return Ok(()) };
-        Err(refused(format!(
-            "this dump has {what}, which a dump of one database has not: somebody may have changed \
-             it; look at the file before restoring it by hand"
-        )))
+        Err(refused(Fact::NotOfOneDatabase { what }))
     }
 }
 

@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{
     super::{Aim, Look, Supply, folder, refused, unpacking},
-    toc,
+    pick, toc,
 };
 use crate::{
     run::RunContext,
@@ -38,10 +38,7 @@ pub(super) async fn look(aim: &Aim<'_>, place: &Where, look: &mut Look) {
         return;
     }
     if let Where::Container(container) = place {
-        look.block(format!(
-            "a dump of the format `directory` is loaded from this machine, not in container \
-             {container}: give the source a host, or restore it into a folder"
-        ));
+        look.block(Fact::NotInContainer { container: container.clone() });
     }
     folder::room(look, &aim.engine.0.config.spool, aim.artifact.size_bytes).await;
 }
@@ -70,6 +67,13 @@ pub(super) async fn fill(
     })?;
     let jobs = aim.asked().ok().and_then(|asked| asked.setting("jobs").map(str::to_owned));
     let jobs = jobs.as_deref().unwrap_or("2");
+    let mut restore = restore;
+    if !aim.tables().is_empty() {
+        let read = tokio::fs::read(dump.join(TOC)).await;
+        let read = read.map_err(|error| refused(format!("its {TOC}: {error}")))?;
+        let list = pick::write(toc::entries(&read), aim.tables(), &work).await?;
+        restore = restore.arg(format!("--use-list={}", list.display()));
+    }
     let restore = restore.args([
         "--format=directory",
         &format!("--jobs={jobs}"),

@@ -5,6 +5,7 @@ mod directory;
 pub(crate) mod globals;
 mod newer;
 mod only;
+mod pick;
 mod rename;
 pub(crate) mod roles;
 mod script;
@@ -14,14 +15,18 @@ use artifact::Dump;
 use bytes::Bytes;
 use model::{AppId, Duty, Fact, Failure, FailureCode, Name, RestoreTarget, Size};
 
-use super::{Aim, Loaded, Look, PutBack, Supply, Switched, Target, refused, version::Version};
+use super::{
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, refused, version::Version,
+};
 use crate::{
     Engine,
     run::{RunContext, failure},
     source::{
         direct::Asked,
         postgres::{session::Session, told, tools::Tools},
+        tool::Where,
     },
+    trees::Work,
 };
 use rename::{Names, On};
 use script::Script;
@@ -47,7 +52,7 @@ impl Target for Postgres {
             Look::at(Fact::DatabaseAt { database: database.clone(), server: at.clone() });
         look.good(Fact::ServerIs { server: at, version: format!("PostgreSQL {major}") });
         look.server = Version::of_postgres(&major.to_string());
-        parts_are_possible(aim, &mut look);
+        parts_are_possible(aim, &session, &mut look);
         directory::look(aim, &session.place, &mut look).await;
         if !database::may_create(&session, &tools, maintenance).await? {
             look.block(Fact::MayNotCreate { user: session.server.user.clone() });
@@ -56,12 +61,11 @@ impl Target for Postgres {
             Some(_) if aim.beside().is_some() => look.block(Fact::DatabaseIsThere { database }),
             Some(there) => {
                 // What is there stays until somebody drops it.
-                look.warn(format!(
-                    "the server needs room for one more {database}: about as much as the {} bytes \
-                     of what is there, which is kept, or the {} of the dump; how much it has left \
-                     cannot be asked",
-                    there.size_bytes, aim.artifact.size_bytes
-                ));
+                look.warn(Fact::RoomForAnother {
+                    database: database.clone(),
+                    there: Size(there.size_bytes),
+                    dump: Size(aim.artifact.size_bytes),
+                });
                 if !there.is_ours {
                     look.block(Fact::NotOwner {
                         database: database.clone(),
@@ -79,11 +83,7 @@ impl Target for Postgres {
             }
             None => {
                 look.good(Fact::DatabaseMade { database });
-                look.warn(format!(
-                    "the server needs room for it: at least about the {} bytes of the dump, and \
-                     more for indexes; how much it has left cannot be asked",
-                    aim.artifact.size_bytes
-                ));
+                look.warn(Fact::RoomForNew { dump: Size(aim.artifact.size_bytes) });
             }
         }
         Ok(look)
@@ -105,13 +105,8 @@ impl Target for Postgres {
         database::drop(&session, &tools, maintenance, made).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let session = Session::of(&aim.asked()?).await?.patient(aim.timeout());
         let (maintenance, tools, _) = session.maintenance().await?;
         if is_globals(aim) {
@@ -122,23 +117,20 @@ impl Target for Postgres {
         fill(context, aim, &session, &tools, made, Owners::Theirs, supply).await?;
         let mut notes = Vec::new();
         if !aim.tables().is_empty() {
-            if is_script(aim) {
+            if is_loaded_whole(aim, &session) {
                 only::keep_only(&session, &tools, made, aim.tables()).await?;
-                notes.push("views and references to other tables are left out".into());
-            } else {
-                notes.push(Fact::TablesComeBare {}.into());
             }
+            notes.push(Fact::ViewsLeftOut {}.into());
         }
         Ok(Loaded { notes })
     }
 
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         _supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         if is_globals(aim) {
             return Ok(Switched::default());
         }
@@ -155,12 +147,8 @@ impl Target for Postgres {
         on.switch(context, reopen, &names).await
     }
 
-    async fn put_back(
-        &self,
-        _context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { aim, made, .. } = *placing;
         if is_globals(aim) {
             return Ok(PutBack::AsItWas);
         }
@@ -171,13 +159,8 @@ impl Target for Postgres {
             On { session: &session, tools: &tools, maintenance }.put_back(&names).await
         };
         put_back.await.map_err(|failure| {
-            let Names { made, name, before } = &names;
-            refused(format!(
-                "{}. What was there is {name}, or {before} if it was renamed already; what was to \
-                 take its place is {made} until then; ALTER DATABASE … RENAME TO … puts them in \
-                 order",
-                failure.message
-            ))
+            let Names { made, name: database, before } = names.clone();
+            refused(Fact::NamesByHand { first: failure.into(), database, before, made })
         })
     }
 }
@@ -196,12 +179,9 @@ pub(crate) async fn allow_connections(
     databases: &[String],
 ) -> Result<(), Failure> {
     let gone = || {
-        let message = format!(
-            "the source `{source}` of a restore is gone, and some of the databases {} may be closed \
-             to everybody: ALTER DATABASE … ALLOW_CONNECTIONS true opens them",
-            databases.join(", ")
-        );
-        Failure::new(FailureCode::ConfigurationChanged, message)
+        let (source, databases) = (source.to_string(), databases.join(", "));
+        let closed = Fact::MayStayClosed { source, databases };
+        Failure::new(FailureCode::ConfigurationChanged, closed)
     };
     let app = engine.0.catalog.app(app).await.map_err(|error| match error {
         catalog::CatalogError::NotFound { .. } => gone(),
@@ -249,9 +229,11 @@ pub(crate) async fn fill(
     if owners == Owners::Ours {
         restore = restore.args(["--no-owner", "--no-privileges"]);
     }
-    for table in aim.tables() {
-        let (schema, name) = table.split_once('.').unwrap_or(("public", table));
-        restore = restore.arg(format!("--schema={schema}")).arg(format!("--table={name}"));
+    let work;
+    if !(aim.tables().is_empty() || is_loaded_whole(aim, session) || directory::is(aim)) {
+        work = Work::of_run(context).await?;
+        let list = pick::of_file(supply, aim.tables(), &work).await?;
+        restore = restore.arg(format!("--use-list={}", list.display()));
     }
     let filled = if directory::is(aim) {
         directory::fill(context, aim, restore, supply).await
@@ -278,11 +260,7 @@ async fn script(
     // What a dump's own settings make of its quotes only psql knows: it forbids itself its own
     // commands, and what is read here before says which line has one.
     if !database::knows_restrict(session, tools).await? {
-        return Err(refused(
-            "plain SQL needs a psql of August 2025 or later (13.22, 14.19, 15.14, 16.10, 17.6, 18), \
-             which a dump cannot make run commands on its machine: update the client programs \
-             (postgresql-client), or restore the dump into a folder and look at it first",
-        ));
+        return Err(refused(Fact::PsqlTooOld {}));
     }
     let mut opening = format!("\\restrict {key:016x}\n");
     let reading = database::psql(session, tools, &session.server.conninfo(made))
@@ -333,11 +311,17 @@ pub(crate) fn is_globals(aim: &Aim<'_>) -> bool {
     aim.dump() == Some(Dump::PgRoles)
 }
 
+/// Whether tables that were chosen can only be had by loading all: of plain SQL, and where the tool
+/// cannot be given a list of what to load.
+fn is_loaded_whole(aim: &Aim<'_>, session: &Session<'_>) -> bool {
+    is_script(aim) || session.place != Where::Here
+}
+
 pub(crate) fn is_script(aim: &Aim<'_>) -> bool {
     aim.dump() == Some(Dump::PgScript)
 }
 
-fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
+fn parts_are_possible(aim: &Aim<'_>, session: &Session<'_>, look: &mut Look) {
     if !aim.paths().is_empty() {
         look.block(Fact::DatabaseHasTables {});
     }
@@ -349,12 +333,9 @@ fn parts_are_possible(aim: &Aim<'_>, look: &mut Look) {
         look.block(Fact::TablesBeside {});
     }
     if is_script(aim) {
-        look.warn("this dump is plain SQL: it is loaded whole, and other tables are dropped again");
-        return;
-    }
-    let schema = |table: &String| table.split_once('.').map_or("public", |(s, _)| s).to_owned();
-    if tables.iter().any(|table| schema(table) != schema(&tables[0])) {
-        look.block(Fact::TablesOfOneSchema {});
+        look.warn(Fact::PlainIsWhole {});
+    } else if is_loaded_whole(aim, session) {
+        look.warn(Fact::LoadedWhole {});
     }
 }
 

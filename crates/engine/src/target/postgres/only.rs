@@ -1,6 +1,6 @@
 //! Some tables of a dump that can only be loaded whole: the others are dropped again.
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::{
     database::{drop_rows, ident, literal},
@@ -64,8 +64,5 @@ async fn all_there(
     if found == count.to_string() {
         return Ok(());
     }
-    Err(refused(format!(
-        "of the {count} tables {found} are there, or can stay without the others: name those that \
-         the snapshot has, as SCHEMA.TABLE, and for a part of a table the table itself"
-    )))
+    Err(refused(Fact::TablesKept { found, asked: count as u64 }))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Duty, Failure};
+use model::{Duty, Fact, Failure, Told};
 
 use super::{
     super::{PutBack, Switched},
@@ -25,6 +25,7 @@ pub(super) struct On<'a> {
 }
 
 /// The names that databases have before and after.
+#[derive(Clone)]
 pub(super) struct Names {
     /// What was made.
     pub(super) made: String,
@@ -58,7 +59,7 @@ impl On<'_> {
         let Names { made, name, before } = names;
         if !self.is_there(made).await? {
             if !self.is_there(name).await? {
-                return Err(refused(format!("the database {made} is not there any more")));
+                return Err(refused(Fact::DatabaseGone { database: made.clone() }));
             }
             // Cut off right after it was done.
             return self.switched(before, self.open(&[name, before]).await.err()).await;
@@ -77,14 +78,8 @@ impl On<'_> {
         match renamed {
             Err(failure) if !self.is_renamed(names).await => {
                 let Err(closed) = opened else { return Err(failure) };
-                let message = format!(
-                    "{}; the database {name} may be closed to everybody until ALTER DATABASE {} \
-                     ALLOW_CONNECTIONS true, which is tried again: {}",
-                    failure.message,
-                    ident(name),
-                    closed.message
-                );
-                Err(Failure { message, ..failure })
+                Err(failure
+                    .told_in(|first| Fact::Also { first, then: may_be_closed(name, closed) }))
             }
             _ => self.switched(before, opened.err()).await,
         }
@@ -92,15 +87,7 @@ impl On<'_> {
 
     async fn switched(&self, before: &str, closed: Option<Failure>) -> Result<Switched, Failure> {
         let kept = self.is_there(before).await?.then(|| before.to_owned());
-        let notes = closed.map(|closed| {
-            format!(
-                "{before} may be closed to everybody until ALTER DATABASE {} ALLOW_CONNECTIONS \
-                 true: {}",
-                ident(before),
-                closed.message
-            )
-            .into()
-        });
+        let notes = closed.map(|closed| *may_be_closed(before, closed).0);
         Ok(Switched { kept, notes: notes.into_iter().collect() })
     }
 
@@ -123,10 +110,8 @@ impl On<'_> {
             self.open(&[name]).await?;
             return Ok(PutBack::AsItWas);
         }
-        Err(refused(format!(
-            "look which of these databases are there: {name}, {before} (what was there before), \
-             {made} (what was to take its place)"
-        )))
+        let Names { made, name: database, before } = names.clone();
+        Err(refused(Fact::LookWhichNames { database, before, made }))
     }
 
     /// Lets those of `databases` that are there be connected to.
@@ -214,4 +199,10 @@ impl On<'_> {
     async fn ask(&self, statement: &str) -> Result<Vec<Vec<String>>, Failure> {
         self.session.ask(self.tools, self.maintenance, statement).await
     }
+}
+
+/// Nobody can connect to `database` until a statement that has not been taken is.
+fn may_be_closed(database: &str, why: Failure) -> Told {
+    let (database, quoted) = (database.to_owned(), ident(database));
+    Fact::MayBeClosed { database, quoted, why: why.into() }.into()
 }

@@ -2,7 +2,7 @@
 //! the machine that restores, so a dump that has any is refused (CVE-2025-8714).
 
 use bytes::{Bytes, BytesMut};
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::refused;
 
@@ -272,12 +272,7 @@ impl Script {
     }
 
     fn refused(&self) -> Failure {
-        refused(format!(
-            "line {} of this dump has a command of psql itself, which a dump has not: somebody may \
-             have changed it; nothing of it was run on this machine; look at the file before \
-             restoring it by hand",
-            self.lines
-        ))
+        refused(Fact::CommandInDump { line: self.lines })
     }
 }
 

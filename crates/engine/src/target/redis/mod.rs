@@ -8,12 +8,15 @@ mod wrong;
 
 use std::path::{Path, PathBuf};
 
-use model::{Failure, FailureCode, RestoreTarget, Sentence};
+use model::{Fact, Failure, FailureCode, RestoreTarget, Sentence, Size};
 use tokio::time::Instant;
 
-use super::{Aim, Loaded, Look, Supply, Switched, Target, refused, unpacking};
+use super::{Aim, Loaded, Look, Placing, Supply, Switched, Target, folder, refused, unpacking};
 use crate::{
-    run::{RunContext, drill::Trial},
+    run::{
+        RunContext,
+        drill::{Trial, scratch::Image},
+    },
     source::redis::wire::{self, Answer, Connection},
 };
 use moving::{LONG, Moving, Pass};
@@ -28,45 +31,40 @@ impl Target for Redis {
         let mut connection = Connection::open(&aim.asked()?, Instant::now() + wire::ANSWER).await?;
         let place = connection.place().to_owned();
         let told = Told(connection.info().await?);
-        let mut look = Look::at(format!("all keys at {place}"));
-        look.good(format!("{place} is {}", told.server()));
+        let mut look = Look::at(Fact::KeysAt { server: place.clone() });
+        look.good(Fact::ServerIs { server: place.clone(), version: told.server() });
         if aim.beside().is_some() {
-            look.block(
-                "keys have no place beside in a server: restore into a folder, and start a server \
-                 of its own on dump.rdb",
-            );
+            look.block(Fact::KeysNotBeside {});
         }
         if !aim.paths().is_empty() || !aim.tables().is_empty() {
-            look.block(
-                "single keys are not restored: restore into a folder, start a server on dump.rdb, \
-                 and copy them from there (MIGRATE … COPY)",
-            );
+            look.block(Fact::KeysTogether {});
         }
         if told.value("cluster_enabled") == Some("1") {
-            look.block("a part of a cluster is not restored into: restore into a folder");
+            look.block(Fact::OfCluster {});
         }
         if told.value("role") == Some("slave") {
-            look.block("this server is a replica: restore into its master");
+            look.block(Fact::IsReplica {});
         }
         if told.major() < 5 {
-            look.block("the server is older than Redis 5 and does not take keys as they are");
+            look.block(Fact::RedisTooOld {});
         }
-        if let Err(failure) = scratch::is_possible(aim.engine.config()) {
-            look.block(failure.message);
+        match Image::of(aim).await {
+            Some(image) => look.good(Fact::LoadedInContainer { image: image.name }),
+            None => {
+                if let Err(failure) = scratch::is_possible(aim.engine.config()) {
+                    look.block(failure);
+                }
+                look.warn(Fact::LoadedHere {});
+            }
         }
         if told.number("maxmemory") > 0 && told.value("maxmemory_policy") != Some("noeviction") {
-            look.warn("the server drops keys when its memory is full (maxmemory-policy)");
+            look.warn(Fact::KeysDropped {});
         }
-        look.warn("the snapshot is loaded into this machine's memory first");
         match told.keys() {
-            0 => look.good("there is no key yet"),
+            0 => look.good(Fact::NoKeyYet {}),
             keys => {
-                look.replaces =
-                    Some(format!("{keys} keys at {place} (nothing of them is kept)").into());
-                look.warn(
-                    "stop what uses it: for a while it is empty, then has some of its keys; what is \
-                     written meanwhile is lost",
-                );
+                look.replaces = Some(Fact::KeysThere { keys, server: place }.into());
+                look.warn(Fact::StopUsers {});
             }
         }
         Ok(look)
@@ -82,41 +80,37 @@ impl Target for Redis {
     async fn clear(&self, _aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
         match tokio::fs::remove_dir_all(made).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(refused(format!("{made} cannot be removed: {error}")))
+                let (what, why) = (made.to_owned(), error.to_string());
+                Err(refused(Fact::NotRemoved { what, why }))
             }
             _ => Ok(()),
         }
     }
 
     /// Proves that every key can be loaded, here and there.
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
-        restore.try_out().await?;
-        Ok(Loaded::default())
+        let tried = restore.try_out().await;
+        restore.scratch.end(context).await;
+        tried.map(|()| Loaded::default())
     }
 
     /// Begins anew when it was cut off: keys that are there already are replaced.
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         if *aim.target != RestoreTarget::App {
-            return Err(refused("keys have no place beside in a server"));
+            return Err(refused(Fact::KeysNotBeside {}));
         }
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
-        let notes = restore.replace().await?;
-        drop(restore);
+        let replaced = restore.replace().await;
+        restore.scratch.end(context).await;
+        let notes = replaced?;
         self.clear(aim, made).await?;
-        let notes = notes.into_iter().map(Sentence::from).collect();
         Ok(Switched { kept: None, notes })
     }
 }
@@ -125,8 +119,7 @@ impl Target for Redis {
 struct Restore<'a> {
     context: &'a RunContext,
     aim: &'a Aim<'a>,
-    /// Dropped, it ends.
-    _scratch: Scratch,
+    scratch: Scratch,
     from: Connection,
     source: Told,
     to: Connection,
@@ -148,15 +141,28 @@ impl<'a> Restore<'a> {
             let _ = tokio::fs::remove_file(&half).await;
             unpacking::spool(supply, &half).await?;
             let renamed = tokio::fs::rename(&half, &file).await;
-            renamed.map_err(|error| refused(format!("{}: {error}", file.display())))?;
+            renamed.map_err(|error| {
+                folder::told(|what, why| Fact::NotPlaced { what, why }, &file, &error)
+            })?;
         }
-        let trial = Trial { context, aim, supply, folder: folder.to_owned() };
+        let trial = Trial { context, aim, supply, folder: folder.to_owned(), boot: None };
         let scratch = Scratch::start(&trial).await.map_err(not_loaded)?;
-        let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
-        let from = scratch.connect(&trial, ends_by).await?;
-        let mut to = Connection::open(&aim.asked()?, ends_by).await?;
-        let target = Told(to.info().await?);
-        Ok(Self { context, aim, _scratch: scratch, from, source, to, target })
+        let reached = async {
+            let source = Told(scratch.loaded(&trial).await.map_err(not_loaded)?);
+            let from = scratch.connect(&trial, ends_by).await?;
+            let mut to = Connection::open(&aim.asked()?, ends_by).await?;
+            let target = Told(to.info().await?);
+            Ok((source, from, to, target))
+        };
+        match reached.await {
+            Ok((source, from, to, target)) => {
+                Ok(Self { context, aim, scratch, from, source, to, target })
+            }
+            Err(failure) => {
+                scratch.end(context).await;
+                Err(failure)
+            }
+        }
     }
 
     fn moving(&mut self) -> Moving<'_> {
@@ -174,17 +180,14 @@ impl<'a> Restore<'a> {
         let (room_bytes, needs_bytes) =
             (self.target.number("maxmemory"), self.source.number("used_memory_dataset"));
         if room_bytes > 0 && needs_bytes > room_bytes {
-            return Err(refused(format!(
-                "the keys take {needs_bytes} bytes of memory, and {} may use {room_bytes}: raise \
-                 its `maxmemory`",
-                self.to.place()
-            )));
+            return Err(refused(Fact::KeysTake {
+                needed: Size(needs_bytes),
+                server: self.to.place().to_owned(),
+                free: Size(room_bytes),
+            }));
         }
         if self.target.major() < 7 && self.functions().await?.is_some_and(|(count, _)| count > 0) {
-            return Err(refused(format!(
-                "the snapshot has functions, which {} does not know: update the server",
-                self.target.server()
-            )));
+            return Err(refused(Fact::FunctionsUnknown { server: self.target.server() }));
         }
         self.may_replace().await?;
         let name = format!("backup-orchestrator:trial:{}", self.aim.tag);
@@ -194,7 +197,7 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    async fn replace(&mut self) -> Result<Vec<String>, Failure> {
+    async fn replace(&mut self) -> Result<Vec<Sentence>, Failure> {
         let mut notes = Vec::new();
         // Refused, it leaves everything as it is: so it comes first.
         if self.target.major() >= 7
@@ -203,7 +206,7 @@ impl<'a> Restore<'a> {
             let asked: [&[u8]; 4] = [b"FUNCTION", b"RESTORE", &functions, b"FLUSH"];
             match self.to.ask(&asked, LONG).await? {
                 Answer::Refused(why) if count == 0 => {
-                    notes.push(format!("functions are as they were: {why}"));
+                    notes.push(Fact::FunctionsStay { why }.into());
                 }
                 Answer::Refused(why) => {
                     return Err(wrong::of_command("FUNCTION RESTORE", &why, self.to.place()));
@@ -216,12 +219,8 @@ impl<'a> Restore<'a> {
         }
         let moved = self.moving().all(Pass::Real).await;
         moved.map_err(|failure| {
-            let message = format!(
-                "{}; {} has only some of its keys now: restore again, or the undo snapshot",
-                failure.message,
-                self.to.place()
-            );
-            Failure { message, ..failure }
+            let server = self.to.place().to_owned();
+            failure.told_in(|first| Fact::SomeKeys { server, first })
         })?;
         let now = Told(self.to.info().await?);
         notes.extend(agrees(&self.source, &now)?);
@@ -276,30 +275,22 @@ impl<'a> Restore<'a> {
 /// Where the snapshot lies in `folder`, which is made.
 async fn file(folder: &Path) -> Result<PathBuf, Failure> {
     let made = tokio::fs::create_dir_all(folder).await;
-    made.map_err(|error| refused(format!("{} cannot be made: {error}", folder.display())))?;
+    made.map_err(|error| folder::told(|what, why| Fact::NotMade { what, why }, folder, &error))?;
     Ok(folder.join("dump.rdb"))
 }
 
 /// Compares the keys; gives what is to be known.
-fn agrees(source: &Told, now: &Told) -> Result<Vec<String>, Failure> {
+fn agrees(source: &Told, now: &Told) -> Result<Vec<Sentence>, Failure> {
     let mut notes = Vec::new();
     for wanted in source.databases() {
         let there = now.databases().into_iter().find(|one| one.number == wanted.number);
         let keys = there.map_or(0, |one| one.keys);
-        let number = wanted.number;
+        let database = wanted.number;
         if keys + wanted.fleeting < wanted.keys {
-            let message = format!(
-                "database {number} has {keys} keys of {} now: the server drops keys \
-                 (maxmemory-policy), or somebody else does",
-                wanted.keys
-            );
-            return Err(Failure::new(FailureCode::RestoreRefused, message));
+            return Err(refused(Fact::KeysMissing { database, keys, wanted: wanted.keys }));
         }
         if keys > wanted.keys {
-            let wanted = wanted.keys;
-            notes.push(format!(
-                "database {number} has {keys} keys, {wanted} of them restored: somebody writes to it"
-            ));
+            notes.push(Fact::KeysMore { database, keys, wanted: wanted.keys }.into());
         }
     }
     Ok(notes)
@@ -308,13 +299,7 @@ fn agrees(source: &Told, now: &Told) -> Result<Vec<String>, Failure> {
 /// What the server of ours says of the snapshot is no drill's finding here.
 fn not_loaded(failure: Failure) -> Failure {
     match failure.code {
-        FailureCode::DrillFailed => {
-            let message = format!(
-                "{}; a server at least as new as the one it is from has to be on this machine",
-                failure.message
-            );
-            refused(message)
-        }
+        FailureCode::DrillFailed => refused(Fact::NewerServerNeeded { first: failure.into() }),
         _ => failure,
     }
 }
@@ -327,7 +312,7 @@ mod tests {
     fn keys_that_are_missing_are_found() {
         let told = |line: &str| Told(format!("{line}\r\n"));
         let source = told("db2:keys=5,expires=1,avg_ttl=2");
-        assert_eq!(agrees(&source, &source).unwrap(), Vec::<String>::new());
+        assert!(agrees(&source, &source).unwrap().is_empty());
         assert!(agrees(&source, &told("db2:keys=4,expires=0")).unwrap().is_empty());
         assert!(agrees(&source, &told("db2:keys=3,expires=1")).is_err());
         assert!(agrees(&source, &told("db0:keys=5,expires=1")).is_err());

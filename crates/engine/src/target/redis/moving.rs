@@ -4,12 +4,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use model::{Failure, FailureCode};
+use model::{Fact, Failure};
 
 use super::{told::Told, wrong};
 use crate::{
     run::RunContext,
     source::redis::wire::{Answer, Connection},
+    target::refused,
 };
 
 /// Keys asked for at a time.
@@ -58,12 +59,8 @@ impl Moving<'_> {
             for connection in [&mut *self.from, &mut *self.to] {
                 let answer = connection.ask(&[b"SELECT", number.as_bytes()], LONG).await?;
                 if let Answer::Refused(why) = answer {
-                    let message = format!(
-                        "{} has no database {number}: {why}; raise `databases` in its \
-                         configuration",
-                        connection.place()
-                    );
-                    return Err(Failure::new(FailureCode::RestoreRefused, message));
+                    let server = connection.place().to_owned();
+                    return Err(refused(Fact::NumberRefused { server, number, why }));
                 }
             }
             let mut cursor = Bytes::from_static(b"0");

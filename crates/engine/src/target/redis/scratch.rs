@@ -1,5 +1,6 @@
-//! A server of ours that loads a snapshot: on this machine, reachable through a socket in its own
-//! folder and through nothing else.
+//! A server of ours that loads a snapshot: in a container of the image that the snapshot is from, on
+//! no network; or on this machine, reachable through a socket in its own folder and through nothing
+//! else.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,21 +8,40 @@ use std::{
 };
 
 use model::{DirectKind, Fact, Failure, FailureCode};
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use crate::{
+    docker::scratch::{FOLDER, Recipe, pipe},
     process,
-    run::drill::{
-        Trial,
-        scratch::{self, Daemon},
+    run::{
+        RunContext,
+        drill::{
+            Trial,
+            scratch::{self, Daemon, Image},
+        },
     },
-    source::redis::wire::Connection,
+    source::redis::wire::{Answer, Connection},
+    target::refused,
 };
 
 /// A snapshot does not say how many databases its server had.
 const DATABASES: &str = "4096";
 /// Between two questions whether the snapshot is loaded.
 const PAUSE: Duration = Duration::from_millis(200);
+/// In `$1`, where the snapshot is, with `$2` databases.
+const SERVE: &str = "server=redis-server; command -v $server >/dev/null || server=valkey-server; \
+                     cd \"$1\" && exec $server --bind \"$3\" --port \"$4\" --protected-mode no \
+                     --dbfilename dump.rdb --dir \"$1\" --save '' --appendonly no \
+                     --databases \"$2\"";
+/// Reads and writes what the server does, by what images of either family have.
+const BRIDGE: &str = "if command -v nc >/dev/null 2>&1; then exec nc 127.0.0.1 \"$0\"; fi; \
+                      exec bash -c 'exec 3<>\"/dev/tcp/127.0.0.1/$0\" || exit 1; \
+                      cat <&3 & exec cat >&3' \"$0\"";
+/// Nobody: some images have a user of its name, others none.
+const NOBODY: &str = "65534:65534";
+/// Most times that a snapshot is larger in memory.
+const GROWTH: u64 = 20;
 /// What is read of a server's own words.
 const MAX_LOG: u64 = 64 << 10;
 
@@ -34,8 +54,40 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Starts one on the snapshot `dump.rdb` in the trial's folder; see [`Self::loaded`].
+    /// Starts one on the snapshot `dump.rdb` in the trial's folder; see [`Self::loaded`]. It is
+    /// there until [`Self::end`].
     pub(crate) async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
+        if let Some(image) = Image::of(trial.aim).await {
+            match Self::contained(trial, &image).await {
+                Ok(server) => return Ok(server),
+                Err(failure) => scratch::instead(trial, &image, &failure)?,
+            }
+        }
+        Self::here(trial).await
+    }
+
+    /// In a container of `image`.
+    async fn contained(trial: &Trial<'_>, image: &Image) -> Result<Self, Failure> {
+        let file = trial.folder.join("dump.rdb");
+        let kind = if starts_with(&file, b"VALKEY").await? { "valkey" } else { "redis" };
+        let grown = trial.aim.artifact.size_bytes.saturating_mul(GROWTH);
+        let joined = scratch::joined(trial).await?;
+        let bind = if joined.is_some() { "0.0.0.0" } else { "127.0.0.1" };
+        let recipe = Recipe {
+            image: &image.name,
+            user: NOBODY,
+            script: SERVE,
+            args: [FOLDER, DATABASES, bind, &port(trial)].map(str::to_owned).to_vec(),
+            memory_bytes: scratch::MEMORY_BYTES.saturating_add(grown),
+            joined,
+        };
+        let put = Some((file.as_path(), "dump.rdb"));
+        let daemon = Daemon::contained(trial, image, recipe, put, DirectKind::Redis, &[]).await?;
+        Self { daemon, kind, file: file.clone() }.ready(trial).await
+    }
+
+    /// By a program of this machine.
+    async fn here(trial: &Trial<'_>) -> Result<Self, Failure> {
         let (config, folder) = (trial.context.engine.config(), &trial.folder);
         let file = folder.join("dump.rdb");
         let kinds = kinds(starts_with(&file, b"VALKEY").await?);
@@ -52,17 +104,65 @@ impl Scratch {
             .args(["--logfile".to_owned(), log(folder).display().to_string()]);
         let settings = [("socket", socket.as_str())];
         let daemon = Daemon::start(trial, program, DirectKind::Redis, &settings)?;
-        let server = Self { daemon, kind, file };
+        let ready = Self { daemon, kind, file }.ready(trial).await;
+        ready.map_err(|failure| with_log(failure, folder))
+    }
+
+    /// Waits until it is there; it may still load.
+    async fn ready(self, trial: &Trial<'_>) -> Result<Self, Failure> {
         let ask = || async {
-            match server.info(trial).await {
-                // It is there, and still loads.
+            match self.info(trial).await {
                 Err(failure) if failure.code == FailureCode::SourceBusy => Ok(()),
                 told => told.map(drop),
             }
         };
-        let ready = server.daemon.until_ready(trial, kind, ask).await;
-        ready.map_err(|failure| with_log(failure, folder))?;
-        Ok(server)
+        if let Err(failure) = self.daemon.until_ready(trial, self.kind, ask).await {
+            self.end(trial.context).await;
+            return Err(failure);
+        }
+        Ok(self)
+    }
+
+    /// The container that it is in.
+    pub(crate) fn container(&self) -> Option<&str> {
+        self.daemon.container()
+    }
+
+    /// With the password that the source has, if any.
+    pub(crate) async fn lend(&self, trial: &Trial<'_>) -> Result<(), Failure> {
+        scratch::known(trial, &self.daemon, self.kind).await?;
+        let asked = trial.aim.asked()?;
+        let Some(password) = asked.secret("password")? else { return Ok(()) };
+        let mut connection = self.connect(trial, Instant::now() + PAUSE * 50).await?;
+        let set = format!(">{}", password.expose_secret());
+        let user = asked.setting("user").unwrap_or("default");
+        let (user, set) = (user.as_bytes(), set.as_bytes());
+        let words: [&[u8]; 9] = [
+            b"ACL",
+            b"SETUSER",
+            user,
+            b"resetpass",
+            b"on",
+            set,
+            b"allkeys",
+            b"allchannels",
+            b"allcommands",
+        ];
+        match connection.ask(&words, PAUSE * 50).await? {
+            Answer::Refused(_) => {
+                Err(refused(Fact::BootNoUser { artifact: trial.aim.artifact.source.to_string() }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where it is, for people, who call it `server`.
+    pub(crate) fn place(&self, server: String) -> Fact {
+        self.daemon.place(server, &self.file)
+    }
+
+    pub(crate) async fn end(&self, context: &RunContext) {
+        self.daemon.end(context, None).await;
     }
 
     /// Waits until the whole snapshot is loaded; gives what the server says of itself. One that
@@ -92,6 +192,12 @@ impl Scratch {
         trial: &Trial<'_>,
         ends_by: Instant,
     ) -> Result<Connection, Failure> {
+        if let Some(name) = self.container() {
+            let argv = ["sh", "-c", BRIDGE, &port(trial)];
+            let wire = pipe(trial.context.engine.config(), name, &argv).await?;
+            let place = format!("the scratch server in {name}");
+            return Connection::over(wire, &place, PAUSE * 50, ends_by).await;
+        }
         let aim = self.daemon.aim(trial);
         let asked = aim.asked()?;
         Connection::open(&asked, ends_by).await
@@ -100,6 +206,11 @@ impl Scratch {
     async fn info(&self, trial: &Trial<'_>) -> Result<String, Failure> {
         self.connect(trial, Instant::now() + PAUSE * 50).await?.info().await
     }
+}
+
+/// The port that the source's server has.
+fn port(trial: &Trial<'_>) -> String {
+    scratch::port(trial).unwrap_or_else(|| "6379".to_owned())
 }
 
 /// Programs that read a snapshot, the best first.

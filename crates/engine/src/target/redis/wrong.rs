@@ -1,8 +1,9 @@
 //! What stands in the way of keys, and what to do.
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 
 use super::told::Told;
+use crate::target::refused;
 
 /// The rights that a restore needs.
 pub(crate) const RIGHTS: &str =
@@ -11,41 +12,36 @@ pub(crate) const RIGHTS: &str =
 /// A key that `target` does not take, and what it says.
 pub(crate) fn of_key(why: &str, source: &Told, target: &Told, place: &str) -> Failure {
     let advice = if why.contains("payload version") {
-        format!(
-            "it is {}, and the keys were loaded by {}, whose form it does not know: install a \
-             server of its version on this machine, or update it",
-            target.server(),
-            source.server()
-        )
+        Fact::KeysOfNewer { server: target.server(), from: source.server() }
     } else {
         advice(why)
     };
-    let message = format!("{place} does not take a key: {}; {advice}", shown(why));
-    Failure::new(FailureCode::RestoreRefused, message)
+    let server = place.to_owned();
+    refused(Fact::KeyRefused { server, why: shown(why), advice: advice.into() })
 }
 
 /// A command that was refused, and what to do.
 pub(crate) fn of_command(command: &str, why: &str, place: &str) -> Failure {
-    let message = format!("{place} refuses {command}: {}; {}", shown(why), advice(why));
-    Failure::new(FailureCode::RestoreRefused, message)
+    let (server, command) = (place.to_owned(), command.to_owned());
+    let advice = advice(why).into();
+    refused(Fact::CommandRefused { server, command, why: shown(why), advice })
 }
 
 pub(crate) fn odd(place: &str) -> Failure {
-    let message = format!("{place} does not answer as Redis or Valkey does: check host and port");
-    Failure::new(FailureCode::SourceConfig, message)
+    Failure::new(FailureCode::SourceConfig, Fact::NotRedis { server: place.to_owned() })
 }
 
-fn advice(why: &str) -> String {
+fn advice(why: &str) -> Fact {
     match why.split(' ').next().unwrap_or_default() {
-        "NOPERM" => format!("the user needs: {RIGHTS}"),
-        "OOM" => "raise its `maxmemory`".to_owned(),
-        "READONLY" => "restore into its master".to_owned(),
-        "MOVED" | "CROSSSLOT" | "CLUSTERDOWN" => "a cluster is not restored".to_owned(),
-        "MISCONF" => "its last snapshot failed: look at its log and its disk".to_owned(),
+        "NOPERM" => Fact::NeedsRights { rights: RIGHTS.to_owned() },
+        "OOM" => Fact::RaiseMemory {},
+        "READONLY" => Fact::RestoreMaster {},
+        "MOVED" | "CROSSSLOT" | "CLUSTERDOWN" => Fact::NoClusters {},
+        "MISCONF" => Fact::LastSaveFailed {},
         _ if why.contains("unknown command") || why.contains("unknown subcommand") => {
-            "the command is switched off or not known there: restore into a folder".to_owned()
+            Fact::CommandUnknown {}
         }
-        _ => "look at the server's log".to_owned(),
+        _ => Fact::LookAtLog {},
     }
 }
 

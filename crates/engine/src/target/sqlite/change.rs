@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{Fact, Failure, Sentence};
+use model::{Fact, Failure, Sentence, Told};
 use rusqlite::{
     Connection,
     backup::{Backup, StepResult},
@@ -79,22 +79,24 @@ impl Change {
     /// After a switch that failed: what was moved aside gets its name again. What SQLite has not
     /// written to its end it takes back by itself.
     pub(super) fn put_back(&self) -> Result<PutBack, Failure> {
-        let by_hand = |why: &str| {
-            refused(format!(
-                "{why}: look at {}; what was there before is {}, what was to take its place is {}",
-                self.place.display(),
-                self.before.display(),
-                self.made.display()
-            ))
+        let by_hand = |first: Told| {
+            refused(Fact::FileByHand {
+                path: self.place.display().to_string(),
+                first,
+                before: self.before.display().to_string(),
+                made: self.made.display().to_string(),
+            })
         };
+        let may_be_done = || by_hand(Fact::MayBeDone {}.into());
         if !exists(&self.made) {
-            return Err(by_hand("it may be restored already"));
+            return Err(may_be_done());
         }
         if !exists(&self.place) {
             for end in ["", "-wal", "-journal", "-shm"] {
                 let (old, aside) = (with_end(&self.place, end), with_end(&self.before, end));
                 if exists(&aside) && !exists(&old) {
-                    std::fs::rename(&aside, &old).map_err(|error| by_hand(&error.to_string()))?;
+                    std::fs::rename(&aside, &old)
+                        .map_err(|error| by_hand(error.to_string().into()))?;
                 }
             }
             self.sync_folder()?;
@@ -108,9 +110,9 @@ impl Change {
         let version = live.and_then(|live| {
             schema_version(&live).map_err(|error| copy::failed(&self.place, error))
         });
-        let version = version.map_err(|failure| by_hand(&failure.message))?;
+        let version = version.map_err(|failure| by_hand(failure.into()))?;
         if version != noted || self.kept().len() > 1 {
-            return Err(by_hand("it may be restored already"));
+            return Err(may_be_done());
         }
         // Untouched: its copy is of no use.
         remove(&self.before)?;
@@ -123,12 +125,14 @@ impl Change {
         for end in ["", "-wal", "-journal", "-shm"] {
             let (old, aside) = (with_end(&self.place, end), with_end(&self.before, end));
             if exists(&old) {
-                std::fs::rename(&old, &aside)
-                    .map_err(|error| told("cannot be moved aside", &old, &error))?;
+                std::fs::rename(&old, &aside).map_err(|error| {
+                    told(|what, why| Fact::NotMovedAside { what, why }, &old, &error)
+                })?;
             }
         }
-        std::fs::rename(&self.made, &self.place)
-            .map_err(|error| told("cannot take its place", &self.place, &error))?;
+        std::fs::rename(&self.made, &self.place).map_err(|error| {
+            told(|what, why| Fact::NotPlaced { what, why }, &self.place, &error)
+        })?;
         self.sync_folder()
     }
 
@@ -153,7 +157,7 @@ impl Change {
         self.keep(noted.is_some_and(|noted| noted != version))?;
         let note = marker(&self.made);
         std::fs::write(&note, version.to_string())
-            .map_err(|error| told("cannot be written", &note, &error))?;
+            .map_err(|error| told(|path, why| Fact::NotWritable { path, why }, &note, &error))?;
         sync(&note)?;
         let mode = |database: &Connection, pragma: &str| {
             database.query_row(pragma, [], |row| row.get::<_, String>(0))
@@ -163,10 +167,7 @@ impl Change {
         // With a log pages keep their size.
         let changes = was == "wal" && size(&live).map_err(failed)? != size(&new).map_err(failed)?;
         if changes && !mode(&live, "PRAGMA journal_mode = DELETE").is_ok_and(|is| is == "delete") {
-            return Err(refused(format!(
-                "{} has pages of another size: stop the app, so that the file is not in use",
-                self.place.display()
-            )));
+            return Err(refused(Fact::OtherPages { path: self.place.display().to_string() }));
         }
         self.write_over(&new, &mut live)?;
         if changes {
@@ -213,7 +214,7 @@ impl Change {
             .write(true)
             .create_new(true)
             .open(&self.half)
-            .map_err(|error| told("cannot be made", &self.half, &error))?;
+            .map_err(|error| told(|what, why| Fact::NotMade { what, why }, &self.half, &error))?;
         copying.here(&self.place, &self.half)?;
         give_as(&self.half, &self.place)?;
         sync(&self.half)?;
@@ -221,7 +222,7 @@ impl Change {
         let before = before.find(|path| !may_be_new || !exists(path));
         let before = before.unwrap_or_else(|| self.before.clone());
         std::fs::rename(&self.half, &before)
-            .map_err(|error| told("cannot be named", &before, &error))?;
+            .map_err(|error| told(|what, why| Fact::NotPlaced { what, why }, &before, &error))?;
         self.sync_folder()
     }
 }

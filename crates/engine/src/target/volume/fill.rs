@@ -9,7 +9,7 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
-use model::{Fact, Failure};
+use model::{Fact, Failure, Told};
 use tokio::sync::mpsc;
 
 use super::super::{Aim, Supply, refused};
@@ -129,7 +129,7 @@ pub(super) async fn only_if_empty(
     aim: &Aim<'_>,
     docker: &Docker,
     volume: &str,
-    why: &str,
+    why: impl Into<Told>,
 ) -> Result<(), Failure> {
     let asked = aim.asked()?;
     let image = asked.setting("image");
@@ -140,7 +140,7 @@ pub(super) async fn only_if_empty(
     if empty? {
         return Ok(());
     }
-    Err(refused(Fact::VolumeHoldsFiles { volume: volume.to_owned(), why: why.to_owned() }))
+    Err(refused(Fact::VolumeHoldsFiles { volume: volume.to_owned(), why: why.into() }))
 }
 
 async fn is_empty(docker: &Docker, helper: &Helper) -> Result<bool, Failure> {

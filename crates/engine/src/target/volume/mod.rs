@@ -10,10 +10,10 @@ use bollard::{
     models::{Volume as Found, VolumeCreateRequest},
     query_parameters::RemoveVolumeOptions,
 };
-use model::{Fact, Failure};
+use model::{Fact, Failure, Size};
 
 use super::{
-    Aim, Loaded, Look, PutBack, Supply, Switched, Target, blocking, folder, refused,
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, blocking, folder, refused,
     unpacking::{self, Packed, Wish},
 };
 use crate::{
@@ -62,7 +62,7 @@ impl Target for Volume {
             }
             Err(why) => {
                 unknown_room(aim, &mut look);
-                look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why });
+                look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why: why.into() });
             }
         }
         let users = users::running(&docker, &name).await?;
@@ -93,13 +93,8 @@ impl Target for Volume {
         folder::remove(&stage(&found, aim.tag)).await
     }
 
-    async fn load(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-        supply: &Supply<'_>,
-    ) -> Result<Loaded, Failure> {
+    async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
+        let Placing { context, aim, made } = *placing;
         only_whole(aim)?;
         let asked = aim.asked()?;
         let docker = docker::connect(&aim.engine.0.config).await?;
@@ -118,7 +113,7 @@ impl Target for Volume {
                 Ok(Loaded { notes: unpacking::notes(&report) })
             }
             Err(why) => {
-                fill::only_if_empty(context, aim, &docker, made, &why).await?;
+                fill::only_if_empty(context, aim, &docker, made, why).await?;
                 supply.prove().await?;
                 Ok(Loaded::default())
             }
@@ -127,11 +122,10 @@ impl Target for Volume {
 
     async fn switch(
         &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
+        placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
+        let Placing { context, aim, made } = *placing;
         let docker = docker::connect(&aim.engine.0.config).await?;
         let found = find(&docker, made).await?;
         let found = found.ok_or_else(|| refused(Fact::IsGone { what: made.to_owned() }))?;
@@ -153,26 +147,21 @@ impl Target for Volume {
             }
             Err(Stopped::HalfFilled(failure)) => {
                 let left = held.leave(context).await.join(", ");
-                let message = format!(
-                    "{}; `{made}` was empty and is filled in part: remove it, and restore again\
-                     {}{left}",
-                    failure.message,
-                    if left.is_empty() { "" } else { "; left stopped: " }
-                );
-                Err(Failure { message, ..failure })
+                let volume = made.to_owned();
+                let failure = failure.told_in(|first| Fact::FilledInPart { volume, first });
+                if left.is_empty() {
+                    return Err(failure);
+                }
+                Err(failure.told_in(|first| Fact::StillStopped { containers: left, first }))
             }
         }
     }
 
-    async fn put_back(
-        &self,
-        context: &RunContext,
-        aim: &Aim<'_>,
-        made: &str,
-    ) -> Result<PutBack, Failure> {
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let Placing { context, aim, made } = *placing;
         let docker = docker::connect(&aim.engine.0.config).await?;
         let found = find(&docker, made).await?;
-        let found = found.ok_or_else(|| refused(format!("volume `{made}` is gone")))?;
+        let found = found.ok_or_else(|| refused(Fact::IsGone { what: made.to_owned() }))?;
         if is_ours(&found, aim.tag) {
             return Ok(PutBack::AsItWas);
         }
@@ -186,7 +175,7 @@ impl Target for Volume {
         match put_back.await? {
             Some(put_back) => put_back,
             None => {
-                let why = "what it holds may be what this restore has left";
+                let why = Fact::LeftByRestore {};
                 let empty = fill::only_if_empty(context, aim, &docker, made, why).await;
                 empty.map(|()| PutBack::AsItWas)
             }
@@ -196,11 +185,7 @@ impl Target for Volume {
 
 /// Through Docker nobody tells how much room there is.
 fn unknown_room(aim: &Aim<'_>, look: &mut Look) {
-    look.warn(format!(
-        "about {} bytes are to be written where Docker keeps its volumes: see that they have room \
-         there (`df` on its machine)",
-        aim.artifact.size_bytes
-    ));
+    look.warn(Fact::VolumeRoom { needed: Size(aim.artifact.size_bytes) });
 }
 
 /// Errs where one that uses it cannot be stopped for a while.
@@ -214,7 +199,10 @@ async fn only_those_that_stop(docker: &Docker, volume: &str) -> Result<(), Failu
 
 async fn nobody_uses(docker: &Docker, volume: &str) -> Result<(), Failure> {
     match users::running(docker, volume).await?.first() {
-        Some(user) => Err(refused(format!("`{}` has begun to use `{volume}`: stop it", user.name))),
+        Some(user) => {
+            let (container, volume) = (user.name.clone(), volume.to_owned());
+            Err(refused(Fact::BegunToUse { container, volume }))
+        }
         None => Ok(()),
     }
 }
@@ -256,7 +244,7 @@ async fn put(
     if let Some(kept) = exchanged {
         return Ok(kept.map(|path| path.display().to_string()));
     }
-    let why = "what it holds may be what an earlier try has left";
+    let why = Fact::LeftByEarlier {};
     fill::only_if_empty(context, aim, docker, &found.name, why).await?;
     let filled = fill::fill(context, aim, docker, &found.name, supply).await;
     filled.map(|()| None).map_err(Stopped::HalfFilled)
@@ -280,7 +268,7 @@ async fn new(
     // Docker gives the one that is there where somebody was faster.
     let made = find(docker, name).await?;
     if !made.is_some_and(|made| is_ours(&made, aim.tag)) {
-        return Err(refused(format!("volume `{name}` was made by somebody else just now")));
+        return Err(refused(Fact::VolumeOfOthers { volume: name.to_owned() }));
     }
     fill::fill(context, aim, docker, name, supply).await?;
     Ok(Loaded::default())

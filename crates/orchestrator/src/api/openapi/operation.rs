@@ -18,6 +18,7 @@ pub(super) struct Operation {
     body: Option<Shape>,
     replies: Vec<Reply>,
     refusals: Vec<u16>,
+    is_open: bool,
 }
 
 struct Reply {
@@ -36,6 +37,7 @@ impl Operation {
             body: None,
             replies: Vec::new(),
             refusals: Vec::new(),
+            is_open: false,
         }
     }
 
@@ -63,6 +65,12 @@ impl Operation {
         description: &'static str,
     ) -> Self {
         self.query.push((name, kind, description));
+        self
+    }
+
+    /// Needs no login.
+    pub(super) fn for_anybody(mut self) -> Self {
+        self.is_open = true;
         self
     }
 
@@ -149,7 +157,7 @@ impl Operation {
             let content = json!({ "application/json": { "schema": shape(schemas) } });
             one["requestBody"] = json!({ "required": true, "content": content });
         }
-        if self.method == "POST" && self.path == "/api/v1/session" {
+        if self.is_open {
             one["security"] = json!([]);
         }
         one
@@ -219,6 +227,7 @@ fn meaning(parameter: &str) -> &'static str {
         "source" => "Name of the source within the app.",
         "user" => "Name or id of the user.",
         "token" => "Name or id of the token.",
+        "word" => "What was told when it was looked for.",
         "key" => "Id of the key, or how it begins.",
         _ => "",
     }

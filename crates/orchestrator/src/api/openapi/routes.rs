@@ -2,7 +2,7 @@
 
 use engine::{
     AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, Reindexed, Report, RepositoryKey,
-    RepositoryState, RestoreRequest, RetentionPreview, RunRequest,
+    RepositoryState, RestoreRequest, RetentionPreview, RunRequest, SnapshotDiff,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
 
@@ -10,7 +10,7 @@ use super::operation::Operation;
 use crate::{
     accounts::{TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, clock, host, recovery, repositories, restores, session,
+        apps, clock, host, recover, recovery, repositories, restores, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
             DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
@@ -230,6 +230,20 @@ fn of_recovery() -> Vec<Operation> {
             "Say that a rebuilt catalog is as it should be",
         )
         .done("Schedules and retention go on."),
+        Operation::post(
+            "/api/v1/recovery/look",
+            "Look what a destination holds to come back to; changes nothing",
+        )
+        .takes::<recover::RecoverRequest>()
+        .gives::<recover::RecoverFound>(200, "The newest good copy of the catalog.")
+        .may_fail(&[409, 502]),
+        Operation::post("/api/v1/recovery/begin", "Come back to what was looked at")
+            .takes::<recover::RecoverBegin>()
+            .done("It has begun; the server answers little until it is done.")
+            .may_fail(&[409]),
+        Operation::get("/api/v1/recovery/progress/{word}", "How far a recovery is")
+            .for_anybody()
+            .gives::<recover::RecoverProgress>(200, "As far as it is."),
         Operation::get("/api/v1/recovery-kit", "What it takes to come back, the key included")
             .asks("secrets", "boolean", "With the destinations' credentials and keys.")
             .gives_json("The kit."),
@@ -331,6 +345,16 @@ fn of_snapshots() -> Vec<Operation> {
             .asks("q", "string", "A part of a name, or a pattern with `*` and `?`.")
             .lists::<ArchiveEntry>(200, "What has such a name; at most 500.")
             .may_fail(&[409, 422, 502]),
+        Operation::get("/api/v1/snapshots/{snapshot}/diff", "Compare with another snapshot")
+            .asks("from", "string", "The snapshot to compare with, of the same app.")
+            .asks("source", "string", "What this source gave only.")
+            .asks(
+                "limit",
+                "integer",
+                "How many differences of each source to tell: 1,000 unless told, at most 100,000.",
+            )
+            .gives::<SnapshotDiff>(200, "What is different since that one.")
+            .may_fail(&[409, 422, 502]),
         Operation::get(
             "/api/v1/snapshots/{snapshot}/file",
             "Download a file of an archive, or a folder as a tar",
@@ -391,6 +415,7 @@ fn of_session() -> Vec<Operation> {
             .gives::<CallerShown>(200, "Their name and what they may do.")
             .may_fail(&[401]),
         Operation::post("/api/v1/session", "Log in")
+            .for_anybody()
             .takes::<session::Login>()
             .done("Logged in: the answer sets the cookie.")
             .may_fail(&[401, 403, 429]),
