@@ -11,11 +11,8 @@ pub(crate) fn tar(bytes: &[u8]) {
     let mut count = 0_u32;
     while let Ok(Some(_)) = members.next_member() {
         count += 1;
-        while count % 2 == 0 {
-            match members.read_data(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
-            }
+        if count.is_multiple_of(2) {
+            while members.read_data(&mut buffer).is_ok_and(|read| read > 0) {}
         }
     }
     assert!(

@@ -77,8 +77,7 @@ pub(crate) enum KeyCommand {
         #[arg(long, value_name = "PATH")]
         password_file: Option<PathBuf>,
     },
-    /// Puts another in the place of the one in use, which then opens nothing any more; without a
-    /// file one is made and shown once.
+    /// Puts another in the place of the one in use; without a file one is made and shown once.
     Rotate {
         /// The destination.
         name: String,

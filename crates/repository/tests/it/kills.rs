@@ -29,7 +29,7 @@ use crate::{
 const ROLE: &str = "REPOSITORY_TO_BE_KILLED";
 const TEST: &str = "kills::killed_at_any_moment_the_repository_stays_sound";
 /// How often somebody is killed.
-const KILLS: u64 = 200;
+const KILLS: usize = 200;
 /// Longest that somebody works, once the repository is open, in microseconds: in turn hardly long
 /// enough to begin, and long enough to come to an end.
 const LONGEST: [u64; 2] = [30_000, 200_000];
@@ -213,7 +213,7 @@ async fn killed_at_any_moment_the_repository_stays_sound() {
     let mut locks = 0;
     for kill in 1..=KILLS {
         let random = u64::from_le_bytes(made.surroundings().random().unwrap());
-        kill_one(folder, Duration::from_micros(random % LONGEST[kill as usize % 2]));
+        kill_one(folder, Duration::from_micros(random % LONGEST[kill % 2]));
         let told = read_diary(&folder.join("diary"));
         // It opens, and what the dead one held is in nobody's way.
         let repository = world.open().await;
@@ -227,7 +227,7 @@ async fn killed_at_any_moment_the_repository_stays_sound() {
         lock.release().await.unwrap();
         *doing.entry(told.doing).or_default() += 1;
         if kill.is_multiple_of(50)
-            && let Some(restic) = restics.get(kill as usize / 50 % restics.len().max(1))
+            && let Some(restic) = restics.get(kill / 50 % restics.len().max(1))
         {
             world.restic_ok(restic, &["check"]);
         }
