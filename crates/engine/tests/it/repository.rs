@@ -10,7 +10,6 @@ use std::{
 use engine::{EngineError, SystemClock};
 use model::{CopyState, DestinationId, RunState, Snapshot};
 use repository::{Objects, ObjectsOptions, Repository, Surroundings};
-use secrecy::ExposeSecret as _;
 use store::{Fault, Faulty, Local, Operation};
 use tokio_util::sync::CancellationToken;
 
