@@ -371,7 +371,8 @@ async fn stock_tools_open_a_copy() {
     let key = kit(&world.engine).await;
     std::fs::write(disk.join("recovery-key.txt"), key.expose_secret()).unwrap();
     let text = include_str!("../../../artifact/FORMAT.md");
-    let block = text.split("```sh\n").nth(4).unwrap().split("```").next().unwrap();
+    let text = text.split("## The copy of the catalog\n").nth(1).unwrap();
+    let block = text.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
     let done = std::process::Command::new("bash")
         .args(["-c", &format!("set -eu -o pipefail\n{block}")])
         .current_dir(&disk)

@@ -382,7 +382,10 @@ async fn the_password_is_changed_in_one_step() {
     for program in restics() {
         assert!(opens(&program, &world, "mine"));
         assert!(!opens(&program, &world, REPOSITORY_PASSWORD), "the old password opens it");
-        assert!(!opens(&program, &world, secrecy::ExposeSecret::expose_secret(&made)), "the one between opens it");
+        assert!(
+            !opens(&program, &world, secrecy::ExposeSecret::expose_secret(&made)),
+            "the one between opens it"
+        );
     }
 }
 
