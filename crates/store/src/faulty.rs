@@ -46,7 +46,7 @@ pub enum Fault {
     Stall,
     /// Answers only after this long.
     Delay(Duration),
-    /// Says that it is done, and loses the last byte.
+    /// Says that it is done, and loses the last byte; of a read, all after its first chunk.
     Short,
     /// One bit of what is read is flipped.
     FlippedBit,
@@ -144,6 +144,9 @@ impl Store for Faulty {
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
         let fault = self.before(Operation::Read).await?;
         let stream = self.inner.read(key, range).await?;
+        if fault == Some(Fault::Short) {
+            return Ok(stream.take(1).boxed());
+        }
         if fault != Some(Fault::FlippedBit) {
             return lost(fault, stream);
         }

@@ -121,6 +121,15 @@ impl RunContext {
         if self.stop.is_cancelled() { Err(self.stop_failure()) } else { Ok(()) }
     }
 
+    /// The same for a step that somebody's change of mind must not leave half done: who is cut off
+    /// goes on later.
+    pub(crate) fn keep_going_once_begun(&self) -> Result<(), Failure> {
+        match self.stop_reason() {
+            Some(StopReason::Shutdown | StopReason::LeaseLost) => self.keep_going(),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         self.stop_reason.get().copied()
     }

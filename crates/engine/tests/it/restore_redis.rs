@@ -211,3 +211,100 @@ async fn cut_off_anywhere_it_is_carried_to_its_end() {
         nothing_is_left(&world);
     }
 }
+
+/// A server with two old keys, and a snapshot whose last key is a large one.
+async fn with_a_large_key() -> Option<(Server, World, model::Snapshot)> {
+    let server = start(None)?;
+    redis(&server, &["DEBUG", "POPULATE", "120000", "many", "40"]);
+    // Of no pattern: what can be compressed is handed over small.
+    let large = "local parts = {} \
+                 for i = 1, 125000 do parts[i] = string.format('%016x', math.random(0, 2^31 - 1)) end \
+                 redis.call('SET', 'large', table.concat(parts))";
+    redis(&server, &["-n", "9", "EVAL", large, "0"]);
+    let world = World::reading(vec![at(server.port, &[], None)], patient()).await;
+    let snapshot = world.good_snapshot().await;
+    wipe(&server);
+    redis(&server, &["SET", "newer", "x"]);
+    redis(&server, &["-n", "2", "SET", "newest", "y", "PXAT", "4000000000123"]);
+    let code = "#!lua name=newer\nredis.register_function('two', function() return 2 end)";
+    redis(&server, &["FUNCTION", "LOAD", code]);
+    Some((server, world, snapshot))
+}
+
+/// Begins a restore; gives its run as soon as what was there is gone.
+async fn begun(world: &World, snapshot: &model::Snapshot, server: &Server) -> model::Run {
+    let run = world.engine.restore_now(snapshot.id, &without_undo()).await.unwrap();
+    for _ in 0..3_000 {
+        if redis(server, &["EXISTS", "newer"]).trim() == "0" {
+            return run;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    panic!("nothing is replaced: {:?}", world.engine.catalog().run(run.id).await);
+}
+
+/// Gives the server `command` in the moment in which what was there is gone. By a connection of its
+/// own: a program that is started for each question would be too late.
+fn once_it_is_gone(port: u16, command: &'static str) -> std::thread::JoinHandle<()> {
+    use std::io::{BufRead as _, Write as _};
+    let mut server = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    server.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let mut answers = std::io::BufReader::new(server.try_clone().unwrap());
+    let mut ask = move |question: &str| {
+        server.write_all(format!("{question}\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        answers.read_line(&mut answer).unwrap();
+        answer
+    };
+    std::thread::spawn(move || {
+        while ask("EXISTS newer").trim() == ":1" {}
+        assert_eq!(ask(command).trim(), "+OK");
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_is_put_back_where_it_fails_half_way() {
+    let Some((server, world, snapshot)) = with_a_large_key().await else { return };
+    let newer = digest(&server);
+    let refusing = once_it_is_gone(server.port, "CONFIG SET proto-max-bulk-len 1048576");
+    let run = world.engine.restore_now(snapshot.id, &without_undo()).await.unwrap();
+    tokio::task::spawn_blocking(|| refusing.join().unwrap()).await.unwrap();
+    let run = world.ended(&run).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert_eq!(digest(&server), newer, "{:?}", run.failure);
+    assert_eq!(redis(&server, &["-n", "2", "PEXPIRETIME", "newest"]).trim(), "4000000000123");
+    let told = report(&world, &run).await;
+    assert_eq!(told.condition, Condition::Untouched, "{told:?}");
+    let failure = run.failure.unwrap();
+    assert!(failure.message.contains("what was there was put back from"), "{failure:?}");
+    assert!(!failure.message.contains("only some of its keys"), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_put_back_is_told_and_kept() {
+    let Some((mut server, world, snapshot)) = with_a_large_key().await else { return };
+    let newer = digest(&server);
+    let run = begun(&world, &snapshot, &server).await;
+    server.kill();
+    let run = world.ended(&run).await;
+    assert_eq!(run.state, RunState::Failed);
+    let told = report(&world, &run).await;
+    assert_eq!(told.steps[0].state, StepState::Switching);
+    let kept = told.steps[0].kept.clone().unwrap();
+    let failure = run.failure.unwrap();
+    assert!(failure.message.contains("may have only some of its keys now"), "{failure:?}");
+    assert!(failure.message.contains(&kept), "{failure:?}");
+    let Some(again) = start(Some(&std::fs::read(kept).unwrap())) else { return };
+    assert_eq!(digest(&again), newer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_mind_leaves_nothing_half_done() {
+    let Some((server, world, snapshot)) = with_a_large_key().await else { return };
+    let run = begun(&world, &snapshot, &server).await;
+    world.engine.cancel(run.id).await.unwrap();
+    world.ended(&run).await;
+    assert_eq!(redis(&server, &["DBSIZE"]).trim(), "120000");
+    assert_eq!(redis(&server, &["-n", "9", "STRLEN", "large"]).trim(), "2000000");
+    assert_eq!(redis(&server, &["EXISTS", "newer"]).trim(), "0");
+}

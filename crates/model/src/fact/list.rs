@@ -276,6 +276,13 @@ facts! {
     FunctionsStay { why: String } = "functions are as they were: {why}";
     SomeKeys { server: String, first: Told } =
         "{first}; {server} has only some of its keys now: restore again, or the undo snapshot";
+    SomeKeysKept { server: String, file: String, first: Told } =
+        "{first}; {server} may have only some of its keys now: restore again; what was there before \
+         is the snapshot {file}, which a server of its own can be started on";
+    KeysByHand { file: String } =
+        "it may have only some of its keys: restore again; what was there before is the snapshot \
+         {file}, which a server of its own can be started on";
+    KeysByUndo {} = "it may have only some of its keys: restore again, or the undo snapshot";
     KeysMissing { database: u64, keys: u64, wanted: u64 } =
         "database {database} has {keys} keys of {wanted} now: the server drops keys \
          (maxmemory-policy), or somebody else does";

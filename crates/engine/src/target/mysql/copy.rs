@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Aim, ident, refused};
 use crate::{
-    run::{RunContext, StopReason},
+    run::RunContext,
     source::{
         mysql::client::{Client, classified, literal as text},
         tool::Reading,
@@ -204,7 +204,7 @@ impl On<'_> {
         } else {
             let mut load = self.client.load(context, to, 0, self.aim.timeout()).await?;
             while let Some(chunk) = dump.chunk().await.map_err(classified)? {
-                goes_on(context)?;
+                context.keep_going_once_begun()?;
                 if !load.feed(&chunk).await.map_err(classified)? {
                     break;
                 }
@@ -237,14 +237,6 @@ impl On<'_> {
     }
 }
 
-/// Somebody's change of mind must not leave half a database; who is cut off goes on later.
-fn goes_on(context: &RunContext) -> Result<(), Failure> {
-    match context.stop_reason() {
-        Some(StopReason::Shutdown | StopReason::LeaseLost) => context.keep_going(),
-        _ => Ok(()),
-    }
-}
-
 /// Waits for a program that has been given everything.
 async fn end(mut load: Reading) -> Result<(), Failure> {
     load.end_of_input();
@@ -258,7 +250,7 @@ async fn keep(context: &RunContext, dump: &mut Reading, path: &Path) -> Result<u
     let mut file = tokio::fs::File::create_new(path).await.map_err(told)?;
     let mut size_bytes = 0;
     while let Some(chunk) = dump.chunk().await.map_err(classified)? {
-        goes_on(context)?;
+        context.keep_going_once_begun()?;
         file.write_all(&chunk).await.map_err(told)?;
         size_bytes += chunk.len() as u64;
     }
@@ -272,7 +264,7 @@ async fn give(context: &RunContext, path: &Path, mut load: Reading) -> Result<()
     let mut buffer = vec![0; CHUNK];
     loop {
         let count = file.read(&mut buffer).await.map_err(told)?;
-        goes_on(context)?;
+        context.keep_going_once_begun()?;
         if count == 0 || !load.feed(&buffer[..count]).await.map_err(classified)? {
             return end(load).await;
         }

@@ -1,6 +1,7 @@
 //! Redis and Valkey: a server of ours loads the snapshot, the app's server reads every key of it
 //! and keeps none, and only then what is there is removed and the keys are put in its place.
 
+mod kept;
 mod moving;
 pub(crate) mod scratch;
 pub(crate) mod told;
@@ -11,14 +12,17 @@ use std::path::{Path, PathBuf};
 use model::{Fact, Failure, FailureCode, RestoreTarget, Sentence, Size};
 use tokio::time::Instant;
 
-use super::{Aim, Loaded, Look, Placing, Supply, Switched, Target, folder, refused, unpacking};
+use super::{
+    Aim, Loaded, Look, Placing, PutBack, Supply, Switched, Target, folder, refused, unpacking,
+};
 use crate::{
     run::{
-        RunContext,
+        RunContext, StopReason,
         drill::{Trial, scratch::Image},
     },
     source::redis::wire::{self, Answer, Connection},
 };
+use kept::Kept;
 use moving::{LONG, Moving, Pass};
 use scratch::Scratch;
 use told::Told;
@@ -81,10 +85,12 @@ impl Target for Redis {
         match tokio::fs::remove_dir_all(made).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let (what, why) = (made.to_owned(), error.to_string());
-                Err(refused(Fact::NotRemoved { what, why }))
+                return Err(refused(Fact::NotRemoved { what, why }));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        let kept = Kept::of(made);
+        if kept.has_begun() { Ok(()) } else { kept.remove().await }
     }
 
     /// Proves that every key can be loaded, here and there.
@@ -94,6 +100,11 @@ impl Target for Redis {
         let tried = restore.try_out().await;
         restore.scratch.end(context).await;
         tried.map(|()| Loaded::default())
+    }
+
+    async fn keep(&self, placing: &Placing<'_>) -> Result<Option<String>, Failure> {
+        let Placing { context, aim, made } = *placing;
+        Kept::of(made).take(context, aim).await
     }
 
     /// Begins anew when it was cut off: keys that are there already are replaced.
@@ -107,11 +118,72 @@ impl Target for Redis {
             return Err(refused(Fact::KeysNotBeside {}));
         }
         let mut restore = Restore::begin(context, aim, Path::new(made), supply).await?;
+        let kept = Kept::of(made);
+        kept.begin().await?;
         let replaced = restore.replace().await;
         restore.scratch.end(context).await;
-        let notes = replaced?;
+        let place = restore.to.place().to_owned();
+        drop(restore);
+        let notes = match replaced {
+            Ok(notes) => notes,
+            Err(failure) => return Err(back(placing, supply, &kept, failure, &place).await),
+        };
         self.clear(aim, made).await?;
+        kept.remove().await?;
         Ok(Switched { kept: None, notes })
+    }
+
+    async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
+        let kept = Kept::of(placing.made);
+        if kept.was_put_back() {
+            return Ok(PutBack::FromKept);
+        }
+        if !kept.has_begun() {
+            return Ok(PutBack::AsItWas);
+        }
+        Err(match kept.file() {
+            Some(file) => refused(Fact::KeysByHand { file: file.display().to_string() }),
+            None => refused(Fact::KeysByUndo {}),
+        })
+    }
+}
+
+/// After a switch that failed: puts back what was kept. Where this process or its lease ends, the
+/// switch goes on later instead.
+async fn back(
+    placing: &Placing<'_>,
+    supply: &Supply<'_>,
+    kept: &Kept,
+    failure: Failure,
+    place: &str,
+) -> Failure {
+    let Placing { context, aim, .. } = *placing;
+    let cut_off =
+        matches!(context.stop_reason(), Some(StopReason::Shutdown | StopReason::LeaseLost));
+    if cut_off {
+        return failure;
+    }
+    if kept.file().is_some() {
+        context.journal.warn(format!("{}: what was there is put back", failure.message));
+        let back = async {
+            let mut restore = Restore::begin(context, aim, kept.folder(), supply).await?;
+            let replaced = restore.replace().await;
+            restore.scratch.end(context).await;
+            replaced?;
+            kept.is_put_back().await
+        };
+        match back.await {
+            Ok(()) => return failure,
+            Err(why) => context.journal.error(format!("it cannot be put back: {}", why.message)),
+        }
+    }
+    let server = place.to_owned();
+    match kept.file() {
+        Some(file) => {
+            let file = file.display().to_string();
+            failure.told_in(|first| Fact::SomeKeysKept { server, file, first })
+        }
+        None => failure.told_in(|first| Fact::SomeKeys { server, first }),
     }
 }
 
@@ -217,11 +289,7 @@ impl<'a> Restore<'a> {
         if let Answer::Refused(why) = self.to.ask(&[b"FLUSHALL"], LONG).await? {
             return Err(wrong::of_command("FLUSHALL", &why, self.to.place()));
         }
-        let moved = self.moving().all(Pass::Real).await;
-        moved.map_err(|failure| {
-            let server = self.to.place().to_owned();
-            failure.told_in(|first| Fact::SomeKeys { server, first })
-        })?;
+        self.moving().all(Pass::Real).await?;
         let now = Told(self.to.info().await?);
         notes.extend(agrees(&self.source, &now)?);
         Ok(notes)

@@ -73,7 +73,11 @@ impl Moving<'_> {
                 };
                 let keys = self.described(names).await?;
                 for batch in batches(&keys) {
-                    self.context.keep_going()?;
+                    match pass {
+                        Pass::Trial(_) => self.context.keep_going()?,
+                        // Nothing is to be half there because somebody has changed their mind.
+                        Pass::Real => self.context.keep_going_once_begun()?,
+                    }
                     self.send(batch, pass).await?;
                 }
                 if &cursor[..] == b"0" {
