@@ -902,6 +902,7 @@ repository-checked = Last check
 repository-every-byte = every byte was read
 repository-freed = Space last freed
 repository-append-only = never: the destination is append-only
+repository-locked = All that the newest snapshot needs is locked until
 repository-keys = Its passwords are listed, added and removed by the command line.
 repository-count = Count now
 repository-check = Check now

@@ -902,6 +902,7 @@ repository-checked = Última comprobación
 repository-every-byte = se leyó cada byte
 repository-freed = Espacio liberado por última vez
 repository-append-only = nunca: el destino es de solo añadir
+repository-locked = Todo lo que necesita la última instantánea está bloqueado hasta
 repository-keys = Sus contraseñas se listan, añaden y quitan con la línea de órdenes.
 repository-count = Contar ahora
 repository-check = Comprobar ahora

@@ -26,6 +26,8 @@ pub(super) struct RepositoryPanel {
     pub(super) problems: Vec<String>,
     pub(super) advice: Vec<String>,
     pub(super) freed: Option<When>,
+    /// Until when nobody can delete what the newest snapshot needs.
+    pub(super) locked: Option<When>,
 }
 
 impl RepositoryPanel {
@@ -61,6 +63,7 @@ impl RepositoryPanel {
             problems: checked.as_ref().map(|check| check.problems.clone()).unwrap_or_default(),
             advice: checked.map(|check| check.advice).unwrap_or_default(),
             freed: state.freed.map(|freed| visitor.when(freed.at)),
+            locked: state.locked.and_then(|l| l.newest_until).map(|until| visitor.when(until)),
         }))
     }
 }
