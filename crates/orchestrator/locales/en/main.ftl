@@ -646,6 +646,7 @@ event-config_applied = backups.yml applied
 event-config_rejected = backups.yml rejected
 event-labels_refused = labels refused
 event-not_put_back = not put back
+event-rotation_ended = change of a password brought to its end
 event-uncovered = not protected
 event-catalog_copy_failed = catalog not copied
 event-recovery_kit_due = recovery kit not stored

@@ -646,6 +646,7 @@ event-config_applied = backups.yml aplicado
 event-config_rejected = backups.yml rechazado
 event-labels_refused = etiquetas rechazadas
 event-not_put_back = no devuelto a su estado
+event-rotation_ended = cambio de contraseña llevado a su fin
 event-uncovered = sin proteger
 event-catalog_copy_failed = catálogo sin copiar
 event-recovery_kit_due = kit de recuperación sin guardar
