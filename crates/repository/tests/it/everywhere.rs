@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -240,8 +241,7 @@ async fn kept_out(repository: &Repository, stock: &Stock, restic: &Path) {
     }
     assert!(is_locked(&repository.lock_with(LockKind::Exclusive, quick()).await));
     repository.lock_with(LockKind::Shared, quick()).await.unwrap().release().await.unwrap();
-    // The end of its input.
-    drop(writer.stdin.take());
+    writer.stdin.take().unwrap().write_all(b"what came in the end").unwrap();
     assert!(writer.wait().unwrap().success());
     repository.lock_with(LockKind::Exclusive, quick()).await.unwrap().release().await.unwrap();
 
