@@ -78,6 +78,14 @@ pub struct RepositoryCheck {
     pub advice: Vec<String>,
 }
 
+impl RepositoryCheck {
+    /// One word for each step of the advice, where it has one: for whoever says it in another
+    /// language.
+    pub fn advice_codes(&self) -> impl Iterator<Item = (&str, Option<&'static str>)> {
+        self.advice.iter().map(|step| (step.as_str(), repository::guidance::code(step)))
+    }
+}
+
 /// What was freed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
