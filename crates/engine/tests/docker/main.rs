@@ -19,6 +19,9 @@ mod place;
 mod postgres;
 #[path = "../../../orchestrator/tests/it/program.rs"]
 mod program;
+mod repository_volume;
+#[path = "../../../repository/tests/it/restics.rs"]
+mod restics;
 mod restore_volume;
 mod volume;
 #[path = "../it/world.rs"]
@@ -78,6 +81,7 @@ impl Suite {
             drills::redis_is_tried_and_restored_by_its_own_image,
             drills::what_a_killed_drill_began_is_removed,
             disaster::an_app_comes_back_with_its_orchestrator,
+            repository_volume::a_volume_is_a_tree_for_restic_and_comes_back,
             restore_volume::a_servers_data_are_exchanged_while_it_waits,
             restore_volume::a_volume_comes_back_beside_and_where_it_is_gone,
             restore_volume::nothing_is_exchanged_under_a_paused_container,

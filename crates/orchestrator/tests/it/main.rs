@@ -20,6 +20,7 @@ mod help;
 mod kill;
 mod kill_drill;
 mod kill_restore;
+mod kill_rotation;
 mod logins;
 mod openapi;
 mod page_roles;
