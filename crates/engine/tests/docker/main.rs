@@ -86,6 +86,7 @@ impl Suite {
             restore_volume::a_volume_comes_back_beside_and_where_it_is_gone,
             restore_volume::nothing_is_exchanged_under_a_paused_container,
             restore_volume::what_did_not_come_back_is_removed,
+            restore_volume::what_ends_too_early_leaves_what_was_there,
             volume::postgres_starts_on_a_restored_volume,
             volume::what_is_no_volume_is_refused_and_not_made,
             volume::what_runs_is_paused_or_stopped_and_goes_on,

@@ -15,6 +15,7 @@ use super::{
     Web, app_sources,
     drills::{LastDrill, Planned},
     fault::{Fault, show},
+    filters,
     form::{Sealed, redirect},
     format::When,
     lang::Lang,

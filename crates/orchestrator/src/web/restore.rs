@@ -12,6 +12,7 @@ use model::{CopyState, Preflight, PreflightLevel, Snapshot, SnapshotId};
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     form::{Errors, Fields, Sealed, redirect},
     mark::Mark,
     page::{Nav, Page},

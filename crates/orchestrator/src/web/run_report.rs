@@ -13,6 +13,7 @@ use model::{
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     format::When,
     lang::Lang,
     mark::Mark,
