@@ -77,6 +77,7 @@ fn previewed(snapshot: &Snapshot, binding: &Binding) -> Option<PreviewedSnapshot
     (copy.state != CopyState::Expired).then(|| PreviewedSnapshot {
         id: snapshot.id,
         taken_at: snapshot.taken_at,
+        pre_deploy: snapshot.kind == model::SnapshotKind::PreDeploy,
         stored_bytes: copy.stored_bytes(),
         state: copy.state,
         expiring_since: copy.expiring_since,

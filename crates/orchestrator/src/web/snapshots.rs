@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     Web,
+    app_state::StateShown,
     fault::{Fault, show},
     form::{Sealed, redirect},
     format::When,
@@ -164,6 +165,8 @@ struct SnapshotPage {
     kind: String,
     label: Option<String>,
     commit: Option<String>,
+    state: Option<StateShown>,
+    pre_deploy: bool,
     pinned: bool,
     anomalous: bool,
     /// An app sent neither size nor checksum.
@@ -261,6 +264,8 @@ pub(super) async fn page(
         kind: lang.t(&format!("snapshot-kind-{}", one.kind)),
         label: one.label.as_deref().map(|label| visitor.label(label)),
         commit: one.git_commit.clone(),
+        state: one.app_state.as_ref().map(|state| StateShown::of(state, &visitor)),
+        pre_deploy: one.kind == model::SnapshotKind::PreDeploy,
         pinned: one.pinned,
         anomalous: one.anomalous,
         unverified: !one.verified_by_source && !direct,
