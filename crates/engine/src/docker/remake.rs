@@ -32,6 +32,15 @@ const OF_IMAGES: [&str; 9] = [
     "Shell",
 ];
 
+/// Between a container's name and the restore's word in the name that it is kept under.
+const KEPT: &str = "_before-";
+
+/// Whether a container of that name is one that [`remake`] has kept.
+pub(crate) fn is_kept(name: &str) -> bool {
+    let tag = name.rsplit_once(KEPT).map_or("", |(_, tag)| tag);
+    tag.len() == 8 && tag.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// Makes `name` anew with `image`; the one that is there is stopped already, and is kept under the
 /// name that this gives. Called again after it was cut off, it goes on where it was.
 pub(crate) async fn remake(
@@ -40,7 +49,7 @@ pub(crate) async fn remake(
     image: &str,
     tag: &str,
 ) -> Result<String, Failure> {
-    let kept = format!("{name}_before-{tag}");
+    let kept = format!("{name}{KEPT}{tag}");
     match inspect(docker, name).await? {
         Some(there) if is_ours(&there, tag) => {}
         Some(there) => {
@@ -202,6 +211,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_was_kept_is_known_by_its_name() {
+        assert!(is_kept("shop-web_before-0a1b2c3d"));
+        assert!(!is_kept("shop-web") && !is_kept("day_before-christmas"));
+    }
 
     #[test]
     fn what_an_image_gives_is_left_to_the_other_image() {

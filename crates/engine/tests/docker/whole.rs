@@ -267,7 +267,7 @@ pub(crate) async fn who_serves_the_database_is_never_held(host: Arc<Host>) {
     let told = place.run(&["run", "shop", "--wait"]);
     assert_eq!(told.status.code(), Some(1));
     let said = String::from_utf8_lossy(&told.stderr);
-    assert!(said.contains("is the server of a database of this app"), "{said}");
+    assert!(said.contains("is the server of a source of this app"), "{said}");
     assert!(volume::is_running(&host, &db.name));
     drop(serving);
 }

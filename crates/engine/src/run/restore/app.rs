@@ -92,7 +92,8 @@ pub(super) async fn look(
     if !stopping.is_empty() {
         note(PreflightLevel::Warning, Fact::WholeStops { containers: stopping.join(", ") });
     }
-    for noted in snapshot.app_state.iter().flat_map(|state| &state.containers) {
+    let noted = snapshot.app_state.iter().flat_map(|state| &state.containers);
+    for noted in noted.filter(|one| one.running) {
         let (container, image) = (noted.name.clone(), noted.image.clone());
         match known.get(&noted.name) {
             None => note(PreflightLevel::Warning, Fact::ContainerGone { container }),

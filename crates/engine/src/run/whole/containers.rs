@@ -1,4 +1,4 @@
-//! The containers that are an app, and never its database.
+//! The containers that are an app, and never the servers that it is read from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,13 @@ use model::{App, DirectKind, Failure, FailureCode, QuiesceMode, SourceKind};
 
 use crate::{
     Engine,
-    docker::{self, image},
+    docker::{self, image, remake},
     run::RunContext,
     source::volume::users::Running,
 };
+
+/// The label that compose gives to containers.
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
 /// A container of an app.
 pub(crate) struct Known {
@@ -53,14 +56,15 @@ pub(crate) async fn found(
 ) -> Result<Vec<Known>, Failure> {
     let docker = docker::connect(&engine.0.config).await?;
     let all = docker::others(&docker).await?;
-    let databases = databases(&docker, app, &all).await;
+    let servers = servers(&docker, app, &all).await;
     let mut known = BTreeMap::new();
     if app.quiesce.containers.is_empty() {
         let volumes: BTreeSet<_> = volumes(app).collect();
         for one in &all {
             let uses = docker::volumes_of(one).iter().any(|own| volumes.contains(own.as_str()));
             let id = one.id.clone().unwrap_or_default();
-            if uses && !databases.contains(&id) {
+            let is_kept = remake::is_kept(&docker::name_of(one));
+            if uses && !is_kept && !servers.contains(&id) {
                 known.insert(docker::name_of(one), id);
             }
         }
@@ -75,9 +79,9 @@ pub(crate) async fn found(
                 return Err(Failure::new(FailureCode::SourceConfig, message));
             };
             let id = one.id.clone().unwrap_or_default();
-            if databases.contains(&id) {
+            if servers.contains(&id) {
                 let message = format!(
-                    "`{wanted}` is the server of a database of this app: it has to run to be \
+                    "`{wanted}` is the server of a source of this app: it has to run to be \
                      read; take it out of quiesce.containers"
                 );
                 return Err(Failure::new(FailureCode::SourceConfig, message));
@@ -112,22 +116,40 @@ pub(crate) async fn inspect(
     Ok(Some(Known { name, inspected, running }))
 }
 
-/// Ids of the containers that serve databases of the app.
-async fn databases(docker: &Docker, app: &App, all: &[ContainerSummary]) -> BTreeSet<String> {
+/// Ids of the containers that have to run for the app to be read: servers of its databases, and of
+/// the contract.
+async fn servers(docker: &Docker, app: &App, all: &[ContainerSummary]) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for source in &app.sources {
-        let SourceKind::Direct(direct) = &source.kind else { continue };
-        if !matches!(direct.what, DirectKind::Postgres | DirectKind::Mysql | DirectKind::Redis) {
-            continue;
-        }
-        let Some(told) = image::container(docker, direct).await else { continue };
-        let is_it = |one: &&ContainerSummary| {
-            let id = one.id.as_deref().unwrap_or_default();
-            docker::name_of(one) == told || id == told || told.len() >= 12 && id.starts_with(&told)
+        let told = match &source.kind {
+            SourceKind::Contract(server) => server.url.host_str().map(str::to_owned),
+            SourceKind::Direct(direct)
+                if matches!(
+                    direct.what,
+                    DirectKind::Postgres | DirectKind::Mysql | DirectKind::Redis
+                ) =>
+            {
+                image::container(docker, direct).await
+            }
+            SourceKind::Direct(_) => None,
         };
-        ids.extend(all.iter().filter(is_it).filter_map(|one| one.id.clone()));
+        let Some(told) = told else { continue };
+        ids.extend(all.iter().filter(|one| is_called(one, &told)).filter_map(|one| one.id.clone()));
     }
     ids
+}
+
+/// Whether `told` is its name, its id, or what it is called in a network or a compose file.
+fn is_called(container: &ContainerSummary, told: &str) -> bool {
+    let id = container.id.as_deref().unwrap_or_default();
+    let service = container.labels.as_ref().and_then(|all| all.get(COMPOSE_SERVICE));
+    let networks = container.network_settings.iter().filter_map(|all| all.networks.as_ref());
+    let mut aliases = networks.flat_map(|all| all.values()).filter_map(|one| one.aliases.as_ref());
+    docker::name_of(container) == told
+        || id == told
+        || told.len() >= 12 && id.starts_with(told)
+        || service.is_some_and(|service| service == told)
+        || aliases.any(|all| all.iter().any(|alias| alias == told))
 }
 
 fn volumes(app: &App) -> impl Iterator<Item = &str> {

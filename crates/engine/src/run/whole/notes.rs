@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long a server may take to tell its position: the app waits meanwhile.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the log of each PostgreSQL source is, where it tells.
 pub(super) async fn positions(context: &RunContext, app: &App) -> BTreeMap<String, WalPosition> {
@@ -23,7 +23,12 @@ pub(super) async fn positions(context: &RunContext, app: &App) -> BTreeMap<Strin
             continue;
         }
         let asked = Asked { engine: &context.engine, app, source, direct };
-        match tokio::time::timeout(PATIENCE, wal::position(&asked)).await {
+        let told = tokio::select! {
+            biased;
+            _ = context.stopped() => return all,
+            told = tokio::time::timeout(PATIENCE, wal::position(&asked)) => told,
+        };
+        match told {
             Ok(Ok(position)) => {
                 let (name, lsn) = (&source.name, &position.lsn);
                 context.journal.info(format!("`{name}`: the server's log is at {lsn}"));
