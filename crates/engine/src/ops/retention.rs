@@ -77,7 +77,6 @@ fn previewed(snapshot: &Snapshot, binding: &Binding) -> Option<PreviewedSnapshot
     (copy.state != CopyState::Expired).then(|| PreviewedSnapshot {
         id: snapshot.id,
         taken_at: snapshot.taken_at,
-        pre_deploy: snapshot.kind == model::SnapshotKind::PreDeploy,
         stored_bytes: copy.stored_bytes(),
         state: copy.state,
         expiring_since: copy.expiring_since,
@@ -116,6 +115,7 @@ fn candidate(
     there.then(|| Candidate {
         id: snapshot.id,
         taken_at: snapshot.taken_at,
+        pre_deploy: snapshot.kind == model::SnapshotKind::PreDeploy,
         good: matches!(copy.state, CopyState::Good | CopyState::Expiring),
         pinned: snapshot.pinned,
         in_use: in_use.contains(&snapshot.id),
