@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::PartSizes;
+use backon::{ExponentialBuilder, Retryable as _};
+
+use crate::{PartSizes, StoreError};
 
 /// How long requests may take, how often they are tried again, and how large parts are.
 #[derive(Debug, Clone, Copy)]
@@ -38,5 +40,17 @@ impl Limits {
     pub fn longest_call(&self) -> Duration {
         let pauses = self.first_pause * 2 * ((1 << self.retries) - 1);
         self.part.max(self.request) * (self.retries + 1) + pauses
+    }
+
+    /// Asks until it is answered, or fails for good, or was tried often enough.
+    pub(crate) async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        ask: impl FnMut() -> F,
+    ) -> Result<T, StoreError> {
+        let pauses = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(self.first_pause)
+            .with_max_times(self.retries as usize);
+        ask.retry(pauses).when(StoreError::is_retryable).await
     }
 }

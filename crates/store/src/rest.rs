@@ -11,7 +11,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, StatusCode, header};
@@ -101,7 +100,7 @@ impl Rest {
             let response = self.site.sent(what, request).await?;
             self.unless_passing(what, response)
         };
-        self.retried(ask).await
+        self.limits.retried(ask).await
     }
 
     /// An error where the server may answer otherwise a little later.
@@ -109,17 +108,6 @@ impl Rest {
         let error = self.site.refused(what, response.status());
         let passes = !response.status().is_success() && error.is_retryable();
         if passes { Err(error) } else { Ok(response) }
-    }
-
-    async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
-        &self,
-        ask: impl FnMut() -> F,
-    ) -> Result<T, StoreError> {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(self.limits.first_pause)
-            .with_max_times(self.limits.retries as usize);
-        ask.retry(pauses).when(StoreError::is_retryable).await
     }
 
     /// What is known of the file at `place`; `None` where there is none.
@@ -149,7 +137,7 @@ impl Rest {
                 .timeout(self.limits.request);
             self.unless_passing(what, self.site.sent(what, request).await?)
         };
-        match self.retried(make).await?.status() {
+        match self.limits.retried(make).await?.status() {
             status if status.is_success() => Ok(()),
             status => Err(self.site.refused(what, status)),
         }
@@ -339,7 +327,7 @@ impl RestUpload {
                 .body(reqwest::Body::wrap_stream(chunks.into_stream()));
             self.store.unless_passing(&what, site.sent(&what, request).await?)
         };
-        match self.store.retried(send).await?.status() {
+        match self.store.limits.retried(send).await?.status() {
             status if status.is_success() => Ok(()),
             status => Err(site.refused(&what, status)),
         }

@@ -177,6 +177,14 @@ fn told(duty: &Duty) -> (String, String) {
             ),
             format!("Start the container (`docker start {}`), or remove it", short(container)),
         ),
+        Duty::RunHook { container, argv, .. } => (
+            format!(
+                "`{}`, asked for by `quiesce.post`, cannot be run{}",
+                argv.first().map(String::as_str).unwrap_or_default(),
+                container.as_ref().map_or(String::new(), |name| format!(" in container {name}"))
+            ),
+            "Run it yourself, or correct the app".to_owned(),
+        ),
         Duty::DeleteSubvolume { path } => (
             format!("the snapshot {} cannot be deleted", path.display()),
             format!("Delete it: `btrfs subvolume delete {}`", path.display()),

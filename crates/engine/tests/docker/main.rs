@@ -24,6 +24,7 @@ mod repository_volume;
 mod restics;
 mod restore_volume;
 mod volume;
+mod whole;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod world;
@@ -86,6 +87,11 @@ impl Suite {
             restore_volume::a_volume_comes_back_beside_and_where_it_is_gone,
             restore_volume::nothing_is_exchanged_under_a_paused_container,
             restore_volume::what_did_not_come_back_is_removed,
+            restore_volume::what_ends_too_early_leaves_what_was_there,
+            whole::a_bad_deployment_is_undone_by_one_command,
+            whole::a_killed_restore_goes_on_and_the_app_with_it,
+            whole::what_was_paused_goes_on_after_a_kill,
+            whole::who_serves_the_database_is_never_held,
             volume::postgres_starts_on_a_restored_volume,
             volume::what_is_no_volume_is_refused_and_not_made,
             volume::what_runs_is_paused_or_stopped_and_goes_on,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use engine::RestoreRequest;
 use model::{Run, RunState, Snapshot};
+use store::{Fault, Faulty, Local, Operation};
 
 use crate::{
     host::{Host, Made},
@@ -91,6 +92,81 @@ pub(crate) async fn what_did_not_come_back_is_removed(host: Arc<Host>) {
         assert_eq!(run.state, RunState::Failed);
         assert!(!host.try_docker(&["volume", "inspect", &name]).status.success());
         assert_eq!(list(&host, &volume.name), before, "it is as it was");
+    }
+}
+
+/// A copy that ends too early, at any of the times that it is read: in a store that says nothing of
+/// it, and as a file that was cut.
+pub(crate) async fn what_ends_too_early_leaves_what_was_there(host: Arc<Host>) {
+    for way in ["auto", "docker"] {
+        let volume = host.volume(&format!("short-{way}"));
+        let mount = format!("{}:/v", volume.name);
+        let run = |text: &str| host.run(&["-v", &mount], Image::Base, &["sh", "-c", text]);
+        run("head -c 3000000 /dev/urandom > /v/big; echo 1 > /v/small");
+        let world = world_of(&host, &volume, &[("read", way)]).await;
+        let snapshot = world.good_snapshot().await;
+        let wanted = list(&host, &volume.name);
+        let disk = world.engine.catalog().destination_by_name("disk").await.unwrap();
+        let folder = world.folder.path().join("disk");
+        let faulty = Faulty::new(Arc::new(Local::open(&folder).await.unwrap()));
+        world.engine.use_store(&disk, Arc::new(faulty.clone()));
+        // Through Docker only an empty one is filled.
+        run(if way == "auto" { "echo 2 > /v/small" } else { "rm /v/big /v/small" });
+        let before = list(&host, &volume.name);
+        let name = Host::name("short");
+        let into =
+            RestoreRequest { confirm: Some("direct".to_owned()), without_undo: true, ..to("app") };
+        for request in [beside(&name), into] {
+            let is_beside = request.to == "beside";
+            let mut failed = 0;
+            loop {
+                // Listings are not part of this, so that this fault means none.
+                faulty.behave();
+                (0..failed).for_each(|_| faulty.inject(Operation::Read, Fault::Empty));
+                faulty.inject(Operation::Read, Fault::Short);
+                let run = restored(&world, &snapshot, &request).await;
+                if faulty.waiting() > 0 {
+                    assert_eq!(run.state, RunState::Succeeded, "{way}: {:?}", run.failure);
+                    break;
+                }
+                assert_eq!(run.state, RunState::Failed, "{way}: after {failed} reads");
+                let there = host.try_docker(&["volume", "inspect", &name]).status.success();
+                // The one beside that came back whole stays.
+                assert_eq!(there, !is_beside, "{way}: a part is left beside");
+                let told = run.failure.unwrap().message;
+                // What goes into an empty volume as it comes is told, and nothing else is half.
+                if !told.contains("was empty and is filled in part") {
+                    assert_eq!(list(&host, &volume.name), before, "{way}: {told}");
+                } else {
+                    assert!(way == "docker" && !is_beside, "{told}");
+                    host.run(&["-v", &mount], Image::Base, &["sh", "-c", "rm -rf /v/*"]);
+                }
+                failed += 1;
+                assert!(failed < 9, "{way}");
+                // It was called damaged for what the store did.
+                faulty.behave();
+                let verified = world.engine.verify_now(snapshot.id, None).await.unwrap();
+                assert_eq!(world.ended(&verified).await.state, RunState::Succeeded);
+            }
+            assert!(failed > 0, "{way}: nothing was cut");
+            let there = if is_beside { &name } else { &volume.name };
+            assert_eq!(list(&host, there), wanted, "{way}");
+        }
+        host.docker(&["volume", "rm", &name]);
+
+        // The file itself is cut: on a border of blocks, and in the midst of one.
+        let object = folder.join(&snapshot.copies[0].objects[0].key);
+        let whole = std::fs::read(&object).unwrap();
+        for length in [whole.len() / 2, whole.len() - 1, 512, 0] {
+            // The copy was called damaged for the cut before.
+            std::fs::write(&object, &whole).unwrap();
+            let verified = world.engine.verify_now(snapshot.id, None).await.unwrap();
+            assert_eq!(world.ended(&verified).await.state, RunState::Succeeded);
+            std::fs::write(&object, &whole[..length]).unwrap();
+            let run = restored(&world, &snapshot, &beside(&name)).await;
+            assert_eq!(run.state, RunState::Failed, "{way}: {length} bytes");
+            assert!(!host.try_docker(&["volume", "inspect", &name]).status.success());
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     app_fields::{self, DestinationRow, Values, draft},
     app_sources::{self, Choice, SourceBox},
     fault::{Fault, show},
+    filters,
     form::{Errors, Fields, Sealed, redirect},
     page::{Nav, Page},
     report::CheckRow,

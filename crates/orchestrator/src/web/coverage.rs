@@ -10,6 +10,7 @@ use engine::{CoverageState, Covered, CoveredKind, EngineError};
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     form::{Sealed, redirect},
     page::{Nav, Page},
     visitor::Visitor,

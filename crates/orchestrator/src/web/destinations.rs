@@ -16,7 +16,9 @@ use strum::IntoEnumIterator as _;
 
 use super::{
     Web,
+    destination_fields::{FieldRows, fields_of},
     fault::{Fault, show},
+    filters,
     form::{Errors, Fields, Sealed, redirect},
     format::When,
     lang::Lang,
@@ -122,24 +124,6 @@ pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Htm
     Ok(show(&DestinationsPage { page, rows }))
 }
 
-/// A field of a kind of destination.
-pub(super) struct FieldRow {
-    pub(super) name: String,
-    pub(super) label: String,
-    pub(super) hint: String,
-    pub(super) value: String,
-    pub(super) needed: bool,
-    pub(super) secret: bool,
-    pub(super) stored: bool,
-    /// Of more than one line.
-    pub(super) long: bool,
-    /// What a tick box sends; `None` for a line of text.
-    pub(super) tick: Option<&'static str>,
-    /// What can be chosen, with how it is called; empty for what is typed.
-    pub(super) choices: Vec<(&'static str, String)>,
-    pub(super) errors: Vec<String>,
-}
-
 pub(super) struct KindChoice {
     pub(super) word: String,
     pub(super) text: String,
@@ -171,7 +155,7 @@ struct FormPage {
     name: String,
     append_only: bool,
     verify_every_days: String,
-    fields: Vec<FieldRow>,
+    fields: FieldRows,
     errors: Errors,
 }
 
@@ -214,62 +198,6 @@ fn form(
         fields,
         errors: filled.errors,
     })
-}
-
-/// The fields of a kind, with what is known of them.
-pub(super) fn fields_of(
-    kind: DestinationKind,
-    current: Option<&Destination>,
-    values: &HashMap<String, String>,
-    errors: &Errors,
-    lang: Lang,
-) -> Vec<FieldRow> {
-    let known = engine::fields_of(kind);
-    let all = known
-        .required
-        .iter()
-        .map(|name| (*name, true, false))
-        .chain(known.optional.iter().map(|name| (*name, false, false)))
-        .chain(known.secrets.iter().map(|name| (*name, false, true)))
-        // Where there is nothing to choose.
-        .filter(|(name, ..)| kind != DestinationKind::Rest || *name != "layout")
-        // Nobody types what Google gives; one that is stored can be forgotten.
-        .filter(|(name, ..)| {
-            *name != "token" || current.is_some_and(|one| one.secrets.contains_key(*name))
-        });
-    all.map(|(name, needed, secret)| {
-        let key = name.replace('_', "-");
-        let group = if secret { "secrets" } else { "settings" };
-        FieldRow {
-            label: lang.t(&format!("field-{key}")),
-            hint: lang
-                .find(&format!("hint-{kind}-{key}"))
-                .or_else(|| lang.find(&format!("hint-{key}")))
-                .unwrap_or_default(),
-            value: values.get(name).cloned().unwrap_or_default(),
-            needed,
-            secret,
-            long: matches!(name, "private_key" | "service_account"),
-            stored: current.is_some_and(|one| one.secrets.contains_key(name)),
-            tick: match name {
-                "path_style" | "folder_is_drive_id" | "no_catalog_copy" => Some("true"),
-                "encryption" => Some("age"),
-                "layout" => Some("repository"),
-                _ => None,
-            },
-            choices: match name {
-                "object_lock" => vec![
-                    ("", lang.t("object-lock-off")),
-                    ("governance", lang.t("object-lock-governance")),
-                    ("compliance", lang.t("object-lock-compliance")),
-                ],
-                _ => Vec::new(),
-            },
-            errors: errors.of(&format!("{group}.{name}")).into_iter().map(str::to_owned).collect(),
-            name: name.to_owned(),
-        }
-    })
-    .collect()
 }
 
 pub(super) async fn blank(visitor: Visitor, Query(asked): Query<Kind>) -> Html<String> {

@@ -14,6 +14,7 @@ use super::{
     app_fields::{Values, schedule},
     app_form::zones,
     fault::{Fault, show},
+    filters,
     form::{Errors, Fields, Sealed, redirect},
     format::When,
     mark::Mark,

@@ -11,7 +11,7 @@ use catalog::CatalogError;
 use engine::{EngineError, FieldError};
 
 use super::{
-    Web,
+    Web, filters,
     page::{Nav, Page},
     visitor::Visitor,
 };

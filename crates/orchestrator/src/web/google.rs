@@ -22,6 +22,7 @@ use serde::Deserialize;
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     form::redirect,
     page::{Nav, Page},
     visitor::Visitor,

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     form::{Sealed, redirect},
     format::When,
     lang::Lang,

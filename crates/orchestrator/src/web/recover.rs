@@ -19,8 +19,10 @@ use strum::IntoEnumIterator as _;
 
 use super::{
     Web, assets,
-    destinations::{FieldRow, KindChoice, draft, fields_of},
+    destination_fields::{FieldRows, fields_of},
+    destinations::{KindChoice, draft},
     fault::{Fault, show},
+    filters,
     form::{Errors, Fields, Sealed, redirect},
     format::When,
     guard,
@@ -38,7 +40,7 @@ struct AskPage {
     refused: bool,
     kind: String,
     kinds: Vec<KindChoice>,
-    fields: Vec<FieldRow>,
+    fields: FieldRows,
     address: String,
     errors: Errors,
 }
@@ -97,12 +99,9 @@ fn form(
         refused: false,
         kind: kind.to_string(),
         kinds: KindChoice::all("/recover", kind, lang),
-        fields: fields_of(kind, None, values, &errors, lang)
-            .into_iter()
-            .filter(|field| {
-                !OF_NEW.contains(&&*field.name) && !field.name.starts_with(OF_ENCRYPTION)
-            })
-            .collect(),
+        fields: fields_of(kind, None, values, &errors, lang).retain(|field| {
+            !OF_NEW.contains(&&*field.name) && !field.name.starts_with(OF_ENCRYPTION)
+        }),
         address: address.to_owned(),
         errors,
     })
@@ -145,7 +144,7 @@ fn refusal(visitor: &Visitor) -> Html<String> {
         refused: true,
         kind: String::new(),
         kinds: Vec::new(),
-        fields: Vec::new(),
+        fields: FieldRows::default(),
         address: String::new(),
         errors: Errors::default(),
     })

@@ -17,6 +17,7 @@ use model::{
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     format::When,
     lang::Lang,
     mark::Mark,
@@ -43,6 +44,7 @@ impl<'a> Rules<'a> {
             ("weekly", policy.keep_weekly),
             ("monthly", policy.keep_monthly),
             ("yearly", policy.keep_yearly),
+            ("pre-deploy", policy.keep_pre_deploy),
         ] {
             if let Some(count) = count {
                 parts.push(lang.with(&format!("keeps-{rule}"), "count", count));
@@ -71,6 +73,7 @@ pub(crate) fn reason(reason: &Reason, lang: Lang) -> String {
                 Rule::Weekly => "weekly",
                 Rule::Monthly => "monthly",
                 Rule::Yearly => "yearly",
+                Rule::PreDeploy => "pre-deploy",
             };
             lang.fill(
                 &format!("reason-{rule}"),

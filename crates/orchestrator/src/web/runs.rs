@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     form::{Sealed, redirect},
     format::When,
     mark::Mark,

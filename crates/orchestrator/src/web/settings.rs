@@ -17,6 +17,7 @@ use strum::IntoEnumIterator as _;
 use super::{
     Web,
     fault::{Fault, show},
+    filters,
     form::{Errors, Sealed, redirect},
     format::When,
     page::{Nav, Page},

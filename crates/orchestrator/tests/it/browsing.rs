@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, TOKEN},
     openapi::{description, faults, schema},
-    road::ended,
+    road::ran,
     server::{As, PASSWORD, Place, Server},
 };
 
@@ -71,9 +71,7 @@ pub(crate) async fn snapshot(server: &Server, name: &str, app: &App) -> String {
 
 /// Takes another snapshot of that app.
 async fn again(server: &Server, name: &str) -> String {
-    let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
-    let run = ended(server, run["id"].as_str().unwrap()).await;
-    assert_eq!(run["state"], "succeeded", "{run}");
+    let run = ran(server, name).await;
     run["snapshot_id"].as_str().unwrap().to_owned()
 }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     postgres::{self, Postgres},
-    road::ended,
+    road::{copied, ran},
     server::{PASSWORD, Place, Server},
     tree::{self, Facts},
 };
@@ -106,12 +106,8 @@ impl Machine {
         let app = json!({ "name": "shop", "sources": [database, files],
             "schedule": { "spec": "daily" }, "destinations": [{ "destination": "vault" }] });
         server.done("POST", "apps", app).await;
-        let run = server.done("POST", "apps/shop/run", json!({})).await;
-        let run = ended(&server, run["id"].as_str().unwrap()).await;
-        assert_eq!(run["state"], "succeeded", "{run}");
-        let state = server.done("POST", "recovery/copy", json!({})).await;
-        assert_eq!(state["places"][0]["problem"], Value::Null, "{state}");
-        let kit = server.done_get("recovery-kit").await;
+        ran(&server, "shop").await;
+        let kit = copied(&server).await;
         (server, kit)
     }
 

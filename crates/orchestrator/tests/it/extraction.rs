@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
-    road::ended,
+    road::ran,
     server::{Place, Server},
 };
 
@@ -30,9 +30,7 @@ async fn snapshot(server: &Server, archive: Vec<u8>) -> String {
         "destinations": [{ "destination": "disk" }],
     });
     server.done("POST", "apps", draft).await;
-    let run = server.done("POST", "apps/files/run", json!({})).await;
-    let run = ended(server, run["id"].as_str().unwrap()).await;
-    assert_eq!(run["state"], "succeeded", "{run}");
+    let run = ran(server, "files").await;
     run["snapshot_id"].as_str().unwrap().to_owned()
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     postgres::{self, Postgres},
-    road::ended,
+    road::{ended, ran},
     server::{Place, Server},
 };
 
@@ -141,9 +141,7 @@ async fn snapshot(server: &Server, scratch: &Scratch, source: Value) -> String {
     let app = json!({ "name": "shop", "sources": [source], "limits": { "retries": 0 },
         "destinations": [{ "destination": "disk" }] });
     server.done("POST", "apps", app).await;
-    let run = server.done("POST", "apps/shop/run", json!({})).await;
-    let run = ended(server, run["id"].as_str().unwrap()).await;
-    assert_eq!(run["state"], "succeeded", "{run}");
+    let run = ran(server, "shop").await;
     let version = server.done_get("apps/shop").await["app"]["version"].clone();
     let plan = json!({ "commands": [{ "artifact": name, "argv": scratch.command() }] });
     let edit = json!({ "version": version, "plan": plan });

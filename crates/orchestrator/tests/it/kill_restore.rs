@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     postgres::{self, Postgres},
-    road::ended,
+    road::{ended, ran},
     server::{Place, Server},
 };
 
@@ -122,9 +122,7 @@ async fn ready(database: &Postgres) -> (Server, String) {
     let app = json!({ "name": "shop", "sources": [source],
         "destinations": [{ "destination": "disk" }] });
     server.done("POST", "apps", app).await;
-    let run = server.done("POST", "apps/shop/run", json!({})).await;
-    let run = ended(&server, run["id"].as_str().unwrap()).await;
-    assert_eq!(run["state"], "succeeded", "{run}");
+    let run = ran(&server, "shop").await;
     let snapshot = run["snapshot_id"].as_str().unwrap().to_owned();
     (server, snapshot)
 }

@@ -10,6 +10,7 @@ mod canary;
 mod chromium;
 mod command_line;
 mod commands;
+mod deployments;
 mod disaster;
 mod disk;
 mod extraction;

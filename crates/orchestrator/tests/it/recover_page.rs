@@ -1,12 +1,12 @@
 //! Everything lost but a destination and the recovery kit: and everything back by a page.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
     chromium::{Chromium, Look, is_there},
     restore_pages::fits,
-    road::ended,
+    road::{copied, ran},
     server::{PASSWORD, Place, Server},
 };
 
@@ -23,12 +23,8 @@ async fn lived_in(app: &App, disk: &std::path::Path) -> (Server, String) {
     let draft = json!({ "name": "shop", "url": app.url(), "token": TOKEN,
         "destinations": [{ "destination": "safe" }] });
     server.done("POST", "apps", draft).await;
-    let run = server.done("POST", "apps/shop/run", json!({})).await;
-    let run = ended(&server, run["id"].as_str().unwrap()).await;
-    assert_eq!(run["state"], "succeeded", "{run}");
-    let state = server.done("POST", "recovery/copy", json!({})).await;
-    assert_eq!(state["places"][0]["problem"], Value::Null, "{state}");
-    let kit = server.done_get("recovery-kit").await;
+    ran(&server, "shop").await;
+    let kit = copied(&server).await;
     (server, kit["identity"].as_str().unwrap().to_owned())
 }
 

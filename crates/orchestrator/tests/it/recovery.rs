@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, TOKEN},
     postgres::Postgres,
-    road::ended,
+    road::{copied, ended, ran},
     s3_server::{KEY, S3Server, SECRET},
     server::{As, PASSWORD, Place, Server, mode},
 };
@@ -29,9 +29,7 @@ async fn lived_in(place: Place, app: &App, destination: Value) -> Server {
     server.done("POST", "apps", draft).await;
     server.add_user("ana", "admin").await;
     for number in 0..2 {
-        let run = server.done("POST", "apps/shop/run", json!({})).await;
-        let run = ended(&server, run["id"].as_str().unwrap()).await;
-        assert_eq!(run["state"], "succeeded", "{run}");
+        let run = ran(&server, "shop").await;
         if number == 0 {
             let id = run["snapshot_id"].as_str().unwrap().to_owned();
             server.done("POST", &format!("snapshots/{id}/pin"), json!({})).await;
@@ -93,9 +91,8 @@ async fn a_bare_machine_comes_back_from_a_destination_and_the_kit() {
     let disk = tempfile::tempdir().unwrap();
     let server = lived_in(Place::new(&[]), &app, local(disk.path())).await;
     quiet(&server).await;
-    let state = server.done("POST", "recovery/copy", json!({})).await;
-    assert_eq!(state["places"][0]["problem"], Value::Null, "{state}");
-    assert_eq!(state["kit_due"], true);
+    copied(&server).await;
+    assert_eq!(server.done_get("recovery").await["kit_due"], true);
     server.done("POST", "recovery-kit/stored", json!({})).await;
     assert_eq!(server.done_get("recovery").await["kit_due"], false);
     let (key, command) = kit(&server).await;
@@ -170,7 +167,7 @@ async fn postgres_and_s3_come_back_too() {
     });
     let server = lived_in(Place::new(&[("DATABASE_URL", &url("first"))]), &app, destination).await;
     quiet(&server).await;
-    server.done("POST", "recovery/copy", json!({})).await;
+    copied(&server).await;
     let before = belongings(&server).await;
     let (key, command) = kit(&server).await;
     let lost = server.kill();
@@ -248,7 +245,7 @@ async fn a_damaged_catalog_is_kept_aside_and_rebuilt() {
     let disk = tempfile::tempdir().unwrap();
     let server = lived_in(Place::new(&[]), &app, local(disk.path())).await;
     quiet(&server).await;
-    server.done("POST", "recovery/copy", json!({})).await;
+    copied(&server).await;
     let before = belongings(&server).await;
     let mut place = server.stop();
     let file = place.data().join("catalog.sqlite");

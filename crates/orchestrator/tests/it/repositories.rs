@@ -107,10 +107,15 @@ async fn what_a_kind_cannot_do_is_not_asked_and_what_cannot_be_meant_is_told() {
     browser.go("/new/destination?kind=s3").await;
     browser.fill("#name", "locked").await;
     browser.fill("#set-bucket", "b").await;
+    // What few need is folded away until it says something.
+    let open = "return document.querySelector('details.more').open";
+    assert_eq!(browser.ask(open).await, false);
+    browser.click("details.more summary").await;
     browser.choose("#set-object_lock", "compliance").await;
     browser.click("form.narrow button.primary").await;
     browser.sees("for how many days").await;
     let chosen = "return document.querySelector('#set-object_lock').value";
     assert_eq!(browser.ask(chosen).await, "compliance");
+    assert_eq!(browser.ask(open).await, true);
     browser.close().await;
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     chromium::{Chromium, Look, is_there},
     postgres::{self, Postgres},
-    road::ended,
+    road::{ended, ran},
     server::{PASSWORD, Place, Server},
 };
 
@@ -33,9 +33,7 @@ async fn ready(database: &Postgres) -> (Server, String) {
         "destinations": [{ "destination": "disk" }],
         "limits": { "restore_objective_secs": 3600 } });
     server.done("POST", "apps", app).await;
-    let run = server.done("POST", "apps/shop/run", json!({})).await;
-    let run = ended(&server, run["id"].as_str().unwrap()).await;
-    assert_eq!(run["state"], "succeeded", "{run}");
+    let run = ran(&server, "shop").await;
     let snapshot = run["snapshot_id"].as_str().unwrap().to_owned();
     (server, snapshot)
 }

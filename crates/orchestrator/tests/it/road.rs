@@ -52,6 +52,21 @@ pub(crate) async fn ended(server: &Server, run: &str) -> Value {
     panic!("the run never ended: {}", server.place.log());
 }
 
+/// Runs the app `name`, which succeeds.
+pub(crate) async fn ran(server: &Server, name: &str) -> Value {
+    let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
+    let run = ended(server, run["id"].as_str().unwrap()).await;
+    assert_eq!(run["state"], "succeeded", "{run}");
+    run
+}
+
+/// Copies the catalog to where it goes; gives the recovery kit.
+pub(crate) async fn copied(server: &Server) -> Value {
+    let state = server.done("POST", "recovery/copy", json!({})).await;
+    assert_eq!(state["places"][0]["problem"], Value::Null, "{state}");
+    server.done_get("recovery-kit").await
+}
+
 #[tokio::test]
 async fn an_app_registered_by_the_api_is_stored() {
     let app = App::serve(300_000).await;
@@ -65,9 +80,7 @@ async fn an_app_registered_by_the_api_is_stored() {
         "destinations": [{ "destination": "disk", "folder": "apps/shop" }],
     });
     server.done("POST", "apps", draft).await;
-    let run = server.done("POST", "apps/shop/run", json!({})).await;
-    let run = ended(&server, run["id"].as_str().unwrap()).await;
-    assert_eq!(run["state"], "succeeded", "{run}");
+    ran(&server, "shop").await;
     assert_stored(&disk.join("apps/shop"), "shop", &app);
 }
 

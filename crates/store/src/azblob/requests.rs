@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -108,7 +107,7 @@ impl Requests {
 
     /// Asks until it is answered with success, or with an error that will stay.
     pub(super) async fn done(&self, ask: &Ask) -> Result<Response, StoreError> {
-        self.retried(|| self.once(ask)).await
+        self.limits.retried(|| self.once(ask)).await
     }
 
     /// Asks for a document whose first element is `root`; any other answer is an error.
@@ -117,23 +116,13 @@ impl Requests {
         root: &str,
         ask: &Ask,
     ) -> Result<T, StoreError> {
-        self.retried(|| async {
-            let mut answer = self.once(ask).await?;
-            let body = self.body(&mut answer).await?;
-            xml::parsed(root, &body).map_err(|how| self.broken(&how))
-        })
-        .await
-    }
-
-    async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
-        &self,
-        ask: impl FnMut() -> F,
-    ) -> Result<T, StoreError> {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(self.limits.first_pause)
-            .with_max_times(self.limits.retries as usize);
-        ask.retry(pauses).when(StoreError::is_retryable).await
+        self.limits
+            .retried(|| async {
+                let mut answer = self.once(ask).await?;
+                let body = self.body(&mut answer).await?;
+                xml::parsed(root, &body).map_err(|how| self.broken(&how))
+            })
+            .await
     }
 
     /// Asks once. What is no success is an error; the body is still to be read.

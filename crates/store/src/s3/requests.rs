@@ -1,11 +1,7 @@
 //! Signed requests of our own, for what OpenDAL does not do or takes too lightly.
 
-use std::{
-    fmt::{Display, Write as _},
-    time::Duration,
-};
+use std::fmt::{Display, Write as _};
 
-use backon::{ExponentialBuilder, Retryable as _};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -32,8 +28,7 @@ pub(super) struct Requests {
     signer: Option<Signer<Credential>>,
     /// Of the bucket, without a slash at its end.
     address: String,
-    retries: u32,
-    first_pause: Duration,
+    limits: Limits,
 }
 
 impl Requests {
@@ -52,13 +47,7 @@ impl Requests {
             };
             Signer::new(Context::new(), keys, RequestSigner::new("s3", region))
         });
-        Ok(Self {
-            http,
-            signer,
-            address: address(config, region),
-            retries: limits.retries,
-            first_pause: limits.first_pause,
-        })
+        Ok(Self { http, signer, address: address(config, region), limits: *limits })
     }
 
     /// Asks for a document whose first element is `root`; any other answer is an error.
@@ -75,7 +64,7 @@ impl Requests {
             }
             xml::parsed(root, &body).map_err(|how| self.broken(&how))
         };
-        self.retried(ask).await
+        self.limits.retried(ask).await
     }
 
     /// The same, or `None` where the service says that there is no such thing.
@@ -95,7 +84,7 @@ impl Requests {
                 status => Err(self.refused(status, &body)),
             }
         };
-        self.retried(ask).await
+        self.limits.retried(ask).await
     }
 
     /// What the service tells of `key` without its content.
@@ -129,7 +118,7 @@ impl Requests {
             let (status, answer) = self.send(Method::PUT, &url, Some(&body)).await?;
             if status.is_success() { Ok(()) } else { Err(self.refused(status, &answer)) }
         };
-        self.retried(ask).await
+        self.limits.retried(ask).await
     }
 
     /// Deletes `key`, or what `query` says of it. What is gone already is no error.
@@ -143,18 +132,7 @@ impl Requests {
             }
             Err(self.refused(status, &body))
         };
-        self.retried(ask).await
-    }
-
-    async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
-        &self,
-        ask: impl FnMut() -> F,
-    ) -> Result<T, StoreError> {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(self.first_pause)
-            .with_max_times(self.retries as usize);
-        ask.retry(pauses).when(StoreError::is_retryable).await
+        self.limits.retried(ask).await
     }
 
     async fn send(

@@ -83,9 +83,8 @@ impl Server {
         let user = if users::are(trial.aim) { admin.as_str() } else { OWNER };
         if let Some(image) = Image::of(trial.aim).await {
             let made = Self::contained(trial, &image, user, &opening, &database).await;
-            match made {
-                Ok(server) => return Ok(Self { admin, ..server }),
-                Err(failure) => scratch::instead(trial, &image, &failure)?,
+            if let Some(server) = scratch::or_here(trial, &image, made)? {
+                return Ok(Self { admin, ..server });
             }
         }
         Self::here(trial, user, &opening, &database).await

@@ -66,9 +66,9 @@ struct Server {
 impl Server {
     async fn start(trial: &Trial<'_>) -> Result<Self, Failure> {
         if let Some(image) = Image::of(trial.aim).await {
-            match Self::contained(trial, &image).await {
-                Ok(server) => return Ok(server),
-                Err(failure) => scratch::instead(trial, &image, &failure)?,
+            let made = Self::contained(trial, &image).await;
+            if let Some(server) = scratch::or_here(trial, &image, made)? {
+                return Ok(server);
             }
         }
         Self::here(trial).await

@@ -194,15 +194,24 @@ pub(crate) async fn known(
     Ok(known)
 }
 
-/// `failure`, unless the run is to end anyway: then it is tried on this machine instead.
-pub(crate) fn instead(trial: &Trial<'_>, image: &Image, failure: &Failure) -> Result<(), Failure> {
+/// The server that was made in a container of `image`; `None` where that failed and it is to be
+/// tried on this machine instead. Errs where the run is to end anyway.
+pub(crate) fn or_here<T>(
+    trial: &Trial<'_>,
+    image: &Image,
+    made: Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    let failure = match made {
+        Ok(server) => return Ok(Some(server)),
+        Err(failure) => failure,
+    };
     trial.context.keep_going()?;
     trial.context.journal.warn(format!(
         "a container of {} does not serve a drill: {}; it is tried with the programs of this \
          machine instead",
         image.name, failure.message
     ));
-    Ok(())
+    Ok(None)
 }
 
 /// What a server lives in.
