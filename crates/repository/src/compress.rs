@@ -2,6 +2,8 @@
 
 use std::io::Read as _;
 
+use zstd::zstd_safe::{CParameter, Strategy};
+
 use crate::RepositoryError;
 
 /// Most plain bytes of one blob or one JSON file. restic's own blobs of data have at most 8 MiB;
@@ -25,6 +27,31 @@ impl Compressor {
     /// A context for `level` (1 to 19).
     pub fn new(level: i32) -> Result<Self, RepositoryError> {
         zstd::bulk::Compressor::new(level).map(Self).map_err(failed)
+    }
+
+    /// A context for what looks like text, in the place of [`DEFAULT_LEVEL`]: one table of matches
+    /// of six bytes, as large as it pays.
+    pub(crate) fn for_text() -> Result<Self, RepositoryError> {
+        let mut compressor = zstd::bulk::Compressor::new(DEFAULT_LEVEL).map_err(failed)?;
+        for parameter in [
+            CParameter::Strategy(Strategy::ZSTD_fast),
+            CParameter::HashLog(16),
+            CParameter::MinMatch(6),
+        ] {
+            compressor.set_parameter(parameter).map_err(failed)?;
+        }
+        Ok(Self(compressor))
+    }
+
+    /// Compresses `plain` into the place of what is in `to`.
+    pub(crate) fn compress_to(
+        &mut self,
+        plain: &[u8],
+        to: &mut Vec<u8>,
+    ) -> Result<(), RepositoryError> {
+        to.clear();
+        to.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        self.0.compress_to_buffer(plain, to).map(drop).map_err(failed)
     }
 
     /// `plain`, compressed.
@@ -54,11 +81,13 @@ pub(crate) struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
 const TRUSTED_LENGTH: u32 = 16 << 20;
 
 impl Decompressor {
-    /// The plain bytes of a blob that says it has `length` of them.
+    /// The plain bytes of a blob that says it has `length` of them, in memory from `room` where
+    /// they have room in it.
     pub(crate) fn decompress(
         &mut self,
         compressed: &[u8],
         length: u32,
+        room: impl FnOnce(usize) -> Vec<u8>,
     ) -> Result<Vec<u8>, RepositoryError> {
         if length > TRUSTED_LENGTH {
             return decompress(compressed, length);
@@ -67,8 +96,11 @@ impl Decompressor {
             Some(context) => context,
             none => none.insert(zstd::bulk::Decompressor::new().map_err(failed)?),
         };
-        let plain = context
-            .decompress(compressed, length as usize)
+        let mut plain = room(length as usize);
+        plain.clear();
+        plain.reserve(length as usize);
+        context
+            .decompress_to_buffer(compressed, &mut plain)
             .map_err(|e| RepositoryError::malformed("compressed bytes", e))?;
         if plain.len() != length as usize {
             return Err(RepositoryError::malformed("a blob", "it has another length than it says"));
@@ -126,7 +158,10 @@ mod tests {
         assert_eq!(decompress(&compressed, 10_000).unwrap(), vec![7; 10_000]);
         for lie in [0, 9_999, 10_001, u32::MAX] {
             assert!(decompress(&compressed, lie).is_err(), "{lie}");
-            assert!(Decompressor::default().decompress(&compressed, lie).is_err(), "{lie}");
+            assert!(
+                Decompressor::default().decompress(&compressed, lie, Vec::with_capacity).is_err(),
+                "{lie}"
+            );
         }
         assert!(decompress(&compressed[..8], 10_000).is_err());
     }
