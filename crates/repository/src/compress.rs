@@ -81,13 +81,11 @@ pub(crate) struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
 const TRUSTED_LENGTH: u32 = 16 << 20;
 
 impl Decompressor {
-    /// The plain bytes of a blob that says it has `length` of them, in memory from `room` where
-    /// they have room in it.
+    /// The plain bytes of a blob that says it has `length` of them.
     pub(crate) fn decompress(
         &mut self,
         compressed: &[u8],
         length: u32,
-        room: impl FnOnce(usize) -> Vec<u8>,
     ) -> Result<Vec<u8>, RepositoryError> {
         if length > TRUSTED_LENGTH {
             return decompress(compressed, length);
@@ -96,11 +94,8 @@ impl Decompressor {
             Some(context) => context,
             none => none.insert(zstd::bulk::Decompressor::new().map_err(failed)?),
         };
-        let mut plain = room(length as usize);
-        plain.clear();
-        plain.reserve(length as usize);
-        context
-            .decompress_to_buffer(compressed, &mut plain)
+        let plain = context
+            .decompress(compressed, length as usize)
             .map_err(|e| RepositoryError::malformed("compressed bytes", e))?;
         if plain.len() != length as usize {
             return Err(RepositoryError::malformed("a blob", "it has another length than it says"));
@@ -158,10 +153,7 @@ mod tests {
         assert_eq!(decompress(&compressed, 10_000).unwrap(), vec![7; 10_000]);
         for lie in [0, 9_999, 10_001, u32::MAX] {
             assert!(decompress(&compressed, lie).is_err(), "{lie}");
-            assert!(
-                Decompressor::default().decompress(&compressed, lie, Vec::with_capacity).is_err(),
-                "{lie}"
-            );
+            assert!(Decompressor::default().decompress(&compressed, lie).is_err(), "{lie}");
         }
         assert!(decompress(&compressed[..8], 10_000).is_err());
     }

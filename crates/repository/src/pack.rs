@@ -62,12 +62,6 @@ impl PackBuilder {
         Self { bytes: Vec::with_capacity(capacity), blobs: Vec::new() }
     }
 
-    /// An empty pack in this memory.
-    pub(crate) fn within(mut bytes: Vec<u8>) -> Self {
-        bytes.clear();
-        Self { bytes, blobs: Vec::new() }
-    }
-
     /// Adds a blob at the end. A pack ends below 4 GiB; all blobs of one are of one kind.
     pub fn add(&mut self, blob: &SealedBlob) -> Result<(), RepositoryError> {
         self.add_parts(blob.kind, blob.id, blob.uncompressed_length, &blob.sealed)

@@ -7,10 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 
-use crate::{
-    BlobKind, Id, Index, Location, Repository, RepositoryError, Tree, buffers::Buffers,
-    chunk::MAX_BYTES, crypto::OVERHEAD_BYTES,
-};
+use crate::{BlobKind, Id, Index, Location, Repository, RepositoryError, Tree};
 pub(crate) use segment::{Opened, Segment, Want};
 
 /// How many plain bytes are read in one go, about.
@@ -19,10 +16,6 @@ pub(crate) const BATCH_BYTES: u64 = 8 << 20;
 pub(crate) const BATCH_BLOBS: usize = 1024;
 /// How many goes are under way before the first of them is taken.
 pub(crate) const READ_AHEAD: usize = 3;
-/// Buffers for a large blob each that wait to be filled again, at most.
-const KEPT: usize = 4;
-/// How much such a blob has, mostly; in bytes.
-const USUAL_BYTES: usize = 2 << 20;
 /// How many requests one go makes at once.
 const REQUESTS: usize = 4;
 
@@ -31,7 +24,6 @@ const REQUESTS: usize = 4;
 pub struct Reader {
     repository: Repository,
     index: Arc<Index>,
-    buffers: Buffers,
 }
 
 /// What came of one blob.
@@ -40,11 +32,7 @@ pub(crate) type Read = Result<Opened, RepositoryError>;
 impl Reader {
     /// A reader that finds blobs by `index`.
     pub fn new(repository: Repository, index: Arc<Index>) -> Self {
-        Self {
-            repository,
-            index,
-            buffers: Buffers::new(MAX_BYTES + OVERHEAD_BYTES, USUAL_BYTES, KEPT),
-        }
+        Self { repository, index }
     }
 
     /// A reader with the repository's index as it is now.
@@ -90,14 +78,12 @@ impl Reader {
 
     async fn read_segment(&self, segment: Segment, want: Want) -> (Arc<Segment>, Vec<Read>) {
         let (segment, key) = (Arc::new(segment), self.repository.key().clone());
-        let (same, buffers) = (Arc::clone(&segment), self.buffers.clone());
+        let same = Arc::clone(&segment);
         let read = if let Some(here) = self.repository.pack_here(&segment.pack) {
-            here.read(move |file| same.read_here(file, &key, want, &buffers))
-                .await
-                .map_err(Into::into)
+            here.read(move |file| same.read_here(file, &key, want)).await.map_err(Into::into)
         } else {
             match segment.load(&self.repository).await {
-                Ok(sealed) => on_a_thread(move || same.open(sealed, &key, want, &buffers)).await,
+                Ok(sealed) => on_a_thread(move || same.open(sealed, &key, want)).await,
                 Err(error) => Err(error),
             }
         };

@@ -9,9 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{
-    FileKind, Id, Location, MasterKey, Repository, RepositoryError, buffers::Buffers, hash::Hashing,
-};
+use crate::{FileKind, Id, Location, MasterKey, Repository, RepositoryError, hash::Hashing};
 
 /// Bytes between two blobs that are rather read than asked for apart.
 const GAP_BYTES: u64 = 64 << 10;
@@ -110,7 +108,6 @@ impl Segment {
         mut file: File,
         key: &MasterKey,
         want: Want,
-        buffers: &Buffers,
     ) -> Vec<Result<Opened, RepositoryError>> {
         let most = match Hashing::of_this_processor() {
             Hashing::Single => GROUP_BYTES,
@@ -118,7 +115,7 @@ impl Segment {
             Hashing::Lanes => SEGMENT_BYTES,
         };
         let mut opened = Vec::with_capacity(self.parts.len());
-        let mut buffer = buffers.take();
+        let mut buffer = Vec::new();
         let mut rest = &self.parts[..];
         while let Some(first) = rest.first() {
             let start = range(&first.location).0;
@@ -130,20 +127,15 @@ impl Segment {
                 end = end.max(next.1);
                 count += 1;
             }
-            if buffer.capacity() == 0 {
-                // The last one was handed on.
-                buffer = buffers.take();
-            }
             let (parts, others) = rest.split_at(count);
             rest = others;
             match self.read_file(&mut file, start..end, &mut buffer) {
                 Ok(()) => {
-                    opened.extend(open::parts(parts, start, &mut buffer, key, want, buffers));
+                    opened.extend(open::parts(parts, start, &mut buffer, key, want));
                 }
                 Err(error) => opened.extend(told(parts, error)),
             }
         }
-        buffers.give_back(buffer);
         opened
     }
 
@@ -190,9 +182,8 @@ impl Segment {
         mut sealed: Vec<u8>,
         key: &MasterKey,
         want: Want,
-        buffers: &Buffers,
     ) -> Vec<Result<Opened, RepositoryError>> {
-        open::parts(&self.parts, self.start, &mut sealed, key, want, buffers)
+        open::parts(&self.parts, self.start, &mut sealed, key, want)
     }
 }
 

@@ -18,7 +18,7 @@ const ENOUGH: usize = 1 << 20;
 /// How much of the last chunk is carried over into the next buffer, mostly; in bytes.
 const USUAL_REST: usize = 3 << 19;
 /// Buffers that wait to be filled again, at most.
-const KEPT: usize = 2;
+const KEPT: usize = 1;
 /// Chunks of a batch that is hashed in lanes, where they are large.
 const IN_LANES: usize = 16;
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -11,14 +12,11 @@ use super::{
 };
 use crate::{
     BlobKind, Id, IndexBuilder, IndexFile, IndexedPack, Lock, PackBuilder, PackedBlob,
-    RepositoryError, buffers::Buffers, chunk::MAX_BYTES, hash::Hashing,
+    RepositoryError, hash::Hashing,
 };
 
 /// Packs that are hashed at once, in lanes: few of them, for they are held in memory.
 const IN_LANES: usize = 4;
-
-/// Room for a header of 20,000 blobs; a longer one makes the buffer grow.
-const HEADER_ROOM: usize = 1 << 20;
 
 /// A pack that is complete but for its name.
 struct Full {
@@ -35,7 +33,6 @@ pub(super) struct Packs {
     index: Mutex<IndexBuilder>,
     /// One permit for each upload at once.
     uploads: Arc<Semaphore>,
-    buffers: Buffers,
     cancel: CancellationToken,
     runtime: Handle,
 }
@@ -43,10 +40,7 @@ pub(super) struct Packs {
 impl Packs {
     pub(super) fn new(shared: Arc<Shared>, cancel: CancellationToken, runtime: Handle) -> Self {
         let uploads = Arc::new(Semaphore::new(shared.options.uploads.max(1)));
-        // The last blob of a pack and its header go beyond what is enough for one.
-        let room = shared.options.pack_bytes + MAX_BYTES + HEADER_ROOM;
         Self {
-            buffers: Buffers::new(room, room, 1),
             data: Mutex::default(),
             trees: Mutex::default(),
             unnamed: Mutex::default(),
@@ -69,11 +63,7 @@ impl Packs {
         let full = {
             let mut open = lock(self.open(kind));
             if open.is_empty() {
-                // Trees are few: a buffer that was full of data before is too much for them.
-                *open = match kind {
-                    BlobKind::Data => PackBuilder::within(self.buffers.take()),
-                    BlobKind::Tree => PackBuilder::default(),
-                };
+                *open = PackBuilder::with_capacity(self.shared.options.pack_bytes);
             }
             open.add_parts(kind, id, plain_length, sealed)?;
             let is_full = open.finished_len() >= self.shared.options.pack_bytes;
@@ -148,7 +138,7 @@ impl Packs {
     }
 
     async fn uploaded(&self, id: Id, pack: Full) -> Result<(), RepositoryError> {
-        upload::pack(&self.shared.repository, id, self.buffers.lend(pack.bytes)).await?;
+        upload::pack(&self.shared.repository, id, Bytes::from(pack.bytes)).await?;
         let file = lock(&self.index).add(IndexedPack::new(id, pack.blobs));
         self.save_index(file).await
     }

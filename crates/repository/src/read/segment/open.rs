@@ -5,14 +5,11 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{Opened, Part, Want, damaged, range};
-use crate::{MasterKey, RepositoryError, buffers::Buffers, compress::Decompressor, hash::Hashing};
+use crate::{MasterKey, RepositoryError, compress::Decompressor, hash::Hashing};
 
 /// What is not compressed is handed on within what was read, if it is at least this share of it:
 /// it keeps all of that in memory.
 const SHARE: usize = 4;
-
-/// Shorter blobs are decompressed into memory of their own.
-const LARGE: usize = 256 << 10;
 
 /// The plain bytes of a blob.
 enum Plain {
@@ -30,15 +27,13 @@ impl Plain {
     }
 }
 
-/// Opens `parts` of what begins at `start`; `sealed` is there to be used again, or empty. Memory
-/// for what is large comes from `buffers`.
+/// Opens `parts` of what begins at `start`; `sealed` is there to be used again, or empty.
 pub(super) fn parts(
     parts: &[Part],
     start: u64,
     sealed: &mut Vec<u8>,
     key: &MasterKey,
     want: Want,
-    buffers: &Buffers,
 ) -> Vec<Result<Opened, RepositoryError>> {
     let kept = if want == Want::Sealed { Bytes::from(sealed.clone()) } else { Bytes::new() };
     let mut decompressor = Decompressor::default();
@@ -54,9 +49,7 @@ pub(super) fn parts(
         let there = there..there + payload.len();
         let plain = match part.location.blob.uncompressed_length {
             Some(length) => decompressor
-                .decompress(payload, length, |bytes| {
-                    if bytes < LARGE { Vec::new() } else { buffers.take() }
-                })
+                .decompress(payload, length)
                 .map(Plain::Decompressed)
                 .map_err(|e| damaged(&part.location, e))?,
             None => Plain::There(there.clone()),
@@ -73,7 +66,7 @@ pub(super) fn parts(
             |(.., plain)| matches!(plain, Plain::There(at) if at.len() * SHARE >= sealed.len()),
         );
     let (shared, read) = if is_shared {
-        let shared = buffers.lend(std::mem::take(sealed));
+        let shared = Bytes::from(std::mem::take(sealed));
         (shared.clone(), shared)
     } else {
         (Bytes::new(), Bytes::new())
@@ -81,23 +74,14 @@ pub(super) fn parts(
     let read: &[u8] = if is_shared { &read } else { sealed };
     let hand_on = |(part, opened): (&Part, Result<_, RepositoryError>)| {
         let (place, there, plain): (Range<usize>, Range<usize>, Plain) = opened?;
-        let is_proven = digests.next() == Some(*part.location.blob.id.as_bytes());
-        let plain = match plain {
-            Plain::Decompressed(bytes) if want != Want::Plain || !is_proven => {
-                buffers.give_back(bytes);
-                Plain::There(there.clone())
-            }
-            plain => plain,
-        };
-        if !is_proven {
+        if digests.next() != Some(*part.location.blob.id.as_bytes()) {
             return Err(damaged(&part.location, "its SHA-256 is not its id"));
         }
         let bytes = match (want, plain) {
             (Want::Proof, _) => Bytes::new(),
             (Want::Sealed, _) => kept.slice(place),
             (Want::Payload, _) => Bytes::copy_from_slice(&read[there]),
-            (Want::Plain, Plain::Decompressed(bytes)) if bytes.len() < LARGE => bytes.into(),
-            (Want::Plain, Plain::Decompressed(bytes)) => buffers.lend(bytes),
+            (Want::Plain, Plain::Decompressed(bytes)) => bytes.into(),
             (Want::Plain, Plain::There(at)) if at.len() * SHARE >= read.len() => shared.slice(at),
             (Want::Plain, Plain::There(at)) => Bytes::copy_from_slice(&read[at]),
         };
