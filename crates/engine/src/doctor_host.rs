@@ -90,7 +90,7 @@ impl Engine {
 }
 
 /// Free and all bytes where `folder` is or will be.
-fn room(folder: &Path) -> Result<(u64, u64, PathBuf), String> {
+pub(crate) fn room(folder: &Path) -> Result<(u64, u64, PathBuf), String> {
     let there = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
     let told = statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
     let block = told.fragment_size();

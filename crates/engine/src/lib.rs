@@ -65,6 +65,7 @@ pub use ops::{
     runs::RunRequest,
     snapshots::PlainStream,
     sources::{SourceDraft, shown_settings, stored_secrets},
+    storage::{StorageDay, StorageForecast, StorageTrend},
 };
 pub use reindex::{ReindexProblem, Reindexed};
 pub use repositories::{

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::{CancelOutcome, Catalog, CatalogError, CopyUpdate, Ending, Enqueued, Progress};
+use catalog::{
+    CancelOutcome, Catalog, CatalogError, CopyUpdate, Ending, Enqueued, Progress, StorageChange,
+};
 use jiff::{SignedDuration, Timestamp};
 use model::{
     App, AppId, Artifact, Binding, ContractSource, CopyState, Destination, DestinationId,
     DestinationKind, DestinationOutcome, Duty, EventId, Limits, LogLevel, Run, RunId, RunKind,
     RunState, SealedSecret, Snapshot, SnapshotId, SnapshotKind, Source, SourceKind, Stage,
-    StoredCopy, Trigger, retention::RetentionPolicy,
+    StoredCopy, StoredObject, Trigger, retention::RetentionPolicy,
 };
 use secrecy::SecretString;
 
@@ -162,7 +164,15 @@ fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
             destination_id: at,
             state: CopyState::Good,
             manifest_key: "a.manifest.json".to_owned(),
-            objects: Vec::new(),
+            objects: vec![StoredObject {
+                source: "db".parse().unwrap(),
+                key: "a.dump".to_owned(),
+                stored_size_bytes: 7,
+                stored_sha256: "00".repeat(32),
+                compression: "none".to_owned(),
+                encryption: "none".to_owned(),
+                tree: None,
+            }],
             committed_at: now(),
             verified_at: None,
             expiring_since: None,
@@ -478,6 +488,18 @@ pub(crate) async fn copies_are_deleted_in_steps_and_pins_hold(url: &SecretString
     begin().await.unwrap();
     assert!(catalog.set_pinned(made.id, true).await.is_err(), "too late");
     assert_eq!(catalog.snapshot(made.id).await.unwrap().copies[0].state, CopyState::Deleting);
+    let changes = catalog.storage_changes().await.unwrap();
+    let day = |at: Timestamp| at.as_second() / 86_400;
+    let stored = made.copies[0].stored_bytes().cast_signed();
+    let told = |change: &StorageChange| (change.destination_id, change.day, change.bytes);
+    assert!(stored > 0);
+    assert_eq!(changes.iter().map(told).collect::<Vec<_>>(), [(at, day(made.taken_at), stored)]);
+    let gone =
+        CopyUpdate { state: CopyState::Expired, expiring_since: Some(later(86_400)), ..mark };
+    catalog.update_copy(expire.id, token, &gone).await.unwrap();
+    let changes = catalog.storage_changes().await.unwrap();
+    let expected = [(at, day(made.taken_at), stored), (at, day(later(86_400)), -stored)];
+    assert_eq!(changes.iter().map(told).collect::<Vec<_>>(), expected);
 }
 
 pub(crate) async fn logs_are_numbered_without_gaps(url: &SecretString) {

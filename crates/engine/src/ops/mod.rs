@@ -17,5 +17,6 @@ pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod sources;
+pub(crate) mod storage;
 mod validate;
 pub(crate) mod whole;

@@ -1,7 +1,7 @@
 //! Destinations.
 
 use axum::{Extension, extract::State, http::StatusCode};
-use engine::{DestinationDraft, Report};
+use engine::{DestinationDraft, Report, StorageTrend};
 use model::Run;
 
 use super::{
@@ -36,6 +36,14 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<DestinationShown>, Problem> {
     Ok(Json(api.engine.catalog().destination_by_name(&name).await?.into()))
+}
+
+pub(super) async fn storage(
+    State(api): Api,
+    Path(name): Path<String>,
+) -> Result<Json<StorageTrend>, Problem> {
+    let one = api.engine.catalog().destination_by_name(&name).await?;
+    Ok(Json(api.engine.storage_at(&one).await?))
 }
 
 pub(super) async fn edit(

@@ -1,7 +1,7 @@
 //! The machine that the server runs on.
 
 use axum::{Extension, extract::State, http::StatusCode};
-use engine::{Covered, Report};
+use engine::{Covered, Report, StorageTrend};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -14,6 +14,10 @@ pub(super) async fn doctor(State(api): Api) -> Result<Json<Report>, Problem> {
 
 pub(super) async fn coverage(State(api): Api) -> Result<Json<Vec<Covered>>, Problem> {
     Ok(Json(api.engine.coverage().await?))
+}
+
+pub(super) async fn storage(State(api): Api) -> Result<Json<StorageTrend>, Problem> {
+    Ok(Json(api.engine.storage().await?))
 }
 
 /// Why no app need read something.

@@ -83,6 +83,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/doctor", post(host::doctor))
         .route("/coverage", get(host::coverage))
         .route("/coverage/ignore", post(host::ignore))
+        .route("/storage", get(host::storage))
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))
         .route("/schedule/next", post(apps::fires))
@@ -91,6 +92,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/destinations/{destination}",
             get(destinations::show).put(destinations::edit).delete(destinations::remove),
         )
+        .route("/destinations/{destination}/storage", get(destinations::storage))
         .route("/destinations/{destination}/test", post(destinations::test))
         .route("/destinations/{destination}/verify", post(destinations::verify))
         .route("/destinations/{destination}/reindex", post(recovery::reindex))

@@ -24,6 +24,7 @@ use super::{
     runs::{LogsArgs, RunArgs, RunsArgs},
     schedule::ScheduleCommand,
     snapshots::{CopyArgs, VerifyArgs},
+    storage::StorageArgs,
 };
 
 /// Commands that talk to no server of ours.
@@ -204,6 +205,8 @@ pub(crate) enum Command {
     /// What the server's machine has, and what of it is in an app.
     #[command(subcommand)]
     Coverage(CoverageCommand),
+    /// What copies take, and what they may take in a month.
+    Storage(StorageArgs),
     /// Looks for what would make runs fail; without a name, at the server's machine and all apps
     /// and destinations.
     Doctor(DoctorArgs),

@@ -30,6 +30,7 @@ mod schedule;
 mod show;
 mod snapshots;
 mod sources;
+mod storage;
 mod wait;
 mod whole;
 
@@ -162,6 +163,7 @@ async fn perform(
         Command::Recovery(command) => recovery::recovery(&server()?, command, out).await,
         Command::RecoveryKit(given) => recovery::kit(&server()?, given, out).await,
         Command::Doctor(given) => doctor::doctor(&server()?, given, out).await,
+        Command::Storage(given) => storage::storage(&server()?, given, out).await,
         Command::Overview => overview::overview(&server()?, out).await,
     }
 }

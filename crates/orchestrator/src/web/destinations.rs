@@ -26,6 +26,7 @@ use super::{
     page::{Nav, Page},
     report::CheckRow,
     repositories::RepositoryPanel,
+    storage::StoragePanel,
     visitor::Visitor,
 };
 
@@ -345,6 +346,7 @@ struct DestinationPage {
     wrong_name: bool,
     pub(super) identity: Option<String>,
     pub(super) password: Option<String>,
+    storage: Option<StoragePanel>,
     repository: Option<RepositoryPanel>,
     /// Whether Google can be asked, and how it stands; `None` where there is nothing to ask.
     google: Option<Google>,
@@ -394,6 +396,7 @@ pub(super) async fn page_of(
         identity: once.identity.map(shown),
         password: once.password.map(shown),
         repository: RepositoryPanel::of(web, visitor, one).await?,
+        storage: StoragePanel::new(&web.engine.storage_at(one).await?, visitor.lang),
         google: Google::of(one),
     }))
 }

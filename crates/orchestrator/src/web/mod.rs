@@ -36,6 +36,7 @@ mod runs;
 mod sentence;
 mod settings;
 mod snapshots;
+mod storage;
 mod strip;
 mod visitor;
 

@@ -22,6 +22,7 @@ use super::{
     pager::Pager,
     recovery::{Waiting, waiting},
     run_report::seconds,
+    storage::StoragePanel,
     strip::Strip,
     visitor::Visitor,
 };
@@ -114,6 +115,8 @@ struct OverviewPage {
     total: usize,
     happenings: Vec<Happening>,
     next: Option<String>,
+    /// What copies take everywhere.
+    storage: Option<StoragePanel>,
     no_destination: bool,
     /// Nothing is here yet: it may come back from a backup.
     offers_recovery: bool,
@@ -221,6 +224,7 @@ pub(super) async fn show_overview(
         total: overview.total,
         happenings,
         next,
+        storage: StoragePanel::new(&web.engine.storage().await?, visitor.lang),
         clock: web.engine.clock_jumped_at().await?.map(|at| visitor.when(at)),
         waiting: waiting(&web, &visitor).await?,
         kit_due: web.engine.kit_is_due().await?,

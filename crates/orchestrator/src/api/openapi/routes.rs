@@ -2,7 +2,7 @@
 
 use engine::{
     AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, Reindexed, Report, RepositoryKey,
-    RepositoryState, RestoreRequest, RetentionPreview, RunRequest, SnapshotDiff,
+    RepositoryState, RestoreRequest, RetentionPreview, RunRequest, SnapshotDiff, StorageTrend,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
 
@@ -111,6 +111,8 @@ fn of_host() -> Vec<Operation> {
         Operation::get("/api/v1/coverage", "What the host has, and what of it is in an app")
             .lists::<Covered>(200, "Volumes, databases and containers, uncovered ones first.")
             .may_fail(&[409]),
+        Operation::get("/api/v1/storage", "What copies take at all destinations together")
+            .gives::<StorageTrend>(200, "Day by day, and what may come."),
         Operation::post("/api/v1/coverage/ignore", "Say why no app need read something")
             .takes::<host::Ignore>()
             .done("It is noted."),
@@ -127,6 +129,8 @@ fn of_destinations() -> Vec<Operation> {
             .may_fail(&[409, 502]),
         Operation::get("/api/v1/destinations/{destination}", "Show a destination")
             .gives::<DestinationShown>(200, "The destination."),
+        Operation::get("/api/v1/destinations/{destination}/storage", "What copies take there")
+            .gives::<StorageTrend>(200, "Day by day, and what may come."),
         Operation::put("/api/v1/destinations/{destination}", "Edit a destination")
             .takes::<DestinationEdit>()
             .gives::<DestinationMade>(200, "The destination as it is now.")
