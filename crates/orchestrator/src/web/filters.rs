@@ -1,4 +1,10 @@
 //! What the templates do with sentences.
+#![allow(
+    clippy::inline_always,
+    clippy::unnecessary_wraps,
+    unreachable_pub,
+    reason = "what the macro makes of a filter, and wants of one"
+)]
 
 use std::fmt::Display;
 

@@ -45,7 +45,7 @@ async fn a_killed_server_ends_its_run_sweeps_and_tries_once_more() {
         "schedule": { "spec": "daily" },
     });
     server.done("POST", "apps", draft).await;
-    ran(&server, "shop").await;
+    let first = ran(&server, "shop").await;
     let next_fire = server.done_get("apps/shop").await["next_fire"].clone();
     let kept = everything(&disk);
 

@@ -1,6 +1,6 @@
 //! Everything lost but a destination and the recovery kit: and everything back by a page.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},

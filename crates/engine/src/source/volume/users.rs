@@ -197,6 +197,7 @@ async fn hold_one(
         Meanwhile::Stop => (Duty::StartContainer { container }, "stopped"),
         _ => (Duty::UnpauseContainer { container }, "paused"),
     };
+    let is_stop = matches!(meanwhile, Meanwhile::Stop);
     held.waiting.push((user.name.clone(), context.owe(duty).await?));
     let answer = match meanwhile {
         Meanwhile::Stop => {
@@ -206,9 +207,14 @@ async fn hold_one(
         _ => docker.pause_container(&user.id).await,
     };
     answer.map_err(|error| {
-        let mut failure = docker::told(&error);
-        failure.message = format!("`{}` could not be {done}: {}", user.name, failure.message);
-        failure
+        let container = user.name.clone();
+        docker::told(&error).told_in(|why| {
+            if is_stop {
+                Fact::NotStopped { container, why }
+            } else {
+                Fact::NotPaused { container, why }
+            }
+        })
     })?;
     context.journal.info(format!("`{}` is {done} because of its volume", user.name));
     Ok(())
