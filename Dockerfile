@@ -20,7 +20,7 @@ RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d \
     && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf \
     && apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        ca-certificates mariadb-client openssh-client postgresql-client rclone rsync tzdata \
+        ca-certificates git mariadb-client openssh-client postgresql-client rclone rsync tzdata \
         ${DRILL_PACKAGES} \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 orchestrator \

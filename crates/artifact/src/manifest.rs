@@ -77,6 +77,10 @@ pub struct Manifest {
     /// Things to know that are not failures.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What was noted of the app when its sources were read: how far the artifacts belong together,
+    /// its code, its containers. Opaque here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_state: Option<serde_json::Value>,
     /// One for each source; at least one.
     pub artifacts: Vec<ManifestArtifact>,
     /// The app as it was set up, without secrets: what a lost catalog is rebuilt from. Opaque

@@ -30,6 +30,9 @@ pub struct EngineConfig {
     pub label_exec: bool,
     /// Whether drills may run commands of one's own, with the rights of this process.
     pub drill_commands: bool,
+    /// Whether apps that are not declared in a file may have commands run before and after they are
+    /// read.
+    pub hooks: bool,
     /// Longest time for one source, where the app says nothing else.
     pub source_timeout: Duration,
     /// Largest export in bytes, where the app says nothing else.
@@ -128,6 +131,7 @@ impl EngineConfig {
             labels: false,
             label_exec: false,
             drill_commands: false,
+            hooks: false,
             source_timeout: Duration::from_secs(900),
             max_size_bytes: 20_480 << 20,
             workers: 4,

@@ -9,7 +9,7 @@ pub(crate) use left::settle_what_is_left;
 use crate::{
     Engine, EngineError,
     docker::{self, around::Command, containers, exec},
-    run::{RunContext, failure},
+    run::{RunContext, failure, whole::hooks},
 };
 
 /// Something that was written down before it was begun.
@@ -88,7 +88,9 @@ async fn settle(engine: &Engine, owed: &OwedDuty) -> Result<(), EngineError> {
 /// names any more.
 fn is_final(duty: &Duty, failure: &Failure) -> bool {
     match duty {
-        Duty::ExecPost { .. } => failure.code != FailureCode::SourceUnreachable,
+        Duty::ExecPost { .. } | Duty::RunHook { .. } => {
+            failure.code != FailureCode::SourceUnreachable
+        }
         Duty::AllowConnections { .. } => failure.code == FailureCode::ConfigurationChanged,
         _ => false,
     }
@@ -136,6 +138,10 @@ async fn perform(engine: &Engine, duty: &Duty) -> Result<(), Failure> {
         Duty::ExecPost { container, argv, marker, timeout_secs } => {
             let command = Command { container, argv, marker, timeout_secs: *timeout_secs };
             command.run_owed(config).await
+        }
+        Duty::RunHook { container, argv, marker, timeout_secs } => {
+            let bounds = (marker.as_str(), *timeout_secs);
+            hooks::run_owed(config, container.as_deref(), argv, bounds).await
         }
         Duty::DeleteSubvolume { .. }
         | Duty::DestroyZfsSnapshot { .. }

@@ -68,7 +68,8 @@ pub use ops::{
 };
 pub use reindex::{ReindexProblem, Reindexed};
 pub use repositories::{
-    RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics, is_repository,
+    RepositoryCheck, RepositoryFreed, RepositoryLocked, RepositoryState, RepositoryStatistics,
+    is_repository,
 };
 pub use source::direct::{SettingField, SettingValue, secrets_of, settings_of};
 pub use vault::Vault;

@@ -9,7 +9,7 @@ use model::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, EngineError, repositories::is_repository, run::backup};
+use crate::{Engine, EngineError, repositories::is_repository, run::backup, stores::object_lock};
 
 /// How often it is looked what is due, by the engine's clock.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
@@ -146,7 +146,10 @@ impl Upkeep {
         let state = engine.repository_state(destination).await?;
         let freed = state.freed.map(|freed| freed.at);
         let checked = state.checked.map(|checked| checked.at);
-        let kinds = [(RunKind::Free, FREE_EVERY, freed), (RunKind::Check, CHECK_EVERY, checked)];
+        // What is locked for a time is locked for longer by either, so daily by one of them.
+        let is_checked_daily = destination.append_only && object_lock::is_on(destination);
+        let check_every = if is_checked_daily { FREE_EVERY } else { CHECK_EVERY };
+        let kinds = [(RunKind::Free, FREE_EVERY, freed), (RunKind::Check, check_every, checked)];
         for (kind, every, last) in kinds {
             let is_of_this = |run: &Run| run.destination_id == Some(destination.id);
             let waits = active.iter().any(|run| run.kind == kind && is_of_this(run));

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr};
 
 use crate::{
-    AppId, DestinationId, DrillPlan, Name, Source, layout::Template, retention::RetentionPolicy,
-    schedule::Schedule,
+    AppId, CodePlan, DestinationId, DrillPlan, Name, QuiescePlan, Source, layout::Template,
+    retention::RetentionPolicy, schedule::Schedule,
 };
 
 /// One application: its sources, where their copies go, how often, and for how long.
@@ -35,6 +35,12 @@ pub struct App {
     /// What its drills do.
     #[serde(default)]
     pub drill: DrillPlan,
+    /// How it is brought to stand still while its sources are read.
+    #[serde(default)]
+    pub quiesce: QuiescePlan,
+    /// Its code, where the orchestrator is to know of it.
+    #[serde(default)]
+    pub code: Option<CodePlan>,
     /// Who keeps it as it is, where that is not people.
     #[serde(default)]
     pub managed_by: Option<ManagedBy>,

@@ -59,6 +59,17 @@ pub enum Duty {
         /// How long it may take.
         timeout_secs: u64,
     },
+    /// Run a command of an app's own after its backup.
+    RunHook {
+        /// The container it runs in; `None` is the machine itself.
+        container: Option<String>,
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// A word in the command's environment that no other command has.
+        marker: String,
+        /// How long it may take.
+        timeout_secs: u64,
+    },
     /// Delete a Btrfs snapshot.
     DeleteSubvolume {
         /// Where it is.

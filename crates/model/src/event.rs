@@ -75,6 +75,8 @@ words! {
         DrillFailed,
         /// What a run stopped, paused or made on this host could not be put back.
         NotPutBack,
+        /// A change of a repository's password that was cut off was brought to its end.
+        RotationEnded,
         /// The catalog's own copy could not be made or put somewhere.
         CatalogCopyFailed,
         /// Nobody has stored the recovery kit as it is now.

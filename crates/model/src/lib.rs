@@ -28,6 +28,7 @@ pub mod secret;
 pub mod sentence;
 pub mod snapshot;
 pub mod source;
+pub mod whole;
 
 pub use account::{
     ApiToken, AuditEntry, PasswordHash, Permission, Permissions, Role, Scope, Session, User,
@@ -50,7 +51,8 @@ pub use id::{
 pub use name::{Name, NameError};
 pub use restore::{
     Condition, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,
-    RestoreReport, RestoreStep, RestoreTarget, Selection, StepState,
+    RestoreReport, RestoreStep, RestoreTarget, Selection, StepState, WholeAct, WholeOrder,
+    WholeReport, WholeStep,
 };
 pub use run::{
     DestinationOutcome, Lease, LogLevel, LogLine, Run, RunKind, RunState, Stage, StageTime, Trigger,
@@ -59,3 +61,7 @@ pub use secret::SealedSecret;
 pub use sentence::Sentence;
 pub use snapshot::{Artifact, CopyState, Snapshot, SnapshotKind, StoredCopy, StoredObject};
 pub use source::{ContractSource, DirectKind, DirectSource, Source, SourceKind};
+pub use whole::{
+    AppState, CodePlan, CodeState, ContainerState, Grade, Hook, QuiesceMode, QuiescePlan,
+    VolumeSnapshot, WalPosition,
+};

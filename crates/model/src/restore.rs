@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DestinationId, FailureCode, Name, Sentence, SnapshotId};
+use crate::{CodeState, DestinationId, FailureCode, Name, Sentence, SnapshotId};
 
 /// What a restore is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +21,24 @@ pub struct RestoreOrder {
     /// What is there already may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// The app comes back as a whole: it is stopped, and started again with its code as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholeOrder>,
     /// Why it was given up: what earlier tries have made is cleared away, and nothing is brought
     /// back any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<FailureCode>,
+}
+
+/// How an app comes back as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WholeOrder {
+    /// Its code stays as it is.
+    pub without_code: bool,
+    /// Changes to its code that are in no commit are set aside; else they stand against it.
+    pub set_aside: bool,
 }
 
 /// Where a restore puts what it brings back.
@@ -84,6 +98,9 @@ pub struct RestoreReport {
     pub undo_snapshot: Option<SnapshotId>,
     /// One for each artifact.
     pub steps: Vec<RestoreStep>,
+    /// What is done of the app as a whole, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholeReport>,
     /// In what state it left the app.
     pub condition: Condition,
     /// Seconds from its first try's start to its end.
@@ -95,13 +112,70 @@ impl RestoreReport {
     /// The condition that the steps amount to.
     pub fn judge(&self) -> Condition {
         let is = |state| self.steps.iter().any(|step| step.state == state);
-        if !self.steps.is_empty() && self.steps.iter().all(|s| s.state == StepState::Done) {
+        let all = self.steps.iter().all(|s| s.state == StepState::Done);
+        let code = self.whole.as_ref().is_none_or(|whole| whole.is_done(WholeStep::Code));
+        if !self.steps.is_empty() && all && code {
             Condition::Restored
         } else if is(StepState::Done) || is(StepState::Switching) {
             Condition::Mixed
         } else {
             Condition::Untouched
         }
+    }
+}
+
+/// What is done of an app as a whole, as far as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WholeReport {
+    /// In the order in which they are done; the parts are put in their places after the first.
+    pub acts: Vec<WholeAct>,
+    /// Containers that were stopped for it and not started since.
+    pub stopped: Vec<String>,
+    /// What was checked out before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_before: Option<CodeState>,
+}
+
+impl WholeReport {
+    /// All of it still to be done.
+    pub fn waiting() -> Self {
+        let acts = [WholeStep::Stop, WholeStep::Code, WholeStep::Start, WholeStep::Health];
+        let waiting = |step| WholeAct { step, done: false, notes: Vec::new() };
+        Self { acts: acts.map(waiting).into(), ..Self::default() }
+    }
+
+    /// Whether `step` is done.
+    pub fn is_done(&self, step: WholeStep) -> bool {
+        self.acts.iter().any(|act| act.step == step && act.done)
+    }
+}
+
+/// One thing that is done of an app as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WholeAct {
+    /// What.
+    pub step: WholeStep,
+    /// Whether it is done.
+    pub done: bool,
+    /// Things to know.
+    #[serde(default)]
+    pub notes: Vec<Sentence>,
+}
+
+words! {
+    /// What is done of an app as a whole.
+    pub enum WholeStep {
+        /// Its containers are stopped.
+        Stop,
+        /// Its code is checked out.
+        Code,
+        /// Its containers are started.
+        Start,
+        /// It is seen how they do.
+        Health,
     }
 }
 

@@ -18,6 +18,8 @@ pub use plan::{CLOCK_TOLERANCE, DISTRUST, lived, plan};
 
 /// More than this is taken for a slip.
 pub const MAX_COUNT: u32 = 10_000;
+/// How many of those taken before a deployment are kept where there are rules, and none for them.
+pub const PRE_DEPLOY: u32 = 10;
 
 /// Which snapshots are kept; empty keeps everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,10 @@ pub struct RetentionPolicy {
     /// One for each of this many years.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_yearly: Option<u32>,
+    /// The newest this many of those taken before a deployment, which the rules above do not count;
+    /// 10 where another rule is there and this one is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_pre_deploy: Option<u32>,
     /// All that are younger than this before the newest one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "30d"))]
@@ -86,6 +92,8 @@ pub enum Rule {
     Monthly,
     /// By the year.
     Yearly,
+    /// The newest ones taken before a deployment.
+    PreDeploy,
 }
 
 /// A snapshot's copy as retention sees it.
@@ -95,6 +103,8 @@ pub struct Candidate {
     pub id: SnapshotId,
     /// When it was taken.
     pub taken_at: Timestamp,
+    /// Whether it was taken before a deployment.
+    pub pre_deploy: bool,
     /// Whether the copy was proven and never found otherwise.
     pub good: bool,
     /// Whether somebody pinned it.
@@ -244,14 +254,20 @@ impl RetentionPolicy {
         .filter_map(|(rule, count)| Some((rule, count?)))
     }
 
-    /// Whether it has no rule.
+    /// Whether it has no rule for what is not taken before a deployment: all of that is kept.
     pub fn is_empty(&self) -> bool {
         self.rules().next().is_none() && self.keep_within.is_none()
     }
 
+    /// How many of those taken before a deployment are kept; `None` is all.
+    pub fn pre_deploy(&self) -> Option<u32> {
+        self.keep_pre_deploy.or((!self.is_empty()).then_some(PRE_DEPLOY))
+    }
+
     /// Whether its counts make sense.
     pub fn check(&self) -> Result<(), PolicyError> {
-        match self.rules().find(|(_, count)| *count == 0 || *count > MAX_COUNT) {
+        let pre_deploy = self.keep_pre_deploy.map(|count| (Rule::PreDeploy, count));
+        match self.rules().chain(pre_deploy).find(|(_, count)| *count == 0 || *count > MAX_COUNT) {
             Some((rule, _)) => Err(PolicyError::Count { rule }),
             None => Ok(()),
         }
@@ -306,6 +322,7 @@ impl fmt::Display for Rule {
             Self::Weekly => "weekly",
             Self::Monthly => "monthly",
             Self::Yearly => "yearly",
+            Self::PreDeploy => "before a deployment",
         })
     }
 }

@@ -43,6 +43,12 @@ pub struct Run {
     pub label: Option<String>,
     /// Commit of the app's code at the time, as the caller gave it.
     pub git_commit: Option<String>,
+    /// Which deployment it is taken before, in the pipeline's words.
+    #[serde(default)]
+    pub deploy: Option<String>,
+    /// What brings the app to stand still may fail: the app may be what has to be gone back from.
+    #[serde(default)]
+    pub lenient: bool,
     /// Not to be started earlier.
     pub not_before: Timestamp,
     /// When it was accepted.

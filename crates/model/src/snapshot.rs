@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{AppId, Contents, DestinationId, Name, Proof, RunId, SnapshotId};
+use crate::{AppId, AppState, Contents, DestinationId, Name, Proof, RunId, SnapshotId};
 
 /// A restorable point. It exists in the catalog only when at least one copy was proven.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Snapshot {
     pub anomalous: bool,
     /// Things to know that are not failures (files that vanished while being read).
     pub warnings: Vec<String>,
+    /// What was noted of the app when its sources were read; `None` of older ones.
+    #[serde(default)]
+    pub app_state: Option<AppState>,
     /// Its last drill.
     #[serde(default)]
     pub proof: Option<Proof>,
@@ -45,6 +48,14 @@ impl Snapshot {
     /// Bytes of all artifacts as the sources sent them.
     pub fn size_bytes(&self) -> u64 {
         self.artifacts.iter().map(|artifact| artifact.size_bytes).sum()
+    }
+
+    /// Takes in what was noted of the app; its commit stands in for one that nobody gave.
+    pub fn note(&mut self, state: AppState, troubles: Vec<String>) {
+        let commit = state.code.as_ref().map(|code| code.git_commit.clone());
+        self.git_commit = self.git_commit.take().or(commit);
+        self.warnings.extend(troubles);
+        self.app_state = Some(state);
     }
 
     /// Seconds between the beginnings of its first and its last stream: how far apart in time its

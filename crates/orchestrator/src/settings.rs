@@ -136,6 +136,7 @@ impl Settings {
             .collect();
         engine.labels = switch(environment, "BACKUP_DOCKER_LABELS")?;
         engine.label_exec = switch(environment, "BACKUP_DOCKER_LABEL_EXEC")?;
+        engine.hooks = switch(environment, "BACKUP_HOOKS")?;
         engine.drill_commands = switch(environment, "BACKUP_DRILL_COMMANDS")?;
         engine.docker_host = environment.get("DOCKER_HOST").filter(|to| !to.is_empty()).cloned();
         engine.source_timeout = Duration::from_secs(timeout);

@@ -9,6 +9,10 @@ pub const DAMAGED: &str = "bring that file back from a copy of the repository if
 pub const MISSING_BLOB: &str = "rebuild the index from the packs (`restic repair index`); if it \
     stays away, write the same source again, which stores the blob anew";
 
+/// Comes before all else.
+const COPY: (&str, &str) =
+    ("copy", "Change nothing before there is a copy of the repository as it is.");
+
 /// What helps against problems whose subject begins like this, in the order in which it is done.
 const STEPS: [(&str, &str); 5] = [
     ("keys/", "A key is damaged or gone: add a new one with a password that still opens it."),
@@ -35,14 +39,35 @@ const STEPS: [(&str, &str); 5] = [
     ),
 ];
 
+/// One word for a step of [`Checked::advice`], for whoever says it in another language.
+pub fn code(step: &str) -> Option<&'static str> {
+    let all = STEPS.iter().chain([&COPY]);
+    let (code, _) = all.into_iter().find(|(_, text)| *text == step)?;
+    Some(code.trim_end_matches(['/', ' ']))
+}
+
 impl Checked {
     /// What to do, step by step; nothing where nothing is wrong.
     pub fn advice(&self) -> Vec<&'static str> {
         let has =
             |prefix: &str| self.problems.iter().any(|problem| problem.about.starts_with(prefix));
-        let copy = "Change nothing before there is a copy of the repository as it is.";
         let steps: Vec<_> =
             STEPS.iter().filter(|(prefix, _)| has(prefix)).map(|(_, step)| *step).collect();
-        if steps.is_empty() { steps } else { std::iter::once(copy).chain(steps).collect() }
+        if steps.is_empty() { steps } else { std::iter::once(COPY.1).chain(steps).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_has_a_word_of_its_own() {
+        let mut codes: Vec<_> =
+            STEPS.iter().chain([&COPY]).map(|(_, text)| code(text).unwrap()).collect();
+        assert_eq!(codes, ["keys", "snapshots", "index", "data", "tree", "copy"]);
+        codes.dedup();
+        assert_eq!(codes.len(), STEPS.len() + 1);
+        assert_eq!(code("something else"), None);
     }
 }

@@ -25,7 +25,7 @@ pub struct Kdf {
 }
 
 impl Default for Kdf {
-    /// 32 MiB of memory, five times: about half a second.
+    /// 32 MiB of memory, five times: about a third of a second.
     fn default() -> Self {
         Self { log_n: 15, r: 8, p: 5 }
     }
@@ -111,8 +111,9 @@ impl KeyFile {
 
 fn derive(password: &SecretString, kdf: Kdf, salt: &[u8]) -> Result<MasterKey, RepositoryError> {
     let bad = |how: String| RepositoryError::malformed("a key file", how);
-    let params = scrypt::Params::new(kdf.log_n, kdf.r, kdf.p).map_err(|e| bad(e.to_string()))?;
     let mut bytes = [0; 64];
+    let params = scrypt::Params::new(kdf.log_n, kdf.r, kdf.p, scrypt::Params::RECOMMENDED_LEN)
+        .map_err(|e| bad(e.to_string()))?;
     scrypt::scrypt(password.expose_secret().as_bytes(), salt, &params, &mut bytes)
         .map_err(|e| bad(e.to_string()))?;
     let key = MasterKey::from_bytes(&bytes);

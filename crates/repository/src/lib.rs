@@ -14,7 +14,7 @@
 //!   around work, `release` at the end.
 //! - [`Reader`]: `blob`, `tree`, `stream` of a file, `tar`, `restore` into a folder, `resolve`,
 //!   `folder`, `find`, `diff`; [`Walk`]: entry by entry.
-//! - [`Repository::check`], `statistics`, `forget`, `prune`, `keys`, `add_key`, `remove_key`,
+//! - [`Repository::check`], `statistics`, `forget`, `prune`, `prolong_locks`, `keys`, `add_key`, `remove_key`,
 //!   `make_key`, `save_key`, `change_password`; [`Reader::copy`].
 //! - [`Surroundings`]: clock, randomness, the process at work.
 //!
@@ -44,6 +44,7 @@ mod objects;
 pub mod pack;
 mod packer;
 mod pieces;
+mod prolong;
 mod prune;
 pub mod quote;
 mod read;
@@ -74,6 +75,7 @@ pub use node::{ExtendedAttribute, Node, NodeKind, check_name};
 pub use objects::{Alone, Hold, OBJECT_TAG, Objects, ObjectsOptions};
 pub use pack::{PackBuilder, PackedBlob, SealedBlob};
 pub use packer::PACK_BYTES;
+pub use prolong::{LocksProlonged, locked_ahead};
 pub use prune::{PruneOptions, PrunePlan, Pruned};
 pub use read::Reader;
 pub use repository::{FileEntry, InitOptions, LoadedIndex, Repository};

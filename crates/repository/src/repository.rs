@@ -12,7 +12,7 @@ use crate::{
     Surroundings, Version, compress,
 };
 
-const CONFIG: &str = "config";
+pub(crate) const CONFIG: &str = "config";
 /// Longest file that is read whole; packs are read in parts.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Longest config or key file.

@@ -3,6 +3,10 @@
 //! A stream of records behind [`MAGIC`]. A record is a byte for its kind, a number, and as many
 //! bytes ([`RAW`]: they belong to the tar) or ids of blobs, 32 bytes each ([`CONTENT`]: what is in
 //! those belongs there). Numbers are LEB128, seven bits in a byte, the lowest first.
+//!
+//! Where a skeleton has many blobs, a table tells for each of them how many bytes of the tar its
+//! records are: a number each. One that begins within the content of a file has 0, and its bytes are
+//! counted with the blob in which that content begins.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
@@ -14,6 +18,10 @@ pub(crate) const MAGIC: &[u8] = b"tar skeleton 1\n";
 pub(crate) const SUFFIX: &str = ".skeleton";
 /// Is behind the name of the folder, for content that is in the tar and in none of its files.
 pub(crate) const REST_SUFFIX: &str = ".rest";
+/// Is behind the name of the folder, for the table of a skeleton with many blobs.
+pub(crate) const OFFSETS_SUFFIX: &str = ".offsets";
+/// A skeleton of fewer blobs is read from its begin.
+pub(crate) const MIN_OFFSETS: usize = 16;
 const RAW: u8 = 0;
 const CONTENT: u8 = 1;
 const ID_BYTES: usize = 32;
@@ -70,7 +78,46 @@ fn bad(how: &str) -> RepositoryError {
     RepositoryError::malformed("the skeleton of a tar", how)
 }
 
+/// The table of a skeleton whose blobs have these lengths, in bytes of the tar.
+pub(crate) fn table(lengths: &[u64]) -> Vec<u8> {
+    let mut table = Vec::with_capacity(3 * lengths.len());
+    for length in lengths {
+        let mut left = *length;
+        while left >= 0x80 {
+            table.push(left.to_le_bytes()[0] | 0x80);
+            left >>= 7;
+        }
+        table.push(left.to_le_bytes()[0]);
+    }
+    table
+}
+
+/// From which blob of a skeleton on its records have to be read for what begins at byte `start` of the
+/// tar, and at which byte those begin. `None` where the table is not of a skeleton of `blobs` blobs.
+pub(crate) fn place(table: &[u8], blobs: usize, start: u64) -> Option<(usize, u64)> {
+    let (mut found, mut at) = ((0, 0), 0_u64);
+    let (mut length, mut shift, mut count) = (0_u64, 0, 0);
+    for byte in table {
+        length |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        shift += 7;
+        if byte & 0x80 != 0 {
+            continue;
+        }
+        if at <= start && (length > 0 || count == 0) {
+            found = (count, at);
+        }
+        at = at.checked_add(length)?;
+        (length, shift, count) = (0, 0, count + 1);
+    }
+    (count == blobs && shift == 0).then_some(found)
+}
+
 impl Records {
+    /// Records from the begin of a blob that is not the first.
+    pub(crate) fn going_on() -> Self {
+        Self { begun: true, ..Self::default() }
+    }
+
     /// Takes the next piece.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         self.waiting.extend_from_slice(piece);
@@ -170,11 +217,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_table_tells_where_to_begin() {
+        let lengths = [300, 70_000, 0, 0, 1 << 40, 5];
+        let table = table(&lengths);
+        for (start, expected) in [
+            (0, (0, 0)),
+            (299, (0, 0)),
+            (300, (1, 300)),
+            (70_299, (1, 300)),
+            (70_300, (4, 70_300)),
+            (70_300 + (1 << 40), (5, 70_300 + (1 << 40))),
+            (u64::MAX, (5, 70_300 + (1 << 40))),
+        ] {
+            assert_eq!(place(&table, lengths.len(), start), Some(expected), "{start}");
+        }
+        assert_eq!(place(&table, 5, 0), None);
+        assert_eq!(place(&table[..table.len() - 1], 6, 0), None);
+        assert_eq!(place(&[0xff; 20], 1, 0), None);
+        assert_eq!(place(&[], 1, 0), None);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_are_too_much_for_it(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&[MAGIC, &bytes]);
             let _ = read(&[&bytes]);
+            let _ = place(&bytes, 3, 7);
         }
     }
 }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::{
-    ByteStream, Capability, CreateOptions, Here, Key, Listing, ObjectMeta, Prefix, Store,
-    StoreError, StoreErrorKind, Swept, Upload,
+    ByteStream, Capability, CreateOptions, Here, Key, Listing, Locked, Locking, ObjectMeta, Prefix,
+    Prolonged, Store, StoreError, StoreErrorKind, Swept, Upload,
 };
 
 /// A store whose operations end in time.
@@ -84,6 +84,10 @@ impl Store for Deadlines {
         self.inner.here(key).map(|here| here.within(self.step))
     }
 
+    fn locking(&self) -> Option<&dyn Locking> {
+        self.inner.locking().map(|_| self as &dyn Locking)
+    }
+
     async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {
         within(self.step, format!("looking at {key}"), self.inner.stat(key)).await
     }
@@ -111,6 +115,30 @@ impl Store for Deadlines {
         now: SystemTime,
     ) -> Result<Vec<Swept>, StoreError> {
         within(self.long, "sweeping", self.inner.sweep(prefix, older_than, now)).await
+    }
+}
+
+#[async_trait]
+impl Locking for Deadlines {
+    fn length(&self) -> Duration {
+        self.inner.locking().map_or(Duration::ZERO, Locking::length)
+    }
+
+    async fn lock_of(&self, key: &Key) -> Result<Option<Locked>, StoreError> {
+        let Some(inner) = self.inner.locking() else { return Ok(None) };
+        within(self.step, format!("looking at the lock of {key}"), inner.lock_of(key)).await
+    }
+
+    async fn prolong(
+        &self,
+        key: &Key,
+        need: SystemTime,
+        until: SystemTime,
+    ) -> Result<Prolonged, StoreError> {
+        let inner = self.inner.locking().ok_or_else(|| {
+            StoreError::config(format!("{}: nothing is locked here", self.capability().location))
+        })?;
+        within(self.step, format!("locking {key}"), inner.prolong(key, need, until)).await
     }
 }
 

@@ -15,6 +15,7 @@ mod here;
 mod key;
 mod limits;
 mod local;
+mod locking;
 mod memory;
 mod parts;
 mod rclone;
@@ -47,6 +48,7 @@ pub use here::Here;
 pub use key::{InvalidKey, Key, Prefix};
 pub use limits::Limits;
 pub use local::Local;
+pub use locking::{Locked, Locking, Prolonged};
 pub use memory::Memory;
 pub use parts::PartSizes;
 pub use rclone::{DriveConfig, Rclone};
@@ -130,6 +132,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// reader finds out.
     fn here(&self, key: &Key) -> Option<Here> {
         let _ = key;
+        None
+    }
+
+    /// What locks objects here, where the destination says that they are to be locked.
+    fn locking(&self) -> Option<&dyn Locking> {
         None
     }
 

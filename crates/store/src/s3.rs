@@ -27,8 +27,8 @@ use requests::Requests;
 use upload::{Busy, S3Upload};
 
 use crate::{
-    ByteStream, Capability, CreateOptions, Key, Limits, Listing, ObjectLock, ObjectMeta, Prefix,
-    S3Config, Store, StoreError, StoreErrorKind, Swept, Upload,
+    ByteStream, Capability, CreateOptions, Key, Limits, Listing, Locking, ObjectLock, ObjectMeta,
+    Prefix, S3Config, Store, StoreError, StoreErrorKind, Swept, Upload,
 };
 
 /// Parts on their way at once.
@@ -192,6 +192,10 @@ impl Store for S3 {
         let stream = reader.into_bytes_stream(range).await.map_err(told)?;
         let what = format!("{}: reading {key}", self.location);
         Ok(stream.map_err(move |error| StoreError::io("", &what, &error)).boxed())
+    }
+
+    fn locking(&self) -> Option<&dyn Locking> {
+        self.object_lock.as_ref().map(|_| self as &dyn Locking)
     }
 
     async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {

@@ -21,6 +21,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("sshd", "openssh-server"),
+    ("git", "git"),
     ("ssh-keygen", "openssh-client"),
     ("ssh", "openssh-client"),
     ("rsync", "rsync"),

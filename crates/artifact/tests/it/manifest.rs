@@ -20,6 +20,7 @@ pub(crate) fn example() -> Manifest {
         verified_by_source: true,
         anomalous: false,
         warnings: vec!["1 file vanished".into()],
+        app_state: None,
         artifacts: vec![ManifestArtifact {
             source: "db".into(),
             part: None,
@@ -59,6 +60,47 @@ fn version_1_stays_as_it_was_written() {
     let bytes = example().to_bytes().unwrap();
     assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(GOLDEN));
     assert_eq!(Manifest::from_bytes(GOLDEN).unwrap(), example());
+}
+
+/// With what was noted of a whole app; [`GOLDEN`] is from before there was such a thing.
+#[test]
+fn what_was_noted_of_an_app_stays_as_it_was_written() {
+    let state = serde_json::json!({
+        "grade": "quiesced",
+        "skew_ms": 120,
+        "mode": "pause",
+        "paused_ms": 1450,
+        "cut_short": false,
+        "deploy": "2.4",
+        "database_wal_position": {
+            "db": {
+                "lsn": "0/3000148",
+                "system_identifier": "7300000000000000001",
+                "timeline": 1,
+                "at": "2026-11-21T02:00:00Z"
+            }
+        },
+        "volume_snapshots": {},
+        "code": { "path": "/srv/shop", "git_commit": "0123abcd", "branch": "main", "dirty": false },
+        "containers": [{
+            "name": "shop-web-1",
+            "image": "shop:2.3",
+            "image_id": "sha256:00",
+            "running": true
+        }]
+    });
+    let manifest = Manifest { app_state: Some(state), ..example() };
+    let bytes = manifest.to_bytes().unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v1-app-state.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &bytes).unwrap();
+    }
+    let golden = std::fs::read(path).unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&golden));
+    assert_eq!(Manifest::from_bytes(&golden).unwrap(), manifest);
+    // Without it the file is the older one, to the byte.
+    let older = Manifest { app_state: None, ..manifest };
+    assert_eq!(older.to_bytes().unwrap(), GOLDEN);
 }
 
 #[test]

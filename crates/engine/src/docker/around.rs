@@ -132,11 +132,16 @@ pub(crate) struct Command<'a> {
 impl Command<'_> {
     /// Runs one that is owed, after whatever an earlier try of it left running.
     pub(crate) async fn run_owed(&self, config: &EngineConfig) -> Result<(), Failure> {
-        exec::end(config, self.container, self.marker).await?;
-        self.run(config).await.map_err(|failure| named("backup.exec-post", failure))
+        self.run_again(config).await.map_err(|failure| named("backup.exec-post", failure))
     }
 
-    async fn run(&self, config: &EngineConfig) -> Result<(), Failure> {
+    /// The same for one that no label asked for.
+    pub(crate) async fn run_again(&self, config: &EngineConfig) -> Result<(), Failure> {
+        exec::end(config, self.container, self.marker).await?;
+        self.run(config).await
+    }
+
+    pub(crate) async fn run(&self, config: &EngineConfig) -> Result<(), Failure> {
         let (container, argv, marker) = (self.container, self.argv, self.marker);
         let exec = Exec { container, argv, env: &[], secret_env: &[], marker, input_bytes: None };
         let mut tail = Vec::new();

@@ -190,6 +190,7 @@ impl Asked {
             "keep-weekly" => self.retention.keep_weekly = Some(count()?),
             "keep-monthly" => self.retention.keep_monthly = Some(count()?),
             "keep-yearly" => self.retention.keep_yearly = Some(count()?),
+            "keep-pre-deploy" => self.retention.keep_pre_deploy = Some(count()?),
             _ => return Err("labels cannot ask for that".to_owned()),
         }
         Ok(())

@@ -9,6 +9,7 @@ pub(crate) mod image;
 mod labels;
 mod own;
 mod reconcile;
+pub(crate) mod remake;
 pub(crate) mod scratch;
 
 use std::{collections::BTreeSet, time::Duration};

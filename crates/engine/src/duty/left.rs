@@ -183,6 +183,14 @@ fn told(duty: &Duty) -> (Fact, Fact) {
             },
             Fact::DoStartOnly { command: format!("docker start {}", short(container)) },
         ),
+        Duty::RunHook { container, argv, .. } => {
+            let command = argv.first().cloned().unwrap_or_default();
+            let not_run = match container.clone() {
+                Some(container) => Fact::HookNotRunIn { command, container },
+                None => Fact::HookNotRun { command },
+            };
+            (not_run, Fact::DoRunByHand {})
+        }
         Duty::DeleteSubvolume { path } => {
             let name = path.display().to_string();
             let command = format!("btrfs subvolume delete {name}");

@@ -1,7 +1,8 @@
 //! Registering, editing and removing apps.
 
 use model::{
-    App, AppId, Binding, Destination, DestinationKind, DirectKind, DrillPlan, Limits, Name, Source,
+    App, AppId, Binding, CodePlan, Destination, DestinationKind, DirectKind, DrillPlan, Limits,
+    Name, QuiescePlan, Source,
     layout::Template,
     retention::RetentionPolicy,
     schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
@@ -9,7 +10,7 @@ use model::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{drill::check_plan, managed::refuse_if_managed, sources::SourceDraft, validate};
+use super::{drill::check_plan, managed::refuse_if_managed, sources::SourceDraft, validate, whole};
 use crate::{Engine, EngineError, FieldError, Report};
 
 /// Longest time a source may be given, in seconds: a week.
@@ -55,6 +56,14 @@ pub struct AppDraft {
     /// What its drills do. Left out: nothing but when asked, or when editing what was there.
     #[cfg_attr(feature = "openapi", schema(default = json!(null)))]
     pub drill: Option<DrillPlan>,
+    /// How it is brought to stand still while its sources are read. Left out: not at all, or when
+    /// editing what was there.
+    #[cfg_attr(feature = "openapi", schema(default = json!(null)))]
+    pub quiesce: Option<QuiescePlan>,
+    /// Where its code is, as a git work tree of the orchestrator's machine. Left out: nowhere, or
+    /// when editing what was there; an empty path takes it away.
+    #[cfg_attr(feature = "openapi", schema(default = json!(null)))]
+    pub code: Option<CodePlan>,
     /// Whether its schedule runs.
     pub enabled: bool,
 }
@@ -76,6 +85,8 @@ impl Default for AppDraft {
             limits: Limits::default(),
             compression: None,
             drill: None,
+            quiesce: None,
+            code: None,
             enabled: true,
         }
     }
@@ -193,6 +204,8 @@ impl Engine {
                 limits: draft.limits.clone(),
                 compression: None,
                 drill: model::DrillPlan::default(),
+                quiesce: model::QuiescePlan::default(),
+                code: None,
                 managed_by: None,
                 created_at: now,
                 updated_at: now,
@@ -276,6 +289,10 @@ impl Engine {
         if let Some(plan) = &draft.drill {
             errors.extend(check_plan(plan, "drill."));
         }
+        if let Some(plan) = &draft.quiesce {
+            errors.extend(whole::check_quiesce(plan, &sources));
+        }
+        errors.extend(draft.code.iter().filter_map(whole::check_code));
         let destinations = parse_bindings(&draft.destinations, known, &mut errors);
         check_trees(&sources, &destinations, known, &mut errors);
         match name {
@@ -293,6 +310,14 @@ impl Engine {
                     .drill
                     .or_else(|| current.map(|app| app.drill.clone()))
                     .unwrap_or_default(),
+                quiesce: draft
+                    .quiesce
+                    .or_else(|| current.map(|app| app.quiesce.clone()))
+                    .unwrap_or_default(),
+                code: match draft.code {
+                    Some(code) => Some(code).filter(|code| !code.path.as_os_str().is_empty()),
+                    None => current.and_then(|app| app.code.clone()),
+                },
                 managed_by: current.and_then(|app| app.managed_by),
                 created_at: self.now(),
                 updated_at: self.now(),

@@ -18,3 +18,4 @@ pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod sources;
 mod validate;
+pub(crate) mod whole;

@@ -51,6 +51,7 @@ impl Engine {
             .map(|taken_at| Candidate {
                 id: SnapshotId::generate(taken_at, &mut rng),
                 taken_at,
+                pre_deploy: false,
                 good: true,
                 pinned: false,
                 in_use: false,

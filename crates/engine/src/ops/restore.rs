@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use catalog::Enqueued;
 use model::{
     App, Preflight, RestoreOrder, RestoreReport, RestoreTarget, Run, RunId, RunKind, Selection,
-    Snapshot, SnapshotId, SnapshotKind, Trigger,
+    Snapshot, SnapshotId, SnapshotKind, Trigger, WholeOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use crate::{
     run::{
         backup,
         restore::{BEHIND, look},
+        whole,
     },
 };
 
@@ -39,6 +40,13 @@ pub struct RestoreRequest {
     pub from: Option<String>,
     /// The app's name, where something would be replaced.
     pub confirm: Option<String>,
+    /// The app as a whole: stopped, its code checked out as it was, and started again. Only for
+    /// `app`, with all of its parts.
+    pub whole: bool,
+    /// With `whole`: its code stays as it is.
+    pub without_code: bool,
+    /// With `whole`: changes to its code that are in no commit are set aside.
+    pub set_code_aside: bool,
     /// Do not take a snapshot of the app before it is replaced.
     pub without_undo: bool,
 }
@@ -104,6 +112,8 @@ impl Engine {
         if order.overwrite && order.target == RestoreTarget::App && !request.without_undo {
             let undo = Run {
                 snapshot_kind: SnapshotKind::Manual,
+                // What has to be gone back from may not do as it is told.
+                lenient: true,
                 label: Some(format!("before restoring {:.0}", snapshot.taken_at)),
                 ..backup::queued(
                     self.new_id(RunId::generate),
@@ -118,6 +128,22 @@ impl Engine {
             self.queue(undo).await?;
         }
         self.queue(run).await
+    }
+
+    /// The newest snapshot of `app` that can be restored and was taken before a deployment: that of a
+    /// commit (7 digits of it or more), of a label, or whichever was `latest`.
+    pub async fn before_deploy(&self, app: &App, deploy: &str) -> Result<Snapshot, EngineError> {
+        let deploy = deploy.trim();
+        let all = self.0.catalog.snapshots_of_app(app.id).await?;
+        let is_it = |one: &Snapshot| {
+            whole::is_before(one, deploy)
+                && one.copies.iter().any(|copy| copy.state.is_restorable())
+        };
+        let newest = all.into_iter().filter(is_it).max_by_key(|one| (one.taken_at, one.id));
+        newest.ok_or_else(|| EngineError::NotFound {
+            what: "snapshot from before the deployment",
+            name: deploy.chars().take(64).collect(),
+        })
     }
 
     /// What came of a restore, as far as it is.
@@ -193,7 +219,9 @@ impl Engine {
             Some(name) => Some(self.0.catalog.destination_by_name(name).await?.id),
             None => None,
         };
-        Ok(RestoreOrder { target, only, from, overwrite: false, given_up: None })
+        let (without_code, set_aside) = (request.without_code, request.set_code_aside);
+        let whole = request.whole.then_some(WholeOrder { without_code, set_aside });
+        Ok(RestoreOrder { target, only, from, overwrite: false, whole, given_up: None })
     }
 
     pub(crate) async fn queue(&self, run: Run) -> Result<Run, EngineError> {

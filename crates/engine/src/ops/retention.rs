@@ -115,6 +115,7 @@ fn candidate(
     there.then(|| Candidate {
         id: snapshot.id,
         taken_at: snapshot.taken_at,
+        pre_deploy: snapshot.kind == model::SnapshotKind::PreDeploy,
         good: matches!(copy.state, CopyState::Good | CopyState::Expiring),
         pinned: snapshot.pinned,
         in_use: in_use.contains(&snapshot.id),

@@ -22,6 +22,9 @@ pub struct RunRequest {
     pub label: Option<String>,
     /// Commit of the app's code, 7 to 64 hex digits.
     pub git_commit: Option<String>,
+    /// Which deployment it is taken before, in the pipeline's words, one line of at most 200
+    /// characters.
+    pub deploy: Option<String>,
 }
 
 impl Engine {
@@ -51,6 +54,8 @@ impl Engine {
     ) -> Result<Run, EngineError> {
         let label = validate::line("label", request.label.as_deref(), 200)?;
         let git_commit = validate::commit("git_commit", request.git_commit.as_deref())?;
+        let deploy = validate::line("deploy", request.deploy.as_deref(), 200)?;
+        let snapshot_kind = request.kind.unwrap_or(SnapshotKind::Manual);
         let waiting = self.0.catalog.active_runs().await?.into_iter().find(|run| {
             run.app_id == Some(app.id)
                 && run.kind == RunKind::Backup
@@ -58,15 +63,18 @@ impl Engine {
                 && run.state == model::RunState::Queued
                 && run.label == label
                 && run.git_commit == git_commit
+                && run.deploy == deploy
+                && run.snapshot_kind == snapshot_kind
                 && !run.cancel_requested
         });
         if let Some(waiting) = waiting {
             return Ok(waiting);
         }
         let run = Run {
-            snapshot_kind: request.kind.unwrap_or(SnapshotKind::Manual),
+            snapshot_kind,
             label,
             git_commit,
+            deploy,
             named_at,
             ..self.queued(Some(app.id), RunKind::Backup)
         };

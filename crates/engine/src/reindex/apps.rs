@@ -60,6 +60,10 @@ struct Settings {
     compression: Option<String>,
     #[serde(default)]
     drill: model::DrillPlan,
+    #[serde(default)]
+    quiesce: model::QuiescePlan,
+    #[serde(default)]
+    code: Option<model::CodePlan>,
     binding: Option<ToldBinding>,
 }
 
@@ -102,7 +106,7 @@ impl Engine {
         let (mut names, mut left_out) = (Vec::new(), Vec::new());
         for (id, (_, told)) in unknown.told {
             let mut app = self.rebuilt(id, &told, destination);
-            let left = without_orders(&mut app.drill);
+            let left = without_orders(&mut app);
             let first = app.name.clone();
             for number in 2..100 {
                 match self.0.catalog.insert_app(&app).await {
@@ -157,6 +161,8 @@ impl Engine {
             limits: settings.limits,
             compression: settings.compression,
             drill: settings.drill,
+            quiesce: settings.quiesce,
+            code: settings.code,
             managed_by: None,
             created_at: now,
             updated_at: now,
@@ -188,7 +194,8 @@ impl Engine {
 
 /// Takes out of a plan what would be run on this machine, and when: whoever can write to a
 /// destination could have written it. Gives what that was, for people.
-fn without_orders(plan: &mut model::DrillPlan) -> Option<String> {
+fn without_orders(app: &mut App) -> Option<String> {
+    let plan = &mut app.drill;
     let commands = std::mem::take(&mut plan.commands);
     let schedule = plan.schedule.take();
     let mut left = Vec::new();
@@ -204,6 +211,12 @@ fn without_orders(plan: &mut model::DrillPlan) -> Option<String> {
     }
     if schedule.is_some() {
         left.push("the drill's schedule".to_owned());
+    }
+    if !std::mem::take(&mut app.quiesce).is_empty() {
+        left.push("what brings the app to stand still".to_owned());
+    }
+    if let Some(code) = app.code.take() {
+        left.push(format!("where its code is ({:?})", code.path));
     }
     (!left.is_empty()).then(|| {
         format!("{} were not taken over from the manifest: enter them again", left.join(" and "))

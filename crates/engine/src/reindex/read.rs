@@ -83,6 +83,10 @@ pub(super) fn snapshot(
         verified_by_source: manifest.verified_by_source,
         anomalous: manifest.anomalous,
         warnings: manifest.warnings.clone(),
+        app_state: manifest
+            .app_state
+            .as_ref()
+            .and_then(|told| serde_json::from_value(told.clone()).ok()),
         proof: None,
         artifacts,
         copies: vec![copy],

@@ -20,7 +20,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::rotation::chosen;
-pub use self::state::{RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics};
+pub use self::state::{
+    RepositoryCheck, RepositoryFreed, RepositoryLocked, RepositoryState, RepositoryStatistics,
+};
 use crate::{Engine, EngineError, Inner};
 
 /// The setting that chooses.

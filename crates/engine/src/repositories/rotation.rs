@@ -5,7 +5,7 @@
 //! upon the note later sees by the password in the catalog how far it got, and ends it: the key that
 //! this password does not open goes.
 
-use model::Destination;
+use model::{Destination, Event, EventId, EventKind, Fact, Severity};
 use repository::Id;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,15 @@ struct Rotation {
     old: String,
     /// The key that comes.
     new: String,
+}
+
+/// Which password a change that was cut off left in force.
+#[derive(Debug, Clone, Copy)]
+enum InForce {
+    Old,
+    New,
+    /// A third one.
+    Neither,
 }
 
 fn setting(destination: &Destination) -> String {
@@ -60,7 +69,7 @@ impl Engine {
         let stored = stored.await;
         alone.release().await.map_err(told)?;
         let changed = stored?;
-        if let Err(error) = self.end_rotation(&changed).await {
+        if let Err(error) = self.settle_rotation(&changed).await {
             // The password is another already; upkeep goes on trying.
             let name = &destination.name;
             tracing::warn!(%error, %name, "the old key of the repository waits to be removed");
@@ -68,30 +77,58 @@ impl Engine {
         Ok(key.id.to_hex())
     }
 
-    /// Ends a change of the password that was interrupted.
+    /// Ends a change of the password that was interrupted, and tells which one is in force.
     pub(crate) async fn end_rotation(&self, destination: &Destination) -> Result<(), EngineError> {
+        let name = destination.name.to_string();
+        let told = match self.settle_rotation(destination).await? {
+            None => return Ok(()),
+            Some(InForce::Old) => Fact::RotationOld { destination: name },
+            Some(InForce::New) => Fact::RotationNew { destination: name },
+            Some(InForce::Neither) => Fact::RotationNeither { destination: name },
+        };
+        let event = Event {
+            id: self.new_id(EventId::generate),
+            at: self.now(),
+            kind: EventKind::RotationEnded,
+            severity: Severity::Warning,
+            app_id: None,
+            run_id: None,
+            snapshot_id: None,
+            destination_id: Some(destination.id),
+            sentence: told.into(),
+        };
+        Ok(self.0.catalog.append_events(&[event]).await?)
+    }
+
+    /// Removes the key that the password in the catalog does not open; `None` where nothing is under
+    /// way.
+    async fn settle_rotation(
+        &self,
+        destination: &Destination,
+    ) -> Result<Option<InForce>, EngineError> {
         if self.rotation(destination).await?.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let told = |error| told(destination, error);
         let alone = self.repository_at(destination).await?.alone().await.map_err(told)?;
         let ended = async {
             // While nobody can go on with it: how far it got.
             let now = self.0.catalog.destination(destination.id).await?;
-            let Some(note) = self.rotation(&now).await? else { return Ok(()) };
+            let Some(note) = self.rotation(&now).await? else { return Ok(None) };
             let objects = self.repository_at(&now).await?;
             let current = objects.repository().key_id().to_hex();
             // Somebody may have entered a third password: then both stay to be looked at.
-            let goes = match () {
-                () if current == note.old => Some(note.new),
-                () if current == note.new => Some(note.old),
-                () => None,
+            let (in_force, goes) = match () {
+                () if current == note.old => (InForce::Old, Some(note.new)),
+                () if current == note.new => (InForce::New, Some(note.old)),
+                () => (InForce::Neither, None),
             };
             if let Some(id) = goes {
                 let id: Id = id.parse().map_err(|error| EngineError::invalid("id", error))?;
                 objects.repository().remove_key(alone.lock(), &id).await.map_err(told)?;
             }
-            self.note_rotation(&now, None).await
+            self.note_rotation(&now, None).await?;
+            Ok(Some(in_force))
         };
         let ended = ended.await;
         alone.release().await.map_err(told)?;

@@ -17,6 +17,8 @@ pub struct RepositoryState {
     pub checked: Option<RepositoryCheck>,
     /// What was freed the last time.
     pub freed: Option<RepositoryFreed>,
+    /// How long what it keeps is locked, where the storage locks it.
+    pub locked: Option<RepositoryLocked>,
 }
 
 /// How much a repository keeps, and how much room it takes.
@@ -76,6 +78,14 @@ pub struct RepositoryCheck {
     pub advice: Vec<String>,
 }
 
+impl RepositoryCheck {
+    /// One word for each step of the advice, where it has one: for whoever says it in another
+    /// language.
+    pub fn advice_codes(&self) -> impl Iterator<Item = (&str, Option<&'static str>)> {
+        self.advice.iter().map(|step| (step.as_str(), repository::guidance::code(step)))
+    }
+}
+
 /// What was freed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -96,6 +106,22 @@ pub struct RepositoryFreed {
     pub waiting: u64,
     /// Which snapshots there were: while they are the same, nothing more can be freed.
     pub of: String,
+}
+
+/// For how long what snapshots need can be deleted by nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RepositoryLocked {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// Objects that snapshots need.
+    pub objects: u64,
+    /// Those that were locked for longer then.
+    pub prolonged: u64,
+    /// Until when all that the newest snapshot needs is locked.
+    pub newest_until: Option<Timestamp>,
+    /// When the last of all locks ends.
+    pub last_until: Option<Timestamp>,
 }
 
 fn setting(id: DestinationId) -> String {

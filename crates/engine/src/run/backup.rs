@@ -3,8 +3,9 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use model::{
-    App, Event, EventId, EventKind, Fact, Failure, FailureCode, Run, RunId, RunKind, RunState,
-    Sentence, Severity, Size, Snapshot, SnapshotId, Stage, StoredCopy, Trigger, layout::NameFields,
+    App, Event, EventId, EventKind, Fact, Failure, FailureCode, QuiesceMode, Run, RunId, RunKind,
+    RunState, Sentence, Severity, Size, Snapshot, SnapshotId, Source, Stage, StoredCopy, Trigger,
+    layout::NameFields,
 };
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     export::{Exported, export},
     failure,
     place::Place,
+    whole::Standstill,
 };
 use crate::{anomaly, docker::around::Around, source};
 
@@ -39,8 +41,17 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
     *places = Place::open_all(context, &app).await?;
 
     let around = Around::begin(context, &app).await?;
-    let exports = export_all(context, &app, places).await;
-    let ended = around.end(context).await;
+    let mut still = match Standstill::begin(context, &app).await {
+        Ok(still) => still,
+        Err(failure) => {
+            if let Err(trouble) = around.end(context).await {
+                context.journal.warn(trouble.message);
+            }
+            return Err(failure);
+        }
+    };
+    let exports = export_all(context, &app, places, &mut still).await;
+    let ended = still.release(context).await.and(around.end(context).await);
     let exports = exports.inspect_err(|_| {
         if let Err(failure) = &ended {
             context.journal.warn(&failure.message);
@@ -48,6 +59,8 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
     })?;
 
     let mut snapshot = describe(context, &app, exports);
+    let (app_state, troubles) = still.told(&app, &snapshot.artifacts).await;
+    snapshot.note(app_state, troubles);
     snapshot.anomalous = anomaly::is_anomalous(&context.engine, &snapshot).await?;
 
     enter(context, Stage::Commit).await?;
@@ -71,20 +84,54 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
     Ok(outcome)
 }
 
-/// Every part of every source, one after the other.
+/// Every part of every source, one after the other. What can be read from a snapshot of its file
+/// system is read last, when the app goes on already.
 async fn export_all(
     context: &RunContext,
     app: &App,
     places: &mut [Place],
+    still: &mut Standstill,
 ) -> Result<Vec<Exported>, Failure> {
+    let by_snapshot = app.quiesce.mode == QuiesceMode::Filesystem;
+    let may_stand = |source: &&Source| by_snapshot && !source::is_of_one_moment(source);
     let mut exports = Vec::with_capacity(app.sources.len());
-    for source in &app.sources {
-        for part in source::parts(context, app, source).await? {
-            exports.push(export(context, app, source, &part, places).await?);
-            context.check_lease().await?;
+    for source in app.sources.iter().filter(|source| !may_stand(source)) {
+        export_parts(context, app, source, places, &mut exports).await?;
+    }
+    let mut standing = Vec::new();
+    for source in app.sources.iter().filter(may_stand) {
+        if still.stand(context, app, source).await? {
+            standing.push(source);
+        } else {
+            export_parts(context, app, source, places, &mut exports).await?;
         }
     }
+    if by_snapshot {
+        still.go_on(context).await;
+    }
+    for source in standing {
+        export_parts(context, app, source, places, &mut exports).await?;
+    }
+    let place_of = |one: &Exported| {
+        let own = crate::target::source_of(app, &one.artifact).map(|source| &source.name);
+        app.sources.iter().position(|source| Some(&source.name) == own)
+    };
+    exports.sort_by_key(place_of);
     Ok(exports)
+}
+
+async fn export_parts(
+    context: &RunContext,
+    app: &App,
+    source: &Source,
+    places: &mut [Place],
+    exports: &mut Vec<Exported>,
+) -> Result<(), Failure> {
+    for part in source::parts(context, app, source).await? {
+        exports.push(export(context, app, source, &part, places).await?);
+        context.check_lease().await?;
+    }
+    Ok(())
 }
 
 /// The snapshot as it stands before its manifests are written.
@@ -101,6 +148,7 @@ fn describe(context: &RunContext, app: &App, exports: Vec<Exported>) -> Snapshot
         pinned: false,
         verified_by_source: exports.iter().all(|e| e.verified_by_source),
         anomalous: false,
+        app_state: None,
         proof: None,
         warnings: exports.iter().flat_map(|e| e.warnings.clone()).collect(),
         artifacts: exports.into_iter().map(|e| e.artifact).collect(),
@@ -177,6 +225,8 @@ pub(crate) fn queued(
         snapshot_kind: model::SnapshotKind::default(),
         label: None,
         git_commit: None,
+        deploy: None,
+        lenient: false,
         not_before: now,
         queued_at: now,
         started_at: None,

@@ -195,6 +195,7 @@ fn manifest_of(
         verified_by_source: snapshot.verified_by_source,
         anomalous: snapshot.anomalous,
         warnings: snapshot.warnings.clone(),
+        app_state: snapshot.app_state.as_ref().and_then(|state| serde_json::to_value(state).ok()),
         artifacts,
         settings: settings_of(app, place),
     };
@@ -231,6 +232,8 @@ fn settings_of(app: &App, place: &Place) -> serde_json::Value {
         "limits": app.limits,
         "compression": app.compression,
         "drill": app.drill,
+        "quiesce": app.quiesce,
+        "code": app.code,
         "destination": { "id": place.destination.id, "name": place.destination.name },
         "binding": {
             "folder": place.binding.folder,

@@ -19,6 +19,7 @@ mod sealing;
 mod tend;
 mod upload;
 mod verify;
+pub(crate) mod whole;
 
 use std::sync::{Arc, OnceLock};
 
@@ -51,6 +52,8 @@ pub(crate) struct RunContext {
     pub(crate) run: Arc<Run>,
     pub(crate) lease_token: i64,
     pub(crate) journal: Arc<Journal>,
+    /// What sources are read from, where that was taken before.
+    pub(crate) prepared: whole::Prepared,
     stop: CancellationToken,
     stop_reason: Arc<OnceLock<StopReason>>,
 }
@@ -95,6 +98,7 @@ impl RunContext {
             run: Arc::new(run),
             lease_token,
             journal: Arc::new(journal),
+            prepared: whole::Prepared::default(),
             stop: CancellationToken::new(),
             stop_reason: Arc::default(),
         }
@@ -154,6 +158,16 @@ impl RunContext {
     /// Proves that this worker may still write and delete for the run.
     pub(crate) async fn check_lease(&self) -> Result<(), Failure> {
         self.keep_going()?;
+        self.prove_lease().await
+    }
+
+    /// The same for a step that somebody's change of mind must not leave half done.
+    pub(crate) async fn check_lease_once_begun(&self) -> Result<(), Failure> {
+        self.keep_going_once_begun()?;
+        self.prove_lease().await
+    }
+
+    async fn prove_lease(&self) -> Result<(), Failure> {
         let now = self.engine.now();
         match self.engine.0.catalog.check_lease(self.run.id, self.lease_token, now).await {
             Ok(()) => Ok(()),

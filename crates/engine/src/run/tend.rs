@@ -7,8 +7,8 @@ use store::{Key, StoreError};
 use super::{Outcome, RunContext, failure};
 use crate::{
     repositories::{
-        RepositoryCheck, RepositoryFreed, RepositoryState, RepositoryStatistics, apart,
-        told as told_of,
+        RepositoryCheck, RepositoryFreed, RepositoryLocked, RepositoryState, RepositoryStatistics,
+        apart, told as told_of,
     },
     stores::object_lock,
 };
@@ -18,14 +18,21 @@ const MAX_TOLD: usize = 20;
 
 /// Looks whether the run's repository is whole.
 pub(crate) async fn check(context: &RunContext) -> Outcome {
-    let done = check_it(context).await;
-    ended(context, done)
+    let checked = check_it(context).await;
+    // Whatever the check found: what is there stays there.
+    let prolonged = prolong(context).await;
+    ended(context, checked.and(prolonged))
 }
 
 /// Frees what nothing in the run's repository needs.
 pub(crate) async fn free(context: &RunContext) -> Outcome {
-    let done = free_it(context).await;
-    ended(context, done)
+    let prolonged = match prolong(context).await {
+        // Whoever wants the run to end wants nothing freed either.
+        Err(failure) if context.stop_reason().is_some() => return ended(context, Err(failure)),
+        other => other,
+    };
+    let freed = free_it(context).await;
+    ended(context, freed.and(prolonged))
 }
 
 fn ended(context: &RunContext, done: Result<(), Failure>) -> Outcome {
@@ -158,7 +165,7 @@ async fn free_it(context: &RunContext) -> Result<(), Failure> {
     context.check_lease().await?;
     let options = PruneOptions {
         // What is locked goes when its lock has passed.
-        grace: context.engine.0.config.repository_grace.max(object_lock::length(&destination)),
+        grace: context.engine.0.config.repository_grace.max(object_lock::longest(&destination)),
         expected: ids,
         ..PruneOptions::default()
     };
@@ -191,6 +198,45 @@ async fn free_it(context: &RunContext) -> Result<(), Failure> {
         state.freed = Some(freed(now, &pruned, of));
     })
     .await
+}
+
+/// Locks what snapshots need for as long as they are, where the storage locks anything.
+async fn prolong(context: &RunContext) -> Result<(), Failure> {
+    let (destination, objects) = open(context).await?;
+    if !object_lock::is_on(&destination) {
+        return Ok(());
+    }
+    let work = apart(async move || {
+        let hold = objects.shared().await?;
+        hold.lock().guard(objects.repository().prolong_locks()).await
+    });
+    let told = tokio::select! {
+        biased;
+        failure = context.stopped() => return Err(failure),
+        done = work => done.map_err(|error| failure::of_store(&StoreError::from(error)))?,
+    };
+    let Some(told) = told else { return Ok(()) };
+    let until = told.newest_until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+    context.journal.info(format!(
+        "{}: {} objects are locked, {} of them for longer now; what the newest snapshot needs, \
+         until {until}",
+        destination.name, told.objects, told.prolonged
+    ));
+    if told.missing > 0 {
+        context.journal.warn(format!(
+            "{} of what snapshots need could not be found, and was not locked for longer: check the \
+             repository",
+            told.missing
+        ));
+    }
+    let locked = RepositoryLocked {
+        at: context.engine.now(),
+        objects: told.objects,
+        prolonged: told.prolonged,
+        newest_until: told.newest_until,
+        last_until: told.last_until,
+    };
+    note(context, &destination, |state| state.locked = Some(locked)).await
 }
 
 fn freed(at: jiff::Timestamp, pruned: &Pruned, of: String) -> RepositoryFreed {

@@ -15,7 +15,7 @@ mod walked;
 
 use artifact::contents::Counted;
 use bytes::Bytes;
-use model::{App, Failure, Name, Source, SourceKind};
+use model::{App, DirectKind, Failure, Name, Source, SourceKind};
 
 use crate::run::RunContext;
 
@@ -110,6 +110,33 @@ pub(crate) async fn open(
             let asked = direct::Asked { engine: &context.engine, app, source, direct };
             direct::driver(direct.what).open(context, &asked, part).await
         }
+    }
+}
+
+/// A snapshot of the file system that `source` is on, from which [`open`] may read it later; `None`
+/// where there can be none.
+pub(crate) async fn standing(
+    context: &RunContext,
+    app: &App,
+    source: &Source,
+) -> Result<Option<files::basis::Basis>, Failure> {
+    let SourceKind::Direct(direct) = &source.kind else { return Ok(None) };
+    let asked = direct::Asked { engine: &context.engine, app, source, direct };
+    let part = Part::whole(source);
+    match direct.what {
+        DirectKind::Files => files::standing(context, &asked, &part).await,
+        DirectKind::Volume => volume::standing(context, &asked, &part).await,
+        _ => Ok(None),
+    }
+}
+
+/// Whether what `source` sends shows the one moment at which it was begun.
+pub(crate) fn is_of_one_moment(source: &Source) -> bool {
+    match &source.kind {
+        SourceKind::Direct(direct) => {
+            !matches!(direct.what, DirectKind::Files | DirectKind::Volume)
+        }
+        SourceKind::Contract(_) => false,
     }
 }
 

@@ -25,6 +25,18 @@ pub(crate) fn length(destination: &Destination) -> SignedDuration {
         .map_or(SignedDuration::ZERO, |days| SignedDuration::from_hours(24 * i64::from(days)))
 }
 
+/// Whether anything is locked at `destination`.
+pub(crate) fn is_on(destination: &Destination) -> bool {
+    days(destination).is_some()
+}
+
+/// The longest that an object may be locked from now: what upkeep prolongs gets a little more.
+pub(crate) fn longest(destination: &Destination) -> SignedDuration {
+    let length = length(destination);
+    let ahead = SignedDuration::try_from(repository::locked_ahead(length.unsigned_abs()));
+    if is_on(destination) { length.saturating_add(ahead.unwrap_or_default()) } else { length }
+}
+
 /// Until when a copy that was written at `destination` at `written` is locked.
 pub(crate) fn until(destination: &Destination, written: Timestamp) -> Option<Timestamp> {
     days(destination)?;

@@ -19,8 +19,12 @@ mod place;
 mod postgres;
 #[path = "../../../orchestrator/tests/it/program.rs"]
 mod program;
+mod repository_volume;
+#[path = "../../../repository/tests/it/restics.rs"]
+mod restics;
 mod restore_volume;
 mod volume;
+mod whole;
 #[path = "../it/world.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod world;
@@ -78,11 +82,16 @@ impl Suite {
             drills::redis_is_tried_and_restored_by_its_own_image,
             drills::what_a_killed_drill_began_is_removed,
             disaster::an_app_comes_back_with_its_orchestrator,
+            repository_volume::a_volume_is_a_tree_for_restic_and_comes_back,
             restore_volume::a_servers_data_are_exchanged_while_it_waits,
             restore_volume::a_volume_comes_back_beside_and_where_it_is_gone,
             restore_volume::nothing_is_exchanged_under_a_paused_container,
             restore_volume::what_did_not_come_back_is_removed,
             restore_volume::what_ends_too_early_leaves_what_was_there,
+            whole::a_bad_deployment_is_undone_by_one_command,
+            whole::a_killed_restore_goes_on_and_the_app_with_it,
+            whole::what_was_paused_goes_on_after_a_kill,
+            whole::who_serves_the_database_is_never_held,
             volume::postgres_starts_on_a_restored_volume,
             volume::what_is_no_volume_is_refused_and_not_made,
             volume::what_runs_is_paused_or_stopped_and_goes_on,

@@ -59,6 +59,12 @@ impl Place {
         Self { folder, environment }
     }
 
+    /// The same, where files below `root` may be read.
+    pub(crate) fn allowing(mut self, root: &Path) -> Self {
+        self.environment.push(("BACKUP_FILE_ROOTS", root.display().to_string()));
+        self
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

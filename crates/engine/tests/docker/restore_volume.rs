@@ -14,11 +14,11 @@ use crate::{
     world::World,
 };
 
-fn to(to: &str) -> RestoreRequest {
+pub(crate) fn to(to: &str) -> RestoreRequest {
     RestoreRequest { to: to.to_owned(), ..RestoreRequest::default() }
 }
 
-fn beside(name: &str) -> RestoreRequest {
+pub(crate) fn beside(name: &str) -> RestoreRequest {
     RestoreRequest { name: Some(name.to_owned()), ..to("beside") }
 }
 
@@ -34,7 +34,11 @@ async fn restored(world: &World, snapshot: &Snapshot, request: &RestoreRequest) 
     panic!("the restore did not end");
 }
 
-async fn good(world: &World, snapshot: &Snapshot, request: &RestoreRequest) -> Option<String> {
+pub(crate) async fn good(
+    world: &World,
+    snapshot: &Snapshot,
+    request: &RestoreRequest,
+) -> Option<String> {
     let run = restored(world, snapshot, request).await;
     assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
     world.engine.restore_report(run.id).await.unwrap().unwrap().steps.remove(0).kept

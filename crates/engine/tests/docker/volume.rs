@@ -50,8 +50,18 @@ fn volume_source(volume: &Made<'_>, more: &[(&str, &str)]) -> SourceDraft {
 }
 
 pub(crate) async fn world_of(host: &Host, volume: &Made<'_>, more: &[(&str, &str)]) -> World {
+    world_to("disk", host, volume, more).await
+}
+
+/// The same with another destination.
+pub(crate) async fn world_to(
+    destination: &str,
+    host: &Host,
+    volume: &Made<'_>,
+    more: &[(&str, &str)],
+) -> World {
     host.image(Image::Base);
-    World::reading(vec![volume_source(volume, more)], config(host)).await
+    World::reading_to(destination, vec![volume_source(volume, more)], config(host)).await
 }
 
 /// Fills a volume from the snapshot's archive, as the guide says.

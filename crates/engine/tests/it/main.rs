@@ -48,4 +48,5 @@ mod sshd;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
 mod upkeep;
+mod whole;
 mod world;

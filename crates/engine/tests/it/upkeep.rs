@@ -239,3 +239,24 @@ async fn a_repository_is_freed_daily_in_two_steps_and_checked_weekly() {
     pass(&world, &clock, DAY).await;
     assert_eq!(asked(&world, RunKind::Check).await.len(), 2);
 }
+
+/// Where nothing may be deleted and locks have to be prolonged, the check does it, every day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_under_lock_is_looked_after_daily_where_nothing_may_be_freed() {
+    let clock = Arc::new(ManualClock::new("2026-11-01T10:00:00Z".parse().unwrap()));
+    let world = World::at(&["repository"], quick("one"), clock.clone()).await;
+    world.good_snapshot().await;
+    let mut one = world.engine.catalog().destination_by_name("repository").await.unwrap();
+    one.append_only = true;
+    for (key, value) in [("object_lock", "compliance"), ("object_lock_days", "7")] {
+        one.settings.insert(key.to_owned(), value.to_owned());
+    }
+    world.engine.catalog().update_destination(&one, world.engine.now()).await.unwrap();
+    for day in 1..=2 {
+        pass(&world, &clock, SignedDuration::from_hours(25)).await;
+        let runs = asked(&world, RunKind::Check).await;
+        assert_eq!(runs.len(), day, "{runs:?}");
+        assert!(runs.iter().all(|run| run.state == RunState::Succeeded), "{runs:?}");
+    }
+    assert!(asked(&world, RunKind::Free).await.is_empty());
+}

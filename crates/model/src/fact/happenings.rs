@@ -87,6 +87,20 @@ macro_rules! with_happenings {
                  {copies} new copies, {missing} missing, {damaged} damaged, {problems} problems";
             CopyAlone { at: Timestamp } = "the copy of {at}";
 
+            // Passwords of repositories.
+            RotationOld { destination: String } =
+                "the change of the password of `{destination}` was cut off before it was in \
+                 force: the password of before is the one in use, and the new one opens nothing; \
+                 change it again";
+            RotationNew { destination: String } =
+                "the change of the password of `{destination}` was cut off after it was in force: \
+                 the new password is the one in use, and the one of before opens nothing any more; \
+                 whoever did not see the new one changes it again";
+            RotationNeither { destination: String } =
+                "the change of the password of `{destination}` was cut off, and another password \
+                 was entered since: look at the repository's keys, and remove those that nobody \
+                 needs";
+
             // What is declared in `backups.yml`.
             Declared { file: String, what: Told } = "{file}: {what}";
             DeclaredAdded { names: String } = "added: {names}";
@@ -99,8 +113,8 @@ macro_rules! with_happenings {
             // What a run owes.
             AfterRun { why: Told } = "after a run: {why}";
             RestoreLeft { what: String } =
-                "a restore was cut off again and again and has left {what}: look at it and remove \
-                 it";
+                "a restore was cut off again and again and has left {what}: look at it, and \
+                 remove or start it";
             StaysOwed { what: Told, why: String, remedy: Told, minutes: u64 } =
                 "{what}: {why}. {remedy}; it is tried again, at the latest every {minutes} \
                  minutes";
@@ -121,6 +135,10 @@ macro_rules! with_happenings {
             PostNotRun { command: String, container: String } =
                 "`{command}`, asked for by `backup.exec-post`, cannot be run in container \
                  {container}";
+            HookNotRun { command: String } =
+                "`{command}`, asked for by `quiesce.post`, cannot be run";
+            HookNotRunIn { command: String, container: String } =
+                "`{command}`, asked for by `quiesce.post`, cannot be run in container {container}";
             SnapshotStays { name: String } = "the snapshot {name} cannot be removed";
             DatabasesClosed { names: String } =
                 "the databases {names} may be closed to everybody since a restore";
@@ -132,6 +150,7 @@ macro_rules! with_happenings {
             DoStartOnly { command: String } = "Start the container (`{command}`), or remove it";
             DoUnmount { mount: String, command: String } = "Unmount {mount}, then `{command}`";
             DoOpen {} = "Open those that are there: ALTER DATABASE … ALLOW_CONNECTIONS true";
+            DoRunByHand {} = "Run it yourself, or correct the app";
             DoRemoveByHand {} = "Remove it";
 
             // Docker.

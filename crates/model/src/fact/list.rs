@@ -116,6 +116,46 @@ with_happenings! {
     StoppedMeanwhile { containers: String } =
         "stopped meanwhile, and started again: {containers}";
 
+    // The app as a whole.
+    WholeOnlyInto {} = "an app comes back as a whole only into its own place, with all of its parts";
+    WholeStops { containers: String } =
+        "the app is stopped while its parts are put in their places: {containers}";
+    CodeWillBe { path: String, commit: String, before: String } =
+        "the code at {path} is put from {before} to {commit}";
+    CodeAsItIs { path: String, commit: String } = "the code at {path} is {commit} already";
+    CodeNotNoted {} =
+        "the snapshot does not say what the app's code was: the code stays as it is";
+    CodeDirty { path: String } =
+        "files of the code at {path} differ from its commit: commit them, or have them set aside";
+    CodeSetAside { path: String } =
+        "changes to the code at {path} are set aside: `git stash list` shows them there";
+    CommitGone { path: String, commit: String } =
+        "the commit {commit} is not in {path}: fetch it there, or leave the code as it is";
+    CodePut { path: String, commit: String, before: String } =
+        "the code at {path} was {before} and is {commit} now; files that git does not know stay as \
+         they are";
+    CodeElsewhere { path: String, wanted: String } =
+        "the code was at {path} then, and the app's is at {wanted} now";
+    ContainerGone { container: String } =
+        "there is no container `{container}` any more: make it, then start it";
+    ImageGone { container: String, image: String } =
+        "the image that `{container}` ran then, {image}, is not on this machine any more: it starts \
+         with the one that it has";
+    ImageWillBe { container: String, image: String } =
+        "`{container}` is made anew with the image that it ran then, {image}; the one that is there \
+         is kept, stopped";
+    ContainerRemade { container: String, kept: String } =
+        "`{container}` was made anew with the image that it ran then; the one before is kept, \
+         stopped, as `{kept}`";
+    ContainersStarted { containers: String } = "started: {containers}";
+    Healthy { containers: String } = "running, and healthy where they say so: {containers}";
+    NotHealthy { container: String, why: String } =
+        "`{container}` does not do well since it was started: {why}";
+    StaysStopped { containers: String, first: Told } =
+        "{first}; the app was left stopped, for its parts may not agree: {containers}";
+    GoBackBy { run: String, first: Told } =
+        "{first}; `backup-orchestrator restore {run} --undo` goes back to what was there before";
+
     // What came of it.
     RolesMade { count: u64 } =
         "{count} roles were made; those that are there stay as they are";

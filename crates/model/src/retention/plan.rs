@@ -27,10 +27,14 @@ pub fn plan(
     let counts = |one: &Candidate| one.good && past(one);
 
     let mut reasons: Vec<Vec<Reason>> = vec![Vec::new(); sorted.len()];
-    for (rule, of) in policy.rules() {
+    let pre_deploy = policy.pre_deploy().map(|of| (Rule::PreDeploy, of));
+    for (rule, of) in policy.rules().chain(pre_deploy) {
         let mut last_period = None;
         let mut number = 0;
-        for (one, reasons) in sorted.iter().zip(&mut reasons).filter(|(one, _)| past(one)) {
+        // Deployments come in bursts: they are not to push out what schedules have made.
+        let is_its = |one: &Candidate| one.pre_deploy == (rule == Rule::PreDeploy);
+        let its = sorted.iter().zip(&mut reasons).filter(|(one, _)| past(one) && is_its(one));
+        for (one, reasons) in its {
             if number == of {
                 break;
             }
@@ -59,7 +63,9 @@ pub fn plan(
         }
     }
     for (at, (one, reasons)) in sorted.iter().zip(&mut reasons).enumerate() {
-        if policy.is_empty() {
+        let has_no_rule =
+            if one.pre_deploy { policy.pre_deploy().is_none() } else { policy.is_empty() };
+        if has_no_rule {
             reasons.push(Reason::NoRules);
         }
         if last_good == Some(at) {
@@ -140,7 +146,7 @@ fn period(rule: Rule, one: &Candidate, zone: &TimeZone) -> (i64, i64) {
     let day = i64::from(at.day_of_year());
     match rule {
         // Every snapshot is a period of its own; two of one moment differ in nothing but the id.
-        Rule::Last => {
+        Rule::Last | Rule::PreDeploy => {
             let id = one.id.to_string();
             let hash = id
                 .bytes()

@@ -16,7 +16,15 @@ fn at(secs: i64) -> Timestamp {
 
 fn candidate(number: u8, taken_at: Timestamp) -> Candidate {
     let id = format!("0000000000000000000000{:04}", u32::from(number)).parse().unwrap();
-    Candidate { id, taken_at, good: true, pinned: false, in_use: false, locked_until: None }
+    Candidate {
+        id,
+        taken_at,
+        pre_deploy: false,
+        good: true,
+        pinned: false,
+        in_use: false,
+        locked_until: None,
+    }
 }
 
 fn daily(count: u8) -> Vec<Candidate> {
@@ -264,6 +272,7 @@ prop_compose! {
             keep_weekly: weekly,
             keep_monthly: monthly,
             keep_yearly: yearly,
+            keep_pre_deploy: None,
             keep_within: within.map(|hours| format!("{hours}h").parse().unwrap()),
         }
     }
@@ -284,6 +293,36 @@ prop_compose! {
             })
             .collect()
     }
+}
+
+#[test]
+fn what_was_taken_before_deployments_has_a_count_of_its_own() {
+    let all: Vec<_> = (0..30_u8)
+        .map(|n| Candidate { pre_deploy: n % 3 != 0, ..candidate(n, at(i64::from(n) * 600)) })
+        .collect();
+    let now = at(40 * 600);
+    let kept = |policy: &RetentionPolicy| {
+        let plan = plan(policy, &all, now, &TimeZone::UTC, &Guards::default());
+        let is_kept = |one: &&Candidate| {
+            plan.decisions.iter().any(|d| d.id == one.id && d.verdict == Verdict::Keep)
+        };
+        let kept: Vec<_> = all.iter().filter(is_kept).collect();
+        let before = kept.iter().filter(|one| one.pre_deploy).count();
+        (before, kept.len() - before)
+    };
+    let none = RetentionPolicy::default();
+    assert_eq!(kept(&none), (20, 10));
+    // A burst of deployments pushes out nothing that a schedule has made, and the other way round.
+    let last = RetentionPolicy { keep_last: Some(4), ..none.clone() };
+    assert_eq!(kept(&last), (10, 4));
+    let both = RetentionPolicy { keep_pre_deploy: Some(2), ..last };
+    assert_eq!(kept(&both), (2, 4));
+    // A count for deployments alone expires nothing else.
+    let own = RetentionPolicy { keep_pre_deploy: Some(2), ..none };
+    assert_eq!(kept(&own), (2, 10));
+    assert!(
+        RetentionPolicy { keep_pre_deploy: Some(0), ..RetentionPolicy::default() }.check().is_err()
+    );
 }
 
 proptest! {

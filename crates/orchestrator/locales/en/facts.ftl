@@ -59,6 +59,27 @@ fact-last_step_lost = What is written to it during the last step is in neither f
 fact-volume_only_if_empty = The volume `{ $volume }` is filled only if it is empty, because its folder cannot be exchanged ({ $why }): else restore it beside, and point your compose file at the new volume.
 fact-volume_holds_files = The volume `{ $volume }` holds files, and its folder cannot be exchanged here ({ $why }): restore it beside, and point your compose file at the new volume.
 fact-stopped_meanwhile = Stopped meanwhile, and started again: { $containers }.
+
+# The app as a whole.
+fact-whole_only_into = An app comes back as a whole only into its own place, with all of its parts.
+fact-whole_stops = The app is stopped while its parts are put in their places: { $containers }.
+fact-code_will_be = The code at { $path } is put from { $before } to { $commit }.
+fact-code_as_it_is = The code at { $path } is { $commit } already.
+fact-code_not_noted = The snapshot does not say what the app’s code was: the code stays as it is.
+fact-code_dirty = Files of the code at { $path } differ from its commit: commit them, or have them set aside.
+fact-code_set_aside = Changes to the code at { $path } are set aside: “git stash list” shows them there.
+fact-commit_gone = The commit { $commit } is not in { $path }: fetch it there, or leave the code as it is.
+fact-code_put = The code at { $path } was { $before } and is { $commit } now; files that git does not know stay as they are.
+fact-code_elsewhere = The code was at { $path } then, and the app’s is at { $wanted } now.
+fact-container_gone = There is no container { $container } any more: make it, then start it.
+fact-image_gone = The image that { $container } ran then, { $image }, is not on this machine any more: it starts with the one that it has.
+fact-image_will_be = { $container } is made anew with the image that it ran then, { $image }; the one that is there is kept, stopped.
+fact-container_remade = { $container } was made anew with the image that it ran then; the one before is kept, stopped, as { $kept }.
+fact-containers_started = Started: { $containers }.
+fact-healthy = Running, and healthy where they say so: { $containers }.
+fact-not_healthy = { $container } does not do well since it was started: { $why }
+fact-stays_stopped = { $first } The app was left stopped, for its parts may not agree: { $containers }.
+fact-go_back_by = { $first } “backup-orchestrator restore { $run } --undo” goes back to what was there before.
 fact-roles_made = { $count ->
     [one] 1 role was made; those that are there stay as they are.
    *[other] { $count } roles were made; those that are there stay as they are.

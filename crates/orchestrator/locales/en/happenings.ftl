@@ -50,6 +50,11 @@ fact-catalog_copy_gone = The copy of the catalog is not there: { $why }
 fact-manifests_read = Manifests of `{ $destination }` that were read: { $manifests }; new snapshots: { $snapshots }, new copies: { $copies }, missing: { $missing }, damaged: { $damaged }, problems: { $problems }.
 fact-copy_alone = the copy of { $at }
 
+# Passwords of repositories.
+fact-rotation_old = The change of the password of `{ $destination }` was cut off before it was in force: the password of before is the one in use, and the new one opens nothing; change it again.
+fact-rotation_new = The change of the password of `{ $destination }` was cut off after it was in force: the new password is the one in use, and the one of before opens nothing any more; whoever did not see the new one changes it again.
+fact-rotation_neither = The change of the password of `{ $destination }` was cut off, and another password was entered since: look at the repository's keys, and remove those that nobody needs.
+
 # What is declared in `backups.yml`.
 fact-declared = { $file }: { $what }
 fact-declared_added = added: { $names }.
@@ -60,7 +65,7 @@ fact-declared_waits = { $file } waits: { $why }
 
 # What a run owes.
 fact-after_run = After a run: { $why }
-fact-restore_left = A restore was cut off again and again and has left { $what }: look at it and remove it.
+fact-restore_left = A restore was cut off again and again and has left { $what }: look at it, and remove or start it.
 fact-stays_owed = { $what }: { $why }. { $remedy } It is tried again, at the latest every { $minutes } minutes.
 fact-stopped_stays = Container { $container } was stopped for a run and cannot be started
 fact-paused_stays = Container { $container } was paused for a run and cannot go on
@@ -70,6 +75,8 @@ fact-network_stays = The network { $network }, made for a drill, cannot be remov
 fact-volume_stays = The volume { $volume }, made for a drill, cannot be removed
 fact-exec_stays = A command of ours in container { $container } cannot be ended ({ $marker })
 fact-post_not_run = `{ $command }`, asked for by `backup.exec-post`, cannot be run in container { $container }
+fact-hook_not_run = `{ $command }`, asked for by `quiesce.post`, cannot be run
+fact-hook_not_run_in = `{ $command }`, asked for by `quiesce.post`, cannot be run in container { $container }
 fact-snapshot_stays = The snapshot { $name } cannot be removed
 fact-databases_closed = The databases { $names } may be closed to everybody since a restore
 fact-folder_stays = The folder { $path } cannot be removed
@@ -80,6 +87,7 @@ fact-do_look = Look at `{ $command }`, or restart the container.
 fact-do_start_only = Start the container (`{ $command }`), or remove it.
 fact-do_unmount = Unmount { $mount }, then `{ $command }`.
 fact-do_open = Open those that are there: ALTER DATABASE … ALLOW_CONNECTIONS true.
+fact-do_run_by_hand = Run it yourself, or correct the app.
 fact-do_remove_by_hand = Remove it.
 
 # Docker.

@@ -59,6 +59,27 @@ fact-last_step_lost = Lo que se escriba durante el último paso no queda en ning
 fact-volume_only_if_empty = El volumen `{ $volume }` se llena solo si está vacío, porque su carpeta no se puede cambiar ({ $why }): si no, restaurarlo al lado y apuntar el archivo compose al volumen nuevo.
 fact-volume_holds_files = El volumen `{ $volume }` tiene archivos, y su carpeta no se puede cambiar aquí ({ $why }): restaurarlo al lado y apuntar el archivo compose al volumen nuevo.
 fact-stopped_meanwhile = Se detienen mientras tanto, y arrancan otra vez: { $containers }.
+
+# La app entera.
+fact-whole_only_into = Una app vuelve entera solo a su propio sitio, con todas sus partes.
+fact-whole_stops = La app se detiene mientras sus partes vuelven a su sitio: { $containers }.
+fact-code_will_be = El código en { $path } pasa de { $before } a { $commit }.
+fact-code_as_it_is = El código en { $path } ya es { $commit }.
+fact-code_not_noted = La instantánea no dice cuál era el código de la app: el código queda como está.
+fact-code_dirty = Hay archivos del código en { $path } que difieren de su commit: confírmelos, o pida que se aparten.
+fact-code_set_aside = Los cambios del código en { $path } se apartan: «git stash list» los muestra allí.
+fact-commit_gone = El commit { $commit } no está en { $path }: tráigalo allí, o deje el código como está.
+fact-code_put = El código en { $path } era { $before } y ahora es { $commit }; los archivos que git no conoce quedan como están.
+fact-code_elsewhere = El código estaba entonces en { $path }, y el de la app está ahora en { $wanted }.
+fact-container_gone = Ya no hay un contenedor { $container }: créelo y arránquelo.
+fact-image_gone = La imagen con la que corría { $container }, { $image }, ya no está en esta máquina: arranca con la que tiene.
+fact-image_will_be = { $container } se vuelve a crear con la imagen con la que corría, { $image }; el que hay se guarda, detenido.
+fact-container_remade = { $container } se volvió a crear con la imagen con la que corría; el de antes se guarda, detenido, como { $kept }.
+fact-containers_started = Arrancados: { $containers }.
+fact-healthy = En marcha, y sanos donde lo dicen: { $containers }.
+fact-not_healthy = { $container } no va bien desde que arrancó: { $why }
+fact-stays_stopped = { $first } La app quedó detenida, pues sus partes pueden no concordar: { $containers }.
+fact-go_back_by = { $first } «backup-orchestrator restore { $run } --undo» vuelve a lo que había antes.
 fact-roles_made = { $count ->
     [one] Se creó 1 rol; los que ya están quedan como están.
    *[other] Se crearon { $count } roles; los que ya están quedan como están.

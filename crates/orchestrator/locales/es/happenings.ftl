@@ -50,6 +50,11 @@ fact-catalog_copy_gone = La copia del catálogo no está: { $why }
 fact-manifests_read = Manifiestos leídos de `{ $destination }`: { $manifests }; instantáneas nuevas: { $snapshots }, copias nuevas: { $copies }, faltantes: { $missing }, dañadas: { $damaged }, problemas: { $problems }.
 fact-copy_alone = la copia del { $at }
 
+# Passwords of repositories.
+fact-rotation_old = El cambio de la contraseña de `{ $destination }` se cortó antes de entrar en vigor: se usa la contraseña de antes, y la nueva no abre nada; cambiarla otra vez.
+fact-rotation_new = El cambio de la contraseña de `{ $destination }` se cortó después de entrar en vigor: se usa la contraseña nueva, y la de antes ya no abre nada; quien no vio la nueva la cambia otra vez.
+fact-rotation_neither = El cambio de la contraseña de `{ $destination }` se cortó, y desde entonces se puso otra contraseña: mirar las claves del repositorio, y quitar las que nadie necesita.
+
 # What is declared in `backups.yml`.
 fact-declared = { $file }: { $what }
 fact-declared_added = agregado: { $names }.
@@ -60,7 +65,7 @@ fact-declared_waits = { $file } espera: { $why }
 
 # What a run owes.
 fact-after_run = Después de una ejecución: { $why }
-fact-restore_left = Una restauración se cortó una y otra vez y dejó { $what }: mirarlo y quitarlo.
+fact-restore_left = Una restauración se cortó una y otra vez y dejó { $what }: mirarlo, y quitarlo o arrancarlo.
 fact-stays_owed = { $what }: { $why }. { $remedy } Se vuelve a intentar, a más tardar cada { $minutes } minutos.
 fact-stopped_stays = El contenedor { $container } se detuvo para una ejecución y no se puede arrancar
 fact-paused_stays = El contenedor { $container } se pausó para una ejecución y no puede seguir
@@ -70,6 +75,8 @@ fact-network_stays = La red { $network }, hecha para un simulacro, no se puede q
 fact-volume_stays = El volumen { $volume }, hecho para un simulacro, no se puede quitar
 fact-exec_stays = Una orden nuestra en el contenedor { $container } no se puede terminar ({ $marker })
 fact-post_not_run = `{ $command }`, que pide `backup.exec-post`, no se puede ejecutar en el contenedor { $container }
+fact-hook_not_run = `{ $command }`, que pide `quiesce.post`, no se puede ejecutar
+fact-hook_not_run_in = `{ $command }`, que pide `quiesce.post`, no se puede ejecutar en el contenedor { $container }
 fact-snapshot_stays = La instantánea { $name } no se puede quitar
 fact-databases_closed = Las bases { $names } pueden estar cerradas para todos desde una restauración
 fact-folder_stays = La carpeta { $path } no se puede quitar
@@ -80,6 +87,7 @@ fact-do_look = Mirar `{ $command }`, o reiniciar el contenedor.
 fact-do_start_only = Arrancar el contenedor (`{ $command }`), o quitarlo.
 fact-do_unmount = Desmontar { $mount }, después `{ $command }`.
 fact-do_open = Abrir las que estén: ALTER DATABASE … ALLOW_CONNECTIONS true.
+fact-do_run_by_hand = Ejecutarlo a mano, o corregir la app.
 fact-do_remove_by_hand = Quitarla.
 
 # Docker.

@@ -47,6 +47,7 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/api/v1/apps/{app}/retention", See),
     act("POST", "/api/v1/apps/{app}/expire", Configure, "app.expire"),
     look("/api/v1/apps/{app}/snapshots", See),
+    look("/api/v1/apps/{app}/before-deploy", See),
     look("/api/v1/overview", See),
     act("POST", "/api/v1/connection/test", Configure, "app.test"),
     look("/api/v1/source-kinds", See),

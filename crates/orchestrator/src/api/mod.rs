@@ -75,6 +75,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/apps/{app}/retention", get(apps::retention))
         .route("/apps/{app}/expire", post(apps::expire))
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
+        .route("/apps/{app}/before-deploy", get(snapshots::before_deploy))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))
         .route("/source-kinds", get(source_kinds::list))

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     Api, Problem,
-    extract::{Json, Path},
+    extract::{Json, Path, Query},
 };
 
 pub(super) fn id(text: &str) -> Result<SnapshotId, Problem> {
@@ -33,6 +33,22 @@ pub(super) async fn of_app(
     let mut all = catalog.snapshots_of_app(app.id).await?;
     all.retain(|one| one.copies.iter().any(|copy| copy.state != model::CopyState::Expired));
     Ok(Json(all))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deployment {
+    deploy: Option<String>,
+}
+
+pub(super) async fn before_deploy(
+    State(api): Api,
+    Path(app): Path<String>,
+    Query(which): Query<Deployment>,
+) -> Result<Json<Snapshot>, Problem> {
+    let app = api.engine.catalog().app_by_name(&app).await?;
+    let deploy = which.deploy.as_deref().unwrap_or("latest");
+    Ok(Json(api.engine.before_deploy(&app, deploy).await?))
 }
 
 pub(super) async fn show(

@@ -12,6 +12,7 @@ use super::{
     },
     values::{Flag, Number, Settings, ShortOr, Text},
     variables::literally,
+    whole,
 };
 
 /// A file, and the variables that its secrets are to come from.
@@ -54,7 +55,7 @@ pub(crate) fn export(apps: &Value, destinations: &Value, all: bool) -> Exported 
     Exported { backups_yml: format!("{HEAD}{yaml}"), stack_env: variables.skeleton() }
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -66,7 +67,7 @@ fn words(value: &Value) -> Option<String> {
     (!value.is_null()).then(|| text(value)).filter(|text| !text.is_empty())
 }
 
-fn number(value: &Value) -> Option<Number> {
+pub(super) fn number(value: &Value) -> Option<Number> {
     words(value).map(Number)
 }
 
@@ -120,6 +121,8 @@ fn app(one: &Value, names: &BTreeMap<String, String>, variables: &mut Variables)
         compression: words(&one["compression"]),
         limits: limits(&one["limits"]),
         drill: drill(&one["drill"]),
+        quiesce: whole::quiesce(&one["quiesce"]),
+        code: whole::code(&one["code"]),
         name,
     }
 }
@@ -195,6 +198,7 @@ fn retention(one: &Value) -> RetentionEntry {
         keep_weekly: number(&one["keep_weekly"]),
         keep_monthly: number(&one["keep_monthly"]),
         keep_yearly: number(&one["keep_yearly"]),
+        keep_pre_deploy: number(&one["keep_pre_deploy"]),
         keep_within: words(&one["keep_within"]),
     }
 }

@@ -167,6 +167,10 @@ pub(crate) struct AppEntry {
     pub(crate) limits: Option<LimitsEntry>,
     /// What its drills do, and when; only when asked where it is not set.
     pub(crate) drill: Option<DrillEntry>,
+    /// How it is brought to stand still while its sources are read; not at all where it is not set.
+    pub(crate) quiesce: Option<QuiesceEntry>,
+    /// Its code, whose commit is noted with each snapshot and can be gone back to.
+    pub(crate) code: Option<CodeEntry>,
 }
 
 /// A source of an app.
@@ -236,6 +240,8 @@ pub(crate) struct RetentionEntry {
     pub(crate) keep_monthly: Option<Number>,
     /// One for each of this many years.
     pub(crate) keep_yearly: Option<Number>,
+    /// The newest this many of those taken before a deployment; 10 where it is not set.
+    pub(crate) keep_pre_deploy: Option<Number>,
     /// All that are younger than this before the newest one, for example `30d`.
     pub(crate) keep_within: Option<String>,
 }
@@ -255,6 +261,44 @@ pub(crate) struct LimitsEntry {
     pub(crate) objective_secs: Option<Number>,
     /// Longest time that a restore may take, in seconds.
     pub(crate) restore_objective_secs: Option<Number>,
+}
+
+/// How an app is brought to stand still while its sources are read.
+#[skip_serializing_none]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuiesceEntry {
+    /// `none`, `hooks`, `pause`, `stop` or `filesystem` (a snapshot by Btrfs, ZFS or LVM).
+    pub(crate) mode: Option<String>,
+    /// The app's containers, never its database's; those that use its volumes where it is not set.
+    pub(crate) containers: Option<Vec<String>>,
+    /// Longest time that it stands still, in seconds; 300 where it is not set.
+    pub(crate) max_secs: Option<Number>,
+    /// Commands before.
+    pub(crate) pre: Option<Vec<HookEntry>>,
+    /// Commands after, whatever happened.
+    pub(crate) post: Option<Vec<HookEntry>>,
+}
+
+/// A command before or after.
+#[skip_serializing_none]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HookEntry {
+    /// The container that it runs in; where it is not set, the orchestrator's own machine.
+    pub(crate) container: Option<String>,
+    /// The program and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// Longest time that it may take, in seconds; 60 where it is not set.
+    pub(crate) timeout_secs: Option<Number>,
+}
+
+/// An app's code.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CodeEntry {
+    /// The top of a git work tree, in a folder that `BACKUP_FILE_ROOTS` names.
+    pub(crate) path: String,
 }
 
 /// What an app's drills do: restores to scratch that prove that it can come back.

@@ -11,6 +11,7 @@ mod targets;
 mod values;
 mod variables;
 mod watch;
+mod whole;
 
 use std::path::{Path, PathBuf};
 

@@ -229,6 +229,7 @@ impl<'a> Reader<'a> {
             keep_weekly: count("keep_weekly", &entry.keep_weekly),
             keep_monthly: count("keep_monthly", &entry.keep_monthly),
             keep_yearly: count("keep_yearly", &entry.keep_yearly),
+            keep_pre_deploy: count("keep_pre_deploy", &entry.keep_pre_deploy),
             keep_within: None,
         };
         if let Some(raw) = &entry.keep_within {

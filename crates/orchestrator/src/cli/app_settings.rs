@@ -96,6 +96,9 @@ struct Keep {
     /// One for each of N years.
     #[arg(long = "keep-yearly", value_name = "N")]
     yearly: Option<Change<u32>>,
+    /// The newest N of those taken before a deployment; 10 where it is not said.
+    #[arg(long = "keep-pre-deploy", value_name = "N")]
+    pre_deploy: Option<Change<u32>>,
     /// All that are younger than this before the newest one.
     #[arg(long = "keep-within", value_name = "DUR")]
     within: Option<Change<String>>,
@@ -197,6 +200,7 @@ impl Keep {
         put(retention, "keep_weekly", self.weekly);
         put(retention, "keep_monthly", self.monthly);
         put(retention, "keep_yearly", self.yearly);
+        put(retention, "keep_pre_deploy", self.pre_deploy);
         put(retention, "keep_within", self.within);
     }
 }

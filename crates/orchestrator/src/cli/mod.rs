@@ -31,6 +31,7 @@ mod show;
 mod snapshots;
 mod sources;
 mod wait;
+mod whole;
 
 use std::path::Path;
 

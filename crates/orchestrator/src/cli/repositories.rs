@@ -223,6 +223,11 @@ fn tell(state: &Value, out: &Out) {
         fields.push(("deleted then", size(&freed["deleted_bytes"])));
         fields.push(("marked then", size(&freed["marked_bytes"])));
     }
+    let locked = &state["locked"];
+    if !locked.is_null() {
+        fields.push(("newest locked until", out.when(&locked["newest_until"])));
+        fields.push(("locks looked at", out.when(&locked["at"])));
+    }
     out.fields(fields);
     for line in items(&checked["problems"]).iter().chain(items(&checked["advice"])) {
         show::line(&format!("  {}", safe(text(line))));

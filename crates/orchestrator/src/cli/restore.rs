@@ -24,10 +24,10 @@ use super::{
 
 #[derive(Args)]
 pub(crate) struct RestoreArgs {
-    /// The snapshot.
+    /// The snapshot; with `--before-deploy` the app, with `--undo` the run of the restore.
     snapshot: String,
     /// Download into this folder here.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["into_app", "beside", "into_folder"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["into_app", "beside", "into_folder", "before_deploy", "undo"])]
     to: Option<PathBuf>,
     #[command(flatten)]
     on_server: OnServer,
@@ -52,8 +52,8 @@ pub(super) async fn restore(
         return Err(CliError::Refused(told.to_owned()));
     }
     let Some(to) = &given.to else {
-        let only = &given.only;
-        return on_server::restore(client, &given.snapshot, only, &given.on_server, out).await;
+        let snapshot = on_server::meant(client, &given.snapshot, &given.on_server).await?;
+        return on_server::restore(client, &snapshot, &given.only, &given.on_server, out).await;
     };
     if let Some(source) = given.only.first().filter(|_| !given.on_server.path.is_empty()) {
         let mut restored = Vec::new();

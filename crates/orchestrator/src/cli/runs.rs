@@ -29,6 +29,9 @@ pub(crate) struct RunArgs {
     /// Commit of the app's code.
     #[arg(long, value_name = "SHA")]
     git_commit: Option<String>,
+    /// Which deployment it is taken before, in the pipeline's words: its number, its tag.
+    #[arg(long, value_name = "TEXT")]
+    deploy_label: Option<String>,
 }
 
 #[derive(Args)]
@@ -50,8 +53,10 @@ pub(crate) struct LogsArgs {
 }
 
 pub(super) async fn run(client: &Client, given: RunArgs, out: &Out) -> Result<u8, CliError> {
-    let RunArgs { app, wait, kind, label, git_commit, .. } = given;
-    let body = json!({ "kind": kind, "label": label, "git_commit": git_commit });
+    let RunArgs { app, wait, kind, label, git_commit, deploy_label, .. } = given;
+    let body = json!({
+        "kind": kind, "label": label, "git_commit": git_commit, "deploy": deploy_label,
+    });
     let Some(app) = app else {
         let runs = client.post("run-all", &body).await?;
         return wait::finish_all(client, items(&runs), wait, out).await;
@@ -109,7 +114,7 @@ pub(super) async fn show(client: &Client, id: &str, out: &Out) -> Result<u8, Cli
         ("read", size(&run["bytes_read"])),
         ("snapshot", cell(&run["snapshot_id"])),
     ];
-    for (name, key) in [("label", "label"), ("commit", "git_commit")] {
+    for (name, key) in [("label", "label"), ("commit", "git_commit"), ("deployment", "deploy")] {
         if !run[key].is_null() {
             fields.push((name, cell(&run[key])));
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     client::{CliError, Client, part},
     show::{self, Out, cell, items, plain, size, text},
-    wait,
+    wait, whole,
 };
 
 #[derive(Args)]
@@ -100,6 +100,7 @@ pub(super) async fn show(client: &Client, id: &str, out: &Out) -> Result<u8, Cli
         ("warnings", cell(&one["warnings"])),
         ("run", cell(&one["run_id"])),
     ]);
+    whole::show(&one["app_state"], out);
     let artifact = |one: &Value| {
         [
             cell(&one["source"]),

@@ -184,6 +184,7 @@ pub(super) async fn run(
         kind: Some(SnapshotKind::Manual),
         label: Some(fields.text("label").to_owned()),
         git_commit: None,
+        deploy: None,
     };
     let run = web.engine.run_now(&app, &request).await?;
     Ok(redirect(&format!("/runs/{}", run.id)))

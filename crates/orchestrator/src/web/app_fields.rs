@@ -139,6 +139,7 @@ impl Values {
             ("keep_weekly", "4"),
             ("keep_monthly", "6"),
             ("keep_yearly", ""),
+            ("keep_pre_deploy", ""),
             ("keep_within", ""),
         ] {
             self.set(name, value);
@@ -168,6 +169,7 @@ impl Values {
             ("keep_weekly", keep.keep_weekly),
             ("keep_monthly", keep.keep_monthly),
             ("keep_yearly", keep.keep_yearly),
+            ("keep_pre_deploy", keep.keep_pre_deploy),
         ] {
             values.set(name, count.map(|count| count.to_string()).unwrap_or_default());
         }
@@ -247,6 +249,7 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
         keep_weekly: fields.number("keep_weekly", errors),
         keep_monthly: fields.number("keep_monthly", errors),
         keep_yearly: fields.number("keep_yearly", errors),
+        keep_pre_deploy: fields.number("keep_pre_deploy", errors),
         keep_within: within,
     };
     let mut times = |name, unit: u64| {

@@ -4,6 +4,7 @@ mod app;
 mod app_fields;
 mod app_form;
 mod app_sources;
+mod app_state;
 mod assets;
 mod browse;
 mod coverage;

@@ -4,7 +4,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
-use engine::is_repository;
+use engine::{RepositoryCheck, is_repository};
 use model::Destination;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     fault::Fault,
     form::{Sealed, redirect},
     format::When,
+    lang::Lang,
     visitor::Visitor,
 };
 
@@ -26,6 +27,8 @@ pub(super) struct RepositoryPanel {
     pub(super) problems: Vec<String>,
     pub(super) advice: Vec<String>,
     pub(super) freed: Option<When>,
+    /// Until when nobody can delete what the newest snapshot needs.
+    pub(super) locked: Option<When>,
 }
 
 impl RepositoryPanel {
@@ -59,10 +62,20 @@ impl RepositoryPanel {
             checked: checked.as_ref().map(|check| visitor.when(check.at)),
             every_byte: checked.as_ref().is_some_and(|check| check.read_data),
             problems: checked.as_ref().map(|check| check.problems.clone()).unwrap_or_default(),
-            advice: checked.map(|check| check.advice).unwrap_or_default(),
+            advice: checked.as_ref().map(|check| advice(lang, check)).unwrap_or_default(),
             freed: state.freed.map(|freed| visitor.when(freed.at)),
+            locked: state.locked.and_then(|l| l.newest_until).map(|until| visitor.when(until)),
         }))
     }
+}
+
+/// What to do, in the visitor's language.
+fn advice(lang: Lang, check: &RepositoryCheck) -> Vec<String> {
+    let step = |(text, code): (&str, Option<&str>)| {
+        let told = code.and_then(|code| lang.find(&format!("repair-{code}")));
+        told.unwrap_or_else(|| text.to_owned())
+    };
+    check.advice_codes().map(step).collect()
 }
 
 pub(super) async fn count(

@@ -36,6 +36,10 @@ struct Asked {
     name: String,
     path: String,
     from: String,
+    /// The app as a whole.
+    whole: bool,
+    /// Changes to its code are set aside.
+    set_aside: bool,
     parts: Vec<Part>,
 }
 
@@ -69,6 +73,8 @@ impl Asked {
             name: text("name"),
             path: text("path"),
             from: text("from"),
+            whole: fields.ticked("whole"),
+            set_aside: fields.ticked("set_aside"),
             parts: snapshot.artifacts.iter().map(part).collect(),
         }
     }
@@ -90,6 +96,8 @@ impl Asked {
             path: given(&self.path).filter(|_| self.to == "folder"),
             only: only.collect(),
             from: given(&self.from),
+            whole: self.whole && self.to == "app",
+            set_code_aside: self.set_aside && self.whole,
             ..RestoreRequest::default()
         }
     }
@@ -102,6 +110,11 @@ impl Asked {
             ("path".to_owned(), self.path.clone()),
             ("from".to_owned(), self.from.clone()),
         ];
+        for (name, is_set) in [("whole", self.whole), ("set_aside", self.set_aside)] {
+            if is_set {
+                fields.push((name.to_owned(), "on".to_owned()));
+            }
+        }
         for part in &self.parts {
             if part.ticked {
                 fields.push(("artifact".to_owned(), part.name.clone()));
@@ -316,6 +329,12 @@ fn command(snapshot: &Snapshot, request: &RestoreRequest) -> String {
         "folder" => format!(" --into-folder {}", word(request.path.as_deref().unwrap_or("PATH"))),
         _ => " --into-app".to_owned(),
     };
+    if request.whole {
+        common += " --whole";
+    }
+    if request.set_code_aside {
+        common += " --set-code-aside";
+    }
     if let Some(from) = &request.from {
         common.extend([" --from ", &word(from)]);
     }

@@ -44,6 +44,7 @@ impl<'a> Rules<'a> {
             ("weekly", policy.keep_weekly),
             ("monthly", policy.keep_monthly),
             ("yearly", policy.keep_yearly),
+            ("pre-deploy", policy.keep_pre_deploy),
         ] {
             if let Some(count) = count {
                 parts.push(lang.with(&format!("keeps-{rule}"), "count", count));
@@ -72,6 +73,7 @@ pub(crate) fn reason(reason: &Reason, lang: Lang) -> String {
                 Rule::Weekly => "weekly",
                 Rule::Monthly => "monthly",
                 Rule::Yearly => "yearly",
+                Rule::PreDeploy => "pre-deploy",
             };
             lang.fill(
                 &format!("reason-{rule}"),

@@ -7,7 +7,7 @@ use axum::{
 };
 use model::{
     BootReport, Condition, DrillItem, DrillReport, DrillState, RestoreReport, RestoreStep, Run,
-    RunKind, StepState,
+    RunKind, StepState, WholeAct,
 };
 
 use super::{
@@ -95,6 +95,8 @@ async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, visitor: &Vi
         };
         steps.push(of_step(step, from, ended, visitor));
     }
+    let acts = report.whole.iter().flat_map(|whole| &whole.acts);
+    steps.extend(acts.map(|act| of_act(act, ended, visitor)));
     let verdict = ended.then(|| Mark {
         class: match report.condition {
             Condition::Untouched => "disabled",
@@ -130,6 +132,24 @@ fn of_step(step: &RestoreStep, from: Option<String>, ended: bool, visitor: &Visi
         kept: step.kept.clone(),
         from,
         notes: step.notes.iter().map(|note| visitor.sentence(note)).collect(),
+    }
+}
+
+/// What is done of the app as a whole, as one more step.
+fn of_act(act: &WholeAct, ended: bool, visitor: &Visitor) -> Step {
+    let (class, word) = match (act.done, ended) {
+        (true, _) => ("good", "act-done"),
+        (false, false) => ("queued", "step-waiting"),
+        (false, true) => ("never", "step-waiting"),
+    };
+    Step {
+        artifact: visitor.t(&format!("whole-{}", act.step)),
+        target: String::new(),
+        mark: Mark { class, word: visitor.t(word) },
+        made: None,
+        kept: None,
+        from: None,
+        notes: act.notes.iter().map(|note| visitor.sentence(note)).collect(),
     }
 }
 

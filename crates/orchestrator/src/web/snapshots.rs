@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     Web,
+    app_state::StateShown,
     fault::{Fault, show},
     filters,
     form::{Sealed, redirect},
@@ -165,6 +166,8 @@ struct SnapshotPage {
     kind: String,
     label: Option<String>,
     commit: Option<String>,
+    state: Option<StateShown>,
+    pre_deploy: bool,
     pinned: bool,
     anomalous: bool,
     /// An app sent neither size nor checksum.
@@ -262,6 +265,8 @@ pub(super) async fn page(
         kind: lang.t(&format!("snapshot-kind-{}", one.kind)),
         label: one.label.as_deref().map(|label| visitor.label(label)),
         commit: one.git_commit.clone(),
+        state: one.app_state.as_ref().map(|state| StateShown::of(state, &visitor)),
+        pre_deploy: one.kind == model::SnapshotKind::PreDeploy,
         pinned: one.pinned,
         anomalous: one.anomalous,
         unverified: !one.verified_by_source && !direct,

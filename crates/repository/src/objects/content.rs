@@ -9,16 +9,19 @@ use store::Key;
 use crate::{
     BlobKind, Found, Id, Node, NodeKind, Reader, RepositoryError,
     pieces::{Piece, filled},
-    skeleton::{Record, Records, SUFFIX},
+    skeleton::{OFFSETS_SUFFIX, Record, Records, SUFFIX, place},
 };
+
+/// Longest table of a skeleton that is read: there is a number for each of 32 entries.
+const MAX_TABLE: usize = 64 << 20;
 
 /// Where the bytes of an object are.
 #[derive(Debug)]
 pub(super) enum Content {
     /// In these blobs.
     Blobs(Vec<Id>),
-    /// In a tree of files, and in the skeleton with these blobs.
-    Tar(Vec<Id>),
+    /// In a tree of files, and in the skeleton with these blobs; a long one has a table.
+    Tar { skeleton: Vec<Id>, offsets: Vec<Id> },
 }
 
 impl Content {
@@ -37,8 +40,17 @@ impl Content {
         }
         let name = format!("{key}{SUFFIX}");
         match reader.resolve(tree, name.as_bytes()).await? {
-            Found::Node(node) => Ok(Some(Self::Tar(node.content.unwrap_or_default()))),
             Found::Root(_) => Ok(None),
+            Found::Node(node) => {
+                let skeleton = node.content.unwrap_or_default();
+                let name = format!("{key}{OFFSETS_SUFFIX}");
+                let offsets = match reader.resolve(tree, name.as_bytes()).await {
+                    Ok(Found::Node(node)) => node.content.unwrap_or_default(),
+                    Ok(Found::Root(_)) | Err(RepositoryError::NotInSnapshot(_)) => Vec::new(),
+                    Err(error) => return Err(error),
+                };
+                Ok(Some(Self::Tar { skeleton, offsets }))
+            }
         }
     }
 
@@ -46,7 +58,7 @@ impl Content {
     pub(super) fn is_known_to(&self, reader: &Reader) -> bool {
         match self {
             Self::Blobs(ids) => ids.iter().all(|id| reader.index().contains(BlobKind::Data, id)),
-            Self::Tar(_) => false,
+            Self::Tar { .. } => false,
         }
     }
 
@@ -62,10 +74,9 @@ impl Content {
             Self::Blobs(ids) => stream::iter(ids)
                 .map(move |id| Ok(Piece::whole(reader.locate(BlobKind::Data, &id)?)))
                 .boxed(),
-            Self::Tar(ids) => records(&reader, &ids)
-                .map_ok(move |record| stream::iter(pieces_of(&reader, record)))
-                .try_flatten()
-                .boxed(),
+            Self::Tar { skeleton, .. } => {
+                tar_pieces(&reader, &skeleton, Records::default()).boxed()
+            }
         }
     }
 
@@ -75,13 +86,60 @@ impl Content {
         reader: &Reader,
         range: Option<Range<u64>>,
     ) -> impl Stream<Item = Result<Bytes, RepositoryError>> + Send + use<> {
-        let pieces = self.pieces(reader);
-        let pieces = match range {
-            Some(range) => within(pieces, range).boxed(),
-            None => pieces,
+        let pieces = match (range, self) {
+            (None, content) => content.pieces(reader),
+            (Some(range), Self::Tar { skeleton, offsets })
+                if range.start > 0 && !offsets.is_empty() =>
+            {
+                let reader = reader.clone();
+                let begin = async move {
+                    let table = whole(&reader, &offsets, MAX_TABLE).await?;
+                    // Without one that fits, everything before is read.
+                    let (first, at) =
+                        place(&table, skeleton.len(), range.start).unwrap_or_default();
+                    let records = if first > 0 { Records::going_on() } else { Records::default() };
+                    let pieces = tar_pieces(&reader, &skeleton[first..], records);
+                    Ok::<_, RepositoryError>(within(
+                        pieces,
+                        range.start - at..range.end.saturating_sub(at),
+                    ))
+                };
+                stream::once(begin).try_flatten().boxed()
+            }
+            (Some(range), content) => within(content.pieces(reader), range).boxed(),
         };
         filled(reader, pieces)
     }
+}
+
+/// What is in `ids`, which is to be small.
+async fn whole(reader: &Reader, ids: &[Id], most: usize) -> Result<Vec<u8>, RepositoryError> {
+    let mut read = reader.stream(ids).boxed();
+    let mut bytes = Vec::new();
+    while let Some(piece) = read.try_next().await? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > most {
+            let what = "the table of a skeleton";
+            return Err(RepositoryError::TooLarge {
+                what,
+                bytes: bytes.len() as u64,
+                most: most as u64,
+            });
+        }
+    }
+    Ok(bytes)
+}
+
+/// What the records of a skeleton lead to.
+fn tar_pieces(
+    reader: &Reader,
+    skeleton: &[Id],
+    records: Records,
+) -> impl Stream<Item = Result<Piece, RepositoryError>> + Send + 'static + use<> {
+    let of = reader.clone();
+    self::records(reader, skeleton, records)
+        .map_ok(move |record| stream::iter(pieces_of(&of, record)))
+        .try_flatten()
 }
 
 fn pieces_of(reader: &Reader, record: Record) -> Vec<Result<Piece, RepositoryError>> {
@@ -97,8 +155,9 @@ fn pieces_of(reader: &Reader, record: Record) -> Vec<Result<Piece, RepositoryErr
 fn records(
     reader: &Reader,
     skeleton: &[Id],
+    begin: Records,
 ) -> impl Stream<Item = Result<Record, RepositoryError>> + Send + use<> {
-    let begin = (reader.stream(skeleton).boxed(), Records::default());
+    let begin = (reader.stream(skeleton).boxed(), begin);
     stream::try_unfold(begin, |(mut skeleton, mut records)| async move {
         loop {
             if let Some(record) = records.next()? {

@@ -12,7 +12,7 @@ use tokio_util::io::StreamReader;
 use super::{Inner, OBJECT_TAG, hold::Hold, told};
 use crate::{
     Id, Node, NodeKind, RepositoryError, Snapshot,
-    skeleton::{REST_SUFFIX, SUFFIX},
+    skeleton::{OFFSETS_SUFFIX, REST_SUFFIX, SUFFIX},
     write::{Archived, Contents, Writer, tar::is_tar},
 };
 
@@ -152,11 +152,13 @@ async fn take(
 
 /// The folder of a tar, and beside it what it takes to give back the tar.
 fn archive(name: &str, archived: Archived, at: jiff::Timestamp) -> Vec<Node> {
-    let Archived { mut folder, skeleton, rest, .. } = archived;
+    let Archived { mut folder, skeleton, offsets, rest, .. } = archived;
     folder.name = name.as_bytes().to_vec();
     let mut nodes = vec![folder, file(&format!("{name}{SUFFIX}"), skeleton, at)];
-    if !rest.blobs.is_empty() {
-        nodes.push(file(&format!("{name}{REST_SUFFIX}"), rest, at));
+    for (suffix, contents) in [(OFFSETS_SUFFIX, offsets), (REST_SUFFIX, rest)] {
+        if !contents.blobs.is_empty() {
+            nodes.push(file(&format!("{name}{suffix}"), contents, at));
+        }
     }
     nodes
 }

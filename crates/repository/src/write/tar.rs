@@ -55,6 +55,8 @@ pub struct Archived {
     pub folder: Node,
     /// What the tar is beside the content of its files.
     pub skeleton: Contents,
+    /// Where in the tar each blob of a long skeleton begins.
+    pub offsets: Contents,
     /// Content that is in the tar and in none of the files: it is kept by this.
     pub rest: Contents,
     /// Bytes of the tar.

@@ -15,7 +15,7 @@ use crate::{
     script::Ask,
     servers::{self, S3Server, Server},
     world::{init_at, open_at, password},
-    writer::sample,
+    writer::{noise, sample},
 };
 
 fn quick() -> LockTimes {
@@ -146,4 +146,73 @@ async fn object_lock_covers_what_is_kept() {
     objects.rest().await;
     assert!(!objects.locks_stay());
     assert_eq!(locks(&repository).await, 0);
+}
+
+/// What was written long ago and a new snapshot stands on is locked for as long as that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_newer_snapshots_share_is_locked_for_longer() {
+    let Some(moto) = Moto::start().await else { return };
+    let at = |days| {
+        let config = moto.config(LOCKED, Some(lock(LockMode::Compliance, days, "locks")));
+        Arc::new(S3::open(&config).unwrap())
+    };
+    let short: Arc<dyn Store> = at(1);
+    init_at(short.clone(), Version::V2).await;
+    let objects = Objects::new(open_at(short).await, options());
+    let shared = noise(1, 3 << 20);
+    conformance::put(&objects, "old.sql", &shared).await.unwrap();
+    conformance::put(&objects, "gone.sql", &noise(2, 3 << 20)).await.unwrap();
+    objects.delete(&Key::new("gone.sql").unwrap()).await.unwrap();
+    objects.rest().await;
+
+    // What is older than the newest snapshot gets a day more, and then nothing is asked for.
+    let repository = open_at(at(1)).await;
+    let told = repository.prolong_locks().await.unwrap().unwrap();
+    assert_eq!(told.missing, 0, "{told:?}");
+    let again = repository.prolong_locks().await.unwrap().unwrap();
+    assert_eq!((again.prolonged, again.objects), (0, told.objects), "{again:?}");
+
+    let repository = open_at(at(30)).await;
+    let objects = Objects::new(repository.clone(), options());
+    conformance::put(&objects, "new.sql", &shared).await.unwrap();
+    let ends = async || {
+        let mut ends = Vec::new();
+        for kind in FileKind::ALL.into_iter().filter(|kind| *kind != FileKind::Lock) {
+            for file in repository.list(kind).await.unwrap() {
+                let (_, until) = moto.lock_of(&kind.path(&file.id)).await.unwrap();
+                ends.push((kind, until.duration_since(Timestamp::now()).as_hours() / 24));
+            }
+        }
+        let (_, until) = moto.lock_of("config").await.unwrap();
+        ends.push((FileKind::Key, until.duration_since(Timestamp::now()).as_hours() / 24));
+        ends
+    };
+    let short = |ends: &[(FileKind, i64)], kind| {
+        ends.iter().filter(|(of, days)| *of == kind && *days < 29).count()
+    };
+    let before = ends().await;
+    assert!(short(&before, FileKind::Pack) >= 4 && short(&before, FileKind::Key) == 2);
+
+    let hold = objects.shared().await.unwrap();
+    let told = hold.lock().guard(repository.prolong_locks()).await.unwrap().unwrap();
+    drop(hold);
+    let after = ends().await;
+    // The packs and the index of what was forgotten stay as they were.
+    assert!(told.prolonged > 0 && told.missing == 0, "{told:?}");
+    let forgotten = short(&after, FileKind::Pack);
+    assert!((1..short(&before, FileKind::Pack)).contains(&forgotten), "{before:?} {after:?}");
+    for kind in [FileKind::Key, FileKind::Snapshot] {
+        assert_eq!(short(&after, kind), 0, "{kind:?}: {after:?}");
+    }
+    // An eighth more, so that it is not asked for every day.
+    assert!(after.iter().any(|(_, days)| *days == 33), "{after:?}");
+    let days = told.newest_until.unwrap().duration_since(Timestamp::now()).as_hours() / 24;
+    assert!((29..=33).contains(&days), "{told:?}");
+    let again = repository.prolong_locks().await.unwrap().unwrap();
+    assert_eq!((again.prolonged, again.objects), (0, told.objects), "{again:?}");
+
+    // All that the new one needs cannot be deleted: not by the owner of the bucket either.
+    for pack in repository.list(FileKind::Pack).await.unwrap() {
+        assert!(moto.purge(&FileKind::Pack.path(&pack.id)).await.contains(&403));
+    }
 }

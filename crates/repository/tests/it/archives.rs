@@ -6,7 +6,8 @@ use std::{
 
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use repository::{
-    BlobKind, CheckOptions, LockKind, Objects, PruneOptions, ReadData, Reader, Repository, Version,
+    BlobKind, CheckOptions, LockKind, Objects, ObjectsOptions, PruneOptions, ReadData, Reader,
+    Repository, Version, write::WriteOptions,
 };
 use store::{Key, Memory, Store as _};
 
@@ -14,6 +15,8 @@ use crate::{
     conformance::{get, put},
     folders::{described, source},
     objects::options,
+    script::Ask,
+    servers::S3Server,
     streams::sample,
     tars::{Format, Item, tar_of, tars},
     world::{World, init_at, open_at, restics},
@@ -291,6 +294,71 @@ async fn what_was_handed_over_long_ago_is_kept_in_the_tar_only() {
     prune(&objects).await;
     assert!(get(&objects, "many.tar").await.unwrap() == tar);
     check(objects.repository()).await;
+}
+
+/// Many small files, and one of so many blobs that its list of them is cut.
+fn large() -> Vec<u8> {
+    let mut items: Vec<_> = (0..12_000_usize)
+        .map(|n| Item::file(&format!("data/{:02}/{n}", n / 300), &n.to_le_bytes().repeat(n % 90)))
+        .collect();
+    items.insert(9_000, Item::file("large", &noise(3, 3 << 20)));
+    tar_of(&items)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_range_of_a_large_tar_is_that_part_of_it() {
+    let objects = in_memory().await;
+    let tar = large();
+    put(&objects, "large.tar", &tar).await.unwrap();
+    let (_, snapshot) = snapshot_of(&objects, "large.tar").await;
+    let reader = Reader::open(objects.repository()).await.unwrap();
+    let found = reader.resolve(&snapshot.tree, b"large.tar.offsets").await.unwrap();
+    let repository::Found::Node(offsets) = found else { panic!() };
+    assert!(offsets.size > 100 && offsets.size < 20_000, "{}", offsets.size);
+    let mut runner = TestRunner::deterministic();
+    let places = (0..tar.len(), prop_oneof![1..600_usize, 1..200_000_usize, Just(usize::MAX)]);
+    let mut ranges: Vec<_> =
+        (0..80).map(|_| places.new_tree(&mut runner).unwrap().current()).collect();
+    ranges.extend([(1, 1), (511, 2), (tar.len() - 1, 1), (tar.len() - 1, 5), (tar.len(), 9)]);
+    for (from, length) in ranges {
+        let to = from.saturating_add(length);
+        let part = &tar[from..to.min(tar.len())];
+        assert!(read(&objects, "large.tar", from, to).await == part, "{from}..{to}");
+    }
+    objects.rest().await;
+    prune(&objects).await;
+    check(objects.repository()).await;
+    let far = tar.len() - 9_000;
+    assert!(read(&objects, "large.tar", far, far + 600).await == tar[far..far + 600]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_large_tar_is_read_without_what_is_before_it() {
+    let server = S3Server::start().await;
+    let store = server.store("r").await;
+    let repository = init_at(store.clone(), Version::V2).await;
+    let small = ObjectsOptions {
+        write: WriteOptions { pack_bytes: 64 << 10, ..options().write },
+        ..options()
+    };
+    let tar = large();
+    put(&Objects::new(repository, small), "large.tar", &tar).await.unwrap();
+    let asked = |from: usize, length: usize| {
+        let (store, server, tar) = (store.clone(), &server, &tar);
+        async move {
+            let objects = Objects::new(open_at(store).await, options());
+            // What is read once: the list of snapshots, and the index.
+            read(&objects, "large.tar", 0, 1).await;
+            let before = server.script.asked(Ask::Get).len();
+            assert!(
+                read(&objects, "large.tar", from, from + length).await == tar[from..][..length]
+            );
+            server.script.asked(Ask::Get).len() - before
+        }
+    };
+    let end = asked(tar.len() - 20_000, 600).await;
+    let all = asked(0, tar.len()).await;
+    assert!(end * 3 < all, "{end} requests for the end, {all} for everything");
 }
 
 /// What a second tar adds, in bytes, when one file of a hundred changed.

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -47,15 +48,19 @@ impl Stock {
         }
     }
 
-    fn run(&self, restic: &Path, args: &[&str]) -> String {
-        let output = Command::new(restic)
+    fn command(&self, restic: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(restic);
+        command
             .args(["-r", &self.address, "--no-cache", "-q"])
             .args(self.options.iter().flat_map(|option| ["-o", option.as_str()]))
             .args(args)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .env("RESTIC_PASSWORD", PASSWORD)
-            .output()
-            .unwrap();
+            .env("RESTIC_PASSWORD", PASSWORD);
+        command
+    }
+
+    fn run(&self, restic: &Path, args: &[&str]) -> String {
+        let output = self.command(restic, args).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
@@ -64,6 +69,14 @@ impl Stock {
             self.address
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What a lock of ours has to refuse.
+    fn refused(&self, restic: &Path, args: &[&str]) {
+        let output = self.command(restic, args).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        let is_refused = !output.status.success() && told.contains("already locked");
+        assert!(is_refused, "{} {args:?} at {}: {told}", restic.display(), self.address);
     }
 }
 
@@ -103,6 +116,7 @@ async fn all(store: Arc<dyn Store>, stock: &Stock) {
     freed(&open_at(store.clone()).await, &first).await;
     for restic in restics() {
         beside(&repository, stock, &restic).await;
+        kept_out(&repository, stock, &restic).await;
     }
     assert_whole(&open_at(store.clone()).await).await;
     assert!(repository.list(FileKind::Lock).await.unwrap().is_empty());
@@ -192,6 +206,48 @@ async fn beside(repository: &Repository, stock: &Stock, restic: &Path) {
     reader.restore(&tree, file.to_str().unwrap().as_bytes(), &back).await.unwrap();
     assert!(std::fs::read(back.join("of restic")).unwrap() == noise(77, 700_000));
     stock.run(restic, &["unlock"]);
+}
+
+/// Locks of ours keep restic out, and the other way round; then it forgets and prunes, and all is whole.
+async fn kept_out(repository: &Repository, stock: &Stock, restic: &Path) {
+    let lock = repository.lock_with(LockKind::Shared, quick()).await.unwrap();
+    stock.refused(restic, &["prune"]);
+    stock.refused(restic, &["forget", "--tag", "restics", "--keep-last", "1", "--prune"]);
+    // Who only reads or adds is let in, and removes no lock that is alive.
+    stock.run(restic, &["snapshots"]);
+    stock.run(restic, &["stats"]);
+    stock.run(restic, &["backup", "--tag", "restics", "/etc/hostname"]);
+    stock.run(restic, &["unlock"]);
+    lock.ensure().await.unwrap();
+    lock.release().await.unwrap();
+    let alone = repository.lock_with(LockKind::Exclusive, quick()).await.unwrap();
+    stock.refused(restic, &["backup", "/etc/hostname"]);
+    stock.refused(restic, &["check"]);
+    alone.release().await.unwrap();
+
+    // A restic at work: it waits for what its input still brings.
+    let mut writer = stock
+        .command(restic, &["backup", "--stdin", "--tag", "restics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut tries = 0;
+    while repository.list(FileKind::Lock).await.unwrap().is_empty() {
+        tries += 1;
+        assert!(tries < 500, "restic takes no lock at {}", stock.address);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_locked(&repository.lock_with(LockKind::Exclusive, quick()).await));
+    repository.lock_with(LockKind::Shared, quick()).await.unwrap().release().await.unwrap();
+    writer.stdin.take().unwrap().write_all(b"what came in the end").unwrap();
+    assert!(writer.wait().unwrap().success());
+    repository.lock_with(LockKind::Exclusive, quick()).await.unwrap().release().await.unwrap();
+
+    stock.run(restic, &["forget", "--tag", "restics", "--keep-last", "1", "--prune"]);
+    stock.run(restic, &["check", "--read-data"]);
+    assert_whole(&open_at(repository.store().clone()).await).await;
 }
 
 async fn opened(config: StoreConfig) -> Arc<dyn Store> {

@@ -15,7 +15,6 @@ mod hash;
 mod kills;
 mod locks;
 #[path = "../../../store/tests/it/moto.rs"]
-#[expect(dead_code, reason = "tests of stores need more of it")]
 mod moto;
 mod objects;
 mod parsers;

@@ -5,11 +5,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{S3, inside};
-use crate::{Key, LockMode, ObjectMeta, StoreError, StoreErrorKind};
+use crate::{Key, LockMode, Locked, Locking, ObjectMeta, Prolonged, StoreError, StoreErrorKind};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -43,16 +44,71 @@ impl S3 {
         let until = until(written, lock.days).ok_or_else(|| {
             StoreError::config(format!("{}: {} days are too many", self.location, lock.days))
         })?;
-        let mode = match lock.mode {
-            LockMode::Governance => "GOVERNANCE",
-            LockMode::Compliance => "COMPLIANCE",
-        };
+        self.retain(key, lock.mode, until).await
+    }
+
+    async fn retain(&self, key: &Key, mode: LockMode, until: Timestamp) -> Result<(), StoreError> {
+        let mode = word(mode);
         let body = format!(
             "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>{mode}</Mode>\
              <RetainUntilDate>{until}</RetainUntilDate></Retention>"
         );
-        let whole = format!("{}{key}", inside(&self.root));
-        self.requests.put(&whole, &[("retention", "")], body.into_bytes()).await
+        self.requests.put(&self.whole(key), &[("retention", "")], body.into_bytes()).await
+    }
+
+    fn whole(&self, key: &Key) -> String {
+        format!("{}{key}", inside(&self.root))
+    }
+}
+
+#[async_trait]
+impl Locking for S3 {
+    fn length(&self) -> Duration {
+        self.object_lock.as_ref().map_or(Duration::ZERO, |lock| DAY * lock.days)
+    }
+
+    /// By the headers of the object: a service shows them to whoever may ask for its retention.
+    async fn lock_of(&self, key: &Key) -> Result<Option<Locked>, StoreError> {
+        let headers = self.requests.head(&self.whole(key)).await?;
+        let told = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let mode = told("x-amz-object-lock-mode").and_then(|mode| mode.to_lowercase().parse().ok());
+        let until = told("x-amz-object-lock-retain-until-date")
+            .and_then(|until| until.parse::<Timestamp>().ok());
+        Ok(mode.zip(until).map(|(mode, until)| Locked { mode, until: until.into() }))
+    }
+
+    async fn prolong(
+        &self,
+        key: &Key,
+        need: SystemTime,
+        until: SystemTime,
+    ) -> Result<Prolonged, StoreError> {
+        let lock = self.object_lock.as_ref().ok_or_else(|| {
+            StoreError::config(format!("{}: nothing is locked here", self.location))
+        })?;
+        let before = self.lock_of(key).await?;
+        if let Some(before) = before.filter(|before| before.until >= need) {
+            return Ok(Prolonged { until: before.until, is_longer: false });
+        }
+        let far = |_| StoreError::config(format!("{}: {key}: a lock without end", self.location));
+        let until = Timestamp::try_from(until.max(need)).map_err(far)?;
+        // Whole seconds, rounded up.
+        let until = Timestamp::from_second(until.as_second() + 1).unwrap_or(until);
+        // What nobody may shorten stays so.
+        let mode = match before {
+            Some(Locked { mode: LockMode::Compliance, .. }) => LockMode::Compliance,
+            _ => lock.mode,
+        };
+        self.retain(key, mode, until).await?;
+        Ok(Prolonged { until: until.into(), is_longer: true })
+    }
+}
+
+/// What the service calls it.
+fn word(mode: LockMode) -> &'static str {
+    match mode {
+        LockMode::Governance => "GOVERNANCE",
+        LockMode::Compliance => "COMPLIANCE",
     }
 }
 

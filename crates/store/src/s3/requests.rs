@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqsign_aws_v4::{Credential, RequestSigner, StaticCredentialProvider};
 use reqsign_core::{Context, Signer};
@@ -87,6 +87,24 @@ impl Requests {
         self.limits.retried(ask).await
     }
 
+    /// What the service tells of `key` without its content.
+    pub(super) async fn head(&self, key: &str) -> Result<HeaderMap, StoreError> {
+        let key = utf8_percent_encode(key, PATH);
+        let url = format!("{}/{key}", self.address);
+        let ask = || async {
+            let (status, headers, body) = self.ask(Method::HEAD, &url, None).await?;
+            match status {
+                StatusCode::NOT_FOUND => Err(StoreError::new(
+                    StoreErrorKind::NotFound,
+                    format!("{url}: there is no such object"),
+                )),
+                status if status.is_success() => Ok(headers),
+                status => Err(self.refused(status, &body)),
+            }
+        };
+        self.retried(ask).await
+    }
+
     /// Sends `body` to what `query` says of `key`.
     pub(super) async fn put(
         &self,
@@ -123,6 +141,16 @@ impl Requests {
         url: &str,
         body: Option<&[u8]>,
     ) -> Result<(StatusCode, String), StoreError> {
+        let (status, _, answer) = self.ask(method, url, body).await?;
+        Ok((status, answer))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&[u8]>,
+    ) -> Result<(StatusCode, HeaderMap, String), StoreError> {
         let mut request = http::Request::builder().method(method).uri(url);
         if let Some(body) = body {
             // What the service wants of requests that it must not take damaged.
@@ -149,6 +177,7 @@ impl Requests {
             .map_err(|error| self.broken(&error.without_url()))?;
         let sent = self.http.execute(request).await;
         let mut answer = sent.map_err(|error| self.broken(&error.without_url()))?;
+        let headers = answer.headers().clone();
         let mut body = Vec::new();
         while let Some(chunk) =
             answer.chunk().await.map_err(|error| self.broken(&error.without_url()))?
@@ -158,7 +187,7 @@ impl Requests {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
+        Ok((answer.status(), headers, String::from_utf8_lossy(&body).into_owned()))
     }
 
     fn broken(&self, how: &dyn Display) -> StoreError {

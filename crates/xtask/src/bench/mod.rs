@@ -6,6 +6,7 @@ mod database;
 mod dump;
 mod measure;
 mod memory;
+mod peers;
 mod reindex;
 mod repository;
 mod restore;

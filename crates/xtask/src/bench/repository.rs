@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     data,
     measure::{children_secs, median, memory_mib},
+    peers::Peers,
 };
 
 const PASSWORD: &str = "bench-password-of-this-run-only";
@@ -32,12 +33,16 @@ pub(crate) struct RepositoryOptions {
     /// How often each thing is measured; medians are told.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
-    /// Also read and write with this `borg`, if it is installed.
-    #[arg(long, default_value = "borg")]
-    borg: PathBuf,
+    /// This `borg` instead of the 1.4 on the path or in the cache folder.
+    #[arg(long)]
+    borg: Option<PathBuf>,
     /// The same for `rustic`.
-    #[arg(long, default_value = "rustic")]
-    rustic: PathBuf,
+    #[arg(long)]
+    rustic: Option<PathBuf>,
+    /// Install borg (with pip) and rustic (with cargo, which takes long) into the cache folder where
+    /// they are missing.
+    #[arg(long)]
+    install_peers: bool,
     /// Write every figure into this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -112,7 +117,7 @@ struct Figures {
 
 pub(super) fn run(options: &RepositoryOptions) -> Result<()> {
     ensure!(options.repeat > 0 && options.size_mib >= 64, "at least one repetition and 64 MiB");
-    let tools = tools(options)?;
+    let (tools, left_out) = tools(options)?;
     let scratch = tempfile::tempdir()?;
     let root = scratch.path();
     let dump = root.join("dump.sql");
@@ -136,15 +141,20 @@ pub(super) fn run(options: &RepositoryOptions) -> Result<()> {
         }
     }
     print(&tools, &all);
+    for told in &left_out {
+        println!("{told}");
+    }
     if let Some(file) = &options.json {
         let figures: Value = all.iter().map(Figures::to_json).collect();
-        let told = json!({ "size_mib": options.size_mib, "figures": figures });
+        let told =
+            json!({ "size_mib": options.size_mib, "figures": figures, "left_out": left_out });
         fs::write(file, serde_json::to_string_pretty(&told)?)?;
     }
     Ok(())
 }
 
-fn tools(options: &RepositoryOptions) -> Result<Vec<Tool>> {
+/// What is measured, and what is not and why.
+fn tools(options: &RepositoryOptions) -> Result<(Vec<Tool>, Vec<String>)> {
     let built = crate::cargo::cargo()
         .args(["build", "--release", "--package", "repository", "--example", "keep"])
         .status()?;
@@ -157,22 +167,28 @@ fn tools(options: &RepositoryOptions) -> Result<Vec<Tool>> {
         init: "$T init $R",
         steps: KEEP,
     }];
-    let restic = crate::cache::folder()?.join("restic-0.18/usr/bin/restic");
+    let peers = Peers::new(options.install_peers)?;
     let others = [
-        ("restic", restic, "$T -q -r $R init", RESTIC),
-        ("borg", options.borg.clone(), "$T init -e repokey-blake2 $R", BORG),
-        ("rustic", options.rustic.clone(), "$T --log-level error -r $R init", RUSTIC),
+        ("restic", peers.restic(), "$T -q -r $R init", RESTIC),
+        ("borg", peers.borg(options.borg.as_deref()), "$T init -e repokey-blake2 $R", BORG),
+        (
+            "rustic",
+            peers.rustic(options.rustic.as_deref()),
+            "$T --log-level error -r $R init",
+            RUSTIC,
+        ),
     ];
-    for (name, program, init, steps) in others {
-        let version = if name == "restic" { "version" } else { "--version" };
-        let found = Command::new(&program).arg(version).stdout(Stdio::null()).status();
-        if found.is_ok_and(|status| status.success()) {
-            tools.push(Tool { name, program, init, steps });
-        } else {
-            println!("{name} is left out: {} does not run", program.display());
+    let mut left_out = Vec::new();
+    for (name, found, init, steps) in others {
+        match found {
+            Ok(program) => tools.push(Tool { name, program, init, steps }),
+            Err(why) => left_out.push(format!("{name} is left out: {why}")),
         }
     }
-    Ok(tools)
+    for told in &left_out {
+        println!("{told}");
+    }
+    Ok((tools, left_out))
 }
 
 /// Half noise, a quarter text, a quarter small files.

@@ -164,6 +164,7 @@ async fn one(
         only: Vec::new(),
         from: context.run.destination_id,
         overwrite: false,
+        whole: None,
         given_up: None,
     };
     let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);

@@ -26,7 +26,9 @@ pub(crate) async fn after(engine: &Engine, run: &Run) -> Result<Left, CatalogErr
         let code = if is_cancelled { FailureCode::Cancelled } else { FailureCode::RestoreRefused };
         return Ok(clearing(engine, run, code).map_or(Left::Nothing, |run| Left::Clear(run.into())));
     }
-    let made: Vec<_> = open(&report).filter_map(|step| step.made.as_deref()).collect();
+    let mut made: Vec<_> = open(&report).filter_map(|step| step.made.as_deref()).collect();
+    let stopped = report.whole.iter().flat_map(|whole| &whole.stopped);
+    made.extend(stopped.map(String::as_str));
     let event = Event {
         id: engine.new_id(EventId::generate),
         at: engine.now(),
@@ -80,7 +82,10 @@ async fn unfinished(engine: &Engine, run: &Run) -> Result<Option<RestoreReport>,
         return Ok(None);
     }
     let report = earlier(engine, run).await?;
-    Ok(report.filter(|report| open(report).next().is_some()))
+    Ok(report.filter(|report| {
+        let waits = report.whole.as_ref().is_some_and(|whole| !whole.stopped.is_empty());
+        waits || open(report).next().is_some()
+    }))
 }
 
 /// Steps that have made something which is not in its place.

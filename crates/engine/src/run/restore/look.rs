@@ -92,6 +92,7 @@ pub(crate) async fn look(
             }
         }
     }
+    super::app::look(engine, app, snapshot, order, &mut seen.checks).await?;
     copies(engine, snapshot, order, &mut seen).await?;
     if seen.items.iter().any(|item| item.replaces.is_some()) {
         seen.confirm = Some(app.name.to_string());

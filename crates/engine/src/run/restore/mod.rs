@@ -3,6 +3,7 @@
 //! What it does is written down before it is done, so that one that was cut off goes on where it
 //! was. Nothing that is there is touched before all of the snapshot has been brought in and proven.
 
+mod app;
 mod back;
 mod copies;
 pub(crate) mod left;
@@ -158,6 +159,7 @@ impl<'a> Restore<'a> {
                 notes: Vec::new(),
             })
             .collect();
+        self.plan_whole();
         Ok(())
     }
 
@@ -170,13 +172,16 @@ impl<'a> Restore<'a> {
             }
         }
         self.enter(Stage::Switch).await?;
-        for at in 0..self.report.steps.len() {
+        self.stop_app().await?;
+        for at in self.order_of_switches() {
             if self.report.steps[at].state != StepState::Done {
-                self.context.check_lease().await?;
+                self.still_ours().await?;
                 self.switch(at, copies).await?;
             }
         }
-        Ok(())
+        self.put_code().await?;
+        self.start_app().await?;
+        self.see_health().await
     }
 
     /// Brings one artifact in, from the first copy that has it whole.
@@ -273,7 +278,7 @@ impl<'a> Restore<'a> {
         }
         let is_first = self.report.steps[at].state != StepState::Switching;
         if is_first {
-            self.context.check_lease().await?;
+            self.still_ours().await?;
         }
         self.report.steps[at].state = StepState::Switching;
         self.record().await?;
@@ -307,9 +312,11 @@ impl<'a> Restore<'a> {
             self.context.stop_reason(),
             Some(StopReason::Shutdown | StopReason::LeaseLost)
         );
+        let mut left_stopped = None;
         if done.is_err() && !cut_off {
             self.put_back().await;
             self.clear_away().await;
+            left_stopped = self.go_on_as_before().await;
         }
         let began = self.context.run.started_at.unwrap_or(self.context.run.queued_at);
         self.report.took_secs += self.context.engine.now().duration_since(began).as_secs_f64();
@@ -319,7 +326,21 @@ impl<'a> Restore<'a> {
             recorded?;
             return Ok(vec![self.event()]);
         };
+        let (run, undo) = (self.context.run.id.to_string(), self.report.undo_snapshot.is_some());
+        let is_changed = self.report.condition != model::Condition::Untouched;
+        let may_go_back = self.report.whole.is_some() && undo && is_changed;
         let known = std::iter::once(Sentence::from(self.told())).chain(self.to_know);
+        let failure = match left_stopped {
+            Some(names) => {
+                failure.told_in(|first| Fact::StaysStopped { containers: names.join(", "), first })
+            }
+            None => failure,
+        };
+        let failure = if may_go_back {
+            failure.told_in(|first| Fact::GoBackBy { run, first })
+        } else {
+            failure
+        };
         Err(known.fold(failure, |failure, then| {
             failure.told_in(|first| Fact::Also { first, then: then.into() })
         }))

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 
 use model::Failure;
 
-use self::{basis::Basis, paths::Wanted};
+use self::{
+    basis::{Basis, Kind},
+    paths::Wanted,
+};
 use super::{
     OpenedSource, Part,
     direct::{Asked, Driver, SettingField, SettingValue},
@@ -18,6 +21,23 @@ use super::{
 use crate::{Report, run::RunContext};
 
 pub(crate) struct Files;
+
+/// A snapshot of the file system that the source's files are on, where one can be taken and
+/// nothing else is made of them.
+pub(super) async fn standing(
+    context: &RunContext,
+    asked: &Asked<'_>,
+    part: &Part,
+) -> Result<Option<Basis>, Failure> {
+    let paths = Wanted::find(asked).await?.paths;
+    let kind = match (Kind::asked(asked), paths.first()) {
+        (Some(kind), _) => Some(kind),
+        (None, Some(path)) => Kind::found(&context.engine, path).await,
+        (None, None) => None,
+    };
+    let Some(kind) = kind else { return Ok(None) };
+    Basis::of(context, asked, part, paths, kind).await.map(Some)
+}
 
 const SETTINGS: &[SettingField] = &[
     SettingField::required("path", SettingValue::List),
@@ -52,7 +72,10 @@ impl Driver for Files {
         let opening = async {
             let place = tree::Place::of(asked).await?;
             let wanted = Wanted::find(asked).await?;
-            let basis = Basis::take(context, asked, part, wanted.paths.clone()).await?;
+            let basis = match context.prepared.take(&part.name) {
+                Some(basis) => basis,
+                None => Basis::take(context, asked, part, wanted.paths.clone()).await?,
+            };
             match place {
                 Some(place) => tree::open(context, asked, part, place, wanted, basis).await,
                 None => stream::open(context, asked, part, &wanted, basis),

@@ -8,6 +8,7 @@ mod doctor;
 pub(crate) mod session;
 pub(crate) mod told;
 pub(crate) mod tools;
+pub(crate) mod wal;
 
 use std::{collections::BTreeMap, path::Path};
 

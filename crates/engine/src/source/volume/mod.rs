@@ -19,6 +19,7 @@ use model::{Failure, FailureCode};
 use super::{
     OpenedSource, Part,
     direct::{Asked, Driver, SettingField, SettingValue},
+    files::basis::{Basis, Kind},
     walked::Walked,
 };
 use crate::{CheckState, Report, docker, run::RunContext};
@@ -31,6 +32,22 @@ use self::{
 };
 
 pub(crate) struct Volume;
+
+/// A snapshot of the file system that the volume is on, where one can be taken and read.
+pub(super) async fn standing(
+    context: &RunContext,
+    asked: &Asked<'_>,
+    part: &Part,
+) -> Result<Option<Basis>, Failure> {
+    if Read::of(asked.setting("read")) == Read::Docker {
+        return Ok(None);
+    }
+    let docker = docker::connect(&asked.engine.0.config).await?;
+    let found = look_for(&docker, volume_of(asked)?).await?;
+    let Ok(folder) = direct::candidate(asked, &found).await else { return Ok(None) };
+    let Some(kind) = Kind::found(&context.engine, &folder).await else { return Ok(None) };
+    Basis::of(context, asked, part, vec![folder], kind).await.map(Some)
+}
 
 const SETTINGS: &[SettingField] = &[
     SettingField::required("volume", SettingValue::Text),
@@ -82,19 +99,36 @@ impl Driver for Volume {
         let helper = Helper::make(context, &docker, volume, asked.setting("image"), part).await?;
         let begun = async {
             let folder = folder(context, asked, &found, &helper).await?;
+            // What was prepared is of that folder; read through Docker it is of no use.
+            let basis = context.prepared.take(&part.name);
+            let (folder, basis) = match (folder, basis) {
+                (Some(_), Some(basis)) => {
+                    (basis.roots.first().map(|root| root.path.clone()), Some(basis))
+                }
+                (folder, basis) => {
+                    if let Some(basis) = basis {
+                        basis.end(context).await?;
+                    }
+                    (folder, None)
+                }
+            };
             let plan = folder.map(|folder| direct::plan(volume, folder, &asked.list("exclude")));
             let plan = plan.transpose()?;
-            let meanwhile = Meanwhile::of(asked.setting("containers"));
-            Ok((plan, users::hold(context, &docker, volume, meanwhile).await?))
+            // Who is read from a snapshot does not have to wait.
+            let meanwhile = match &basis {
+                Some(_) => Meanwhile::Run,
+                None => Meanwhile::of(asked.setting("containers")),
+            };
+            Ok((plan, users::hold(context, &docker, volume, meanwhile).await?, basis))
         };
-        let (plan, held) = match begun.await {
+        let (plan, held, basis) = match begun.await {
             Ok(begun) => begun,
             Err(failure) => {
                 helper.remove(context).await;
                 return Err(failure);
             }
         };
-        let behind = Reading { helper, held };
+        let behind = Reading { helper, held, basis };
         Ok(match plan {
             Some(plan) => Box::new(Walked::begin(context, asked, plan, Box::new(behind))),
             None => Box::new(VolumeStream::begin(context.clone(), asked, volume, behind, excluded)),

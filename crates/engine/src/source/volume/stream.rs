@@ -16,7 +16,7 @@ use super::{
     members::Members,
     users::Held,
 };
-use crate::{docker, run::RunContext};
+use crate::{docker, run::RunContext, source::files::basis::Basis};
 
 pub(super) struct VolumeStream {
     context: RunContext,
@@ -35,6 +35,8 @@ pub(super) struct VolumeStream {
 pub(super) struct Reading {
     pub(super) helper: Helper,
     pub(super) held: Held,
+    /// A snapshot of the file system, where one is read.
+    pub(super) basis: Option<Basis>,
 }
 
 #[async_trait::async_trait]
@@ -42,7 +44,13 @@ impl Behind for Reading {
     async fn undo(mut self: Box<Self>, context: &RunContext) -> Vec<String> {
         let troubles = self.held.release(context).await;
         self.helper.remove(context).await;
-        troubles.into_iter().map(|trouble| trouble.message).collect()
+        let mut troubles: Vec<_> = troubles.into_iter().map(|trouble| trouble.message).collect();
+        if let Some(basis) = self.basis
+            && let Err(failure) = basis.end(context).await
+        {
+            troubles.push(failure.message);
+        }
+        troubles
     }
 }
 

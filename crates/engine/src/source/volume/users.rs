@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bollard::{
     Docker,
-    models::{ContainerState, ContainerSummary},
+    models::{ContainerInspectResponse, ContainerState, ContainerSummary},
     query_parameters::{InspectContainerOptions, ListContainersOptions, StopContainerOptions},
 };
 use model::{Duty, Fact, Failure, FailureCode, Sentence};
@@ -36,7 +36,7 @@ impl Meanwhile {
 
 /// A container that runs, or may go on any moment, mounts the volume, and is not us.
 pub(crate) struct Running {
-    id: String,
+    pub(crate) id: String,
     pub(crate) name: String,
     state: State,
     stop_timeout: Duration,
@@ -68,6 +68,41 @@ impl State {
 }
 
 impl Running {
+    /// As Docker describes it.
+    pub(crate) fn of(inspected: ContainerInspectResponse) -> Self {
+        let config = inspected.config.unwrap_or_default();
+        let stop_timeout = config.stop_timeout.and_then(|secs| u64::try_from(secs).ok());
+        let id = inspected.id.unwrap_or_default();
+        Self {
+            name: inspected.name.map_or_else(
+                || id.chars().take(12).collect(),
+                |name| name.trim_start_matches('/').to_owned(),
+            ),
+            state: State::of(inspected.state.as_ref()),
+            id,
+            stop_timeout: Duration::from_secs(stop_timeout.unwrap_or(10)),
+            auto_removed: inspected.host_config.and_then(|host| host.auto_remove) == Some(true),
+            of_swarm: config.labels.is_some_and(|labels| labels.contains_key(SWARM_TASK)),
+        }
+    }
+
+    /// Whether Docker starts it again and again: it can be stopped, not paused.
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.state == State::Restarting
+    }
+
+    /// Whether somebody has paused it.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.state == State::Paused
+    }
+
+    /// Stops it, as patiently as it asks for.
+    pub(crate) async fn stop(&self, docker: &Docker) -> Result<(), Failure> {
+        let patient = docker.clone().with_timeout(self.stop_timeout + STOP_GRACE);
+        let stopped = patient.stop_container(&self.id, None::<StopContainerOptions>).await;
+        stopped.map_err(|error| docker::told(&error))
+    }
+
     /// What stands against exchanging its volume's folder: it would go on in the old one.
     pub(crate) fn in_the_way(&self) -> Option<Sentence> {
         let container = self.name.clone();
@@ -109,24 +144,11 @@ pub(crate) async fn running(docker: &Docker, volume: &str) -> Result<Vec<Running
             continue;
         }
         let Some(id) = one.id else { continue };
-        let inspected = match docker.inspect_container(&id, None::<InspectContainerOptions>).await {
-            Ok(inspected) => inspected,
-            Err(error) if docker::is_gone(&error) => continue,
+        match docker.inspect_container(&id, None::<InspectContainerOptions>).await {
+            Ok(inspected) => running.push(Running::of(inspected)),
+            Err(error) if docker::is_gone(&error) => {}
             Err(error) => return Err(docker::told(&error)),
-        };
-        let config = inspected.config.unwrap_or_default();
-        let stop_timeout = config.stop_timeout.and_then(|secs| u64::try_from(secs).ok());
-        running.push(Running {
-            name: inspected.name.map_or_else(
-                || id.chars().take(12).collect(),
-                |name| name.trim_start_matches('/').to_owned(),
-            ),
-            state: State::of(inspected.state.as_ref()),
-            id,
-            stop_timeout: Duration::from_secs(stop_timeout.unwrap_or(10)),
-            auto_removed: inspected.host_config.and_then(|host| host.auto_remove) == Some(true),
-            of_swarm: config.labels.is_some_and(|labels| labels.contains_key(SWARM_TASK)),
-        });
+        }
     }
     Ok(running)
 }
@@ -152,7 +174,7 @@ pub(crate) async fn hold(
     volume: &str,
     meanwhile: Meanwhile,
 ) -> Result<Held, Failure> {
-    let mut held = Held { waiting: Vec::new(), since: Instant::now() };
+    let mut held = Held::nobody();
     if meanwhile == Meanwhile::Run {
         return Ok(held);
     }
@@ -184,7 +206,7 @@ pub(crate) async fn hold(
     Ok(held)
 }
 
-async fn hold_one(
+pub(crate) async fn hold_one(
     context: &RunContext,
     docker: &Docker,
     user: Running,
@@ -200,15 +222,12 @@ async fn hold_one(
     let is_stop = matches!(meanwhile, Meanwhile::Stop);
     held.waiting.push((user.name.clone(), context.owe(duty).await?));
     let answer = match meanwhile {
-        Meanwhile::Stop => {
-            let patient = docker.clone().with_timeout(user.stop_timeout + STOP_GRACE);
-            patient.stop_container(&user.id, None::<StopContainerOptions>).await
-        }
-        _ => docker.pause_container(&user.id).await,
+        Meanwhile::Stop => user.stop(docker).await,
+        _ => docker.pause_container(&user.id).await.map_err(|error| docker::told(&error)),
     };
-    answer.map_err(|error| {
+    answer.map_err(|failure| {
         let container = user.name.clone();
-        docker::told(&error).told_in(|why| {
+        failure.told_in(|why| {
             if is_stop {
                 Fact::NotStopped { container, why }
             } else {
@@ -216,11 +235,16 @@ async fn hold_one(
             }
         })
     })?;
-    context.journal.info(format!("`{}` is {done} because of its volume", user.name));
+    context.journal.info(format!("`{}` is {done} while it is read", user.name));
     Ok(())
 }
 
 impl Held {
+    /// Nobody yet.
+    pub(crate) fn nobody() -> Self {
+        Self { waiting: Vec::new(), since: Instant::now() }
+    }
+
     /// Leaves them as they are, and takes it off the list of what is owed; gives their names.
     pub(crate) async fn leave(&mut self, context: &RunContext) -> Vec<String> {
         let mut left = Vec::new();

@@ -290,6 +290,12 @@ fn of_snapshots() -> Vec<Operation> {
             .lists::<Snapshot>(200, "At most 200 snapshots."),
         Operation::get("/api/v1/apps/{app}/snapshots", "List an app's snapshots")
             .lists::<Snapshot>(200, "All that have a copy left."),
+        Operation::get(
+            "/api/v1/apps/{app}/before-deploy",
+            "Show the snapshot from before a deployment",
+        )
+        .asks("deploy", "string", "Its label or its commit; left out: the latest one.")
+        .gives::<Snapshot>(200, "The newest that was taken before it and can be restored."),
         Operation::get("/api/v1/snapshots/{snapshot}", "Show a snapshot")
             .gives::<Snapshot>(200, "The snapshot."),
         Operation::post("/api/v1/snapshots/{snapshot}/pin", "Keep a snapshot from expiring")

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use engine::{AppCard, AppDraft, Health, Overview};
 use jiff::Timestamp;
 use model::{
-    App, AppId, Binding, DrillPlan, Limits, ManagedBy, Name, Proof, Run, RunState, Snapshot,
-    Source, retention::RetentionPolicy, schedule::Schedule,
+    App, AppId, Binding, CodePlan, DrillPlan, Limits, ManagedBy, Name, Proof, QuiescePlan, Run,
+    RunState, Snapshot, Source, retention::RetentionPolicy, schedule::Schedule,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,6 +35,10 @@ pub(in crate::api) struct AppShown {
     compression: Option<String>,
     /// What its drills do.
     drill: DrillPlan,
+    /// How it is brought to stand still while its sources are read.
+    quiesce: QuiescePlan,
+    /// Its code; `null` where the orchestrator does not know of it.
+    code: Option<CodePlan>,
     /// What it is declared in, where that is not here; it is changed there.
     managed_by: Option<ManagedBy>,
     /// When it was registered.
@@ -154,6 +158,8 @@ impl From<App> for AppShown {
             limits: app.limits,
             compression: app.compression,
             drill: app.drill,
+            quiesce: app.quiesce,
+            code: app.code,
             managed_by: app.managed_by,
             created_at: app.created_at,
             updated_at: app.updated_at,

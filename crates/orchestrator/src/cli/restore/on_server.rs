@@ -15,6 +15,33 @@ pub(crate) struct OnServer {
     /// Put it in the place of what the app has now; a snapshot of that is taken first.
     #[arg(long, conflicts_with_all = ["to", "beside", "into_folder"])]
     into_app: bool,
+    /// The app as a whole: it is stopped, its code is checked out as it was, and it is started again
+    /// with the images that it ran then.
+    #[arg(long, requires = "into_app", conflicts_with = "only")]
+    whole: bool,
+    /// Bring the app as a whole back to before a deployment: its label, its commit, or the latest.
+    #[arg(
+        long,
+        value_name = "DEPLOYMENT",
+        num_args = 0..=1,
+        default_missing_value = "latest",
+        conflicts_with_all = ["to", "into_app", "beside", "into_folder", "only", "extract"]
+    )]
+    before_deploy: Option<String>,
+    /// Go back to what was there before this restore.
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "to", "into_app", "beside", "into_folder", "only", "extract", "before_deploy"
+        ]
+    )]
+    undo: bool,
+    /// With the app as a whole: leave its code as it is.
+    #[arg(long, conflicts_with_all = ["to", "beside", "into_folder"])]
+    without_code: bool,
+    /// With the app as a whole: set aside changes to its code that are in no commit (`git stash`).
+    #[arg(long, conflicts_with_all = ["to", "beside", "into_folder", "without_code"])]
+    set_code_aside: bool,
     /// Put it next to what the app has, as a new database, volume or folder of this name.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["to", "into_folder"])]
     beside: Option<String>,
@@ -25,7 +52,7 @@ pub(crate) struct OnServer {
     #[arg(long, value_name = "APP", conflicts_with = "to")]
     confirm: Option<String>,
     /// Take no snapshot of what would be replaced.
-    #[arg(long, requires = "into_app")]
+    #[arg(long, conflicts_with_all = ["to", "beside", "into_folder"])]
     no_undo: bool,
     /// These tables only, as SCHEMA.TABLE; together with --only.
     #[arg(long, value_name = "TABLE", requires = "only", conflicts_with = "to")]
@@ -49,6 +76,27 @@ impl OnServer {
     pub(super) fn is_of_one(&self) -> bool {
         !self.table.is_empty() || !self.path.is_empty()
     }
+}
+
+/// The snapshot that is meant by `given`.
+pub(super) async fn meant(
+    client: &Client,
+    given: &str,
+    how: &OnServer,
+) -> Result<String, CliError> {
+    if let Some(deploy) = &how.before_deploy {
+        let path = format!("apps/{}/before-deploy?deploy={}", part(given), part(deploy));
+        let snapshot = client.get(&path).await?;
+        return Ok(text(&snapshot["id"]).to_owned());
+    }
+    if !how.undo {
+        return Ok(given.to_owned());
+    }
+    let report = client.get(&format!("runs/{}/report", part(given))).await?;
+    report["undo_snapshot"].as_str().map(str::to_owned).ok_or_else(|| {
+        let told = "that restore took no snapshot of what was there before";
+        CliError::Refused(told.to_owned())
+    })
 }
 
 pub(super) async fn restore(
@@ -115,6 +163,9 @@ fn request(only: &[String], given: &OnServer) -> Value {
     };
     request["to"] = json!(to);
     request["without_undo"] = json!(given.no_undo);
+    request["whole"] = json!(given.whole || given.undo || given.before_deploy.is_some());
+    request["without_code"] = json!(given.without_code);
+    request["set_code_aside"] = json!(given.set_code_aside);
     let part =
         |artifact| json!({ "artifact": artifact, "tables": given.table, "paths": given.path });
     request["only"] = only.iter().map(part).collect();

@@ -180,7 +180,8 @@ impl Gathering {
                 Step::Raw(bytes) => self.skeleton.raw(&bytes)?,
                 Step::Content { place, pieces, holes, size } => {
                     let ids: Vec<_> = pieces.iter().map(Piece::id).collect::<Result<_, _>>()?;
-                    self.skeleton.content(&ids)?;
+                    let missing: u64 = holes.iter().map(|(_, bytes)| bytes).sum();
+                    self.skeleton.content(&ids, size - missing)?;
                     let Some(mut place) = place else {
                         self.keep(&ids, size);
                         continue;
@@ -197,9 +198,11 @@ impl Gathering {
             }
         }
         let folder = self.seal(ROOT)?;
+        let (skeleton, offsets) = self.skeleton.finish()?;
         Ok(Archived {
             folder,
-            skeleton: self.skeleton.finish()?,
+            skeleton,
+            offsets,
             rest: contents(self.rest, self.rest_bytes),
             size_bytes: 0,
             files: self.files,

@@ -14,6 +14,7 @@ use std::{
 
 use archive::{Bounds, Root};
 use model::{Duty, Failure, FailureCode};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, FsType, statfs};
 
 use self::mounts::Mount;
 use crate::{
@@ -28,12 +29,14 @@ use crate::{
 const PREFIX: &str = "backup-orchestrator-";
 /// Longest time for one command of a file system.
 const COMMAND_TIME: Duration = Duration::from_secs(120);
+/// What ZFS calls itself to the kernel.
+const ZFS_SUPER_MAGIC: FsType = FsType(0x2fc1_2fc1);
 /// Most that is read of what such a command writes, in bytes.
 const MAX_TOLD: usize = 1 << 20;
 
 /// Where the source's files are read.
-pub(super) struct Basis {
-    pub(super) roots: Vec<Root>,
+pub(crate) struct Basis {
+    pub(crate) roots: Vec<Root>,
     /// What a snapshot does not hold.
     pub(super) warnings: Vec<(PathBuf, &'static str)>,
     kind: Option<Kind>,
@@ -46,12 +49,14 @@ struct Taken {
     volume: PathBuf,
     /// Where its snapshot can be read.
     place: PathBuf,
+    /// What it is called there.
+    id: String,
     owed: Owed,
 }
 
 /// A kind of snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Btrfs,
     Zfs,
     Lvm,
@@ -65,6 +70,28 @@ impl Kind {
             Some("zfs") => Some(Self::Zfs),
             Some("lvm") => Some(Self::Lvm),
             _ => None,
+        }
+    }
+
+    /// What `path` is on, where a snapshot of it can be taken with what is installed.
+    pub(crate) async fn found(engine: &Engine, path: &Path) -> Option<Self> {
+        let config = &engine.0.config;
+        let path = path.to_owned();
+        let on = tokio::task::spawn_blocking(move || statfs(&path)).await.ok()?.ok()?;
+        let kind = match on.filesystem_type() {
+            BTRFS_SUPER_MAGIC => Self::Btrfs,
+            ZFS_SUPER_MAGIC => Self::Zfs,
+            _ => Self::Lvm,
+        };
+        kind.is_installed(config).ok().map(|()| kind)
+    }
+
+    /// Its word in settings.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Btrfs => "btrfs",
+            Self::Zfs => "zfs",
+            Self::Lvm => "lvm",
         }
     }
 
@@ -120,10 +147,25 @@ impl Basis {
         part: &Part,
         paths: Vec<PathBuf>,
     ) -> Result<Self, Failure> {
-        let Some(kind) = Kind::asked(asked) else {
-            let roots = paths.into_iter().map(Root::at).collect();
-            return Ok(Self { roots, warnings: Vec::new(), kind: None, taken: Vec::new() });
-        };
+        match Kind::asked(asked) {
+            Some(kind) => Self::of(context, asked, part, paths, kind).await,
+            None => Ok(Self {
+                roots: paths.into_iter().map(Root::at).collect(),
+                warnings: Vec::new(),
+                kind: None,
+                taken: Vec::new(),
+            }),
+        }
+    }
+
+    /// Snapshots of the volumes that `paths` are on.
+    pub(crate) async fn of(
+        context: &RunContext,
+        asked: &Asked<'_>,
+        part: &Part,
+        paths: Vec<PathBuf>,
+        kind: Kind,
+    ) -> Result<Self, Failure> {
         let engine = &context.engine;
         kind.is_installed(&engine.0.config)?;
         let mounts = mounts::all().await?;
@@ -151,7 +193,12 @@ impl Basis {
             let (place, owed) = done?;
             let shown = place.display();
             context.journal.info(format!("reading {} from {shown}", volume.top.display()));
-            taken.push(Taken { volume: volume.top.clone(), place, owed });
+            let id = match kind {
+                Kind::Btrfs => place.display().to_string(),
+                Kind::Zfs => format!("{}@{name}", volume.id),
+                Kind::Lvm => format!("{} of {}", name, volume.id),
+            };
+            taken.push(Taken { volume: volume.top.clone(), place, id, owed });
         }
         let (roots, warnings) = (Vec::new(), Vec::new());
         let mut basis = Self { roots, warnings, kind: Some(kind), taken };
@@ -210,8 +257,15 @@ impl Basis {
         })
     }
 
+    /// What was taken, in its kind's word and by its own names.
+    pub(crate) fn ids(&self) -> Option<(&'static str, String)> {
+        let kind = self.kind?;
+        let ids: Vec<_> = self.taken.iter().map(|one| one.id.as_str()).collect();
+        Some((kind.word(), ids.join(", ")))
+    }
+
     /// Removes the snapshots.
-    pub(super) async fn end(self, context: &RunContext) -> Result<(), Failure> {
+    pub(crate) async fn end(self, context: &RunContext) -> Result<(), Failure> {
         let mut ended = Ok(());
         for one in self.taken {
             ended = ended.and(context.settle(one.owed).await);
