@@ -44,8 +44,9 @@ pub struct RetentionPolicy {
     /// One for each of this many years.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_yearly: Option<u32>,
-    /// The newest this many of those taken before a deployment, which the rules above do not count;
-    /// 10 where another rule is there and this one is not.
+    /// The newest this many of those taken before a deployment, which the rules above then do not
+    /// count. Where another rule is there and this one is not: the newest 10, and what those rules
+    /// keep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_pre_deploy: Option<u32>,
     /// All that are younger than this before the newest one.

@@ -2,6 +2,8 @@
 
 use std::io::Read as _;
 
+use zstd::zstd_safe::{CParameter, Strategy};
+
 use crate::RepositoryError;
 
 /// Most plain bytes of one blob or one JSON file. restic's own blobs of data have at most 8 MiB;
@@ -25,6 +27,31 @@ impl Compressor {
     /// A context for `level` (1 to 19).
     pub fn new(level: i32) -> Result<Self, RepositoryError> {
         zstd::bulk::Compressor::new(level).map(Self).map_err(failed)
+    }
+
+    /// A context for what looks like text, in the place of [`DEFAULT_LEVEL`]: one table of matches
+    /// of six bytes, as large as it pays.
+    pub(crate) fn for_text() -> Result<Self, RepositoryError> {
+        let mut compressor = zstd::bulk::Compressor::new(DEFAULT_LEVEL).map_err(failed)?;
+        for parameter in [
+            CParameter::Strategy(Strategy::ZSTD_fast),
+            CParameter::HashLog(16),
+            CParameter::MinMatch(6),
+        ] {
+            compressor.set_parameter(parameter).map_err(failed)?;
+        }
+        Ok(Self(compressor))
+    }
+
+    /// Compresses `plain` into the place of what is in `to`.
+    pub(crate) fn compress_to(
+        &mut self,
+        plain: &[u8],
+        to: &mut Vec<u8>,
+    ) -> Result<(), RepositoryError> {
+        to.clear();
+        to.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        self.0.compress_to_buffer(plain, to).map(drop).map_err(failed)
     }
 
     /// `plain`, compressed.

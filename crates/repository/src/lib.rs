@@ -25,6 +25,7 @@
 //! Whoever writes keeps the order packs, index, (the source is proven), snapshot.
 
 mod browse;
+mod buffers;
 mod check;
 pub mod chunk;
 pub mod compress;

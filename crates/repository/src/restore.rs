@@ -71,6 +71,8 @@ struct Planned {
     node: Box<Node>,
     /// Blobs that are still to come.
     remaining: AtomicUsize,
+    /// Whoever writes: two at once would wait for each other within the kernel, and not asleep.
+    writing: Mutex<()>,
 }
 
 /// A blob's place in a file of the window.
@@ -221,7 +223,12 @@ impl Restore {
         }
         self.restored.bytes += offset;
         let remaining = AtomicUsize::new(node.blobs().len());
-        self.window.files.push(Arc::new(Planned { path, node, remaining }));
+        self.window.files.push(Arc::new(Planned {
+            path,
+            node,
+            remaining,
+            writing: Mutex::default(),
+        }));
         Ok(())
     }
 
@@ -331,6 +338,7 @@ fn write(
                 Some((at, file)) if *at == place.file => file,
                 other => &mut other.insert((place.file, planned.open()?)).1,
             };
+            let _alone = planned.writing.lock().unwrap_or_else(PoisonError::into_inner);
             if is_hole {
                 let end = place.offset + bytes.len() as u64;
                 // Others may have made it longer already, and two do so at once only upwards.

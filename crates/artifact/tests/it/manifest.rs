@@ -66,28 +66,28 @@ fn version_1_stays_as_it_was_written() {
 #[test]
 fn what_was_noted_of_an_app_stays_as_it_was_written() {
     let state = serde_json::json!({
-        "grade": "quiesced",
-        "skew_ms": 120,
-        "mode": "pause",
-        "paused_ms": 1450,
-        "cut_short": false,
-        "deploy": "2.4",
-        "database_wal_position": {
-            "db": {
-                "lsn": "0/3000148",
-                "system_identifier": "7300000000000000001",
-                "timeline": 1,
-                "at": "2026-11-21T02:00:00Z"
-            }
-        },
-        "volume_snapshots": {},
-        "code": { "path": "/srv/shop", "git_commit": "0123abcd", "branch": "main", "dirty": false },
+        "code": { "branch": "main", "dirty": false, "git_commit": "0123abcd", "path": "/srv/shop" },
         "containers": [{
-            "name": "shop-web-1",
             "image": "shop:2.3",
             "image_id": "sha256:00",
+            "name": "shop-web-1",
             "running": true
-        }]
+        }],
+        "cut_short": false,
+        "database_wal_position": {
+            "db": {
+                "at": "2026-11-21T02:00:00Z",
+                "lsn": "0/3000148",
+                "system_identifier": "7300000000000000001",
+                "timeline": 1
+            }
+        },
+        "deploy": "2.4",
+        "grade": "quiesced",
+        "mode": "pause",
+        "paused_ms": 1450,
+        "skew_ms": 120,
+        "volume_snapshots": {}
     });
     let manifest = Manifest { app_state: Some(state), ..example() };
     let bytes = manifest.to_bytes().unwrap();

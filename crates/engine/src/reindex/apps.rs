@@ -216,7 +216,7 @@ fn without_orders(app: &mut App) -> Option<String> {
         left.push("what brings the app to stand still".to_owned());
     }
     if let Some(code) = app.code.take() {
-        left.push(format!("where its code is ({:?})", code.path));
+        left.push(format!("where its code is ({})", code.path.display()));
     }
     (!left.is_empty()).then(|| {
         format!("{} were not taken over from the manifest: enter them again", left.join(" and "))

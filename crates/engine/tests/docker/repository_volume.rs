@@ -17,12 +17,8 @@ const MORE: &str = r#"
 set -e; cd /v
 deep=$(printf 'deeper/%.0s' $(seq 60)); mkdir -p "$deep"; echo bottom > "$deep/file"
 chown -R 1234:4321 deeper
-truncate -s 50M holes; printf end >> holes; printf begin | dd of=holes conv=notrunc status=none
 mknod null c 1 3
 "#;
-
-/// What a file system has of a file beside `LIST`: how much room it takes.
-const HOLES: &str = "cd /v && du -k holes | cut -f1";
 
 fn restic(program: &Path, vault: &Path, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program)
@@ -86,17 +82,13 @@ pub(crate) async fn a_volume_is_a_tree_for_restic_and_comes_back(host: Arc<Host>
         assert_eq!(std::fs::read(&back).unwrap(), b"run\n");
         assert!(!target.join(object).join("a").exists());
         std::fs::remove_dir_all(&target).unwrap();
-        restic(&program, &vault, &["check", "--read-data"]);
+        // Our own lock may be there for a while yet.
+        restic(&program, &vault, &["check", "--read-data", "--no-lock"]);
     }
 
     let name = Host::name("beside");
     assert_eq!(good(&world, &snapshot, &beside(&name)).await, None);
     assert_eq!(list(&host, &name), before);
-    let room = |volume: &str| -> u64 {
-        let mount = format!("{volume}:/v");
-        host.run(&["-v", &mount], Image::Postgres15, &["sh", "-c", HOLES]).trim().parse().unwrap()
-    };
-    assert!(room(&volume.name) < 1_000 && room(&name) < 1_000, "a hole came back filled");
     host.docker(&["volume", "rm", &name]);
 
     host.docker(&["volume", "rm", &volume.name]);

@@ -12,6 +12,17 @@ pub const DISTRUST: SignedDuration = SignedDuration::from_hours(24);
 /// Clocks may differ by this much; what is dated later than that is of the future.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
+/// Which snapshots a rule counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// Those that were not taken before a deployment.
+    Others,
+    /// Those that were.
+    PreDeploy,
+    /// All, for the sake of those that were.
+    All,
+}
+
 /// Decides about every candidate. The same facts in any order give the same plan.
 pub fn plan(
     policy: &RetentionPolicy,
@@ -27,12 +38,21 @@ pub fn plan(
     let counts = |one: &Candidate| one.good && past(one);
 
     let mut reasons: Vec<Vec<Reason>> = vec![Vec::new(); sorted.len()];
-    let pre_deploy = policy.pre_deploy().map(|of| (Rule::PreDeploy, of));
-    for (rule, of) in policy.rules().chain(pre_deploy) {
+    let pre_deploy = policy.pre_deploy().map(|of| (Rule::PreDeploy, of, Counted::PreDeploy));
+    // Deployments come in bursts: they are not to push out what schedules have made. Where nobody
+    // said how many of theirs are to be kept, the other rules keep of them what they always did.
+    let ordinary = policy.rules().flat_map(|(rule, of)| {
+        let all = policy.keep_pre_deploy.is_none().then_some((rule, of, Counted::All));
+        [(rule, of, Counted::Others)].into_iter().chain(all)
+    });
+    for (rule, of, counted) in ordinary.chain(pre_deploy) {
         let mut last_period = None;
         let mut number = 0;
-        // Deployments come in bursts: they are not to push out what schedules have made.
-        let is_its = |one: &Candidate| one.pre_deploy == (rule == Rule::PreDeploy);
+        let is_its = |one: &Candidate| match counted {
+            Counted::Others => !one.pre_deploy,
+            Counted::PreDeploy => one.pre_deploy,
+            Counted::All => true,
+        };
         let its = sorted.iter().zip(&mut reasons).filter(|(one, _)| past(one) && is_its(one));
         for (one, reasons) in its {
             if number == of {
@@ -42,13 +62,14 @@ pub fn plan(
             if last_period.as_ref() == Some(&period) {
                 continue;
             }
+            let is_told = counted != Counted::All || one.pre_deploy;
             if one.good {
                 number += 1;
                 last_period = Some(period);
-                reasons.push(Reason::Rule { rule, number, of });
+                reasons.extend(is_told.then_some(Reason::Rule { rule, number, of }));
             } else {
                 // It takes no other's place: the mark may be wrong, or right.
-                reasons.push(Reason::IfGood);
+                reasons.extend(is_told.then_some(Reason::IfGood));
             }
         }
     }

@@ -317,6 +317,16 @@ fn what_was_taken_before_deployments_has_a_count_of_its_own() {
     assert_eq!(kept(&last), (10, 4));
     let both = RetentionPolicy { keep_pre_deploy: Some(2), ..last };
     assert_eq!(kept(&both), (2, 4));
+    // Where nobody gave a count, nothing goes that the other rules have kept so far.
+    let long_ago = Candidate { pre_deploy: true, ..candidate(0, at(0)) };
+    let later = (1..=20_u8)
+        .map(|n| Candidate { pre_deploy: true, ..candidate(n, at(40 * 86_400 + i64::from(n))) });
+    let old: Vec<_> = std::iter::once(long_ago).chain(later).collect();
+    let monthly = RetentionPolicy { keep_monthly: Some(2), ..RetentionPolicy::default() };
+    let now_then = at(41 * 86_400);
+    let planned = plan(&monthly, &old, now_then, &TimeZone::UTC, &Guards::default());
+    let kept_of = planned.decisions.iter().filter(|d| d.verdict == Verdict::Keep);
+    assert_eq!(kept_of.count(), 11);
     // A count for deployments alone expires nothing else.
     let own = RetentionPolicy { keep_pre_deploy: Some(2), ..none };
     assert_eq!(kept(&own), (2, 10));

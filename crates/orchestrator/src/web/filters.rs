@@ -37,10 +37,10 @@ fn coded(sentence: &str) -> String {
     html + rest
 }
 
-/// Whether it could be a name or a command: programs write one line between backticks, or begin
-/// a name by a backtick and end it by an apostrophe.
+/// Whether it could be a name or a command: one line, and no gap after the first backtick or before
+/// the second, as between two names that a program begins with a backtick and ends otherwise.
 fn is_code(text: &str) -> bool {
-    !text.trim().is_empty() && !text.contains('\n')
+    !text.is_empty() && text.trim() == text && !text.contains('\n')
 }
 
 fn escape(text: &str) -> String {
@@ -63,6 +63,7 @@ mod tests {
             ("`` and ` `", "`` and ` `"),
             ("two\nlines `of\na` log", "two\nlines `of\na` log"),
             ("ñ `é` ü", "ñ <code>é</code> ü"),
+            ("cannot open `a: `b` is shut", "cannot open `a: <code>b</code> is shut"),
             ("", ""),
         ] {
             assert_eq!(coded(sentence), html);

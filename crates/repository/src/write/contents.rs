@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     runtime::Handle,
@@ -17,7 +17,9 @@ use super::{
 use crate::{Id, RepositoryError, chunk::Cutter};
 
 /// How much is read before it is cut, in bytes.
-const SEGMENT: usize = 4 << 20;
+pub(super) const SEGMENT: usize = 4 << 20;
+/// Files from this size on are read into buffers that are used again, in bytes.
+const LARGE: usize = 256 << 10;
 
 /// What a file holds, as blobs of the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,9 +64,10 @@ impl Failure {
     }
 }
 
-/// Cuts what `fill` appends until it appends nothing. `expected` bytes save memory where few come.
+/// Cuts what `fill` appends, at most so many bytes at once, until it appends nothing. `expected`
+/// bytes save memory where few come.
 pub(super) fn cut(
-    mut fill: impl FnMut(&mut Vec<u8>) -> io::Result<usize>,
+    mut fill: impl FnMut(&mut Vec<u8>, usize) -> io::Result<usize>,
     expected: Option<u64>,
     cutter: &mut Cutter,
     feeder: &mut Feeder,
@@ -76,15 +79,17 @@ pub(super) fn cut(
     let (mut pieces, mut size) = (Vec::new(), 0);
     let mut rest = Bytes::new();
     loop {
-        let mut segment = Vec::with_capacity(rest.len() + segment_bytes);
+        let (end, is_large) = (rest.len() + segment_bytes, segment_bytes >= LARGE);
+        let mut segment = if is_large { feeder.buffers().take() } else { Vec::with_capacity(end) };
         segment.extend_from_slice(&rest);
         let mut ended = false;
-        while !ended && segment.len() < segment.capacity() {
-            let read = fill(&mut segment).map_err(Failure::Source)?;
+        while !ended && segment.len() < end {
+            let most = end - segment.len();
+            let read = fill(&mut segment, most).map_err(Failure::Source)?;
             size += read as u64;
             ended = read == 0;
         }
-        rest = Bytes::from(segment);
+        rest = if is_large { feeder.buffers().lend(segment) } else { Bytes::from(segment) };
         while let Some(length) = cutter.cut(&rest) {
             pieces.push(feeder.push(rest.split_to(length))?);
         }
@@ -103,13 +108,14 @@ pub(super) fn cut(
 pub(super) fn fill_from<R: AsyncRead + Unpin>(
     source: &mut R,
     cancel: &CancellationToken,
-) -> impl FnMut(&mut Vec<u8>) -> io::Result<usize> {
+) -> impl FnMut(&mut Vec<u8>, usize) -> io::Result<usize> {
     let runtime = Handle::current();
-    move |segment| {
+    move |segment, most| {
+        let mut segment = BufMut::limit(segment, most);
         runtime.block_on(async {
             tokio::select! {
                 () = cancel.cancelled() => Err(io::Error::other("the writer was stopped")),
-                read = source.read_buf(segment) => read,
+                read = source.read_buf(&mut segment) => read,
             }
         })
     }

@@ -5,15 +5,20 @@ use std::sync::mpsc::SyncSender;
 use bytes::Bytes;
 
 use super::{
+    contents::SEGMENT,
     pipeline::Job,
     receipt::{Piece, Promise, Stopped},
 };
-use crate::{BlobKind, hash::Hashing};
+use crate::{BlobKind, buffers::Buffers, chunk::MAX_BYTES, hash::Hashing};
 
 /// Most chunks of a batch: of small ones many are hashed and handed over at once.
 const MANY: usize = 64;
 /// Enough bytes for a batch that is hashed one chunk after the other.
 const ENOUGH: usize = 1 << 20;
+/// How much of the last chunk is carried over into the next buffer, mostly; in bytes.
+const USUAL_REST: usize = 3 << 19;
+/// Buffers that wait to be filled again, at most.
+const KEPT: usize = 1;
 /// Chunks of a batch that is hashed in lanes, where they are large.
 const IN_LANES: usize = 16;
 
@@ -24,11 +29,18 @@ pub(super) struct Feeder {
     chunks: Vec<Bytes>,
     bytes: usize,
     promise: Promise,
+    buffers: Buffers,
 }
 
 impl Feeder {
     pub(super) fn new(jobs: SyncSender<Job>, hashing: Hashing) -> Self {
-        Self { jobs, hashing, chunks: Vec::new(), bytes: 0, promise: Promise::default() }
+        let buffers = Buffers::new(MAX_BYTES + SEGMENT, SEGMENT + USUAL_REST, KEPT);
+        Self { jobs, hashing, chunks: Vec::new(), bytes: 0, promise: Promise::default(), buffers }
+    }
+
+    /// What large files are read into.
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// Adds a chunk; waits where the pipeline is behind.

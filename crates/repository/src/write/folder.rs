@@ -276,7 +276,8 @@ impl Walk<'_> {
             _ => &mut self.by_content,
         };
         let read = opened.map_err(Failure::Source).and_then(|mut file| {
-            cut(|segment| fill(&mut file, segment), Some(node.size), cutter, &mut self.feeder)
+            let fill = |segment: &mut Vec<u8>, most| fill(&mut file, segment, most);
+            cut(fill, Some(node.size), cutter, &mut self.feeder)
         });
         match read {
             Ok((pieces, size)) => {
@@ -294,10 +295,9 @@ impl Walk<'_> {
     }
 }
 
-/// Reads into the room that is left, and nowhere in between.
-fn fill(file: &mut File, segment: &mut Vec<u8>) -> std::io::Result<usize> {
-    let room = (segment.capacity() - segment.len()) as u64;
-    file.by_ref().take(room).read_to_end(segment)
+/// Reads into the room that is there, and nowhere in between.
+fn fill(file: &mut File, segment: &mut Vec<u8>, most: usize) -> std::io::Result<usize> {
+    file.by_ref().take(most as u64).read_to_end(segment)
 }
 
 /// The names in a folder, by their bytes.

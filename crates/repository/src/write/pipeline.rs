@@ -15,11 +15,12 @@ use bytes::Bytes;
 use super::{
     WriteOptions,
     packs::Packs,
-    probe::Probe,
+    probe::{Looks, Probe},
     receipt::{Promise, Stopped},
 };
 use crate::{
     BlobKind, Id, Index, Location, MasterKey, Repository, RepositoryError, Surroundings, Version,
+    compress::{Compressor, DEFAULT_LEVEL},
     hash::Hashing,
 };
 
@@ -157,7 +158,9 @@ impl Pipeline {
 struct Worker {
     shared: Arc<Shared>,
     packs: Arc<Packs>,
-    compressor: zstd::bulk::Compressor<'static>,
+    compressor: Compressor,
+    /// The one for text, where no level was asked for.
+    quick: Option<Compressor>,
     probe: Probe,
     compressed: Vec<u8>,
     sealed: Vec<u8>,
@@ -167,7 +170,10 @@ impl Worker {
     fn new(shared: Arc<Shared>, packs: Arc<Packs>) -> Result<Self, RepositoryError> {
         let failed = |e: std::io::Error| RepositoryError::Internal(format!("zstd: {e}"));
         Ok(Self {
-            compressor: zstd::bulk::Compressor::new(shared.options.level).map_err(failed)?,
+            compressor: Compressor::new(shared.options.level)?,
+            quick: (shared.options.level == DEFAULT_LEVEL)
+                .then(Compressor::for_text)
+                .transpose()?,
             probe: Probe::new().map_err(failed)?,
             shared,
             packs,
@@ -230,14 +236,15 @@ impl Worker {
 
     /// Compresses into the buffer; false where that is of no use.
     fn compress(&mut self, plain: &[u8]) -> Result<bool, RepositoryError> {
-        if self.shared.repository.version() == Version::V1 || !self.probe.compressible(plain) {
+        if self.shared.repository.version() == Version::V1 {
             return Ok(false);
         }
-        self.compressed.clear();
-        self.compressed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-        self.compressor
-            .compress_to_buffer(plain, &mut self.compressed)
-            .map_err(|e| RepositoryError::Internal(format!("zstd: {e}")))?;
+        let compressor = match (self.probe.look(plain), &mut self.quick) {
+            (Looks::Noise, _) => return Ok(false),
+            (Looks::Text, Some(quick)) => quick,
+            _ => &mut self.compressor,
+        };
+        compressor.compress_to(plain, &mut self.compressed)?;
         Ok(self.compressed.len() < plain.len())
     }
 }

@@ -95,13 +95,13 @@ struct Source<F> {
     given: u64,
 }
 
-impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Source<F> {
+impl<F: FnMut(&mut Vec<u8>, usize) -> io::Result<usize>> Source<F> {
     /// Appends at most `most` bytes; nothing at the end.
     fn give(&mut self, most: usize, to: &mut Vec<u8>) -> io::Result<usize> {
         if self.at == self.buffer.len() {
             self.buffer.clear();
             self.at = 0;
-            (self.fill)(&mut self.buffer)?;
+            (self.fill)(&mut self.buffer, READ)?;
         }
         let length = most.min(self.buffer.len() - self.at);
         to.extend_from_slice(&self.buffer[self.at..self.at + length]);
@@ -172,7 +172,7 @@ pub(super) fn store(
     Ok(Archived { size_bytes: given, ..archived })
 }
 
-impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
+impl<F: FnMut(&mut Vec<u8>, usize) -> io::Result<usize>> Split<'_, F> {
     fn tell(&mut self, step: Step) -> Result<(), Failure> {
         self.collector.tell(step, &mut self.feeder)
     }
@@ -209,8 +209,7 @@ impl<F: FnMut(&mut Vec<u8>) -> io::Result<usize>> Split<'_, F> {
 
     fn pieces(&mut self, size: u64) -> Result<(Vec<Piece>, u64), Failure> {
         let (source, mut left) = (&mut self.source, size);
-        let fill = |segment: &mut Vec<u8>| {
-            let room = segment.capacity() - segment.len();
+        let fill = |segment: &mut Vec<u8>, room: usize| {
             let most = usize::try_from(left).map_or(room, |left| left.min(room));
             let given = if most == 0 { 0 } else { source.give(most, segment)? };
             left -= given as u64;

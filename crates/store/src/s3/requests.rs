@@ -102,7 +102,7 @@ impl Requests {
                 status => Err(self.refused(status, &body)),
             }
         };
-        self.retried(ask).await
+        self.limits.retried(ask).await
     }
 
     /// Sends `body` to what `query` says of `key`.
