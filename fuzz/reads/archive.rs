@@ -2,10 +2,15 @@
 
 use std::io::Cursor;
 
-use archive::{Limits, Members, Options, unpack_zip};
+use archive::{Limits, Members, Options, dense, unpack_zip};
 
-/// Members one after the other, every other one with its data.
+/// Members one after the other, every other one with its data; and all of them without holes.
 pub(crate) fn tar(bytes: &[u8]) {
+    const ROOM: u64 = 1 << 20;
+    let mut whole = Vec::new();
+    let zeros = dense(bytes, &mut whole, ROOM);
+    assert!(zeros.is_err() || Members::new(&*whole).next_member().is_ok());
+    assert!(whole.len() as u64 <= bytes.len() as u64 * 8 + ROOM);
     let mut members = Members::new(bytes);
     let mut buffer = [0; 4096];
     let mut count = 0_u32;

@@ -18,7 +18,7 @@ pub use bounds::Bounds;
 pub use content::Content;
 pub use glob::PatternError;
 pub use packed::Packing;
-pub use read::{Attributes, Kind, Member, Members, TarError, is_header};
+pub use read::{Attributes, DenseError, Kind, Member, Members, TarError, dense, is_header};
 pub use roots::{check_pattern, distinct, find, without_parents};
 pub use sink::Sink;
 pub use tar::Tar;

@@ -222,8 +222,8 @@ fn extended(item: &Item) -> io::Result<Extended> {
 fn records(item: &Item, extended: Extended, warnings: &mut Warnings) -> Vec<(String, Vec<u8>)> {
     let mut records = Vec::new();
     let (secs, nanos) = (item.meta.mtime(), item.meta.mtime_nsec());
-    if nanos != 0 || secs < 0 {
-        records.push(("mtime".to_owned(), decimal(secs, nanos).into_bytes()));
+    if let Some(time) = fractional(secs, nanos) {
+        records.push(("mtime".to_owned(), time.into_bytes()));
     }
     for (name, value) in extended {
         let Some(key) = name.to_str() else {
@@ -231,11 +231,19 @@ fn records(item: &Item, extended: Extended, warnings: &mut Warnings) -> Vec<(Str
             warnings.push(&item.path, what);
             continue;
         };
-        // As GNU tar has it: a key ends at the first `=`.
-        let key = key.replace('%', "%25").replace('=', "%3D");
-        records.push((format!("SCHILY.xattr.{key}"), value));
+        records.push((attribute_key(key), value));
     }
     records
+}
+
+/// The key of an extended attribute's record, as GNU tar has it: a key ends at the first `=`.
+pub(crate) fn attribute_key(name: &str) -> String {
+    format!("SCHILY.xattr.{}", name.replace('%', "%25").replace('=', "%3D"))
+}
+
+/// A time that no header can hold; `None` for one that it can.
+pub(crate) fn fractional(secs: i64, nanos: i64) -> Option<String> {
+    (nanos != 0 || secs < 0).then(|| decimal(secs, nanos))
 }
 
 /// Owners are numbers: the names of this machine are not those of the one that restores.

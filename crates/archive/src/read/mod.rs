@@ -1,6 +1,7 @@
 //! A tar read as one stream, as hostile as it may be: every length is bounded before it is used,
 //! and nothing is held but what one member is.
 
+mod dense;
 mod fields;
 mod pax;
 mod sparse;
@@ -13,6 +14,7 @@ use std::{
 
 use tar::{EntryType, Header};
 
+pub use dense::{DenseError, dense};
 use fields::{number, signed};
 use pax::Records;
 

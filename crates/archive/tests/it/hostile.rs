@@ -16,7 +16,7 @@ fn file(name: &str) -> Vec<u8> {
     member(name.as_bytes(), E::Regular, b"", b"EVIL")
 }
 
-fn pax(records: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn pax(records: &[(&str, &[u8])]) -> Vec<u8> {
     let mut text = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
@@ -28,7 +28,7 @@ fn pax(records: &[(&str, &[u8])]) -> Vec<u8> {
     member(b"x", E::XHeader, b"", &text)
 }
 
-fn ended(parts: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn ended(parts: &[Vec<u8>]) -> Vec<u8> {
     [parts.concat(), vec![0; 1024]].concat()
 }
 

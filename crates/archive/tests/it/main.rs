@@ -2,6 +2,7 @@
 
 mod ahead;
 mod changes;
+mod dense;
 mod hostile;
 mod member;
 #[path = "../../../../fuzz/reads/archive.rs"]

@@ -19,7 +19,7 @@ pub(crate) fn unpacked(tar: &[u8], target: &Path, options: Options) -> Result<Re
 }
 
 /// Everything that a file system can keep.
-fn everything(folder: &Path) {
+pub(crate) fn everything(folder: &Path) {
     let at = |name: &str| folder.join(name);
     std::fs::create_dir_all(at("deep/er/still")).unwrap();
     std::fs::create_dir(at("empty")).unwrap();
@@ -73,7 +73,7 @@ fn everything(folder: &Path) {
 }
 
 /// What there is to say of a tree, one line a name; with what tar keeps of the content.
-fn told(folder: &Path) -> Vec<String> {
+pub(crate) fn told(folder: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
         let entry = entry.unwrap();
@@ -108,7 +108,7 @@ fn told(folder: &Path) -> Vec<String> {
     lines
 }
 
-fn packed(folder: &Path) -> Vec<u8> {
+pub(crate) fn packed(folder: &Path) -> Vec<u8> {
     let (mut warnings, mut tar) = (Warnings::default(), Tar::new(Vec::new()));
     let root = Root::read_from(Path::new("/"), folder.to_owned());
     Walk::default().add(&root, &mut tar, &mut warnings).unwrap();
@@ -142,6 +142,32 @@ fn a_tree_comes_back_as_it_was() {
     assert_eq!(report.files, 8);
 }
 
+const XATTRS: [&str; 2] = ["--xattrs", "--xattrs-include=*"];
+/// The ways in which GNU tar writes holes.
+pub(crate) const FORMATS: &[&str] = &["gnu", "posix", "posix-0.1", "posix-0.0"];
+
+fn done(command: &mut Command) -> Vec<u8> {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
+}
+
+/// The tar that GNU tar makes of `folder`, in one of [`FORMATS`].
+pub(crate) fn by_gnu_tar(folder: &Path, format: &str) -> Vec<u8> {
+    let (format, version) = format.split_once('-').unwrap_or((format, "1.0"));
+    let mut tar = Command::new("tar");
+    tar.args([
+        format!("--format={format}"),
+        "-S".to_owned(),
+        format!("--sparse-version={version}"),
+    ]);
+    // It keeps attributes in its newer format only.
+    if format == "posix" {
+        tar.args(XATTRS);
+    }
+    done(tar.arg("-C").arg(folder).args(["-cf", "-", "."]))
+}
+
 #[test]
 fn the_tar_of_the_system_reads_ours_and_we_read_its() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -150,33 +176,14 @@ fn the_tar_of_the_system_reads_ours_and_we_read_its() {
     std::fs::write(&file, packed(from.path())).unwrap();
     let theirs = to.path().join("theirs");
     std::fs::create_dir(&theirs).unwrap();
-    let tar = |arguments: &[&OsStr]| {
-        let done = Command::new("tar").args(arguments).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
-    let word = OsStr::new;
-    let xattrs = [word("--xattrs"), word("--xattrs-include=*"), word("-p"), word("--same-owner")];
-    let common = [word("-C"), theirs.as_os_str(), word("-xf"), file.as_os_str()];
-    tar(&[&xattrs[..], &[word("--numeric-owner")], &common].concat());
+    let mut tar = Command::new("tar");
+    tar.args(XATTRS).args(["-p", "--same-owner", "--numeric-owner", "-C"]).arg(&theirs);
+    done(tar.arg("-xf").arg(&file));
     same(from.path(), &theirs);
-    for format in ["gnu", "posix", "posix-0.1", "posix-0.0"] {
+    for format in FORMATS {
         let ours = to.path().join(format);
-        let (format, version) = match format.split_once("posix-") {
-            Some((_, version)) => ("posix", version),
-            None => (format, "1.0"),
-        };
-        let format = format!("--format={format}");
-        let version = format!("--sparse-version={version}");
-        let mut arguments = vec![word(&format), word("-S"), word(&version)];
-        // GNU tar keeps attributes in its newer format only.
-        let is_posix = format.ends_with("posix");
-        if is_posix {
-            arguments.extend(&xattrs[..2]);
-        }
-        arguments.extend([word("-C"), from.path().as_os_str(), word("-cf"), file.as_os_str()]);
-        arguments.push(word("."));
-        tar(&arguments);
-        let report = unpacked(&std::fs::read(&file).unwrap(), &ours, privileged()).unwrap();
+        let is_posix = *format != "gnu";
+        let report = unpacked(&by_gnu_tar(from.path(), format), &ours, privileged()).unwrap();
         assert_eq!(report.warnings, Vec::<String>::new());
         if is_posix {
             same(from.path(), &ours);

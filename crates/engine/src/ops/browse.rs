@@ -331,7 +331,7 @@ fn file(incoming: Incoming, begins: u64, place: &Place, to: &mut Sink) -> io::Re
     let member = members.next_member().map_err(io::Error::other)?;
     let member = member.filter(|member| member.kind == Kind::File);
     let member = member.ok_or_else(|| io::Error::other("the archive is not what was indexed"))?;
-    content(&mut members, &member, to)?;
+    members.copy_content(&member, to).map_err(io::Error::other)?;
     // What is left proves what came.
     members.drain().map_err(io::Error::other)
 }
@@ -347,35 +347,10 @@ fn named(incoming: Incoming, path: &str, to: &mut Sink) -> io::Result<()> {
         if member.kind != Kind::File {
             return Err(io::Error::other("it is another name of a file: take that one"));
         }
-        content(&mut members, &member, to)?;
+        members.copy_content(&member, to).map_err(io::Error::other)?;
         return members.drain().map_err(io::Error::other);
     }
     Err(io::Error::other("the tree is not what was indexed"))
-}
-
-fn content<R: Read>(
-    members: &mut Members<R>,
-    member: &archive::Member,
-    to: &mut Sink,
-) -> io::Result<()> {
-    let whole = 0..member.size;
-    let mut block = vec![0; 128 << 10];
-    let mut at = 0;
-    for part in member.parts.as_deref().unwrap_or(std::slice::from_ref(&whole)) {
-        io::copy(&mut io::repeat(0).take(part.start - at), to)?;
-        let mut left = part.end - part.start;
-        while left > 0 {
-            let room = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = members.read_data(&mut block[..room]).map_err(io::Error::other)?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            to.write_all(&block[..read])?;
-            left -= read as u64;
-        }
-        at = part.end;
-    }
-    io::copy(&mut io::repeat(0).take(member.size - at), to).map(drop)
 }
 
 /// The members at `places` as a tar of their own.

@@ -10,6 +10,8 @@ mod commands;
 mod coverage;
 mod disaster;
 mod drills;
+#[path = "../it/git.rs"]
+mod git;
 mod host;
 mod images;
 mod killed;

@@ -17,6 +17,7 @@ const MORE: &str = r#"
 set -e; cd /v
 deep=$(printf 'deeper/%.0s' $(seq 60)); mkdir -p "$deep"; echo bottom > "$deep/file"
 chown -R 1234:4321 deeper
+truncate -s 50M holes; printf end >> holes; printf begin | dd of=holes conv=notrunc status=none
 mknod null c 1 3
 "#;
 

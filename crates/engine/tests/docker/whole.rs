@@ -1,11 +1,12 @@
 //! Whole apps on the real program: a database, a volume and code, snapshotted before a deployment
 //! that goes wrong, and brought back by one command; killed in the middle of each.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
+    git::{commit, git},
     host::{Host, Made},
     images::Image,
     place::{Place, until},
@@ -15,25 +16,6 @@ use crate::{
 const READY: &[&str] = &["app", "show", "shop"];
 /// Ends at once when it is told to, and serves nothing.
 const WEB: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"];
-
-fn git(tree: &Path, args: &[&str]) -> String {
-    let done = Command::new("git")
-        .args(["-c", "user.name=test", "-c", "user.email=test@localhost", "-C"])
-        .arg(tree)
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "git {args:?}: {said}");
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
-}
-
-fn commit(tree: &Path, text: &str) -> String {
-    std::fs::write(tree.join("app.txt"), text).unwrap();
-    git(tree, &["add", "app.txt"]);
-    git(tree, &["commit", "--quiet", "--message", text]);
-    git(tree, &["rev-parse", "HEAD"])
-}
 
 /// An app of three sources, and the program that protects it.
 struct Shop<'a> {

@@ -37,8 +37,12 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let log = std::fs::read_to_string(server.folder.path().join("server.log"));
-        panic!("the server did not start: {}", log.unwrap_or_default());
+        panic!("the server did not start: {}", server.log());
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
     }
 
     /// Ends it as a power cut does.
@@ -53,6 +57,31 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// MariaDB, with a root who needs no password. `None` where it is not installed.
+pub(crate) fn mariadb() -> Option<Server> {
+    let (server, install) = (installed("mariadbd")?, installed("mariadb-install-db")?);
+    let is_root =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    Some(Server::start(|folder, port| {
+        let data = format!("--datadir={}/data", folder.display());
+        let mut made = Command::new(install);
+        made.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
+        let mut command = Command::new(server);
+        command.args(["--no-defaults", &data, "--bind-address=127.0.0.1"]);
+        command.arg(format!("--port={port}")).arg(format!("--socket={}/s", folder.display()));
+        command.arg("--innodb-flush-log-at-trx-commit=0");
+        // A server that starts clears away what others have in theirs.
+        made.env("TMPDIR", folder);
+        command.env("TMPDIR", folder);
+        if is_root {
+            made.arg("--user=mysql");
+            command.arg("--user=mysql");
+        }
+        output(&mut made);
+        command
+    }))
 }
 
 /// Where `program` is. `None` where it is not installed, which CI does not allow.

@@ -13,6 +13,7 @@ mod edits;
 mod encryption;
 mod faults;
 mod flow;
+mod git;
 mod hung;
 mod kills;
 mod logs;

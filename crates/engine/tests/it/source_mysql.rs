@@ -10,34 +10,14 @@ use engine::SourceDraft;
 use model::{FailureCode, RunState};
 
 use crate::{
-    daemon::{PASSWORD, Server, Watcher, installed, output},
+    daemon::{PASSWORD, Server, Watcher, installed, mariadb, output},
     world::{World, quick, source},
 };
 
 /// `None` where MariaDB is not installed.
 pub(crate) fn start() -> Option<Server> {
-    let (server, install) = (installed("mariadbd")?, installed("mariadb-install-db")?);
     installed("mariadb-dump")?;
-    let is_root =
-        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
-    let server = Server::start(|folder, port| {
-        let data = format!("--datadir={}/data", folder.display());
-        let mut made = Command::new(install);
-        made.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
-        let mut command = Command::new(server);
-        command.args(["--no-defaults", &data, "--bind-address=127.0.0.1"]);
-        command.arg(format!("--port={port}")).arg(format!("--socket={}/s", folder.display()));
-        command.arg("--innodb-flush-log-at-trx-commit=0");
-        // A server that starts clears away what others have in theirs.
-        made.env("TMPDIR", folder);
-        command.env("TMPDIR", folder);
-        if is_root {
-            made.arg("--user=mysql");
-            command.arg("--user=mysql");
-        }
-        output(&mut made);
-        command
-    });
+    let server = mariadb()?;
     let escaped = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
     let made = format!(
         "CREATE USER dumper@localhost IDENTIFIED BY '{escaped}'; GRANT SELECT, SHOW VIEW, \

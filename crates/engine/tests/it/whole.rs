@@ -3,7 +3,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -15,6 +14,7 @@ use model::{
 
 use crate::{
     app_server::Export,
+    git::{commit, git},
     restore_files::{restored, to},
     source_files::{allowing, extracted, files, inside},
     source_files_basis::{btrfs, ours},
@@ -44,30 +44,11 @@ async fn plan(world: &World, plan: QuiescePlan) {
     world.change_app(|app| app.quiesce = plan).await;
 }
 
-fn git(tree: &Path, args: &[&str]) -> String {
-    let done = Command::new("git")
-        .args(["-c", "user.name=test", "-c", "user.email=test@localhost", "-C"])
-        .arg(tree)
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "git {args:?}: {said}");
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
-}
-
 /// A work tree with one commit, which this gives.
 fn tree(at: &Path) -> String {
     std::fs::create_dir_all(at).unwrap();
     git(at, &["init", "--quiet", "--initial-branch", "main"]);
     commit(at, "one")
-}
-
-fn commit(at: &Path, text: &str) -> String {
-    std::fs::write(at.join("app.txt"), text).unwrap();
-    git(at, &["add", "app.txt"]);
-    git(at, &["commit", "--quiet", "--message", text]);
-    git(at, &["rev-parse", "HEAD"])
 }
 
 fn read(path: &Path) -> String {

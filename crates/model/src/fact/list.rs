@@ -113,6 +113,9 @@ with_happenings! {
     VolumeHoldsFiles { volume: String, why: Told } =
         "volume `{volume}` holds files, and its folder cannot be exchanged here ({why}): restore \
          it beside, and point your compose file at the new volume";
+    HolesTooLong { file: String, gib: u64 } =
+        "{file} has holes, which Docker cannot be given, and written out they and those before take \
+         more than {gib} GiB: restore into a folder";
     StoppedMeanwhile { containers: String } =
         "stopped meanwhile, and started again: {containers}";
 

@@ -58,6 +58,7 @@ fact-stop_writers = Stop what writes to { $database }: what is written while it 
 fact-last_step_lost = What is written to it during the last step is in neither file.
 fact-volume_only_if_empty = The volume `{ $volume }` is filled only if it is empty, because its folder cannot be exchanged ({ $why }): else restore it beside, and point your compose file at the new volume.
 fact-volume_holds_files = The volume `{ $volume }` holds files, and its folder cannot be exchanged here ({ $why }): restore it beside, and point your compose file at the new volume.
+fact-holes_too_long = { $file } has holes, which Docker cannot be given, and written out they and those before take more than { $gib } GiB: restore into a folder.
 fact-stopped_meanwhile = Stopped meanwhile, and started again: { $containers }.
 
 # The app as a whole.

@@ -58,6 +58,7 @@ fact-stop_writers = Detener lo que escribe en { $database }: lo que se escriba m
 fact-last_step_lost = Lo que se escriba durante el último paso no queda en ninguno de los dos archivos.
 fact-volume_only_if_empty = El volumen `{ $volume }` se llena solo si está vacío, porque su carpeta no se puede cambiar ({ $why }): si no, restaurarlo al lado y apuntar el archivo compose al volumen nuevo.
 fact-volume_holds_files = El volumen `{ $volume }` tiene archivos, y su carpeta no se puede cambiar aquí ({ $why }): restaurarlo al lado y apuntar el archivo compose al volumen nuevo.
+fact-holes_too_long = { $file } tiene huecos, que a Docker no se le pueden dar, y escritos, con los anteriores, ocupan más de { $gib } GiB: restaurar en una carpeta.
 fact-stopped_meanwhile = Se detienen mientras tanto, y arrancan otra vez: { $containers }.
 
 # La app entera.

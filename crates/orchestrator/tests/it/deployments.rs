@@ -8,25 +8,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::git::{commit, git};
 use crate::server::{PASSWORD, Place, Server};
-
-fn git(tree: &Path, args: &[&str]) -> String {
-    let done = Command::new("git")
-        .args(["-c", "user.name=test", "-c", "user.email=test@localhost", "-C"])
-        .arg(tree)
-        .args(args)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
-}
-
-fn commit(tree: &Path, text: &str) -> String {
-    std::fs::write(tree.join("app.txt"), text).unwrap();
-    git(tree, &["add", "app.txt"]);
-    git(tree, &["commit", "--quiet", "--message", text]);
-    git(tree, &["rev-parse", "HEAD"])
-}
 
 /// The program as the script knows it: with the place's environment.
 fn deploy(server: &Server, more: &[(&str, &str)], words: &[&str]) -> Output {

@@ -16,6 +16,8 @@ mod disk;
 mod extraction;
 mod first_start;
 mod fuzz;
+#[path = "../../../engine/tests/it/git.rs"]
+mod git;
 mod google;
 mod help;
 mod kill;

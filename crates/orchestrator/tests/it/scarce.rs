@@ -124,6 +124,22 @@ fn first_free(process: u32) -> usize {
         .unwrap()
 }
 
+/// What `path` answers once it can: where another connection to the catalog cannot be opened, it says
+/// so, and when to ask again.
+async fn patiently(server: &Server, method: &str, path: &str) -> Value {
+    let body = (method == "POST").then(|| json!({}));
+    for _ in 0..300 {
+        let answer = server.send(method, path, &server.local(), body.clone()).await;
+        if answer.status() != 503 {
+            assert!(answer.status().is_success(), "{method} {path}: {}", answer.status());
+            return answer.json().await.unwrap();
+        }
+        assert!(answer.headers().contains_key("retry-after"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{method} {path} is never answered: {}", server.place.log());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_few_file_descriptors_fail_a_run_clearly_and_no_later_one() {
     let app = App::serve(600_000).await;
@@ -135,8 +151,15 @@ async fn too_few_file_descriptors_fail_a_run_clearly_and_no_later_one() {
 
     // This test's own connection is open already and stays so.
     limit_files(server.id(), first_free(server.id()));
-    let poor = server.done("POST", "apps/shop/run", json!({})).await;
-    let poor = ended(&server, &id(&poor)).await;
+    let poor = patiently(&server, "POST", "apps/shop/run").await;
+    let path = format!("runs/{}", id(&poor));
+    let poor = loop {
+        let shown = patiently(&server, "GET", &path).await;
+        if !shown["run"]["finished_at"].is_null() {
+            break shown["run"].clone();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     assert_eq!(poor["state"], "failed", "{poor}");
     let message = poor["failure"]["message"].as_str().unwrap();
     assert!(message.contains("Too many open files"), "{poor}");

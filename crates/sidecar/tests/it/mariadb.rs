@@ -8,31 +8,9 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    daemon::{PASSWORD, Server, installed, output},
+    daemon::{self, PASSWORD, Server, output},
     presets::{dump, url},
 };
-
-/// `None` where MariaDB is not installed.
-fn start() -> Option<Server> {
-    let (server, install) = (installed("mariadbd")?, installed("mariadb-install-db")?);
-    let is_root =
-        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
-    Some(Server::start(|folder, port| {
-        let data = format!("--datadir={}/data", folder.display());
-        let mut made = Command::new(install);
-        made.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
-        let mut command = Command::new(server);
-        command.args(["--no-defaults", &data, "--bind-address=127.0.0.1"]);
-        command.arg(format!("--port={port}")).arg(format!("--socket={}/s", folder.display()));
-        command.arg("--innodb-flush-log-at-trx-commit=0");
-        if is_root {
-            made.arg("--user=mysql");
-            command.arg("--user=mysql");
-        }
-        output(&mut made);
-        command
-    }))
-}
 
 fn client(server: &Server, database: &str) -> Command {
     let mut client = Command::new("mariadb");
@@ -49,7 +27,11 @@ fn client(server: &Server, database: &str) -> Command {
 }
 
 fn sql(server: &Server, database: &str, text: &str) -> String {
-    output(client(server, database).arg("-e").arg(text))
+    let mut asking = client(server, database);
+    let done = asking.arg("-e").arg(text).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{text}: {said}\n{}", server.log());
+    String::from_utf8(done.stdout).unwrap()
 }
 
 fn restore(server: &Server, database: &str, dump: &[u8]) {
@@ -108,7 +90,7 @@ fn strategy(server: &Server) -> serde_json::Value {
 
 #[tokio::test]
 async fn mariadb_comes_back_with_all_that_belongs_to_it() {
-    let Some(server) = start() else { return };
+    let Some(server) = daemon::mariadb() else { return };
     fill(&server, "", 2_000, GUARD);
     sql(&server, "mysql", "CREATE DATABASE restored");
     let by_url = url(&format!("mysql://dumper@127.0.0.1:{}/shop", server.port));
@@ -145,7 +127,7 @@ async fn mariadb_comes_back_with_all_that_belongs_to_it() {
 
 #[tokio::test]
 async fn a_database_is_taken_back_by_its_preset() {
-    let Some(server) = start() else { return };
+    let Some(server) = daemon::mariadb() else { return };
     fill(&server, "CHARACTER SET latin1", 2_000, GUARD);
     let strategy = strategy(&server);
     let sidecar = crate::imports::taking(&strategy, &[("DB_PASSWORD", PASSWORD)]).await;
@@ -198,7 +180,7 @@ const COUNTS: &str = "SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM 
 
 #[tokio::test]
 async fn tables_without_triggers_change_places_in_one_step() {
-    let Some(server) = start() else { return };
+    let Some(server) = daemon::mariadb() else { return };
     fill(&server, "CHARACTER SET latin1", 2_000, WITHOUT_TRIGGERS);
     let sidecar = crate::imports::taking(&strategy(&server), &[("DB_PASSWORD", PASSWORD)]).await;
     let artifact = sidecar.export(None).await.unwrap();
@@ -276,7 +258,7 @@ async fn started_again(folder: tempfile::TempDir, server: &Server) -> crate::sid
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sidecar_killed_while_it_replaces_a_database_undoes_that_first() {
-    let Some(server) = start() else { return };
+    let Some(server) = daemon::mariadb() else { return };
     fill(&server, "", 60_000, GUARD);
     let sidecar = crate::imports::taking(&strategy(&server), &[("DB_PASSWORD", PASSWORD)]).await;
     let artifact = sidecar.export(None).await.unwrap();
@@ -310,7 +292,7 @@ async fn a_sidecar_killed_while_it_replaces_a_database_undoes_that_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_are_all_old_or_all_new_whenever_a_sidecar_is_killed() {
-    let Some(server) = start() else { return };
+    let Some(server) = daemon::mariadb() else { return };
     fill(&server, "", 3_000, WITHOUT_TRIGGERS);
     let mut sidecar =
         crate::imports::taking(&strategy(&server), &[("DB_PASSWORD", PASSWORD)]).await;

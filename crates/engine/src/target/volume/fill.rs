@@ -7,20 +7,19 @@ use bollard::{
     Docker, body_full, body_try_stream,
     query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions},
 };
-use bytes::Bytes;
 use futures::StreamExt as _;
 use model::{Fact, Failure, Told};
-use tokio::sync::mpsc;
 
-use super::super::{Aim, Supply, refused};
+use super::{
+    super::{Aim, Supply, refused},
+    whole::passing,
+};
 use crate::{
     docker,
     run::RunContext,
     source::volume::helper::{AT, CONTENTS, Helper},
 };
 
-/// Chunks that may wait to be sent.
-const WAITING_CHUNKS: usize = 8;
 /// How much of a tar is looked at for its first members, in bytes.
 const MAX_HEAD: usize = 256 << 10;
 
@@ -50,18 +49,15 @@ async fn poured(
 ) -> Result<(), Failure> {
     let patient = docker.clone().with_timeout(aim.timeout());
     let mut bytes = supply.open()?;
-    let (to, chunks) = mpsc::channel::<io::Result<Bytes>>(WAITING_CHUNKS);
-    let body = futures::stream::unfold(chunks, |mut chunks| async move {
-        chunks.recv().await.map(|chunk| (chunk, chunks))
-    });
+    let (passing, body) = passing();
     let mut head = Vec::new();
     let feeding = async {
         let fed = async {
             while let Some(chunk) = bytes.chunk().await? {
                 let room = MAX_HEAD.saturating_sub(head.len()).min(chunk.len());
                 head.extend_from_slice(&chunk[..room]);
-                if to.send(Ok(chunk)).await.is_err() {
-                    break; // Docker tells why, or has seen the tar's end.
+                if passing.to.send(Ok(chunk)).await.is_err() {
+                    break; // Others tell why, or Docker has seen the tar's end.
                 }
             }
             // Only its true end proves it.
@@ -71,10 +67,10 @@ async fn poured(
         let fed = fed.await;
         if fed.is_err() {
             // What breaks off must not look like an end.
-            let _ = to.send(Err(io::Error::other("the copy cannot be read on"))).await;
+            let why = io::Error::other("the copy cannot be read on");
+            let _ = passing.to.send(Err(why)).await;
         }
-        drop(to);
-        fed
+        fed.and(passing.end().await)
     };
     let options = UploadToContainerOptions { path: AT.to_owned(), ..Default::default() };
     let sending = patient.upload_to_container(&helper.name, Some(options), body_try_stream(body));

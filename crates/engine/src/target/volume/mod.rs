@@ -2,6 +2,7 @@
 //! one that is there, its folder exchanged for a new one while nobody uses it.
 
 mod fill;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
