@@ -2,7 +2,7 @@
 
 mod left;
 
-use model::{Duty, EventKind, Failure, FailureCode, OwedDuty, Severity};
+use model::{Duty, EventKind, Fact, Failure, FailureCode, OwedDuty, Severity};
 
 pub(crate) use left::settle_what_is_left;
 
@@ -77,8 +77,7 @@ async fn settle(engine: &Engine, owed: &OwedDuty) -> Result<(), EngineError> {
     match perform(engine, &owed.duty).await {
         Ok(()) => {}
         Err(failure) if is_final(&owed.duty, &failure) => {
-            let message = format!("after a run: {}", failure.message);
-            tell(engine, owed, Severity::Error, message).await?;
+            tell(engine, owed, Severity::Error, Fact::AfterRun { why: failure.into() }).await?;
         }
         Err(failure) => return Err(EngineError::Refused(failure.message)),
     }
@@ -102,7 +101,7 @@ async fn tell(
     engine: &Engine,
     owed: &OwedDuty,
     severity: Severity,
-    message: String,
+    told: Fact,
 ) -> Result<(), EngineError> {
     let run = engine.0.catalog.run(owed.run_id).await?;
     let event = model::Event {
@@ -114,7 +113,7 @@ async fn tell(
         run_id: Some(owed.run_id),
         snapshot_id: None,
         destination_id: None,
-        message,
+        sentence: told.into(),
     };
     Ok(engine.0.catalog.append_events(&[event]).await?)
 }

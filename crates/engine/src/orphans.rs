@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use model::{Destination, DestinationKind, Event, EventId, EventKind, Severity};
+use model::{Destination, DestinationKind, Event, EventId, EventKind, Fact, Severity};
 use store::{Prefix, Store, Swept};
 use tokio_util::sync::CancellationToken;
 
@@ -54,11 +54,11 @@ impl Engine {
                         run_id: None,
                         snapshot_id: None,
                         destination_id: Some(destination.id),
-                        message: format!(
-                            "{} unfinished uploads were removed from `{}`",
-                            swept.len(),
-                            destination.name
-                        ),
+                        sentence: Fact::UploadsSwept {
+                            count: swept.len() as u64,
+                            destination: destination.name.to_string(),
+                        }
+                        .into(),
                     };
                     self.0.catalog.append_events(&[event]).await?;
                 }

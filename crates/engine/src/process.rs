@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode, Sentence, Size};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -144,8 +144,9 @@ impl Program {
             None if self.is_fed => Stdio::piped(),
             None => Stdio::null(),
             Some(file) => std::fs::File::open(file).map(Stdio::from).map_err(|error| {
-                let message = format!("{} cannot read {}: {error}", self.name(), file.display());
-                Failure::new(FailureCode::SourceFailed, message)
+                let (program, path) = (self.name(), file.display().to_string());
+                let unread = Fact::ProgramNoInput { program, path, why: error.to_string() };
+                Failure::new(FailureCode::SourceFailed, unread)
             })?,
         };
         command
@@ -162,8 +163,8 @@ impl Program {
             command.current_dir(folder);
         }
         let mut child = command.spawn().map_err(|error| {
-            let name = self.name();
-            Failure::new(FailureCode::SourceConfig, format!("{name} cannot be started: {error}"))
+            let (program, why) = (self.name(), error.to_string());
+            Failure::new(FailureCode::SourceConfig, Fact::ProgramNotStarted { program, why })
         })?;
         let group = child.id().and_then(|id| i32::try_from(id).ok());
         let (input, out) = (child.stdin.take(), child.stdout.take());
@@ -200,8 +201,9 @@ impl Program {
         let mut all = Vec::new();
         while let Some(chunk) = running.chunk().await? {
             if all.len() + chunk.len() > limit_bytes {
-                let message = format!("{} wrote more than {limit_bytes} bytes", running.name);
-                return Err(Failure::new(FailureCode::SourceFailed, message));
+                let (program, size) = (running.name.clone(), Size(limit_bytes as u64));
+                let too_much = Fact::ProgramTooMuch { program, size };
+                return Err(Failure::new(FailureCode::SourceFailed, too_much));
             }
             all.extend_from_slice(&chunk);
         }
@@ -236,7 +238,7 @@ impl Running {
             Err(_) => Err(self.too_late()),
             Ok(Err(error)) => Err(Failure::new(
                 FailureCode::SourceFailed,
-                format!("{} cannot be read: {error}", self.name),
+                Fact::NotRead { what: self.name.clone(), why: error.to_string() },
             )),
             Ok(Ok(0)) => {
                 self.out = None;
@@ -298,15 +300,19 @@ impl Running {
             Some(said) => said.await.unwrap_or_default(),
             None => String::new(),
         };
-        let message = format!("{} {}: {}", self.name, told(status), redacted(&said, &self.secrets));
-        Err(Failure::new(FailureCode::SourceFailed, message))
+        let (program, said) = (self.name.clone(), redacted(&said, &self.secrets));
+        let ended: Sentence = match (status.code(), status.signal()) {
+            (Some(code), _) => Fact::ProgramEnded { program, code: code.to_string(), said }.into(),
+            (None, Some(signal)) => {
+                Fact::ProgramKilled { program, signal: signal.to_string(), said }.into()
+            }
+            (None, None) => format!("{program} {}: {said}", told(status)).into(),
+        };
+        Err(Failure::new(FailureCode::SourceFailed, ended))
     }
 
     fn too_late(&self) -> Failure {
-        Failure::new(
-            FailureCode::Timeout,
-            format!("{} did not end in time: raise the app's time limit", self.name),
-        )
+        Failure::new(FailureCode::Timeout, Fact::ProgramLate { program: self.name.clone() })
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    App, AppId, Event, EventId, EventKind, Run, RunId, RunKind, Severity, SnapshotKind, Trigger,
+    App, AppId, Event, EventId, EventKind, Fact, Run, RunId, RunKind, Severity, SnapshotKind,
+    Trigger,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +92,7 @@ impl Scheduler {
                 // because the catalog knows it.
                 anchor = now;
                 catalog.set_last_fire(app.id, now).await?;
-                self.tell_skew(engine, now, Some(app.id), "a schedule was served in the future")
-                    .await?;
+                self.tell_skew(engine, now, Some(app.id), Fact::ServedInFuture {}).await?;
             }
             let next = match self.watched.get(&app.id) {
                 Some(old) if old.anchor == anchor && old.app.version == app.version => old.next,
@@ -132,11 +132,11 @@ impl Scheduler {
                 run_id: None,
                 snapshot_id: None,
                 destination_id: None,
-                message: format!(
-                    "{} of the times at which `{}` should have run passed while nothing ran",
-                    due.missed + u32::from(late),
-                    app.name
-                ),
+                sentence: Fact::FiresMissed {
+                    count: u64::from(due.missed) + u64::from(late),
+                    app: app.name.to_string(),
+                }
+                .into(),
             });
         }
         if late && !schedule.catch_up {
@@ -230,12 +230,14 @@ impl Scheduler {
                 // Runs that were queued by a clock ahead of this one must not wait for it.
                 engine.0.catalog.start_what_waits_too_long(now).await?;
             }
-            let way = if step.is_negative() { "back" } else { "forward" };
-            let mut told = format!("the clock went {way} by {} minutes", step.abs().as_mins());
-            if first {
-                told += " since an orchestrator last ran: it was changed, or nothing ran";
-            }
-            self.tell_skew(engine, now, None, &told).await?;
+            let minutes = step.unsigned_abs().as_secs() / 60;
+            let told = match (step.is_negative(), first) {
+                (true, false) => Fact::ClockBack { minutes },
+                (false, false) => Fact::ClockForward { minutes },
+                (true, true) => Fact::ClockBackSince { minutes },
+                (false, true) => Fact::ClockForwardSince { minutes },
+            };
+            self.tell_skew(engine, now, None, told).await?;
         }
         // Only now: what could not be written is seen again at the next tick.
         self.last_tick = Some((now, Instant::now()));
@@ -247,7 +249,7 @@ impl Scheduler {
         engine: &Engine,
         now: Timestamp,
         app_id: Option<AppId>,
-        message: &str,
+        told: Fact,
     ) -> Result<(), EngineError> {
         let event = Event {
             id: engine.new_id(EventId::generate),
@@ -258,7 +260,7 @@ impl Scheduler {
             run_id: None,
             snapshot_id: None,
             destination_id: None,
-            message: message.to_owned(),
+            sentence: told.into(),
         };
         engine.0.catalog.append_events(&[event]).await?;
         Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catalog::{CatalogError, Ending};
-use model::{Failure, FailureCode, Run, RunId, RunState};
+use model::{Fact, Failure, FailureCode, Run, RunId, RunState};
 use store::Key;
 use tokio_util::sync::CancellationToken;
 
@@ -51,21 +51,16 @@ pub(crate) async fn end_runs_of_the_past(engine: &Engine) -> Result<(), CatalogE
 
 async fn end_one(engine: &Engine, run: &Run) -> Result<(), CatalogError> {
     let Some(lease) = &run.lease else { return Ok(()) };
-    let failure = Failure::new(
-        FailureCode::Interrupted,
-        "the worker of this run went away (the orchestrator was stopped or killed, or the \
-         machine was)",
-    );
+    let failure = Failure::new(FailureCode::Interrupted, Fact::WorkerGone {});
     let state = RunState::Interrupted;
     let mut follow_ups: Vec<Run> =
         run::retry_of(engine, run, state, &failure).await.into_iter().collect();
     if run.cancel_requested {
         follow_ups.clear();
     }
-    let mut events: Vec<_> =
-        run::end_event(engine, run, state, Some(failure.message.clone()), None)
-            .into_iter()
-            .collect();
+    let mut events: Vec<_> = run::end_event(engine, run, state, Some(failure.clone().into()), None)
+        .into_iter()
+        .collect();
     if follow_ups.is_empty() {
         match run::restore::left::after(engine, run).await? {
             Left::Nothing => {}

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AppId, DestinationId, EventId, RunId, SnapshotId};
+use crate::{AppId, DestinationId, EventId, RunId, Sentence, SnapshotId};
 
 /// Something that happened. Written in the same transaction as what it tells of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,9 @@ pub struct Event {
     pub snapshot_id: Option<SnapshotId>,
     /// The destination it concerns.
     pub destination_id: Option<DestinationId>,
-    /// One English sentence without secrets.
-    pub message: String,
+    /// One sentence without secrets.
+    #[serde(flatten)]
+    pub sentence: Sentence,
 }
 
 words! {
@@ -97,5 +98,31 @@ words! {
         Warning,
         /// Look now.
         Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Fact;
+
+    #[test]
+    fn events_have_their_code_and_older_ones_are_read() {
+        let old = json!({
+            "id": "01arz3ndektsv4rrffq69g5fav", "at": "2026-01-02T03:04:05Z",
+            "kind": "fires_missed", "severity": "warning", "app_id": null, "run_id": null,
+            "snapshot_id": null, "destination_id": null, "message": "it was told so",
+        });
+        let old: Event = serde_json::from_value(old).unwrap();
+        assert_eq!(old.sentence, Sentence::from("it was told so"));
+        let missed = Fact::FiresMissed { count: 3, app: "shop".to_owned() };
+        let event = Event { sentence: missed.into(), ..old };
+        let stored = serde_json::to_value(&event).unwrap();
+        assert_eq!(stored["code"], "fires_missed");
+        assert_eq!(stored["facts"]["count"], 3);
+        assert!(stored["message"].as_str().unwrap().starts_with("3 of the times"), "{stored}");
+        assert_eq!(serde_json::from_value::<Event>(stored).unwrap(), event);
     }
 }

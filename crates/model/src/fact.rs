@@ -1,4 +1,4 @@
-//! Everything that restores and drills have to say.
+//! Everything that runs, restores and drills, and what happens besides, have to say.
 
 use std::fmt;
 
@@ -126,6 +126,8 @@ macro_rules! facts {
     };
 }
 
+#[macro_use]
+mod happenings;
 mod list;
 pub use list::Fact;
 

@@ -26,6 +26,18 @@ impl Failure {
         Self { code, message, retryable: code.is_retryable(), fact: fact.map(Box::new) }
     }
 
+    /// This failure, and another after it.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        self.told_in(|first| Fact::Also { first, then: other.into() })
+    }
+
+    /// The same failure in words that no fact has.
+    #[must_use]
+    pub fn reworded(self, message: impl FnOnce(&str) -> String) -> Self {
+        Self { message: message(&self.message), fact: None, ..self }
+    }
+
     /// The same failure in another sentence, which has this one in it.
     #[must_use]
     pub fn told_in(self, sentence: impl FnOnce(Told) -> Fact) -> Self {

@@ -12,7 +12,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{SnapshotId, duration};
+use crate::{Fact, SnapshotId, duration};
 
 pub use plan::{CLOCK_TOLERANCE, DISTRUST, lived, plan};
 
@@ -354,27 +354,21 @@ impl fmt::Display for Reason {
     }
 }
 
+impl From<Refusal> for Fact {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::AppendOnly => Self::KeptAppendOnly {},
+            Refusal::LastRunFailed => Self::KeptLastFailed {},
+            Refusal::Anomalous => Self::KeptAnomalous {},
+            Refusal::DeletesEverything => Self::KeptLast {},
+            Refusal::ClockJumped => Self::KeptClock {},
+            Refusal::Recovered => Self::KeptRecovered {},
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AppendOnly => {
-                "the destination is append-only: nothing expires there; clear it by a rule of the \
-                 storage"
-            }
-            Self::LastRunFailed => "the last run failed: nothing expires until one succeeds",
-            Self::Anomalous => {
-                "the newest snapshot looks unlike the ones before it: nothing expires until a \
-                 normal one follows or somebody accepts it"
-            }
-            Self::DeletesEverything => "the plan would leave no snapshot at all",
-            Self::ClockJumped => {
-                "the clock jumped by more than a day (or this machine was off): nothing expires \
-                 for a day; check the machine's time"
-            }
-            Self::Recovered => {
-                "the catalog was rebuilt from a copy or from manifests: nothing expires until \
-                 somebody confirms that it is as it should be (`recovery confirm`)"
-            }
-        })
+        Fact::from(*self).fmt(f)
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Opened {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
     /// What the catalog was rebuilt from, where it had to be.
-    rebuilt_from: Option<String>,
+    rebuilt_from: Option<model::Fact>,
     _lock: Flock<std::fs::File>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
     });
     check_key(&engine).await?;
     if let Some(from) = &rebuilt_from {
-        engine.hold_after_recovery(from, false).await?;
+        engine.hold_after_recovery(from.clone(), false).await?;
     }
     let accounts = Accounts::new(accounts::Parts {
         engine: engine.clone(),

@@ -1,7 +1,7 @@
 //! Into the queue, and out of it before anybody took it.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Event, EventId, EventKind, Run, RunId, RunState, Severity};
+use model::{Event, EventId, EventKind, Fact, Run, RunId, RunState, Severity};
 use sea_orm::ConnectionTrait;
 
 use super::{COLUMNS, CancelOutcome, Enqueued, read};
@@ -60,7 +60,7 @@ impl Catalog {
                     run_id: Some(id),
                     snapshot_id: None,
                     destination_id: None,
-                    message: "cancelled before it began".to_owned(),
+                    sentence: Fact::CancelledBefore {}.into(),
                 };
                 crate::events::insert(&write.tx, &[event]).await?;
                 if let Some(follow_up) = follow_up {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::{App, Duty, Failure, FailureCode, ManagedBy};
+use model::{App, Duty, Fact, Failure, FailureCode, ManagedBy};
 use rand::RngExt as _;
 
 use super::{
@@ -99,8 +99,8 @@ async fn asking(context: &RunContext, app: &App) -> Result<Option<Asking>, Failu
             continue;
         }
         let wrong = |why: String| {
-            let message = format!("labels of container `{}`: {why}", container.name);
-            Failure::new(FailureCode::SourceConfig, message)
+            let wrong = Fact::LabelsWrong { container: container.name.clone(), why };
+            Failure::new(FailureCode::SourceConfig, wrong)
         };
         let commands = container.commands().map_err(wrong)?;
         if commands.is_empty() {
@@ -154,17 +154,18 @@ impl Command<'_> {
             Ok(())
         };
         let ran: Result<(), Failure> = ran.await;
-        let Err(mut failure) = ran else { return Ok(()) };
+        let Err(failure) = ran else { return Ok(()) };
         // One that is late or out of sight may go on.
         let _ = exec::end(config, container, marker).await;
         let said = String::from_utf8_lossy(&tail);
-        if !said.trim().is_empty() && !failure.message.contains(said.trim()) {
-            failure.message = format!("{}; it wrote: {}", failure.message, said.trim());
+        let said = said.trim();
+        if said.is_empty() || failure.message.contains(said) {
+            return Err(failure);
         }
-        Err(failure)
+        Err(failure.told_in(|why| Fact::ItWrote { why, said: said.to_owned() }))
     }
 }
 
 fn named(label: &str, failure: Failure) -> Failure {
-    Failure { message: format!("`{label}`: {}", failure.message), ..failure }
+    failure.told_in(|why| Fact::Of { what: label.to_owned(), why })
 }

@@ -10,7 +10,7 @@ use bollard::{
     },
     query_parameters::{InspectContainerOptions, InspectNetworkOptions},
 };
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode};
 
 use super::{is_gone, told};
 use crate::{duty::Owed, run::RunContext};
@@ -83,8 +83,8 @@ pub(crate) async fn remove(docker: &Docker, network: &str) -> Result<(), Failure
         Err(error) => return Err(told(&error)),
     };
     if !found.labels.unwrap_or_default().contains_key(super::HELPER) {
-        let message = format!("the network {network} is not ours: it is left alone");
-        return Err(Failure::new(FailureCode::Internal, message));
+        let others = Fact::NetworkNotOurs { network: network.to_owned() };
+        return Err(Failure::new(FailureCode::Internal, others));
     }
     for container in found.containers.unwrap_or_default().into_keys() {
         let request = NetworkDisconnectRequest { container, force: Some(true) };

@@ -7,7 +7,7 @@ use bollard::{
         InspectContainerOptions, RemoveContainerOptions, RemoveVolumeOptions, StartContainerOptions,
     },
 };
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 
 use super::{is_gone, told};
 
@@ -18,7 +18,7 @@ pub(crate) async fn start(docker: &Docker, container: &str) -> Result<(), Failur
         Err(Error::DockerResponseServerError { status_code: 404, message })
             if !message.to_lowercase().contains("no such container") =>
         {
-            Err(Failure::new(FailureCode::SourceFailed, format!("Docker: {message}")))
+            Err(Failure::new(FailureCode::SourceFailed, Fact::DockerSaid { said: message }))
         }
         answer => gone_is_done(answer),
     }
@@ -56,8 +56,8 @@ pub(crate) async fn remove_volume(docker: &Docker, volume: &str) -> Result<(), F
     match docker.inspect_volume(volume).await {
         Ok(found) if found.labels.contains_key(super::RESTORED) => {}
         Ok(_) => {
-            let message = format!("the volume {volume} is not ours: it is left alone");
-            return Err(Failure::new(FailureCode::Internal, message));
+            let others = Fact::VolumeNotOurs { volume: volume.to_owned() };
+            return Err(Failure::new(FailureCode::Internal, others));
         }
         Err(error) => return gone_is_done(Err(error)),
     }

@@ -10,7 +10,7 @@ use bollard::{
     models::{ContainerSummary, ContainerSummaryStateEnum},
     query_parameters::ListVolumesOptions,
 };
-use model::{App, DirectKind, EventKind, Failure, SourceKind};
+use model::{App, DirectKind, EventKind, Fact, Failure, SourceKind};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -56,12 +56,12 @@ async fn tell_of_new(engine: &Engine) -> Result<(), EngineError> {
     let told = told.unwrap_or_default();
     let new: Vec<_> = uncovered.difference(&told).map(String::as_str).collect();
     if !new.is_empty() {
-        let mut message = format!("not in any app: {}", new[..new.len().min(MAX_TOLD)].join(", "));
-        if new.len() > MAX_TOLD {
-            let more = new.len() - MAX_TOLD;
-            message = format!("{message} and {more} more");
-        }
-        super::tell(engine, EventKind::Uncovered, message).await?;
+        let what = new[..new.len().min(MAX_TOLD)].join(", ");
+        let uncovered = match new.len().saturating_sub(MAX_TOLD) as u64 {
+            0 => Fact::Uncovered { what },
+            more => Fact::UncoveredMore { what, more },
+        };
+        super::tell(engine, EventKind::Uncovered, uncovered).await?;
     }
     let text = serde_json::to_string(&uncovered)
         .map_err(|error| EngineError::Refused(error.to_string()))?;

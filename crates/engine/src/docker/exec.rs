@@ -15,7 +15,7 @@ use bollard::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
@@ -121,8 +121,8 @@ impl Exec<'_> {
         let env = self.env.iter().map(|(name, value)| (name, value.as_str()));
         for (name, value) in env.chain(secret) {
             if value.contains('\n') {
-                let message = format!("{name} cannot hold a line break inside a container");
-                return Err(Failure::new(FailureCode::SourceConfig, message));
+                let broken = Fact::LineBreak { name: name.to_owned() };
+                return Err(Failure::new(FailureCode::SourceConfig, broken));
             }
             lines.extend([name, "=", value, "\n"]);
         }
@@ -146,8 +146,7 @@ impl Exec<'_> {
         let StartExecResults::Attached { output, mut input } =
             docker.start_exec(&id, Some(options)).await.map_err(told)?
         else {
-            let message = "Docker did not attach to the command";
-            return Err(Failure::new(FailureCode::SourceFailed, message));
+            return Err(Failure::new(FailureCode::SourceFailed, Fact::DockerNotAttached {}));
         };
         // A command that could not begin has closed its input; its end tells why.
         if input.write_all(lines.expose_secret().as_bytes()).await.is_ok() {
@@ -202,8 +201,9 @@ impl Running {
                 }
                 Some(Ok(LogOutput::StdIn { .. })) => {}
                 Some(Err(error)) => {
-                    let message = format!("{} cannot be read: {error}", self.told_as);
-                    return Err(Failure::new(FailureCode::SourceFailed, message));
+                    let (what, why) = (self.told_as.clone(), error.to_string());
+                    let unread = Fact::NotRead { what, why };
+                    return Err(Failure::new(FailureCode::SourceFailed, unread));
                 }
                 None => {
                     self.out = None;
@@ -234,16 +234,16 @@ impl Running {
         // What could not be started at all is told where the output would be.
         let said = if self.said.is_empty() { last } else { &self.said };
         let said = redacted(&String::from_utf8_lossy(said), &self.secrets);
-        let what = &self.told_as;
+        let what = self.told_as.clone();
         if matches!(code, 126 | 127) {
             if said.contains(NO_SH) {
-                return Err(no_shell(what));
+                return Err(no_shell(&what));
             }
-            let message = format!("{what} cannot be run: {said}; use a container that has it");
-            return Err(Failure::new(FailureCode::SourceConfig, message));
+            let missing = Fact::NotInThatContainer { what, said };
+            return Err(Failure::new(FailureCode::SourceConfig, missing));
         }
-        let message = format!("{what} ended with exit code {code}: {said}");
-        Err(Failure::new(FailureCode::SourceFailed, message))
+        let ended = Fact::ProgramEnded { program: what, code: code.to_string(), said };
+        Err(Failure::new(FailureCode::SourceFailed, ended))
     }
 }
 
@@ -281,8 +281,8 @@ pub(crate) async fn end(
             Ok(())
         }
         Ok(Ok(Some(_))) | Err(_) => {
-            let message = format!("a command in container {container} does not end");
-            Err(Failure::new(FailureCode::SourceFailed, message))
+            let goes_on = Fact::ExecGoesOn { container: container.to_owned() };
+            Err(Failure::new(FailureCode::SourceFailed, goes_on))
         }
         Ok(Err(error)) => Err(told(container, &error)),
     }
@@ -295,20 +295,16 @@ fn told(what: &str, error: &Error) -> Failure {
         }
         Error::DockerResponseServerError { status_code: 409, message } => Failure::new(
             FailureCode::SourceUnreachable,
-            format!("{what}: Docker: {message}; start the container"),
+            Fact::DockerNotRunning { what: what.to_owned(), said: message.clone() },
         ),
         other => super::told(other),
     }
 }
 
 fn no_shell(what: &str) -> Failure {
-    let message = format!("{what}: the container has no `sh`, without which nothing is run in it");
-    Failure::new(FailureCode::SourceConfig, message)
+    Failure::new(FailureCode::SourceConfig, Fact::NoShell { what: what.to_owned() })
 }
 
 fn too_late(what: &str) -> Failure {
-    Failure::new(
-        FailureCode::Timeout,
-        format!("{what} did not end in time: raise the app's time limit"),
-    )
+    Failure::new(FailureCode::Timeout, Fact::ProgramLate { program: what.to_owned() })
 }

@@ -18,7 +18,7 @@ use bollard::{
     API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error, models::ContainerSummary,
     query_parameters::ListContainersOptions,
 };
-use model::{Event, EventId, EventKind, Failure, FailureCode, Severity};
+use model::{Event, EventId, EventKind, Fact, Failure, FailureCode, Severity};
 
 use crate::{Engine, EngineConfig};
 
@@ -38,11 +38,7 @@ pub(crate) const RESTORED: &str = "io.backup-orchestrator.restored";
 /// A client of the Docker that the configuration names, in words that this Docker knows.
 pub(crate) async fn connect(config: &EngineConfig) -> Result<Docker, Failure> {
     let Some(host) = &config.docker_host else {
-        return Err(Failure::new(
-            FailureCode::SourceConfig,
-            "Docker is not reachable from here: mount its socket (or a filtering proxy) and set \
-             DOCKER_HOST, for example unix:///var/run/docker.sock",
-        ));
+        return Err(Failure::new(FailureCode::SourceConfig, Fact::DockerUnset {}));
     };
     let docker = client(host, API_DEFAULT_VERSION)?;
     let error = match docker.version().await {
@@ -78,10 +74,8 @@ fn client(host: &str, version: &ClientVersion) -> Result<Docker, Failure> {
         Some(("unix", _)) => Docker::connect_with_unix(host, secs, version),
         Some(("tcp" | "http", _)) => Docker::connect_with_http(host, secs, version),
         _ => {
-            return Err(Failure::new(
-                FailureCode::SourceConfig,
-                format!("DOCKER_HOST `{host}`: use unix:///PATH or tcp://HOST:PORT"),
-            ));
+            let wrong = Fact::DockerHostWrong { host: host.to_owned() };
+            return Err(Failure::new(FailureCode::SourceConfig, wrong));
         }
     };
     docker.map_err(|error| told(&error))
@@ -89,18 +83,22 @@ fn client(host: &str, version: &ClientVersion) -> Result<Docker, Failure> {
 
 /// What Docker's refusals mean.
 pub(crate) fn told(error: &Error) -> Failure {
-    match error {
-        Error::DockerResponseServerError { status_code: 404, message } => {
-            Failure::new(FailureCode::SourceConfig, format!("Docker: {message}"))
-        }
-        Error::DockerResponseServerError { status_code: 403, message } => {
-            let advice = "let the proxy in front of Docker allow it";
-            Failure::new(FailureCode::SourceUnauthorized, format!("Docker: {message}; {advice}"))
-        }
+    let (status, said) = match error {
         Error::DockerResponseServerError { status_code, message } => {
-            Failure::new(FailureCode::SourceFailed, format!("Docker ({status_code}): {message}"))
+            (*status_code, message.clone())
         }
-        other => Failure::new(FailureCode::SourceUnreachable, format!("Docker: {other}")),
+        other => {
+            let said = Fact::DockerSaid { said: other.to_string() };
+            return Failure::new(FailureCode::SourceUnreachable, said);
+        }
+    };
+    match status {
+        404 => Failure::new(FailureCode::SourceConfig, Fact::DockerSaid { said }),
+        403 => Failure::new(FailureCode::SourceUnauthorized, Fact::DockerForbids { said }),
+        status => {
+            let status = status.to_string();
+            Failure::new(FailureCode::SourceFailed, Fact::DockerRefused { status, said })
+        }
     }
 }
 
@@ -121,11 +119,7 @@ pub(crate) async fn others(docker: &Docker) -> Result<Vec<ContainerSummary>, Fai
 }
 
 /// Tells what somebody should see, and no app is about.
-async fn tell(
-    engine: &Engine,
-    kind: EventKind,
-    message: String,
-) -> Result<(), catalog::CatalogError> {
+async fn tell(engine: &Engine, kind: EventKind, fact: Fact) -> Result<(), catalog::CatalogError> {
     let event = Event {
         id: engine.new_id(EventId::generate),
         at: engine.now(),
@@ -135,7 +129,7 @@ async fn tell(
         run_id: None,
         snapshot_id: None,
         destination_id: None,
-        message,
+        sentence: fact.into(),
     };
     engine.0.catalog.append_events(&[event]).await
 }

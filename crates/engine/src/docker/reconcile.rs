@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bollard::{models::ContainerSummary, query_parameters::EventsOptions};
 use futures::StreamExt as _;
-use model::{App, EventKind, Failure, ManagedBy};
+use model::{App, EventKind, Fact, Failure, ManagedBy};
 use tokio_util::sync::CancellationToken;
 
 use super::labels::Labelled;
@@ -74,12 +74,12 @@ async fn look(engine: &Engine, refused: &mut BTreeSet<String>) -> Result<(), Fai
             Err(why) => Err(why),
         };
         if let Err(why) = kept {
-            let message =
-                format!("labels of container `{}` are not followed: {why}", container.name);
+            let told = Fact::LabelsNotFollowed { container: container.name.clone(), why };
+            let message = told.to_string();
             still.insert(message.clone());
             if refused.insert(message.clone()) {
                 tracing::warn!("{message}");
-                super::tell(engine, EventKind::LabelsRefused, message).await.map_err(of_catalog)?;
+                super::tell(engine, EventKind::LabelsRefused, told).await.map_err(of_catalog)?;
             }
         }
     }

@@ -15,7 +15,7 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode};
 use rand::RngExt;
 use tokio::io::DuplexStream;
 use tokio_util::io::{ReaderStream, StreamReader};
@@ -133,8 +133,8 @@ impl Container {
     /// Puts a copy of `file` into [`FOLDER`], as `name`.
     pub(crate) async fn put(&self, file: &Path, name: &str) -> Result<(), Failure> {
         let unread = |error: io::Error| {
-            let message = format!("{} cannot be read: {error}", file.display());
-            Failure::new(FailureCode::Internal, message)
+            let (what, why) = (file.display().to_string(), error.to_string());
+            Failure::new(FailureCode::Internal, Fact::NotRead { what, why })
         };
         let opened = tokio::fs::File::open(file).await.map_err(unread)?;
         let size = opened.metadata().await.map_err(unread)?.len();
@@ -229,8 +229,7 @@ pub(crate) async fn pipe(
     let options = StartExecOptions { output_capacity: Some(128 << 10), ..Default::default() };
     let started = docker.start_exec(&id, Some(options)).await.map_err(|e| told(&e))?;
     let StartExecResults::Attached { output, mut input } = started else {
-        let message = "Docker did not attach to the command";
-        return Err(Failure::new(FailureCode::SourceFailed, message));
+        return Err(Failure::new(FailureCode::SourceFailed, Fact::DockerNotAttached {}));
     };
     let written = output.try_filter_map(async |piece| {
         Ok(match piece {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Duty, OwedDuty, RunId, Severity};
+use model::{Duty, Fact, OwedDuty, RunId, Severity};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,7 @@ async fn try_one(engine: &Engine, tries: &Tries, owed: &OwedDuty) {
     let (what, remedy) = told(&owed.duty);
     tracing::warn!(run = %owed.run_id, "{what}: {error}; again in {} s", wait(times).as_secs());
     if times == TOLD_AFTER
-        && let Err(error) = tell_once(engine, owed, &what, &error, &remedy).await
+        && let Err(error) = tell_once(engine, owed, what, &error, remedy).await
     {
         tracing::warn!(%error, "an event could not be written");
     }
@@ -116,96 +116,101 @@ fn wait(times: u32) -> Duration {
 async fn tell_once(
     engine: &Engine,
     owed: &OwedDuty,
-    what: &str,
+    what: Fact,
     error: &EngineError,
-    remedy: &str,
+    remedy: Fact,
 ) -> Result<(), EngineError> {
     let app_id = engine.0.catalog.run(owed.run_id).await?.app_id;
     let query = catalog::EventQuery { app_id, limit: 500 };
     let known = engine.0.catalog.events(query).await?;
-    let is_it =
-        |event: &model::Event| event.run_id == Some(owed.run_id) && event.message.starts_with(what);
+    let begin = what.to_string();
+    let is_it = |event: &model::Event| {
+        event.run_id == Some(owed.run_id) && event.sentence.starts_with(&begin)
+    };
     if known.iter().any(is_it) {
         return Ok(());
     }
     let minutes = MOST.as_secs() / 60;
-    let message = format!(
-        "{what}: {error}. {remedy}; it is tried again, at the latest every {minutes} minutes"
-    );
-    tell(engine, owed, Severity::Error, message).await
+    let told = Fact::StaysOwed {
+        what: what.into(),
+        why: error.to_string(),
+        remedy: remedy.into(),
+        minutes,
+    };
+    tell(engine, owed, Severity::Error, told).await
 }
 
 /// What could not be done, and what a person can do.
-fn told(duty: &Duty) -> (String, String) {
+fn told(duty: &Duty) -> (Fact, Fact) {
     let short = |id: &str| id.chars().take(12).collect::<String>();
+    let remove = |command: String| Fact::DoRemove { command };
     match duty {
         Duty::StartContainer { container } => (
-            format!("container {container} was stopped for a run and cannot be started"),
-            format!(
-                "Remove what is in its way and `docker start {}`, or remove it",
-                short(container)
-            ),
+            Fact::StoppedStays { container: container.clone() },
+            Fact::DoStart { command: format!("docker start {}", short(container)) },
         ),
         Duty::UnpauseContainer { container } => (
-            format!("container {container} was paused for a run and cannot go on"),
-            format!("Try `docker unpause {0}` or `docker restart {0}`", short(container)),
+            Fact::PausedStays { container: container.clone() },
+            Fact::DoGoOn {
+                command: format!("docker unpause {}", short(container)),
+                other: format!("docker restart {}", short(container)),
+            },
         ),
         Duty::RemoveContainer { container } => (
-            format!("container {container}, made to read a volume, cannot be removed"),
-            format!("Remove it: `docker rm --force {container}`"),
+            Fact::HelperStays { container: container.clone() },
+            remove(format!("docker rm --force {container}")),
         ),
         Duty::RemoveScratch { container } => (
-            format!("container {container}, made for a drill, cannot be removed"),
-            format!("Remove it: `docker rm --force --volumes {container}`"),
+            Fact::ScratchStays { container: container.clone() },
+            remove(format!("docker rm --force --volumes {container}")),
         ),
         Duty::RemoveNetwork { network } => (
-            format!("the network {network}, made for a drill, cannot be removed"),
-            format!("Remove it: `docker network rm {network}`"),
+            Fact::NetworkStays { network: network.clone() },
+            remove(format!("docker network rm {network}")),
         ),
         Duty::RemoveVolume { volume } => (
-            format!("the volume {volume}, made for a drill, cannot be removed"),
-            format!("Remove it: `docker volume rm {volume}`"),
+            Fact::VolumeStays { volume: volume.clone() },
+            remove(format!("docker volume rm {volume}")),
         ),
         Duty::EndExec { container, marker } => (
-            format!("a command of ours in container {container} cannot be ended ({marker})"),
-            format!("Look at `docker top {}`, or restart the container", short(container)),
+            Fact::ExecStays { container: container.clone(), marker: marker.clone() },
+            Fact::DoLook { command: format!("docker top {}", short(container)) },
         ),
         Duty::ExecPost { container, argv, .. } => (
-            format!(
-                "`{}`, asked for by `backup.exec-post`, cannot be run in container {container}",
-                argv.first().map(String::as_str).unwrap_or_default()
-            ),
-            format!("Start the container (`docker start {}`), or remove it", short(container)),
+            Fact::PostNotRun {
+                command: argv.first().cloned().unwrap_or_default(),
+                container: container.clone(),
+            },
+            Fact::DoStartOnly { command: format!("docker start {}", short(container)) },
         ),
-        Duty::RunHook { container, argv, .. } => (
-            format!(
-                "`{}`, asked for by `quiesce.post`, cannot be run{}",
-                argv.first().map(String::as_str).unwrap_or_default(),
-                container.as_ref().map_or(String::new(), |name| format!(" in container {name}"))
-            ),
-            "Run it yourself, or correct the app".to_owned(),
-        ),
-        Duty::DeleteSubvolume { path } => (
-            format!("the snapshot {} cannot be deleted", path.display()),
-            format!("Delete it: `btrfs subvolume delete {}`", path.display()),
-        ),
-        Duty::DestroyZfsSnapshot { name } => (
-            format!("the snapshot {name} cannot be destroyed"),
-            format!("Destroy it: `zfs destroy {name}`"),
-        ),
+        Duty::RunHook { container, argv, .. } => {
+            let command = argv.first().cloned().unwrap_or_default();
+            let not_run = match container.clone() {
+                Some(container) => Fact::HookNotRunIn { command, container },
+                None => Fact::HookNotRun { command },
+            };
+            (not_run, Fact::DoRunByHand {})
+        }
+        Duty::DeleteSubvolume { path } => {
+            let name = path.display().to_string();
+            let command = format!("btrfs subvolume delete {name}");
+            (Fact::SnapshotStays { name }, remove(command))
+        }
+        Duty::DestroyZfsSnapshot { name } => {
+            (Fact::SnapshotStays { name: name.clone() }, remove(format!("zfs destroy {name}")))
+        }
         Duty::RemoveLogicalVolume { name, mount } => (
-            format!("the snapshot {name} cannot be removed"),
-            format!("Unmount {}, then `lvremove {name}`", mount.display()),
+            Fact::SnapshotStays { name: name.clone() },
+            Fact::DoUnmount {
+                mount: mount.display().to_string(),
+                command: format!("lvremove {name}"),
+            },
         ),
         Duty::AllowConnections { databases, .. } => {
-            let names = databases.join(", ");
-            (
-                format!("the databases {names} may be closed to everybody since a restore"),
-                "Open those that are there: ALTER DATABASE … ALLOW_CONNECTIONS true".to_owned(),
-            )
+            (Fact::DatabasesClosed { names: databases.join(", ") }, Fact::DoOpen {})
         }
         Duty::RemoveFolder { path } => {
-            (format!("the folder {} cannot be removed", path.display()), "Remove it".to_owned())
+            (Fact::FolderStays { path: path.display().to_string() }, Fact::DoRemoveByHand {})
         }
     }
 }

@@ -12,7 +12,7 @@ use artifact::{Compression, Digest, Digester, Encrypter, Recipe, Recipients, Sea
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use model::{Destination, DestinationId, EventKind, Severity};
+use model::{Destination, DestinationId, EventKind, Fact, Severity};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use store::{CreateOptions, Prefix, Store};
@@ -201,14 +201,14 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let kind = EventKind::CatalogCopyFailed;
         if let Some(problem) = now.problem.as_ref().filter(|_| before.problem != now.problem) {
-            let message = format!("the catalog could not be copied: {problem}");
-            self.tell(kind, Severity::Error, None, message).await?;
+            let told = Fact::CatalogNotCopied { why: problem.clone() };
+            self.tell(kind, Severity::Error, None, told).await?;
         }
         for (id, place) in &now.places {
             let known = before.places.get(id).and_then(|place| place.problem.as_ref());
             if let Some(problem) = place.problem.as_ref().filter(|now| known != Some(now)) {
-                let message = format!("the copy of the catalog is not there: {problem}");
-                self.tell(kind, Severity::Error, Some(*id), message).await?;
+                let told = Fact::CatalogCopyGone { why: problem.clone() };
+                self.tell(kind, Severity::Error, Some(*id), told).await?;
             }
         }
         Ok(())

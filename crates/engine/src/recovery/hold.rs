@@ -3,7 +3,7 @@
 //! a snapshot.
 
 use jiff::Timestamp;
-use model::{Event, EventId, EventKind, Severity};
+use model::{Event, EventId, EventKind, Fact, Sentence, Severity};
 use serde::{Deserialize, Serialize};
 
 use crate::{Engine, EngineError};
@@ -18,6 +18,9 @@ pub struct Hold {
     pub at: Timestamp,
     /// From what, in words.
     pub from: String,
+    /// The same without its language; `None` where it was stored by an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Fact>,
     /// Whether schedules wait as well.
     pub schedules: bool,
 }
@@ -31,6 +34,7 @@ impl Engine {
             serde_json::from_str(&text).unwrap_or_else(|_| Hold {
                 at: self.now(),
                 from: "unknown".to_owned(),
+                fact: None,
                 schedules: true,
             })
         }))
@@ -39,18 +43,21 @@ impl Engine {
     /// Holds retention, and schedules where told, after the catalog was rebuilt `from` something.
     pub async fn hold_after_recovery(
         &self,
-        from: &str,
+        from: impl Into<Sentence>,
         schedules: bool,
     ) -> Result<(), EngineError> {
-        let hold = Hold { at: self.now(), from: from.to_owned(), schedules };
+        let from: Sentence = from.into();
+        let hold =
+            Hold { at: self.now(), from: from.message.clone(), fact: from.fact.clone(), schedules };
         let text = serde_json::to_string(&hold).unwrap_or_default();
         self.0.catalog.set_setting(SETTING, &text).await?;
-        let waits = if schedules { "schedules and retention wait" } else { "retention waits" };
-        let message = format!(
-            "the catalog was rebuilt from {from}; {waits} until somebody confirms it \
-             (`recovery confirm`)"
-        );
-        self.tell(EventKind::CatalogRebuilt, Severity::Warning, None, message).await
+        let from = from.into();
+        let rebuilt = if schedules {
+            Fact::CatalogRebuilt { from }
+        } else {
+            Fact::CatalogRebuiltHere { from }
+        };
+        self.tell(EventKind::CatalogRebuilt, Severity::Warning, None, rebuilt).await
     }
 
     /// Says that the rebuilt catalog is as it should be: schedules and retention go on.
@@ -66,7 +73,7 @@ impl Engine {
         kind: EventKind,
         severity: Severity,
         destination_id: Option<model::DestinationId>,
-        message: String,
+        sentence: impl Into<Sentence>,
     ) -> Result<(), EngineError> {
         let event = Event {
             id: self.new_id(EventId::generate),
@@ -77,7 +84,7 @@ impl Engine {
             run_id: None,
             snapshot_id: None,
             destination_id,
-            message,
+            sentence: sentence.into(),
         };
         Ok(self.0.catalog.append_events(&[event]).await?)
     }

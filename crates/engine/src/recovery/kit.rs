@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::{Destination, DestinationKind, EventKind, Severity};
+use model::{Destination, DestinationKind, EventKind, Fact, Severity};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -138,11 +138,8 @@ impl Engine {
         if reminded.as_deref() == Some(&mark) || !self.kit_is_due().await? {
             return Ok(());
         }
-        let message = "nobody has stored the recovery kit as it is now: print it (`recovery-kit`) \
-                       and keep it away from this machine; without it the copies of the catalog \
-                       cannot be opened";
         let kind = EventKind::RecoveryKitDue;
-        self.tell(kind, Severity::Warning, None, message.to_owned()).await?;
+        self.tell(kind, Severity::Warning, None, Fact::KitDue {}).await?;
         Ok(self.0.catalog.set_setting(REMINDED, &mark).await?)
     }
 

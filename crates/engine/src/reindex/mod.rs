@@ -13,7 +13,7 @@ use artifact::{
 };
 use catalog::Adoption;
 use futures::{StreamExt as _, TryStreamExt as _};
-use model::{CopyState, Destination, EventKind, Severity, Snapshot, SnapshotId};
+use model::{CopyState, Destination, EventKind, Fact, Severity, Snapshot, SnapshotId};
 use serde::Serialize;
 use store::{Key, Store};
 
@@ -101,23 +101,22 @@ impl Engine {
         }
         self.mark_unseen(destination, began, &seen, &sizes, &mut report).await?;
         (report.new_apps, report.left_out) = self.add_unknown(destination, apps).await?;
-        let message = format!(
-            "{} manifests of `{}` were read: {} new snapshots, {} new copies, {} missing, {} damaged, {} problems{}",
-            report.manifests,
-            destination.name,
-            report.new_snapshots,
-            report.new_copies,
-            report.missing,
-            report.damaged,
-            report.problem_count,
-            report.left_out.iter().fold(String::new(), |told, one| told + "; " + one)
-        );
+        let read = Fact::ManifestsRead {
+            manifests: report.manifests,
+            destination: destination.name.to_string(),
+            snapshots: report.new_snapshots,
+            copies: report.new_copies,
+            missing: report.missing,
+            damaged: report.damaged,
+            problems: report.problem_count,
+        };
+        let told = report.left_out.iter().fold(read, |told, one| Fact::also(told, one.as_str()));
         let severity = if report.problem_count == 0 && report.left_out.is_empty() {
             Severity::Info
         } else {
             Severity::Warning
         };
-        self.tell(EventKind::Reindexed, severity, Some(destination.id), message).await?;
+        self.tell(EventKind::Reindexed, severity, Some(destination.id), told).await?;
         Ok(report)
     }
 

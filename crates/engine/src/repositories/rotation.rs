@@ -5,7 +5,7 @@
 //! upon the note later sees by the password in the catalog how far it got, and ends it: the key that
 //! this password does not open goes.
 
-use model::{Destination, Event, EventId, EventKind, Severity};
+use model::{Destination, Event, EventId, EventKind, Fact, Severity};
 use repository::Id;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -79,22 +79,12 @@ impl Engine {
 
     /// Ends a change of the password that was interrupted, and tells which one is in force.
     pub(crate) async fn end_rotation(&self, destination: &Destination) -> Result<(), EngineError> {
-        let name = &destination.name;
-        let message = match self.settle_rotation(destination).await? {
+        let name = destination.name.to_string();
+        let told = match self.settle_rotation(destination).await? {
             None => return Ok(()),
-            Some(InForce::Old) => format!(
-                "the change of the password of `{name}` was cut off before it was in force: the \
-                 password of before is the one in use, and the new one opens nothing; change it again"
-            ),
-            Some(InForce::New) => format!(
-                "the change of the password of `{name}` was cut off after it was in force: the new \
-                 password is the one in use, and the one of before opens nothing any more; whoever \
-                 did not see the new one changes it again"
-            ),
-            Some(InForce::Neither) => format!(
-                "the change of the password of `{name}` was cut off, and another password was entered \
-                 since: look at the repository's keys, and remove those that nobody needs"
-            ),
+            Some(InForce::Old) => Fact::RotationOld { destination: name },
+            Some(InForce::New) => Fact::RotationNew { destination: name },
+            Some(InForce::Neither) => Fact::RotationNeither { destination: name },
         };
         let event = Event {
             id: self.new_id(EventId::generate),
@@ -105,7 +95,7 @@ impl Engine {
             run_id: None,
             snapshot_id: None,
             destination_id: Some(destination.id),
-            message,
+            sentence: told.into(),
         };
         Ok(self.0.catalog.append_events(&[event]).await?)
     }

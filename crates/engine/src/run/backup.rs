@@ -3,8 +3,8 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use model::{
-    App, Event, EventId, EventKind, Failure, FailureCode, QuiesceMode, Run, RunId, RunKind,
-    RunState, Severity, Snapshot, SnapshotId, Source, Stage, StoredCopy, Trigger,
+    App, Event, EventId, EventKind, Fact, Failure, FailureCode, QuiesceMode, Run, RunId, RunKind,
+    RunState, Sentence, Severity, Size, Snapshot, SnapshotId, Source, Stage, StoredCopy, Trigger,
     layout::NameFields,
 };
 
@@ -74,10 +74,12 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
     let mut outcome = conclude(context, &app, snapshot, places);
     if let Err(failure) = ended {
         outcome.state = Some(RunState::PartiallyFailed);
-        let told = outcome.failure.take().map_or(String::new(), |other| other.message + "; ");
-        let message = format!("{told}the snapshot is whole, but {}", failure.message);
         // A new snapshot would mend nothing.
-        outcome.failure = Some(Failure { message, retryable: false, ..failure });
+        let failure = Failure { retryable: false, ..failure.told_in(|why| Fact::WholeBut { why }) };
+        outcome.failure = Some(match outcome.failure.take() {
+            Some(other) => failure.told_in(|then| Fact::Also { first: other.into(), then }),
+            None => failure,
+        });
     }
     Ok(outcome)
 }
@@ -160,13 +162,12 @@ fn conclude(context: &RunContext, app: &App, snapshot: Snapshot, places: &[Place
     let mut outcome = Outcome::succeeded();
     if !failed.is_empty() {
         outcome.state = Some(RunState::PartiallyFailed);
-        let mut failure = first_failure(places);
-        failure.message = format!(
-            "{} of {} destinations have no copy: {}",
-            failed.len(),
-            places.len(),
-            failure.message
-        );
+        let (lacking, all) = (failed.len() as u64, places.len() as u64);
+        let failure = first_failure(places).told_in(|why| Fact::NoCopiesAt {
+            failed: lacking,
+            places: all,
+            why,
+        });
         outcome.failure = Some(failure);
         // A copy that is missing for a passing reason is brought from one that is there.
         outcome.follow_ups.extend(
@@ -178,14 +179,10 @@ fn conclude(context: &RunContext, app: &App, snapshot: Snapshot, places: &[Place
     }
     outcome.follow_ups.push(expire_run(context));
     if snapshot.anomalous {
-        let message = format!(
-            "the snapshot of `{}` is of {} bytes, far from what the ones before it had; nothing \
-             is expired for this app until a normal one follows or somebody accepts it",
-            app.name,
-            snapshot.size_bytes()
-        );
-        context.journal.warn(&message);
-        outcome.events.push(event(context, EventKind::SizeAnomaly, Severity::Warning, message));
+        let unlike =
+            Fact::UnlikeBefore { app: app.name.to_string(), size: Size(snapshot.size_bytes()) };
+        context.journal.warn(unlike.to_string());
+        outcome.events.push(event(context, EventKind::SizeAnomaly, Severity::Warning, unlike));
     }
     outcome.snapshot = Some(snapshot);
     outcome
@@ -245,7 +242,12 @@ pub(crate) fn queued(
     }
 }
 
-fn event(context: &RunContext, kind: EventKind, severity: Severity, message: String) -> Event {
+fn event(
+    context: &RunContext,
+    kind: EventKind,
+    severity: Severity,
+    sentence: impl Into<Sentence>,
+) -> Event {
     Event {
         id: context.engine.new_id(EventId::generate),
         at: context.engine.now(),
@@ -255,29 +257,20 @@ fn event(context: &RunContext, kind: EventKind, severity: Severity, message: Str
         run_id: Some(context.run.id),
         snapshot_id: None,
         destination_id: None,
-        message,
+        sentence: sentence.into(),
     }
 }
 
 fn first_failure(places: &[Place]) -> Failure {
-    let mut told: Vec<_> = places
-        .iter()
-        .filter_map(|place| {
-            let failure = place.failure()?.clone();
-            let message = format!("{}: {}", place.destination.name, failure.message);
-            Some(Failure { message, ..failure })
-        })
-        .collect();
-    if told.is_empty() {
-        return Failure::new(FailureCode::Internal, "no destination has a copy");
-    }
-    let rest = told.split_off(1);
-    let mut first = told.remove(0);
-    for other in rest {
-        first.message = format!("{}; {}", first.message, other.message);
-        first.retryable |= other.retryable;
-    }
-    first
+    let told = places.iter().filter_map(|place| {
+        let name = place.destination.name.to_string();
+        Some(place.failure()?.clone().told_in(|why| Fact::At { place: name, why }))
+    });
+    told.reduce(|first, other| {
+        let retryable = first.retryable || other.retryable;
+        Failure { retryable, ..first.and(other) }
+    })
+    .unwrap_or_else(|| Failure::new(FailureCode::Internal, "no destination has a copy"))
 }
 
 /// Removes what a failed run has put at its destinations. What cannot be removed now stays

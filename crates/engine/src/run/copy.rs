@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use jiff::SignedDuration;
 use model::{
-    App, Binding, CopyState, Destination, DestinationId, Failure, FailureCode, Run, RunId, RunKind,
-    Snapshot, Stage, StoredCopy, StoredObject, Trigger,
+    App, Binding, CopyState, Destination, DestinationId, Fact, Failure, FailureCode, Run, RunId,
+    RunKind, Snapshot, Stage, StoredCopy, StoredObject, Trigger,
 };
 use store::{CreateOptions, Key, Store, Upload};
 
@@ -231,7 +231,7 @@ async fn bring_from(
 /// A missing key is told with the destination it belongs to.
 fn about(from: &Destination, failure: Failure) -> Failure {
     if failure.code == FailureCode::SecretUnreadable {
-        Failure { message: format!("`{}`: {}", from.name, failure.message), ..failure }
+        failure.told_in(|why| Fact::Of { what: from.name.to_string(), why })
     } else {
         failure
     }

@@ -10,8 +10,8 @@ use catalog::{CatalogError, CopyUpdate, PlanRecord};
 use futures::TryStreamExt as _;
 use jiff::SignedDuration;
 use model::{
-    App, Binding, CopyState, Destination, Event, EventId, EventKind, Failure, FailureCode, PlanId,
-    RunState, Severity, Snapshot, SnapshotId, Stage, StoredCopy,
+    App, Binding, CopyState, Destination, Event, EventId, EventKind, Fact, Failure, FailureCode,
+    PlanId, RunState, Sentence, Severity, Snapshot, SnapshotId, Stage, StoredCopy,
     retention::{RetentionPlan, Verdict},
 };
 use store::{Key, Prefix, Store};
@@ -57,15 +57,16 @@ async fn apply(context: &RunContext, outcome: &mut Outcome) -> Result<(), Failur
                 return Err(failure);
             }
             Err(failure) => {
-                let message = format!("{}: {}", destination.name, failure.message);
+                let place = destination.name.to_string();
+                let failure = failure.told_in(|why| Fact::At { place, why });
                 outcome.events.push(event(
                     context,
                     EventKind::RetentionRefused,
                     Severity::Warning,
                     binding,
-                    message.clone(),
+                    failure.clone(),
                 ));
-                failures.push(Failure { message, ..failure });
+                failures.push(failure);
             }
         }
     }
@@ -95,7 +96,7 @@ async fn apply_at(
             .await
             .map_err(|error| failure::of_engine(&error))?;
     if let Some(refusal) = &plan.refusal {
-        return Err(Failure::new(FailureCode::RetentionRefused, refusal.to_string()));
+        return Err(Failure::new(FailureCode::RetentionRefused, Fact::from(*refusal)));
     }
     let changes = changes(&plan, &snapshots, binding);
     let unfinished = in_state(&snapshots, binding, CopyState::Deleting);
@@ -137,14 +138,17 @@ async fn apply_at(
         .await
         .map_err(|error| failure::of_catalog(&error))?;
     if deleted > 0 {
-        let message =
-            format!("{deleted} snapshots of `{}` expired at `{}`", app.name, destination.name);
+        let expired = Fact::ExpiredAt {
+            count: deleted as u64,
+            app: app.name.to_string(),
+            destination: destination.name.to_string(),
+        };
         outcome.events.push(event(
             context,
             EventKind::SnapshotsExpired,
             Severity::Info,
             binding,
-            message,
+            expired,
         ));
     }
     Ok(())
@@ -391,7 +395,7 @@ fn event(
     kind: EventKind,
     severity: Severity,
     binding: &Binding,
-    message: String,
+    sentence: impl Into<Sentence>,
 ) -> Event {
     Event {
         id: context.engine.new_id(EventId::generate),
@@ -402,6 +406,6 @@ fn event(
         run_id: Some(context.run.id),
         snapshot_id: None::<SnapshotId>,
         destination_id: Some(binding.destination_id),
-        message,
+        sentence: sentence.into(),
     }
 }

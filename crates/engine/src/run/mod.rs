@@ -25,8 +25,8 @@ use std::sync::{Arc, OnceLock};
 
 use catalog::{CopyUpdate, Ending};
 use model::{
-    App, DestinationId, Event, EventId, EventKind, Failure, FailureCode, Proof, Run, RunId,
-    RunKind, RunState, Severity, Snapshot, SnapshotId, Trigger,
+    App, DestinationId, Event, EventId, EventKind, Fact, Failure, FailureCode, Proof, Run, RunId,
+    RunKind, RunState, Sentence, Severity, Snapshot, SnapshotId, Trigger,
 };
 use store::Key;
 use tokio_util::sync::CancellationToken;
@@ -253,12 +253,12 @@ pub(crate) async fn ending(context: &RunContext, mut outcome: Outcome) -> Ending
             Ok(restore::left::Left::Nothing) | Err(_) => {}
         }
     }
-    let message = outcome.failure.as_ref().map(|failure| failure.message.clone());
+    let why = outcome.failure.clone().map(Sentence::from);
     outcome.events.extend(end_event(
         &context.engine,
         &context.run,
         state,
-        message,
+        why,
         outcome.snapshot.as_ref(),
     ));
     Ending {
@@ -344,7 +344,7 @@ pub(crate) fn end_event(
     engine: &Engine,
     run: &Run,
     state: RunState,
-    message: Option<String>,
+    why: Option<Sentence>,
     snapshot: Option<&Snapshot>,
 ) -> Option<Event> {
     let (kind, severity) = match state {
@@ -364,6 +364,9 @@ pub(crate) fn end_event(
         run_id: Some(run.id),
         snapshot_id: snapshot.map(|s| s.id).or(run.snapshot_id),
         destination_id: run.destination_id,
-        message: message.unwrap_or_else(|| format!("the run {state}")),
+        sentence: why.unwrap_or_else(|| match state {
+            RunState::Succeeded => Fact::RunDone {}.into(),
+            _ => format!("the run {state}").into(),
+        }),
     })
 }

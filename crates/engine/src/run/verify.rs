@@ -8,7 +8,7 @@ use artifact::{
 };
 use catalog::CopyUpdate;
 use model::{
-    CopyState, Event, EventId, EventKind, Failure, FailureCode, RunState, Severity, Snapshot,
+    CopyState, Event, EventId, EventKind, Fact, Failure, FailureCode, RunState, Severity, Snapshot,
     Stage, StoredCopy,
 };
 use store::Key;
@@ -74,8 +74,9 @@ async fn check_copies(context: &RunContext) -> Result<Outcome, Failure> {
                 outcome.copies.push(update(context, &snapshot, copy, state, true));
             }
             Err(failure) => {
-                let told = format!("{}: {}", destination.name, failure.message);
-                context.journal.error(&told);
+                let place = destination.name.to_string();
+                let failure = failure.told_in(|why| Fact::At { place, why });
+                context.journal.error(&failure.message);
                 let verdict = match failure.code {
                     FailureCode::Damaged => Some(CopyState::Damaged),
                     FailureCode::Missing => Some(CopyState::Missing),
@@ -84,9 +85,9 @@ async fn check_copies(context: &RunContext) -> Result<Outcome, Failure> {
                 };
                 if let Some(state) = verdict {
                     outcome.copies.push(update(context, &snapshot, copy, state, false));
-                    outcome.events.push(damage_event(context, &snapshot, copy, &told));
+                    outcome.events.push(damage_event(context, &snapshot, copy, &failure));
                 }
-                failures.push(Failure { message: told, ..failure });
+                failures.push(failure);
             }
         }
     }
@@ -106,9 +107,7 @@ fn conclude(outcome: &mut Outcome, failures: Vec<Failure>, checked: usize) {
     }
     outcome.state =
         Some(if failures.len() < checked { RunState::PartiallyFailed } else { RunState::Failed });
-    let message: Vec<_> = failures.iter().map(|f| f.message.clone()).collect();
-    outcome.failure =
-        failures.into_iter().next().map(|first| Failure { message: message.join("; "), ..first });
+    outcome.failure = failures.into_iter().reduce(Failure::and);
 }
 
 async fn check_copy(
@@ -148,9 +147,8 @@ async fn check_copy(
                     break;
                 }
                 Err(error) => {
-                    let mut failure = error.failure();
-                    failure.message = format!("`{}`: {}", artifact.source, failure.message);
-                    return Err(failure);
+                    let what = artifact.source.to_string();
+                    return Err(error.failure().told_in(|why| Fact::Of { what, why }));
                 }
             }
         }
@@ -249,7 +247,7 @@ fn damage_event(
     context: &RunContext,
     snapshot: &Snapshot,
     copy: &StoredCopy,
-    message: &str,
+    failure: &Failure,
 ) -> Event {
     Event {
         id: context.engine.new_id(EventId::generate),
@@ -260,6 +258,6 @@ fn damage_event(
         run_id: Some(context.run.id),
         snapshot_id: Some(snapshot.id),
         destination_id: Some(copy.destination_id),
-        message: message.to_owned(),
+        sentence: failure.clone().into(),
     }
 }

@@ -126,10 +126,7 @@ impl<'a> Tool<'a> {
             while reading.chunk().await?.is_some() {}
             Ok(())
         };
-        told.await.map_err(|failure: Failure| {
-            let message = unquoted(&failure.message);
-            Failure { message, ..failure }
-        })
+        told.await.map_err(|failure: Failure| failure.reworded(unquoted))
     }
 
     /// Starts it for a run, which ends it however it goes on itself.

@@ -84,9 +84,9 @@ pub(crate) async fn labels_ask_in_vain_without_the_servers_consent(host: Arc<Hos
         let query = EventQuery { limit: 100, ..Default::default() };
         let events = world.engine.catalog().events(query).await.unwrap();
         if let Some(event) = events.iter().find(|event| {
-            event.kind == EventKind::LabelsRefused && event.message.contains(&asking.name)
+            event.kind == EventKind::LabelsRefused && event.sentence.contains(&asking.name)
         }) {
-            assert!(event.message.contains("BACKUP_DOCKER_LABEL_EXEC=1"), "{}", event.message);
+            assert!(event.sentence.contains("BACKUP_DOCKER_LABEL_EXEC=1"), "{}", event.sentence);
             assert!(world.engine.catalog().app_by_name(&asking.name).await.is_err());
             assert_eq!(files(&host, &asking), "");
             return;

@@ -38,7 +38,7 @@ pub(crate) async fn what_is_in_no_app_is_told(host: Arc<Host>) {
     let is_told = async || {
         let query = EventQuery { limit: 100, ..EventQuery::default() };
         let events = world.engine.catalog().events(query).await.unwrap();
-        events.iter().any(|one| one.kind == EventKind::Uncovered && one.message.contains(&id))
+        events.iter().any(|one| one.kind == EventKind::Uncovered && one.sentence.contains(&id))
     };
     for _ in 0..500 {
         if is_told().await {

@@ -468,7 +468,7 @@ pub(crate) async fn what_cannot_be_started_again_is_told_once(host: Arc<Host>) {
         let query = catalog::EventQuery { limit: 500, ..Default::default() };
         let events = world.engine.catalog().events(query).await.unwrap();
         let told = events.into_iter().filter(|event| event.kind == EventKind::NotPutBack);
-        told.map(|event| event.message).collect::<Vec<_>>()
+        told.map(|event| event.sentence.message).collect::<Vec<_>>()
     };
     let begun = std::time::Instant::now();
     while told().await.is_empty() {

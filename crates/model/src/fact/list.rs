@@ -8,7 +8,7 @@ use strum::{EnumIter, IntoStaticStr};
 
 use super::{FactValue, Size, Told};
 
-facts! {
+with_happenings! {
     // One within another.
     Also { first: Told, then: Told } = "{first}; {then}";
     Of { what: String, why: Told } = "`{what}`: {why}";

@@ -45,3 +45,4 @@ recover-next-confirm = Once the old server is gone for good: confirm the recover
 recover-next-restore = Restore what was lost from its snapshot: “Restore” on the page of each.
 recover-nothing-there = No copy of a catalog is there. Is it the right place? Snapshots alone are read by the command line: backup-orchestrator bootstrap --manifests-only
 recover-none-usable = None of the copies there can be used with this key: { $why }
+recover-other-key = The `APP_SECRET_KEY` of this server is another than the one in the copy, which alone opens its secrets: take it out of the environment; the right one is written into the data folder.

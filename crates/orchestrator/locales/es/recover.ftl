@@ -45,3 +45,4 @@ recover-next-confirm = Cuando el servidor anterior ya no exista: confirmar la re
 recover-next-restore = Restaurar lo perdido desde su instantánea: «Restaurar» en la página de cada una.
 recover-nothing-there = Ahí no hay ninguna copia del catálogo. ¿Es el lugar correcto? Las instantáneas solas se leen con la línea de comandos: backup-orchestrator bootstrap --manifests-only
 recover-none-usable = Ninguna copia de ahí se puede usar con esta clave: { $why }
+recover-other-key = La `APP_SECRET_KEY` de este servidor es otra que la de la copia, la única que abre sus secretos: quitarla del entorno; la correcta se escribe en la carpeta de datos.

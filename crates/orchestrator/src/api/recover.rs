@@ -86,7 +86,7 @@ impl From<Told> for RecoverProgress {
         match told {
             Told::Running(step) => Self { step: Some(step.to_string()), ..none },
             Told::Done(done) => Self { state: "done", done: Some(done), ..none },
-            Told::Failed(why) => Self { state: "failed", problem: Some(why), ..none },
+            Told::Failed(why) => Self { state: "failed", problem: Some(why.to_string()), ..none },
         }
     }
 }

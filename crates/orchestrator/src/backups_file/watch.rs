@@ -12,7 +12,7 @@ use std::{
 
 use engine::{DeclareError, Engine, Reconciled};
 use jiff::Timestamp;
-use model::{Event, EventId, EventKind, ManagedBy, Severity};
+use model::{Event, EventId, EventKind, Fact, ManagedBy, Severity};
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -211,7 +211,8 @@ impl BackupsFile {
                 }
                 let finding = Finding::error("", &error);
                 self.show(ConfigState::Waiting, Some(found), vec![finding]);
-                let told = format!("{} waits: {error}", found.file.display());
+                let file = found.file.display().to_string();
+                let told = Fact::DeclaredWaits { file, why: error.to_string() };
                 self.tell(memory, EventKind::ConfigRejected, Severity::Warning, told).await;
             }
         }
@@ -224,18 +225,17 @@ impl BackupsFile {
         }
         self.show(ConfigState::InForce, Some(found), warnings);
         let now = self.0.engine.now();
-        let is_change = told.is_change();
-        let message = format!("{file}: {}", summary(&told));
+        let declared = declared(&told).map(|what| Fact::Declared { file, what: what.into() });
         {
             let mut shown = self.0.shown.lock().unwrap_or_else(PoisonError::into_inner);
             shown.applied_at = Some(now);
-            if is_change {
+            if declared.is_some() {
                 shown.last_change = Some(told);
             }
         }
-        if is_change {
-            tracing::info!("{message}");
-            self.event(EventKind::ConfigApplied, Severity::Info, message).await;
+        if let Some(declared) = declared {
+            tracing::info!("{declared}");
+            self.event(EventKind::ConfigApplied, Severity::Info, declared).await;
         }
     }
 
@@ -244,12 +244,12 @@ impl BackupsFile {
         let file = file.display().to_string();
         let lines: Vec<_> =
             findings.iter().filter(|one| one.is_error()).map(|one| one.told(&file)).collect();
-        let mut told = lines.iter().take(TOLD).cloned().collect::<Vec<_>>().join("\n");
+        let mut why = lines.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
         if lines.len() > TOLD {
-            told = format!("{told}\nand {} more", lines.len() - TOLD);
+            why = format!("{why}; and {} more", lines.len() - TOLD);
         }
         self.show(ConfigState::Rejected, found, findings);
-        let told = format!("what was declared before stays in force. {told}");
+        let told = Fact::DeclaredStays { why: why.replace('\n', "; ") };
         self.tell(memory, EventKind::ConfigRejected, Severity::Error, told).await;
     }
 
@@ -283,16 +283,17 @@ impl BackupsFile {
     }
 
     /// Tells what was not told last.
-    async fn tell(&self, memory: &mut Memory, kind: EventKind, severity: Severity, text: String) {
+    async fn tell(&self, memory: &mut Memory, kind: EventKind, severity: Severity, told: Fact) {
+        let text = told.to_string();
         if memory.told == text {
             return;
         }
         tracing::error!("{text}");
-        self.event(kind, severity, text.clone()).await;
+        self.event(kind, severity, told).await;
         memory.told = text;
     }
 
-    async fn event(&self, kind: EventKind, severity: Severity, message: String) {
+    async fn event(&self, kind: EventKind, severity: Severity, told: Fact) {
         let engine = &self.0.engine;
         let at = engine.now();
         let event = Event {
@@ -304,7 +305,7 @@ impl BackupsFile {
             run_id: None,
             snapshot_id: None,
             destination_id: None,
-            message: message.replace('\n', "; "),
+            sentence: told.into(),
         };
         if let Err(error) = engine.catalog().append_events(&[event]).await {
             tracing::warn!(%error, "an event about backups.yml is not written");
@@ -343,17 +344,16 @@ impl Inner {
     }
 }
 
-/// What changed, in one line.
-pub(crate) fn summary(told: &Reconciled) -> String {
+/// What has changed, in words; `None` where nothing has.
+fn declared(told: &Reconciled) -> Option<Fact> {
+    let names = |names: &[String]| names.join(", ");
     let parts = [
-        ("added", &told.added),
-        ("changed", &told.changed),
-        ("no longer declared (apps are disabled, their snapshots stay)", &told.released),
+        (&told.added, Fact::DeclaredAdded { names: names(&told.added) }),
+        (&told.changed, Fact::DeclaredChanged { names: names(&told.changed) }),
+        (&told.released, Fact::DeclaredNoMore { names: names(&told.released) }),
     ];
-    let parts: Vec<_> = parts
+    parts
         .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(word, names)| format!("{word}: {}", names.join(", ")))
-        .collect();
-    if parts.is_empty() { "nothing changes".to_owned() } else { parts.join("; ") }
+        .filter_map(|(names, told)| (!names.is_empty()).then_some(told))
+        .reduce(Fact::also)
 }

@@ -77,7 +77,7 @@ pub(crate) struct Done {
     pub(crate) kept_aside: Vec<PathBuf>,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum BootstrapError {
     /// Nothing of ours is there.
     #[error(
@@ -91,6 +91,12 @@ pub(crate) enum BootstrapError {
          for the snapshots alone"
     )]
     NoneUsable(String),
+    /// The environment has a key that opens nothing of the copy.
+    #[error(
+        "APP_SECRET_KEY is another than the one in the copy, which alone opens its secrets: take \
+         it out of the environment; the right one is written into the data folder"
+    )]
+    OtherKey,
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -163,11 +169,10 @@ pub(crate) async fn bootstrap(
     let catalog = Catalog::open(&place.url, 8).await.map_err(failed)?;
     let engine = engine_on(catalog, &key, settings.engine.clone());
     serve::check_key(&engine).await.map_err(failed)?;
-    let from = done.copy_of.map_or_else(
-        || "manifests alone".to_owned(),
-        |at| format!("the copy of {at} and the manifests at its destination"),
-    );
-    engine.hold_after_recovery(&from, true).await.map_err(failed)?;
+    let from = done
+        .copy_of
+        .map_or_else(|| model::Fact::ManifestsAlone {}, |at| model::Fact::CopyAndManifests { at });
+    engine.hold_after_recovery(from, true).await.map_err(failed)?;
     let destination = settle_destination(&engine, request).await?;
     done.destination = destination.name.to_string();
     on_step(Step::Manifests);
@@ -377,11 +382,7 @@ fn is_same_key(settings: &Settings, found: &Fetched) -> Result<(), BootstrapErro
     if given.is_none_or(|given| given == found.secret_key.expose_secret()) {
         return Ok(());
     }
-    Err(BootstrapError::Refused(
-        "APP_SECRET_KEY is another than the one in the copy, which alone opens its secrets: take \
-         it out of the environment; the right one is written into the data folder"
-            .to_owned(),
-    ))
+    Err(BootstrapError::OtherKey)
 }
 
 fn engine_on(catalog: Catalog, key: &SecretString, config: EngineConfig) -> Engine {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use catalog::{Catalog, CatalogError};
 use engine::recovery::rebuild;
 use jiff::Timestamp;
+use model::Fact;
 use secrecy::SecretString;
 
 use super::files::{keep_aside, put_in_place, remove_all, sqlite_url};
@@ -20,7 +21,7 @@ pub(crate) async fn open_catalog(
     copies: &Path,
     secret_key: &SecretString,
     now: Timestamp,
-) -> anyhow::Result<(Catalog, Option<String>)> {
+) -> anyhow::Result<(Catalog, Option<Fact>)> {
     let has_copies = rebuild::has_local(copies);
     let is_there = std::fs::metadata(file).is_ok_and(|found| found.len() > 0);
     if !is_there && has_copies {
@@ -57,7 +58,7 @@ async fn rebuilt(
     secret_key: &SecretString,
     now: Timestamp,
     why: &str,
-) -> anyhow::Result<(Catalog, Option<String>)> {
+) -> anyhow::Result<(Catalog, Option<Fact>)> {
     let found = rebuild::newest_local(copies, secret_key).await;
     let identity = rebuild::local_identity(copies, secret_key);
     let (found, identity) = match (found, identity) {
@@ -88,7 +89,7 @@ async fn rebuilt(
         tracing::warn!("a newer copy could not be used: {newer}");
     }
     let catalog = Catalog::open(&sqlite_url(file), 8).await?;
-    Ok((catalog, Some(format!("the copy of {}", found.name.at))))
+    Ok((catalog, Some(Fact::CopyAlone { at: found.name.at })))
 }
 
 /// What a person has to do.

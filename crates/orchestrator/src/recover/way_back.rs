@@ -33,7 +33,7 @@ pub(crate) enum Told {
     /// It is done.
     Done(Box<Done>),
     /// It failed.
-    Failed(String),
+    Failed(BootstrapError),
 }
 
 impl WayBack {
@@ -88,7 +88,7 @@ impl WayBack {
         let step = |step| self.state().told = Some(Told::Running(step));
         let told = match bootstrap(settings, request, &step).await {
             Ok(done) => Told::Done(Box::new(done)),
-            Err(error) => Told::Failed(error.to_string()),
+            Err(error) => Told::Failed(error),
         };
         self.state().told = Some(told);
     }

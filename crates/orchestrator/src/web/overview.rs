@@ -373,8 +373,11 @@ fn happening(
             (EventKind::RunSucceeded | EventKind::Restored | EventKind::DrillPassed, _) => {
                 String::new()
             }
-            (_, Some(failure)) if failure.message == event.message => visitor.failure(failure),
-            _ => event.message.clone(),
+            // Older events have no more than their words.
+            (_, Some(failure)) if failure.message == event.sentence.message => {
+                visitor.failure(failure)
+            }
+            _ => visitor.sentence(&event.sentence),
         },
     }
 }

@@ -26,6 +26,7 @@ use super::{
     form::{Errors, Fields, Sealed, redirect},
     format::When,
     guard,
+    lang::Lang,
     mark::Mark,
     page::{Nav, Page},
     visitor::Visitor,
@@ -170,16 +171,17 @@ pub(super) async fn look(
     }
     match web.way_back.look(&web.settings, request).await {
         Ok((word, found)) => Ok(of_found(&visitor, word, found).into_response()),
-        Err(error) => {
-            let why = match error {
-                BootstrapError::NothingThere => visitor.t("recover-nothing-there"),
-                BootstrapError::NoneUsable(why) => {
-                    visitor.lang.with("recover-none-usable", "why", why)
-                }
-                other => other.to_string(),
-            };
-            Ok(again(vec![FieldError::new("", why)]))
-        }
+        Err(error) => Ok(again(vec![FieldError::new("", why(&error, visitor.lang))])),
+    }
+}
+
+/// Why nothing came back, in the reader's language.
+fn why(error: &BootstrapError, lang: Lang) -> String {
+    match error {
+        BootstrapError::NothingThere => lang.t("recover-nothing-there"),
+        BootstrapError::NoneUsable(why) => lang.with("recover-none-usable", "why", why.as_str()),
+        BootstrapError::OtherKey => lang.t("recover-other-key"),
+        other => other.to_string(),
     }
 }
 
@@ -269,7 +271,7 @@ fn of_told(told: Told, headers: &HeaderMap) -> Html<String> {
     let steps = Step::iter().map(mark).collect();
     let (failed, done) = match told {
         Told::Running(_) => (None, None),
-        Told::Failed(why) => (Some(why), None),
+        Told::Failed(error) => (Some(why(&error, lang)), None),
         Told::Done(done) => {
             let came = Came {
                 rows: done.rows,

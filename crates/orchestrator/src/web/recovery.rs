@@ -46,7 +46,10 @@ pub(super) async fn waiting(web: &Web, visitor: &Visitor) -> Result<Option<Waiti
     let hold = web.engine.recovery_hold().await?;
     Ok(hold.map(|hold| Waiting {
         at: visitor.when(hold.at),
-        from: hold.from,
+        from: match hold.fact {
+            Some(fact) => visitor.sentence(&fact.into()),
+            None => hold.from,
+        },
         schedules: hold.schedules,
     }))
 }

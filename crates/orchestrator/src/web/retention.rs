@@ -198,13 +198,10 @@ impl Plan {
         Self {
             destination: preview.destination.clone(),
             rules: Rules::of(&preview.policy).sentence(lang),
-            refusal: preview.plan.refusal.map(|refusal| {
-                serde_json::to_value(refusal)
-                    .ok()
-                    .and_then(|value| Some(value.as_str()?.replace('_', "-")))
-                    .and_then(|word| lang.find(&format!("refusal-{word}")))
-                    .unwrap_or_else(|| refusal.to_string())
-            }),
+            refusal: preview
+                .plan
+                .refusal
+                .map(|refusal| visitor.sentence(&model::Fact::from(refusal).into())),
             keep: rows.iter().filter(|row| row.keep).count(),
             expire: rows.iter().filter(|row| !row.keep).count(),
             months: calendar(&days, lang),

@@ -332,7 +332,7 @@ fn conclude(context: &RunContext, snapshot: &Snapshot, report: &DrillReport) -> 
         run_id: Some(context.run.id),
         snapshot_id: Some(snapshot.id),
         destination_id: None,
-        message: sentence.message.clone(),
+        sentence: sentence.clone(),
     };
     let proof = Proof {
         run_id: context.run.id,

@@ -2,7 +2,7 @@
 
 use catalog::CatalogError;
 use model::{
-    Event, EventId, EventKind, FailureCode, RestoreReport, Run, RunKind, RunState, Severity,
+    Event, EventId, EventKind, Fact, FailureCode, RestoreReport, Run, RunKind, RunState, Severity,
     StepState,
 };
 
@@ -38,10 +38,7 @@ pub(crate) async fn after(engine: &Engine, run: &Run) -> Result<Left, CatalogErr
         run_id: Some(run.id),
         snapshot_id: run.snapshot_id,
         destination_id: None,
-        message: format!(
-            "a restore was cut off again and again and has left {}: look at it, and remove or start it",
-            made.join(", ")
-        ),
+        sentence: Fact::RestoreLeft { what: made.join(", ") }.into(),
     };
     Ok(Left::Tell(Box::new(event)))
 }

@@ -362,10 +362,13 @@ impl<'a> Restore<'a> {
     }
 
     fn event(&self) -> Event {
-        let to = match &self.order.target {
-            RestoreTarget::App => "into the app".to_owned(),
-            RestoreTarget::Beside { name } => format!("beside it, as `{name}`"),
-            RestoreTarget::Folder { path } => format!("into {}", path.display()),
+        let (app, at) = (self.app.name.to_string(), self.snapshot.taken_at);
+        let came = match &self.order.target {
+            RestoreTarget::App => Fact::CameIntoApp { app, at },
+            RestoreTarget::Beside { name } => Fact::CameBeside { app, at, name: name.to_string() },
+            RestoreTarget::Folder { path } => {
+                Fact::CameIntoFolder { app, at, path: path.display().to_string() }
+            }
         };
         Event {
             id: self.context.engine.new_id(EventId::generate),
@@ -376,10 +379,7 @@ impl<'a> Restore<'a> {
             run_id: Some(self.context.run.id),
             snapshot_id: Some(self.snapshot.id),
             destination_id: None,
-            message: format!(
-                "`{}` of {:.0} was restored {to}",
-                self.app.name, self.snapshot.taken_at
-            ),
+            sentence: came.into(),
         }
     }
 

@@ -76,9 +76,8 @@ impl<'a> Tree<'a> {
             (owner, group) if own == 0 && owner != 0 => program.run_by(owner, group),
             _ => program,
         };
-        let out = program.output(MAX_TOLD, PATIENCE).await.map_err(|failure| Failure {
-            message: format!("the code at {}: {}", self.path.display(), failure.message),
-            ..failure
+        let out = program.output(MAX_TOLD, PATIENCE).await.map_err(|failure| {
+            failure.reworded(|message| format!("the code at {}: {message}", self.path.display()))
         })?;
         Ok(String::from_utf8_lossy(&out).trim_end().to_owned())
     }

@@ -118,5 +118,5 @@ fn program(argv: &[String]) -> &str {
 
 fn named(which: &str, argv: &[String], failure: Failure) -> Failure {
     let program = program(argv);
-    Failure { message: format!("`quiesce.{which}` ({program}): {}", failure.message), ..failure }
+    failure.reworded(|message| format!("`quiesce.{which}` ({program}): {message}"))
 }

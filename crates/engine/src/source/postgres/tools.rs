@@ -55,8 +55,7 @@ pub(crate) async fn all(engine: &Engine, place: &Where) -> Result<Vec<Tools>, Fa
         return Ok(all);
     };
     let major = version(engine, place, Path::new("pg_dump")).await.map_err(|failure| {
-        let message = format!("{}: is {container} a PostgreSQL container?", failure.message);
-        Failure { message, ..failure }
+        failure.reworded(|message| format!("{message}: is {container} a PostgreSQL container?"))
     })?;
     Ok(vec![Tools { major, folder: None }])
 }

@@ -6,7 +6,7 @@ use bollard::{errors::Error, query_parameters::DownloadFromContainerOptions};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use glob::Pattern;
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -106,17 +106,12 @@ impl VolumeStream {
             if self.members.is_whole() {
                 return Ok(None);
             }
-            let message = format!(
-                "Docker ended the archive of volume `{volume}` before its end, as it does when \
-                 files change while they are read: set `containers` to `pause` or `stop`, or see \
-                 the log of dockerd"
-            );
-            return Err(Failure::new(FailureCode::SourceTruncated, message));
+            let cut = Fact::VolumeCutOff { volume: volume.clone() };
+            return Err(Failure::new(FailureCode::SourceTruncated, cut));
         };
         let chunk = chunk.map_err(|error| {
-            let mut failure = docker::told(&error);
-            failure.message = format!("volume `{volume}`: {}", failure.message);
-            failure
+            let volume = volume.clone();
+            docker::told(&error).told_in(|why| Fact::OfVolume { volume, why })
         })?;
         let kept = self.members.push(chunk).map_err(|problem| {
             Failure::new(FailureCode::SourceFormat, format!("volume `{volume}`: {problem}"))

@@ -219,14 +219,21 @@ pub(crate) async fn hold_one(
         Meanwhile::Stop => (Duty::StartContainer { container }, "stopped"),
         _ => (Duty::UnpauseContainer { container }, "paused"),
     };
+    let is_stop = matches!(meanwhile, Meanwhile::Stop);
     held.waiting.push((user.name.clone(), context.owe(duty).await?));
     let answer = match meanwhile {
         Meanwhile::Stop => user.stop(docker).await,
         _ => docker.pause_container(&user.id).await.map_err(|error| docker::told(&error)),
     };
-    answer.map_err(|mut failure| {
-        failure.message = format!("`{}` could not be {done}: {}", user.name, failure.message);
-        failure
+    answer.map_err(|failure| {
+        let container = user.name.clone();
+        failure.told_in(|why| {
+            if is_stop {
+                Fact::NotStopped { container, why }
+            } else {
+                Fact::NotPaused { container, why }
+            }
+        })
     })?;
     context.journal.info(format!("`{}` is {done} while it is read", user.name));
     Ok(())

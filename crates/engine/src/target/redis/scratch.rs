@@ -253,7 +253,7 @@ fn with_log(failure: Failure, folder: &Path) -> Failure {
         return failure;
     }
     // What the server said belongs to no fact.
-    Failure { message: format!("{} {said}", failure.message), fact: None, ..failure }
+    failure.reworded(|message| format!("{message} {said}"))
 }
 
 /// Lines of weight in a log, without what stands before them.

@@ -1,0 +1,202 @@
+//! What happens while nobody looks, and what Docker and programs answer: the rest of the sentences.
+
+/// Gives the sentences of [`super::list`], and these after them, to the macro that makes them.
+macro_rules! with_happenings {
+    ($($sentences:tt)*) => {
+        facts! {
+            $($sentences)*
+
+            // What happens.
+            WorkerGone {} =
+                "the worker of this run went away (the orchestrator was stopped or killed, or the \
+                 machine was)";
+            RunDone {} = "the run succeeded";
+            CancelledBefore {} = "cancelled before it began";
+            At { place: String, why: Told } = "{place}: {why}";
+            WholeBut { why: Told } = "the snapshot is whole, but {why}";
+            UnlikeBefore { app: String, size: Size } =
+                "the snapshot of `{app}` is of {size}, far from what the ones before it had; \
+                 nothing is expired for this app until a normal one follows or somebody accepts it";
+            ExpiredAt { count: u64, app: String, destination: String } =
+                "{count} snapshots of `{app}` expired at `{destination}`";
+            UploadsSwept { count: u64, destination: String } =
+                "{count} unfinished uploads were removed from `{destination}`";
+            CameIntoApp { app: String, at: Timestamp } =
+                "`{app}` of {at:.0} was restored into the app";
+            CameBeside { app: String, at: Timestamp, name: String } =
+                "`{app}` of {at:.0} was restored beside it, as `{name}`";
+            CameIntoFolder { app: String, at: Timestamp, path: String } =
+                "`{app}` of {at:.0} was restored into {path}";
+            FiresMissed { count: u64, app: String } =
+                "{count} of the times at which `{app}` should have run passed while nothing ran";
+            ServedInFuture {} = "a schedule was served in the future";
+            ClockBack { minutes: u64 } = "the clock went back by {minutes} minutes";
+            ClockForward { minutes: u64 } = "the clock went forward by {minutes} minutes";
+            ClockBackSince { minutes: u64 } =
+                "the clock went back by {minutes} minutes since an orchestrator last ran: it was \
+                 changed, or nothing ran";
+            ClockForwardSince { minutes: u64 } =
+                "the clock went forward by {minutes} minutes since an orchestrator last ran: it \
+                 was changed, or nothing ran";
+            LabelsNotFollowed { container: String, why: String } =
+                "labels of container `{container}` are not followed: {why}";
+            LabelsWrong { container: String, why: String } =
+                "labels of container `{container}`: {why}";
+            Uncovered { what: String } = "not in any app: {what}";
+            UncoveredMore { what: String, more: u64 } = "not in any app: {what} and {more} more";
+            NoCopiesAt { failed: u64, places: u64, why: Told } =
+                "{failed} of {places} destinations have no copy: {why}";
+
+            // Retention.
+            KeptAppendOnly {} =
+                "the destination is append-only: nothing expires there; clear it by a rule of the \
+                 storage";
+            KeptLastFailed {} = "the last run failed: nothing expires until one succeeds";
+            KeptAnomalous {} =
+                "the newest snapshot looks unlike the ones before it: nothing expires until a \
+                 normal one follows or somebody accepts it";
+            KeptLast {} = "the plan would leave no snapshot at all";
+            KeptClock {} =
+                "the clock jumped by more than a day (or this machine was off): nothing expires \
+                 for a day; check the machine's time";
+            KeptRecovered {} =
+                "the catalog was rebuilt from a copy or from manifests: nothing expires until \
+                 somebody confirms that it is as it should be (`recovery confirm`)";
+
+            // The catalog, and the way back to it.
+            CatalogRebuilt { from: Told } =
+                "the catalog was rebuilt from {from}; schedules and retention wait until somebody \
+                 confirms it (`recovery confirm`)";
+            CatalogRebuiltHere { from: Told } =
+                "the catalog was rebuilt from {from}; retention waits until somebody confirms it \
+                 (`recovery confirm`)";
+            ManifestsAlone {} = "manifests alone";
+            CopyAndManifests { at: Timestamp } =
+                "the copy of {at} and the manifests at its destination";
+            KitDue {} =
+                "nobody has stored the recovery kit as it is now: print it (`recovery-kit`) and \
+                 keep it away from this machine; without it the copies of the catalog cannot be \
+                 opened";
+            CatalogNotCopied { why: String } = "the catalog could not be copied: {why}";
+            CatalogCopyGone { why: String } = "the copy of the catalog is not there: {why}";
+            ManifestsRead {
+                manifests: u64, destination: String, snapshots: u64, copies: u64, missing: u64,
+                damaged: u64, problems: u64
+            } =
+                "{manifests} manifests of `{destination}` were read: {snapshots} new snapshots, \
+                 {copies} new copies, {missing} missing, {damaged} damaged, {problems} problems";
+            CopyAlone { at: Timestamp } = "the copy of {at}";
+
+            // Passwords of repositories.
+            RotationOld { destination: String } =
+                "the change of the password of `{destination}` was cut off before it was in \
+                 force: the password of before is the one in use, and the new one opens nothing; \
+                 change it again";
+            RotationNew { destination: String } =
+                "the change of the password of `{destination}` was cut off after it was in force: \
+                 the new password is the one in use, and the one of before opens nothing any more; \
+                 whoever did not see the new one changes it again";
+            RotationNeither { destination: String } =
+                "the change of the password of `{destination}` was cut off, and another password \
+                 was entered since: look at the repository's keys, and remove those that nobody \
+                 needs";
+
+            // What is declared in `backups.yml`.
+            Declared { file: String, what: Told } = "{file}: {what}";
+            DeclaredAdded { names: String } = "added: {names}";
+            DeclaredChanged { names: String } = "changed: {names}";
+            DeclaredNoMore { names: String } =
+                "no longer declared (apps are disabled, their snapshots stay): {names}";
+            DeclaredStays { why: String } = "what was declared before stays in force. {why}";
+            DeclaredWaits { file: String, why: String } = "{file} waits: {why}";
+
+            // What a run owes.
+            AfterRun { why: Told } = "after a run: {why}";
+            RestoreLeft { what: String } =
+                "a restore was cut off again and again and has left {what}: look at it, and \
+                 remove or start it";
+            StaysOwed { what: Told, why: String, remedy: Told, minutes: u64 } =
+                "{what}: {why}. {remedy}; it is tried again, at the latest every {minutes} \
+                 minutes";
+            StoppedStays { container: String } =
+                "container {container} was stopped for a run and cannot be started";
+            PausedStays { container: String } =
+                "container {container} was paused for a run and cannot go on";
+            HelperStays { container: String } =
+                "container {container}, made to read a volume, cannot be removed";
+            ScratchStays { container: String } =
+                "container {container}, made for a drill, cannot be removed";
+            NetworkStays { network: String } =
+                "the network {network}, made for a drill, cannot be removed";
+            VolumeStays { volume: String } =
+                "the volume {volume}, made for a drill, cannot be removed";
+            ExecStays { container: String, marker: String } =
+                "a command of ours in container {container} cannot be ended ({marker})";
+            PostNotRun { command: String, container: String } =
+                "`{command}`, asked for by `backup.exec-post`, cannot be run in container \
+                 {container}";
+            HookNotRun { command: String } =
+                "`{command}`, asked for by `quiesce.post`, cannot be run";
+            HookNotRunIn { command: String, container: String } =
+                "`{command}`, asked for by `quiesce.post`, cannot be run in container {container}";
+            SnapshotStays { name: String } = "the snapshot {name} cannot be removed";
+            DatabasesClosed { names: String } =
+                "the databases {names} may be closed to everybody since a restore";
+            FolderStays { path: String } = "the folder {path} cannot be removed";
+            DoStart { command: String } = "Remove what is in its way and `{command}`, or remove it";
+            DoGoOn { command: String, other: String } = "Try `{command}` or `{other}`";
+            DoRemove { command: String } = "Remove it: `{command}`";
+            DoLook { command: String } = "Look at `{command}`, or restart the container";
+            DoStartOnly { command: String } = "Start the container (`{command}`), or remove it";
+            DoUnmount { mount: String, command: String } = "Unmount {mount}, then `{command}`";
+            DoOpen {} = "Open those that are there: ALTER DATABASE … ALLOW_CONNECTIONS true";
+            DoRunByHand {} = "Run it yourself, or correct the app";
+            DoRemoveByHand {} = "Remove it";
+
+            // Docker.
+            DockerUnset {} =
+                "Docker is not reachable from here: mount its socket (or a filtering proxy) and \
+                 set DOCKER_HOST, for example unix:///var/run/docker.sock";
+            DockerHostWrong { host: String } =
+                "DOCKER_HOST `{host}`: use unix:///PATH or tcp://HOST:PORT";
+            DockerSaid { said: String } = "Docker: {said}";
+            DockerForbids { said: String } =
+                "Docker: {said}; let the proxy in front of Docker allow it";
+            DockerRefused { status: String, said: String } = "Docker ({status}): {said}";
+            DockerNotRunning { what: String, said: String } =
+                "{what}: Docker: {said}; start the container";
+            DockerNotAttached {} = "Docker did not attach to the command";
+            NoShell { what: String } =
+                "{what}: the container has no `sh`, without which nothing is run in it";
+            ExecGoesOn { container: String } = "a command in container {container} does not end";
+            LineBreak { name: String } = "{name} cannot hold a line break inside a container";
+            NotInThatContainer { what: String, said: String } =
+                "{what} cannot be run: {said}; use a container that has it";
+            VolumeNotOurs { volume: String } = "the volume {volume} is not ours: it is left alone";
+            NetworkNotOurs { network: String } =
+                "the network {network} is not ours: it is left alone";
+            NotStopped { container: String, why: Told } =
+                "`{container}` could not be stopped: {why}";
+            NotPaused { container: String, why: Told } = "`{container}` could not be paused: {why}";
+            OfVolume { volume: String, why: Told } = "volume `{volume}`: {why}";
+            VolumeCutOff { volume: String } =
+                "Docker ended the archive of volume `{volume}` before its end, as it does when \
+                 files change while they are read: set `containers` to `pause` or `stop`, or see \
+                 the log of dockerd";
+            ItWrote { why: Told, said: String } = "{why}; it wrote: {said}";
+
+            // Programs.
+            ProgramNoInput { program: String, path: String, why: String } =
+                "{program} cannot read {path}: {why}";
+            ProgramNotStarted { program: String, why: String } =
+                "{program} cannot be started: {why}";
+            ProgramTooMuch { program: String, size: Size } = "{program} wrote more than {size}";
+            ProgramLate { program: String } =
+                "{program} did not end in time: raise the app's time limit";
+            ProgramEnded { program: String, code: String, said: String } =
+                "{program} ended with exit code {code}: {said}";
+            ProgramKilled { program: String, signal: String, said: String } =
+                "{program} was killed by signal {signal}: {said}";
+        }
+    };
+}
