@@ -149,7 +149,7 @@ macro_rules! with_happenings {
             DoLook { command: String } = "Look at `{command}`, or restart the container";
             DoStartOnly { command: String } = "Start the container (`{command}`), or remove it";
             DoUnmount { mount: String, command: String } = "Unmount {mount}, then `{command}`";
-            DoOpen {} = "Open those that are there: ALTER DATABASE … ALLOW_CONNECTIONS true";
+            DoOpen {} = "Open those that are there: `ALTER DATABASE … ALLOW_CONNECTIONS true`";
             DoRunByHand {} = "Run it yourself, or correct the app";
             DoRemoveByHand {} = "Remove it";
 
@@ -158,7 +158,7 @@ macro_rules! with_happenings {
                 "Docker is not reachable from here: mount its socket (or a filtering proxy) and \
                  set DOCKER_HOST, for example unix:///var/run/docker.sock";
             DockerHostWrong { host: String } =
-                "DOCKER_HOST `{host}`: use unix:///PATH or tcp://HOST:PORT";
+                "`DOCKER_HOST` is `{host}`: use `unix:///PATH` or `tcp://HOST:PORT`";
             DockerSaid { said: String } = "Docker: {said}";
             DockerForbids { said: String } =
                 "Docker: {said}; let the proxy in front of Docker allow it";

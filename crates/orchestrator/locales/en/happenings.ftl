@@ -86,13 +86,13 @@ fact-do_remove = Remove it: `{ $command }`.
 fact-do_look = Look at `{ $command }`, or restart the container.
 fact-do_start_only = Start the container (`{ $command }`), or remove it.
 fact-do_unmount = Unmount { $mount }, then `{ $command }`.
-fact-do_open = Open those that are there: ALTER DATABASE … ALLOW_CONNECTIONS true.
+fact-do_open = Open those that are there: `ALTER DATABASE … ALLOW_CONNECTIONS true`.
 fact-do_run_by_hand = Run it yourself, or correct the app.
 fact-do_remove_by_hand = Remove it.
 
 # Docker.
 fact-docker_unset = Docker is not reachable from here: mount its socket (or a filtering proxy) and set DOCKER_HOST, for example unix:///var/run/docker.sock.
-fact-docker_host_wrong = DOCKER_HOST `{ $host }`: use unix:///PATH or tcp://HOST:PORT.
+fact-docker_host_wrong = `DOCKER_HOST` is `{ $host }`: use `unix:///PATH` or `tcp://HOST:PORT`.
 fact-docker_said = Docker: { $said }
 fact-docker_forbids = Docker: { $said } Let the proxy in front of Docker allow it.
 fact-docker_refused = Docker ({ $status }): { $said }

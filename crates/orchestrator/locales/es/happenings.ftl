@@ -86,13 +86,13 @@ fact-do_remove = Quitarlo: `{ $command }`.
 fact-do_look = Mirar `{ $command }`, o reiniciar el contenedor.
 fact-do_start_only = Arrancar el contenedor (`{ $command }`), o quitarlo.
 fact-do_unmount = Desmontar { $mount }, después `{ $command }`.
-fact-do_open = Abrir las que estén: ALTER DATABASE … ALLOW_CONNECTIONS true.
+fact-do_open = Abrir las que estén: `ALTER DATABASE … ALLOW_CONNECTIONS true`.
 fact-do_run_by_hand = Ejecutarlo a mano, o corregir la app.
 fact-do_remove_by_hand = Quitarla.
 
 # Docker.
 fact-docker_unset = Desde aquí no se llega a Docker: montar su socket (o un proxy que filtre) y poner DOCKER_HOST, por ejemplo unix:///var/run/docker.sock.
-fact-docker_host_wrong = DOCKER_HOST `{ $host }`: usar unix:///RUTA o tcp://HOST:PUERTO.
+fact-docker_host_wrong = `DOCKER_HOST` es `{ $host }`: usar `unix:///RUTA` o `tcp://HOST:PUERTO`.
 fact-docker_said = Docker dice: { $said }
 fact-docker_forbids = Docker dice: { $said } Que lo permita el proxy que está delante de Docker.
 fact-docker_refused = Docker dice ({ $status }): { $said }
