@@ -54,8 +54,8 @@ pub(crate) async fn apps_come_and_go_with_their_containers(host: Arc<Host>) {
     let refusals: Vec<_> =
         refusals.iter().filter(|event| event.kind == EventKind::LabelsRefused).collect();
     assert_eq!(refusals.len(), 1, "{refusals:?}");
-    assert!(refusals[0].message.contains(&greedy.name), "{refusals:?}");
-    assert!(refusals[0].message.contains("backup.mount"), "{refusals:?}");
+    assert!(refusals[0].sentence.message.contains(&greedy.name), "{refusals:?}");
+    assert!(refusals[0].sentence.message.contains("backup.mount"), "{refusals:?}");
     for other in [&greedy.name, &quiet.name] {
         assert!(world.engine.catalog().app_by_name(other).await.is_err(), "{other}");
     }
