@@ -45,7 +45,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock::SystemClock;
 pub use config::{EngineConfig, GoogleUrls};
-pub use docker::coverage::{CoverageState, Covered, CoveredKind};
+pub use docker::{
+    coverage::{CoverageState, Covered, CoveredKind},
+    discovery::{ProtectRequest, Protected},
+};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
 pub use index::{ArchiveEntry, EntryKind, Listing, Reading};

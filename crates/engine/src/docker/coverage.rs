@@ -20,7 +20,7 @@ use crate::{Engine, EngineError};
 /// Where what is ignored is kept in the catalog.
 const IGNORED: &str = "coverage.ignored";
 /// Where what was told of once is kept.
-const TOLD: &str = "coverage.told";
+pub(super) const TOLD: &str = "coverage.told";
 const MAX_REASON: usize = 500;
 /// How often the host is looked at by itself.
 const EVERY: Duration = Duration::from_secs(300);
@@ -80,6 +80,12 @@ pub struct Covered {
     pub name: String,
     /// What else is known of it: who uses a volume, what a database is.
     pub detail: String,
+    /// The compose project that it belongs to.
+    pub project: Option<String>,
+    /// What kind of source reads it: `volume`, `postgres`, `mysql` or `redis`.
+    pub source_kind: Option<String>,
+    /// The database server whose files a volume holds: what protects that server protects it.
+    pub files_of: Option<String>,
     /// Whether an app reads it.
     pub state: CoverageState,
     /// The apps that do.
@@ -136,6 +142,7 @@ impl Engine {
         for one in &mut found {
             one.judge(&apps, &ignored);
         }
+        with_their_servers(&mut found);
         found.sort_by(|a, b| (a.state, &a.id).cmp(&(b.state, &b.id)));
         Ok(found)
     }
@@ -184,6 +191,9 @@ impl Covered {
             kind,
             name: name.to_owned(),
             detail,
+            project: None,
+            source_kind: None,
+            files_of: None,
             state: CoverageState::Uncovered,
             apps: Vec::new(),
             reason: None,
@@ -224,13 +234,36 @@ impl Covered {
     }
 }
 
+/// The files of a server that an app dumps are in that app: a copy of them, taken while the server
+/// runs, would be worth less.
+fn with_their_servers(found: &mut [Covered]) {
+    let servers: BTreeMap<String, Vec<String>> = found
+        .iter()
+        .filter(|one| one.kind == CoveredKind::Database && one.state == CoverageState::Protected)
+        .map(|one| (one.name.clone(), one.apps.clone()))
+        .collect();
+    for one in found.iter_mut().filter(|one| one.state == CoverageState::Uncovered) {
+        if let Some(apps) = one.files_of.as_ref().and_then(|server| servers.get(server)) {
+            one.apps.clone_from(apps);
+            one.state = CoverageState::Protected;
+        }
+    }
+}
+
+/// Compose writes it on what it makes.
+const PROJECT: &str = "com.docker.compose.project";
+
 /// Everything the host has.
 async fn found(docker: &Docker) -> Result<Vec<Covered>, Failure> {
     let volumes = docker.list_volumes(None::<ListVolumesOptions>).await;
     let volumes = volumes.map_err(|error| told(&error))?;
     let containers = super::others(docker).await?;
     let mut users: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut servers = BTreeSet::new();
     for container in &containers {
+        if database(container).is_some() {
+            servers.insert(super::name_of(container));
+        }
         for mount in container.mounts.iter().flatten() {
             if let Some(volume) = mount.name.as_deref() {
                 users.entry(volume).or_default().insert(super::name_of(container));
@@ -248,14 +281,25 @@ async fn found(docker: &Docker) -> Result<Vec<Covered>, Failure> {
             Some(users) => users.iter().cloned().collect::<Vec<_>>().join(", "),
             None => "used by no container".to_owned(),
         };
-        found.push(Covered::new(CoveredKind::Volume, &volume.name, detail));
+        let only = users.filter(|users| users.len() == 1).and_then(BTreeSet::first);
+        found.push(Covered {
+            project: volume.labels.get(PROJECT).cloned(),
+            source_kind: Some(DirectKind::Volume.to_string()),
+            files_of: only.filter(|user| servers.contains(*user)).cloned(),
+            ..Covered::new(CoveredKind::Volume, &volume.name, detail)
+        });
     }
     for container in &containers {
         let name = super::name_of(container);
         let has_volumes = container.mounts.iter().flatten().any(|mount| mount.name.is_some());
         match database(container) {
             Some(what) => {
-                found.push(Covered::new(CoveredKind::Database, &name, what.to_owned()));
+                let labels = container.labels.as_ref();
+                found.push(Covered {
+                    project: labels.and_then(|labels| labels.get(PROJECT)).cloned(),
+                    source_kind: Some(what.to_string()),
+                    ..Covered::new(CoveredKind::Database, &name, words(what).to_owned())
+                });
             }
             None if !has_volumes => {
                 let image = container.image.clone().unwrap_or_default();
@@ -267,8 +311,17 @@ async fn found(docker: &Docker) -> Result<Vec<Covered>, Failure> {
     Ok(found)
 }
 
+/// A kind of database server, for people.
+fn words(what: DirectKind) -> &'static str {
+    match what {
+        DirectKind::Mysql => "MySQL or MariaDB",
+        DirectKind::Redis => "Redis or Valkey",
+        _ => "PostgreSQL",
+    }
+}
+
 /// Which database server a running container is, by its image's name or its port.
-fn database(container: &ContainerSummary) -> Option<&'static str> {
+fn database(container: &ContainerSummary) -> Option<DirectKind> {
     if container.state != Some(ContainerSummaryStateEnum::RUNNING) {
         return None;
     }
@@ -276,16 +329,18 @@ fn database(container: &ContainerSummary) -> Option<&'static str> {
     let image = image.rsplit('/').next().unwrap_or_default();
     let image = image.split([':', '@']).next().unwrap_or_default();
     let by_image = match image {
-        "postgres" | "postgresql" | "postgis" | "timescaledb" | "pgvector" => Some("PostgreSQL"),
-        "mysql" | "mariadb" | "percona" => Some("MySQL or MariaDB"),
-        "redis" | "valkey" => Some("Redis or Valkey"),
+        "postgres" | "postgresql" | "postgis" | "timescaledb" | "pgvector" => {
+            Some(DirectKind::Postgres)
+        }
+        "mysql" | "mariadb" | "percona" => Some(DirectKind::Mysql),
+        "redis" | "valkey" => Some(DirectKind::Redis),
         _ => None,
     };
     by_image.or_else(|| {
         container.ports.iter().flatten().find_map(|port| match port.private_port {
-            5432 => Some("PostgreSQL"),
-            3306 => Some("MySQL or MariaDB"),
-            6379 => Some("Redis or Valkey"),
+            5432 => Some(DirectKind::Postgres),
+            3306 => Some(DirectKind::Mysql),
+            6379 => Some(DirectKind::Redis),
             _ => None,
         })
     })
@@ -306,9 +361,9 @@ mod tests {
             ..Default::default()
         };
         for (image, port, wanted) in [
-            ("postgres:16", None, Some("PostgreSQL")),
-            ("registry:5000/team/mariadb@sha256:00", None, Some("MySQL or MariaDB")),
-            ("own/cache", Some(6379), Some("Redis or Valkey")),
+            ("postgres:16", None, Some(DirectKind::Postgres)),
+            ("registry:5000/team/mariadb@sha256:00", None, Some(DirectKind::Mysql)),
+            ("own/cache", Some(6379), Some(DirectKind::Redis)),
             ("postgres-exporter", None, None),
             ("nginx", Some(80), None),
         ] {
@@ -316,5 +371,28 @@ mod tests {
         }
         let stopped = ContainerSummary { image: Some("postgres".into()), ..Default::default() };
         assert_eq!(database(&stopped), None);
+    }
+
+    #[test]
+    fn the_files_of_a_server_go_with_it() {
+        let volume = |files_of: Option<&str>| Covered {
+            files_of: files_of.map(str::to_owned),
+            ..Covered::new(CoveredKind::Volume, "files", String::new())
+        };
+        let server = |state| Covered {
+            state,
+            apps: vec!["shop".to_owned()],
+            ..Covered::new(CoveredKind::Database, "db", String::new())
+        };
+        for (state, files_of, wanted) in [
+            (CoverageState::Protected, Some("db"), CoverageState::Protected),
+            (CoverageState::Protected, Some("other"), CoverageState::Uncovered),
+            (CoverageState::Protected, None, CoverageState::Uncovered),
+            (CoverageState::Uncovered, Some("db"), CoverageState::Uncovered),
+        ] {
+            let mut found = [server(state), volume(files_of)];
+            with_their_servers(&mut found);
+            assert_eq!(found[1].state, wanted, "{state:?} {files_of:?}");
+        }
     }
 }

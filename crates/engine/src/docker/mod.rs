@@ -4,6 +4,7 @@ pub(crate) mod around;
 pub(crate) mod closed;
 pub(crate) mod containers;
 pub(crate) mod coverage;
+pub(crate) mod discovery;
 pub(crate) mod exec;
 pub(crate) mod image;
 mod labels;

@@ -56,6 +56,7 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/api/v1/storage", See),
     look("/api/v1/coverage", See),
     act("POST", "/api/v1/coverage/ignore", Configure, "coverage.ignore"),
+    act("POST", "/api/v1/coverage/protect", Configure, "coverage.protect"),
     look("/api/v1/clock", See),
     act("POST", "/api/v1/clock/accept", Configure, "clock.accept"),
     ask("/api/v1/schedule/next", See),

@@ -1,7 +1,7 @@
 //! The machine that the server runs on.
 
 use axum::{Extension, extract::State, http::StatusCode};
-use engine::{Covered, Report, StorageTrend};
+use engine::{Covered, ProtectRequest, Protected, Report, StorageTrend};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -36,4 +36,13 @@ pub(super) async fn ignore(
 ) -> Result<(StatusCode, Extension<AuditTarget>), Problem> {
     api.engine.ignore_coverage(&id, &reason).await?;
     Ok((StatusCode::NO_CONTENT, Extension(AuditTarget(id))))
+}
+
+pub(super) async fn protect(
+    State(api): Api,
+    Json(request): Json<ProtectRequest>,
+) -> Result<(Extension<AuditTarget>, Json<Vec<Protected>>), Problem> {
+    let made = api.engine.protect(&request).await?;
+    let names: Vec<_> = made.iter().map(|one| one.name.as_str()).collect();
+    Ok((Extension(AuditTarget(names.join(", "))), Json(made)))
 }

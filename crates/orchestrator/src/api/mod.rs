@@ -83,6 +83,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/doctor", post(host::doctor))
         .route("/coverage", get(host::coverage))
         .route("/coverage/ignore", post(host::ignore))
+        .route("/coverage/protect", post(host::protect))
         .route("/storage", get(host::storage))
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))

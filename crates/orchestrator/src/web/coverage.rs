@@ -3,16 +3,18 @@
 use askama::Template;
 use axum::{
     extract::State,
-    response::{Html, Response},
+    http::StatusCode,
+    response::{Html, IntoResponse as _, Response},
 };
-use engine::{CoverageState, Covered, CoveredKind, EngineError};
+use engine::{CoverageState, Covered, CoveredKind, EngineError, ProtectRequest, ScheduleDraft};
 
 use super::{
     Web,
     fault::{Fault, show},
     filters,
-    form::{Sealed, redirect},
+    form::{Errors, Sealed, redirect},
     page::{Nav, Page},
+    report::CheckRow,
     visitor::Visitor,
 };
 use crate::accounts::AuditTarget;
@@ -25,6 +27,12 @@ struct Row {
     detail: String,
     apps: Vec<String>,
     reason: String,
+    /// The compose project it belongs to.
+    project: Option<String>,
+    /// The database server whose files it holds.
+    files_of: Option<String>,
+    /// Whether it is ticked at first: what is best not read by itself is not.
+    ticked: bool,
     /// Opens the form of a new app, filled in for it.
     protect: String,
 }
@@ -38,11 +46,14 @@ impl Row {
         };
         Self {
             kind: page.t(&format!("covered-{kind}")),
-            protect: protect(&one),
+            protect: form_for(&one),
             id: one.id,
             name: one.name,
             detail: one.detail,
             apps: one.apps,
+            ticked: one.files_of.is_none(),
+            project: one.project,
+            files_of: one.files_of,
             reason: one.reason.unwrap_or_default(),
         }
     }
@@ -51,20 +62,13 @@ impl Row {
 /// The form of a new app, to be filled in by what follows.
 const FORM: &str = "/new/app?";
 
-fn protect(one: &Covered) -> String {
+fn form_for(one: &Covered) -> String {
     let mut query = url::form_urlencoded::Serializer::for_suffix(FORM.to_owned(), FORM.len());
     query.append_pair("name", &one.name);
     match one.kind {
         CoveredKind::Volume => query.append_pair("kind", "volume").append_pair("volume", &one.name),
         CoveredKind::Database => {
-            let told = one.detail.to_lowercase();
-            let kind = if told.contains("redis") || told.contains("valkey") {
-                "redis"
-            } else if told.contains("mysql") || told.contains("mariadb") {
-                "mysql"
-            } else {
-                "postgres"
-            };
+            let kind = one.source_kind.as_deref().unwrap_or("postgres");
             query.append_pair("kind", kind).append_pair("host", &one.name)
         }
         CoveredKind::Container => &mut query,
@@ -83,9 +87,30 @@ struct CoveragePage {
     ignored: Vec<Row>,
     protected: Vec<Row>,
     stateless: Vec<Row>,
+    /// Names of the destinations.
+    destinations: Vec<String>,
+    errors: Errors,
+    /// What came of protecting what was ticked, for each app.
+    made: Vec<Made>,
+}
+
+/// What came of one app that was to be made.
+struct Made {
+    name: String,
+    added: bool,
+    checks: Vec<CheckRow>,
 }
 
 pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
+    shown(&web, &visitor, Errors::default(), Vec::new()).await
+}
+
+async fn shown(
+    web: &Web,
+    visitor: &Visitor,
+    errors: Errors,
+    made: Vec<Made>,
+) -> Result<Html<String>, Fault> {
     let page = visitor.page(visitor.t("coverage"), Nav::Overview);
     let (found, trouble) = match web.engine.coverage().await {
         Ok(found) => (found, None),
@@ -96,7 +121,11 @@ pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Htm
         let those = found.iter().filter(|one| one.state == state).cloned();
         those.map(|one| Row::new(one, &page)).collect()
     };
+    let destinations = web.engine.catalog().all_destinations().await?;
     Ok(show(&CoveragePage {
+        destinations: destinations.into_iter().map(|one| one.name.to_string()).collect(),
+        errors,
+        made,
         is_on: web.engine.config().docker_host.is_some(),
         trouble,
         uncovered: of(CoverageState::Uncovered),
@@ -105,6 +134,46 @@ pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Htm
         stateless: of(CoverageState::Stateless),
         page,
     }))
+}
+
+/// Makes apps of what is ticked; what stands against one is shown.
+pub(super) async fn protect(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let request = ProtectRequest {
+        ids: fields.all("id").map(str::to_owned).collect(),
+        destination: fields.text("destination").to_owned(),
+        schedule: Some(ScheduleDraft {
+            spec: "0 3 * * *".to_owned(),
+            time_zone: visitor.zone.iana_name().unwrap_or("UTC").to_owned(),
+            jitter_secs: 3600,
+            ..ScheduleDraft::default()
+        }),
+        retention: None,
+    };
+    let made = match web.engine.protect(&request).await {
+        Ok(made) => made,
+        Err(error) => {
+            let errors = Errors::from(error, visitor.lang)?;
+            let page = shown(&web, &visitor, errors, Vec::new()).await?;
+            return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+        }
+    };
+    let names: Vec<_> = made.iter().map(|one| one.name.as_str()).collect();
+    let target = AuditTarget(names.join(", "));
+    let made = made
+        .iter()
+        .map(|one| Made {
+            name: one.name.clone(),
+            added: one.added,
+            checks: CheckRow::all(&one.report, visitor.lang),
+        })
+        .collect();
+    let mut response = shown(&web, &visitor, Errors::default(), made).await?.into_response();
+    response.extensions_mut().insert(target);
+    Ok(response)
 }
 
 pub(super) async fn ignore(

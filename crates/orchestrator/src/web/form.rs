@@ -139,6 +139,11 @@ impl Errors {
             .collect()
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|error| error.message.as_str())
+    }
+
     pub(crate) fn has(&self, field: &str) -> bool {
         !self.of(field).is_empty()
     }

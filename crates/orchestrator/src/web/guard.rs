@@ -20,6 +20,7 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/clock", Configure, "clock.accept"),
     look("/coverage", See),
     act("POST", "/coverage/ignore", Configure, "coverage.ignore"),
+    act("POST", "/coverage/protect", Configure, "coverage.protect"),
     look("/new/app", Configure),
     act("POST", "/new/app", Configure, "app.add"),
     look("/apps/{app}", See),

@@ -83,6 +83,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/clock", post(overview::accept_clock))
         .route("/coverage", get(coverage::list))
         .route("/coverage/ignore", post(coverage::ignore))
+        .route("/coverage/protect", post(coverage::protect))
         .route("/new/app", get(app_form::blank).post(app_form::add))
         .route("/apps/{app}", get(app::page))
         .route("/apps/{app}/edit", get(app_form::stored).post(app_form::edit))

@@ -108,6 +108,8 @@ struct OverviewPage {
     sentence_class: &'static str,
     troubles: Vec<(String, String)>,
     counters: Vec<Counter>,
+    /// Volumes and databases of this machine that are in no app.
+    uncovered: usize,
     rows: Vec<Row>,
     pager: Pager,
     q: String,
@@ -140,7 +142,7 @@ struct Live {
 }
 
 struct Counter {
-    state: &'static str,
+    href: &'static str,
     class: &'static str,
     word: String,
     count: usize,
@@ -155,7 +157,8 @@ pub(super) async fn show_overview(
     let page = visitor.page(visitor.t("nav-overview"), Nav::Overview);
     let (sentence, sentence_class) = sentence(&overview, &visitor);
     let troubles = troubles(&overview, visitor.lang);
-    let counters = counters(&overview, visitor.lang);
+    let uncovered = web.engine.uncovered_count().await?;
+    let counters = counters(&overview, uncovered, visitor.lang);
     let wanted = asked.q.trim().to_lowercase();
     let cards: Vec<&AppCard> = overview
         .cards
@@ -217,6 +220,7 @@ pub(super) async fn show_overview(
         sentence_class,
         troubles,
         counters,
+        uncovered,
         rows,
         pager,
         q: asked.q,
@@ -309,16 +313,24 @@ pub(super) fn why(card: &AppCard, lang: Lang) -> Option<String> {
     }
 }
 
-fn counters(overview: &Overview, lang: Lang) -> Vec<Counter> {
+fn counters(overview: &Overview, uncovered: usize, lang: Lang) -> Vec<Counter> {
     let disabled = overview.cards.iter().filter(|card| card.health == Health::Disabled).count();
-    let counter = |state, class, word: String, count| Counter { state, class, word, count };
+    let counter = |href, class, word: &str, count| Counter {
+        href,
+        class,
+        word: lang.t(&format!("counter-{word}")),
+        count,
+    };
     let mut counters = vec![
-        counter("protected", "good", lang.t("counter-protected"), overview.protected),
-        counter("late", "late", lang.t("counter-late"), overview.late),
-        counter("failed", "failed", lang.t("counter-failed"), overview.failed),
+        counter("/?state=protected", "good", "protected", overview.protected),
+        counter("/?state=late", "late", "late", overview.late),
+        counter("/?state=failed", "failed", "failed", overview.failed),
     ];
     if disabled > 0 {
-        counters.push(counter("disabled", "disabled", lang.t("counter-disabled"), disabled));
+        counters.push(counter("/?state=disabled", "disabled", "disabled", disabled));
+    }
+    if uncovered > 0 {
+        counters.push(counter("/coverage", "late", "uncovered", uncovered));
     }
     counters
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
-    browsing,
+    axe, browsing,
     chromium::{Chromium, Look, is_there},
     road::{assert_stored, ended},
     server::{PASSWORD, Place},
@@ -38,6 +38,8 @@ apps:
     destinations: [declared-disk]
     schedule: 30 2 * * *
 ";
+/// Most that a page may take over the network, with all it needs.
+const FIRST_LOAD_BYTES: u64 = 80 << 10;
 const DESKTOP: Look = Look { lang: "en", dark: false, width: 1280 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -254,11 +256,15 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         ("api", "/api".to_owned()),
         ("missing", "/nothing/here".to_owned()),
     ];
+    let mut wrong: Vec<String> = Vec::new();
     let looks = [("en", false, 1280), ("es", true, 1280), ("es", false, 390), ("en", true, 390)];
     for (lang, dark, width) in looks {
         let browser = Chromium::open(&server.base, Look { lang, dark, width }).await;
         browser.log_in("ana", PASSWORD).await;
         browser.complaints().await;
+        let judge = axe::script();
+        browser.tell("Network.enable", json!({})).await;
+        browser.tell("Network.setCacheDisabled", json!({ "cacheDisabled": true })).await;
         for (name, path) in &pages {
             browser.go(path).await;
             let name = format!("{name}-{lang}-{}-{width}", if dark { "dark" } else { "light" });
@@ -278,6 +284,21 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
             let twice = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id);\
                 return ids.filter((id, at) => ids.indexOf(id) !== at)";
             assert_eq!(browser.ask(twice).await, json!([]), "{name}: ids twice");
+            wrong.extend(browser.shifted().await.iter().map(|one| format!("{name} moves: {one}")));
+            let (bytes, elsewhere) = browser.transferred().await;
+            assert!(bytes < FIRST_LOAD_BYTES, "{name}: {bytes} bytes");
+            assert_eq!(elsewhere, 0, "{name}: requests to others");
+            if let Some(judge) = &judge {
+                wrong.extend(
+                    axe::complaints(&browser, judge)
+                        .await
+                        .iter()
+                        .map(|one| format!("{name}: {one}")),
+                );
+            }
+        }
+        if let Some(judge) = &judge {
+            axe::assert_it_judges(&browser, judge).await;
         }
         browser.go("/apps/declared").await;
         let forms = "return document.querySelectorAll('a[href$=\"/edit\"], form[action$=\"/remove\"], form[action$=\"/enabled\"]').length";
@@ -288,4 +309,5 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         assert!(told.is_empty(), "{lang} {width}: {told:?}");
         browser.close().await;
     }
+    assert!(wrong.is_empty(), "{} complaints:\n{}", wrong.len(), wrong.join("\n"));
 }

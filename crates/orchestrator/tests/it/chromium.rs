@@ -198,6 +198,36 @@ impl Chromium {
         self.driver.execute(script, Vec::new()).await.unwrap().json().clone()
     }
 
+    /// What `script` hands to the function that is its last argument.
+    pub(crate) async fn ask_later(&self, script: &str) -> Value {
+        self.driver.execute_async(script, Vec::new()).await.unwrap().json().clone()
+    }
+
+    /// What was shown and has moved since without anybody's doing: layout shifts of half of what
+    /// counts as good (web.dev/cls) and more.
+    pub(crate) async fn shifted(&self) -> Vec<String> {
+        let moved = "const done = arguments[arguments.length - 1]; const moved = [];\
+            const name = node => node && (node.id ? '#' + node.id : node.className || node.nodeName);\
+            const seen = entries => entries.forEach(one => one.hadRecentInput || one.value < 0.05 || moved.push(\
+                one.value.toFixed(3) + ' ' + one.sources.map(source => name(source.node)).join(' ')));\
+            const observer = new PerformanceObserver(list => seen(list.getEntries()));\
+            observer.observe({ type: 'layout-shift', buffered: true });\
+            setTimeout(() => { seen(observer.takeRecords()); done(moved) }, 50)";
+        let moved = self.ask_later(moved).await;
+        moved.as_array().unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    /// Bytes that came over the network for the page that is shown, and from elsewhere than its
+    /// server.
+    pub(crate) async fn transferred(&self) -> (u64, u64) {
+        let sums = "const all = [...performance.getEntriesByType('navigation'),\
+                ...performance.getEntriesByType('resource')];\
+            const own = all.filter(one => one.name.startsWith(location.origin + '/'));\
+            return [own.reduce((sum, one) => sum + one.transferSize, 0), all.length - own.length]";
+        let sums = self.ask(sums).await;
+        (sums[0].as_u64().unwrap(), sums[1].as_u64().unwrap())
+    }
+
     pub(crate) async fn log_in(&self, user: &str, password: &str) {
         self.go("/login").await;
         self.fill("#user", user).await;

@@ -1,6 +1,7 @@
 //! The real program, on a data folder of its own.
 
 mod app;
+mod axe;
 mod backups_file;
 mod bad_input;
 mod being_read;

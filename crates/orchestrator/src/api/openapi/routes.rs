@@ -1,8 +1,9 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, Reindexed, Report, RepositoryKey,
-    RepositoryState, RestoreRequest, RetentionPreview, RunRequest, SnapshotDiff, StorageTrend,
+    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, ProtectRequest, Protected,
+    Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest, RetentionPreview,
+    RunRequest, SnapshotDiff, StorageTrend,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
 
@@ -116,6 +117,10 @@ fn of_host() -> Vec<Operation> {
         Operation::post("/api/v1/coverage/ignore", "Say why no app need read something")
             .takes::<host::Ignore>()
             .done("It is noted."),
+        Operation::post("/api/v1/coverage/protect", "Make apps of what the host has")
+            .takes::<ProtectRequest>()
+            .lists::<Protected>(200, "One for each app, kept where all that was tried is well.")
+            .may_fail(&[409]),
     ]
 }
 
