@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod backups_file;
 mod cli;
+mod demo;
 mod follow;
 mod recover;
 mod router;

@@ -77,9 +77,17 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub(crate) async fn serve(settings: Settings, environment: &Environment) -> anyhow::Result<()> {
-    let settings = Arc::new(settings);
-    let way_back = Arc::new(WayBack::default());
     let opened = open(&settings).await?;
+    serve_opened(opened, Arc::new(settings), environment).await
+}
+
+/// The same with a data folder that is open already.
+pub(crate) async fn serve_opened(
+    opened: Opened,
+    settings: Arc<Settings>,
+    environment: &Environment,
+) -> anyhow::Result<()> {
+    let way_back = Arc::new(WayBack::default());
     let listener = tokio::net::TcpListener::bind((settings.address.as_str(), settings.port))
         .await
         .with_context(|| format!("{}:{} cannot be listened on", settings.address, settings.port))?
@@ -152,7 +160,8 @@ async fn round(
     let _ = is_ready.await;
     let working = tokio::spawn({
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
-        async move { engine.serve(shutdown).await }
+        let is_demo = settings.demo;
+        async move { if is_demo { shutdown.cancelled().await } else { engine.serve(shutdown).await } }
     });
     if rebuilt_from.is_some() {
         tokio::spawn(read_manifests(engine.clone()));

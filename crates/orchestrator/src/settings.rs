@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) engine: EngineConfig,
     /// Whose clock the pages show (`TZ`).
     pub(crate) zone: TimeZone,
+    /// Whether it only shows a made-up history, and runs nothing.
+    pub(crate) demo: bool,
 }
 
 /// The process's environment over what `.env` in the working folder says.
@@ -177,6 +179,7 @@ impl Settings {
             trust_proxy: switch(environment, "BACKUP_TRUST_PROXY")?,
             engine,
             zone: zone(environment)?,
+            demo: false,
         })
     }
 }

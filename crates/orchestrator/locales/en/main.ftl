@@ -116,6 +116,7 @@ activity = Recent activity
 overview-next = Next: { $app }, { $at } ({ $in }).
 clock-jumped = The clock moved by more than a day at { $at }. Nothing expires for a day, so that a wrong clock cannot delete anything.
 clock-right = The time is right
+demo-notice = A demonstration: this history is made up, and nothing runs here.
 first-title = Three steps
 first-destination = Add a destination
 first-destination-text = Where copies go: a folder, an S3 bucket, Google Drive or any of 70 more through rclone.

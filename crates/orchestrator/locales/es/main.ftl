@@ -116,6 +116,7 @@ activity = Actividad reciente
 overview-next = Siguiente: { $app }, { $at } ({ $in }).
 clock-jumped = El reloj se movió más de un día el { $at }. Nada vence por un día, para que un reloj equivocado no elimine nada.
 clock-right = La hora es correcta
+demo-notice = Una demostración: este historial es inventado y aquí no se ejecuta nada.
 first-title = Tres pasos
 first-destination = Agregar un destino
 first-destination-text = Adónde van las copias: una carpeta, un bucket S3, Google Drive o cualquiera de otros 70 mediante rclone.

@@ -26,10 +26,20 @@ use super::{
     snapshots::{CopyArgs, VerifyArgs},
     storage::StorageArgs,
 };
+use crate::demo::DemoOptions;
 
 /// Commands that talk to no server of ours.
-const LOCAL: [&str; 8] =
-    ["serve", "init", "bootstrap", "healthcheck", "contract", "completions", "schedule", "help"];
+const LOCAL: [&str; 9] = [
+    "serve",
+    "demo",
+    "init",
+    "bootstrap",
+    "healthcheck",
+    "contract",
+    "completions",
+    "schedule",
+    "help",
+];
 
 /// Backs up applications, verifies the copies, and brings them back.
 ///
@@ -114,6 +124,8 @@ fn server(id: &'static str, long: &'static str, value: &'static str, help: &'sta
 pub(crate) enum Command {
     /// Runs the server.
     Serve,
+    /// Serves a made-up history, to look around; nothing runs, and it is gone with the process.
+    Demo(DemoOptions),
     /// Says by its exit code whether this machine's server answers.
     Healthcheck,
     /// Makes the data folder, its keys and the first user, without starting the server.

@@ -43,7 +43,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{serve, settings};
+use crate::{demo, serve, settings};
 pub(crate) use arguments::Arguments;
 use arguments::Command;
 use client::{CliError, Client};
@@ -52,7 +52,7 @@ use show::Out;
 /// Runs a command; gives the exit code.
 pub(crate) async fn run(arguments: Arguments) -> u8 {
     let environment = settings::environment();
-    if matches!(arguments.command, Command::Serve | Command::Init) {
+    if matches!(arguments.command, Command::Serve | Command::Init | Command::Demo(_)) {
         return alone(&arguments, &environment).await;
     }
     let out = Out::new(arguments.json, &environment);
@@ -84,8 +84,9 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
             return 2;
         }
     };
-    let done = match arguments.command {
+    let done = match &arguments.command {
         Command::Serve => serve::serve(settings, environment).await,
+        Command::Demo(options) => demo::serve(options, environment).await,
         _ => accounts::init(&settings, arguments.json).await,
     };
     match done {
@@ -119,7 +120,7 @@ async fn perform(
     let command = std::mem::replace(&mut arguments.command, Command::Overview);
     let server = || Client::new(&arguments, environment);
     match command {
-        Command::Serve | Command::Init => Ok(0),
+        Command::Serve | Command::Init | Command::Demo(_) => Ok(0),
         Command::Healthcheck => {
             let code = healthcheck::healthcheck(environment).await?;
             out.answer(&serde_json::json!({ "done": true }), || ());

@@ -131,6 +131,10 @@ impl FromRequestParts<Web> for Visitor {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        Ok(Self::of(&web.engine, &web.zone, parts))
+        let mut visitor = Self::of(&web.engine, &web.zone, parts);
+        if web.settings.demo && visitor.notice.is_none() {
+            visitor.notice = Some(visitor.lang.t("demo-notice"));
+        }
+        Ok(visitor)
     }
 }

@@ -11,6 +11,7 @@ mod canary;
 mod chromium;
 mod command_line;
 mod commands;
+mod demo;
 mod deployments;
 mod disaster;
 mod disk;

@@ -11,6 +11,7 @@ mod reindex;
 mod repository;
 mod restore;
 mod table;
+mod ui;
 mod world;
 
 use std::path::PathBuf;
@@ -34,6 +35,24 @@ pub(crate) enum Bench {
     Repository(repository::RepositoryOptions),
     /// A catalog from the manifests at a local destination.
     Reindex(ReindexOptions),
+    /// The pages, with a long made-up history behind them.
+    Ui(UiOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct UiOptions {
+    /// How many apps.
+    #[arg(long, default_value_t = 1_000)]
+    apps: u32,
+    /// How many days of history; each app runs once a day.
+    #[arg(long, default_value_t = 100)]
+    days: u32,
+    /// How often each page is asked for.
+    #[arg(long, default_value_t = 100)]
+    times: u32,
+    /// Write every figure into this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -84,6 +103,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Stream(options) => options,
         Bench::Reindex(options) => {
             return written(options.json.as_ref(), &reindex::run(options.manifests)?);
+        }
+        Bench::Ui(options) => {
+            let figures = ui::run(options.apps, options.days, options.times)?;
+            return written(options.json.as_ref(), &figures);
         }
         Bench::Dump(options) => {
             return written(options.json.as_ref(), &dump::run(options.size_mib, options.repeat)?);

@@ -1,0 +1,119 @@
+//! How long pages take on the server with a long history, each asked for many times in turn.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{measure::memory_mib, world};
+use crate::quickstart::{Running, free_port};
+
+/// What the slowest twentieth of requests may take at most, in seconds.
+const LIMIT_SECS: f64 = 0.05;
+const PASSWORD: &str = "bench-password-of-this-run-only";
+/// Pages that show what there is most of; `{run}` is a run.
+const PAGES: &[(&str, &str)] = &[
+    ("overview", "/"),
+    ("overview, its live part", "/?part=live"),
+    ("overview, searched", "/?q=shop"),
+    ("app", "/apps/shop"),
+    ("runs", "/runs"),
+    ("snapshots", "/snapshots"),
+    ("destinations", "/destinations"),
+    ("run", "/runs/{run}"),
+    ("api: overview", "/api/v1/overview"),
+];
+
+/// Serves `apps` apps with `days` days of history, and asks for each page `times` times.
+pub(super) fn run(apps: u32, days: u32, times: u32) -> Result<Value> {
+    world::need(&["curl"])?;
+    let binaries = world::build()?;
+    let scratch = tempfile::tempdir()?;
+    let server = Server::start(&binaries, scratch.path(), apps, days)?;
+    let mut figures = Vec::new();
+    println!(
+        "{apps} apps, {days} days; milliseconds on the server, limit of p95 {}",
+        LIMIT_SECS * 1e3
+    );
+    println!("| page | median | p95 | worst | |\n|---|---|---|---|---|");
+    for (name, path) in PAGES {
+        let path = path.replace("{run}", &server.run);
+        let mut secs = server.ask(&path, times)?;
+        secs.sort_by(f64::total_cmp);
+        let at = |part: f64| secs[((secs.len() - 1) as f64 * part).round() as usize];
+        let (median, p95, worst) = (at(0.5), at(0.95), at(1.0));
+        let word = if p95 <= LIMIT_SECS { "" } else { "over" };
+        println!(
+            "| {name} | {:.1} | {:.1} | {:.1} | {word} |",
+            median * 1e3,
+            p95 * 1e3,
+            worst * 1e3
+        );
+        figures.push(json!({ "page": name, "median_secs": median, "p95_secs": p95 }));
+    }
+    let memory = memory_mib(server.running.0.id(), "VmHWM")?;
+    println!("\npeak memory {memory:.0} MiB");
+    Ok(json!({ "apps": apps, "days": days, "pages": figures, "peak_mib": memory }))
+}
+
+struct Server {
+    running: Running,
+    base: String,
+    cookies: String,
+    run: String,
+}
+
+impl Server {
+    fn start(binaries: &Path, root: &Path, apps: u32, days: u32) -> Result<Self> {
+        let port = free_port()?;
+        let log = root.join("server.log");
+        let running = Running(
+            Command::new(binaries.join("backup-orchestrator"))
+                .args(["demo", "--port", &port.to_string()])
+                .args(["--apps", &apps.to_string(), "--days", &days.to_string()])
+                .env("APP_ADMIN_PASS", PASSWORD)
+                .env("TMPDIR", root)
+                .stderr(fs::File::create(&log)?)
+                .spawn()?,
+        );
+        let cookies = root.join("cookies").display().to_string();
+        let mut server =
+            Self { running, base: format!("http://127.0.0.1:{port}"), cookies, run: String::new() };
+        let login = json!({ "user": "demo", "password": PASSWORD }).to_string();
+        let url = format!("{}/api/v1/session", server.base);
+        // A history of this length takes its time to be written.
+        let retry = ["--retry", "600", "--retry-delay", "1", "--retry-connrefused"];
+        let login = ["-d", &login, "-H", "content-type: application/json", &url];
+        server.curl(&[&retry[..], &login].concat()).with_context(|| {
+            format!("no login; {}", fs::read_to_string(&log).unwrap_or_default())
+        })?;
+        let runs = server.curl(&[&format!("{}/api/v1/runs?limit=1", server.base)])?;
+        let runs: Value = serde_json::from_str(&runs)?;
+        server.run = runs[0]["id"].as_str().context("no run")?.to_owned();
+        Ok(server)
+    }
+
+    fn curl(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new("curl")
+            .args(["-sS", "--fail", "-b", &self.cookies, "-c", &self.cookies])
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()?;
+        ensure!(output.status.success(), "curl ended with {}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Seconds of each of `times` requests over one connection.
+    fn ask(&self, path: &str, times: u32) -> Result<Vec<f64>> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let url = format!("{}{path}{joint}n=[1-{times}]", self.base);
+        let told = self.curl(&["-o", "/dev/null", "-w", "%{time_total}\\n", &url])?;
+        let secs: Vec<f64> = told.lines().map(str::parse).collect::<Result<_, _>>()?;
+        ensure!(secs.len() == times as usize, "{path}: {} answers", secs.len());
+        Ok(secs)
+    }
+}
