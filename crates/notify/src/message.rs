@@ -59,7 +59,7 @@ impl Message {
     /// is in it.
     pub(crate) fn harmless(&self) -> Self {
         Self {
-            id: self.id.clone(),
+            id: line(&self.id),
             level: self.level,
             title: line(&self.title),
             body: block(&self.body),

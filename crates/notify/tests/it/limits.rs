@@ -31,7 +31,8 @@ async fn a_server_that_says_nothing_holds_nobody_up() {
         let settings: BTreeMap<_, _> =
             settings.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let channel = Channel::open(kind, &settings, &BTreeMap::new(), limits.clone()).unwrap();
-        let sent = tokio::time::timeout(Duration::from_secs(10), channel.send(&message(Level::Info)));
+        let told = message(Level::Info);
+        let sent = tokio::time::timeout(Duration::from_secs(10), channel.send(&told));
         let error = sent.await.expect("it ends").unwrap_err();
         assert!(error.is_transient(), "{error}");
         assert!(error.to_string().contains("within 1 s"), "{kind}: {error}");
