@@ -60,6 +60,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
         clock: Arc::new(SystemClock),
         vault: Vault::new(&key),
         config: EngineConfig { host, ..settings.engine.clone() },
+        wording: Arc::new(engine::PlainWording),
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     });
     check_key(&engine).await?;
