@@ -75,6 +75,14 @@ impl AlertKind {
         })
     }
 
+    /// What tells an alert of this kind from others that last.
+    pub fn key(self, app: Option<AppId>, destination: Option<DestinationId>) -> String {
+        let part = |id: Option<String>| id.unwrap_or_else(|| "-".to_owned());
+        let app = part(app.map(|id| id.to_string()));
+        let destination = part(destination.map(|id| id.to_string()));
+        format!("{self} {app} {destination}")
+    }
+
     /// Whether it is over as soon as it is told: nothing ends it, and nobody is told of an end.
     pub fn is_moment(self) -> bool {
         matches!(
@@ -116,6 +124,10 @@ pub struct Alert {
     pub opened_at: Timestamp,
     /// When it ended; `None` while it lasts.
     pub closed_at: Option<Timestamp>,
+    /// Nobody looks any more (the app was disabled or removed): whether it is over is not known,
+    /// and nobody is told that it is.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// One sentence without secrets.
     #[serde(flatten)]
     pub sentence: Sentence,
@@ -131,10 +143,7 @@ impl Alert {
         if self.kind.is_moment() {
             return self.id.to_string();
         }
-        let part = |id: Option<String>| id.unwrap_or_else(|| "-".to_owned());
-        let app = part(self.app_id.map(|id| id.to_string()));
-        let destination = part(self.destination_id.map(|id| id.to_string()));
-        format!("{} {app} {destination}", self.kind)
+        self.kind.key(self.app_id, self.destination_id)
     }
 }
 

@@ -12,15 +12,16 @@ mod usual;
 mod watch;
 mod wording;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use model::{AlertChannel, ChannelKind};
 use tokio_util::sync::CancellationToken;
 
 pub use usual::Usual;
 pub use wording::{DigestEntry, Notice, PlainWording, Wording};
 
-use crate::{Engine, EngineError, Inner, vault::Purpose};
+use crate::{Engine, EngineError, FieldError, Inner, vault::Purpose};
 
 /// Looks at what is wrong and sends messages until `shutdown`.
 pub(crate) async fn follow(engine: &Engine, shutdown: CancellationToken) {
@@ -39,17 +40,18 @@ pub(crate) enum Untaken {
 }
 
 impl Engine {
-    /// Sends `notice` to `channel` now, as the message `id`.
+    /// Sends `notice` to `channel` now, as the message `id` of `at`.
     pub(crate) async fn send_notice(
         &self,
         channel: &AlertChannel,
         id: String,
+        at: Timestamp,
         notice: &Notice,
     ) -> Result<(), Untaken> {
         let open = opened(&self.0, channel)?;
         let mut message = self.0.wording.message(&channel.language, notice);
         message.id = id;
-        message.at = self.now();
+        message.at = at;
         Ok(open.send(&message).await?)
     }
 }
@@ -63,9 +65,20 @@ pub(crate) fn opened(
     for (key, sealed) in &channel.secrets {
         secrets.insert(key.clone(), inner.vault.open(Purpose::ChannelSecret, sealed)?);
     }
-    let limits = notify::Limits::default();
-    notify::Channel::open(kind_of(channel.kind), &channel.settings, &secrets, limits)
-        .map_err(|error| EngineError::invalid("settings", error))
+    let clock = Arc::clone(&inner.clock);
+    let limits =
+        notify::Limits { clock: Arc::new(move || clock.now()), ..notify::Limits::default() };
+    let kind = kind_of(channel.kind);
+    notify::Channel::open(kind, &channel.settings, &secrets, limits).map_err(|error| {
+        let is_secret = |key: &str| {
+            kind.fields().iter().any(|field| field.secret && field.key == key)
+        };
+        let told = error.problems.into_iter().map(|one| {
+            let group = if is_secret(&one.key) { "secrets" } else { "settings" };
+            FieldError::new(format!("{group}.{}", one.key), one.problem)
+        });
+        EngineError::Invalid(told.collect())
+    })
 }
 
 /// The same kind, in the words of the crate that sends.

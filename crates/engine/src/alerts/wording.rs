@@ -72,7 +72,10 @@ impl Wording for PlainWording {
                 let lines = entries.iter().map(|one| title(Some(one.change), &one.alert));
                 message.body = lines.collect::<Vec<_>>().join("\n");
             }
-            Notice::Test => "test".clone_into(&mut message.title),
+            Notice::Test => {
+                "test".clone_into(&mut message.title);
+                message.data = serde_json::json!({ "kind": "test" });
+            }
             Notice::Heartbeat(open) => message.title = format!("{} open alerts", open.len()),
         }
         message

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::validate;
 use crate::{
     Engine, EngineError, FieldError,
-    alerts::{Notice, kind_of, opened},
+    alerts::{Notice, opened},
     vault::Purpose,
 };
 
@@ -122,7 +122,7 @@ impl Engine {
     pub async fn test_alert_channel(&self, id: ChannelId) -> Result<ChannelTry, EngineError> {
         let channel = self.0.catalog.alert_channel(id).await?;
         let message_id = self.new_id(model::DeliveryId::generate).to_string();
-        let sent = self.send_notice(&channel, message_id, &Notice::Test).await;
+        let sent = self.send_notice(&channel, message_id, self.now(), &Notice::Test).await;
         let problem = sent.err().map(|error| error.to_string());
         let tried = ChannelTry { at: self.now(), problem };
         self.0.catalog.note_channel_try(id, &tried).await?;
@@ -151,52 +151,20 @@ impl Engine {
                 String::new()
             }
         };
-        let fields = kind_of(channel.kind).fields();
-        let known = |is_secret: bool| fields.iter().filter(move |field| field.secret == is_secret);
         let settings = draft.settings.into_iter().map(|(key, value)| (key, value.trim().to_owned()));
         channel.settings = settings.filter(|(_, value)| !value.is_empty()).collect();
-        for key in channel.settings.keys() {
-            if !known(false).any(|field| field.key == key) {
-                errors.push(unknown("settings", key, known(false).map(|field| field.key)));
-            }
-        }
         for key in draft.forget_secrets {
             channel.secrets.remove(&key);
         }
         for (key, secret) in draft.secrets {
-            if !known(true).any(|field| field.key == key) {
-                errors.push(unknown("secrets", &key, known(true).map(|field| field.key)));
-            } else if secret.expose_secret().is_empty() {
-                // An empty field of a form: the stored one stays.
-            } else {
+            // An empty field of a form: the stored one stays.
+            if !secret.expose_secret().is_empty() {
                 channel.secrets.insert(key, self.seal(Purpose::ChannelSecret, &secret));
             }
         }
-        for field in fields.iter().filter(|field| field.required && field.default.is_none()) {
-            let (group, there) = if field.secret {
-                ("secrets", channel.secrets.contains_key(field.key))
-            } else {
-                ("settings", channel.settings.contains_key(field.key))
-            };
-            if !there {
-                errors.push(FieldError::new(format!("{group}.{}", field.key), "this is needed"));
-            }
+        if let Err(EngineError::Invalid(wrong)) = opened(&self.0, &channel) {
+            errors.extend(wrong);
         }
-        if !errors.is_empty() {
-            return Err(EngineError::Invalid(errors));
-        }
-        opened(&self.0, &channel)?;
-        Ok(channel)
+        if errors.is_empty() { Ok(channel) } else { Err(EngineError::Invalid(errors)) }
     }
-}
-
-fn unknown<'a>(group: &str, key: &str, known: impl Iterator<Item = &'a str>) -> FieldError {
-    let key: String = key.chars().take(64).collect();
-    let known: Vec<_> = known.collect();
-    let message = if known.is_empty() {
-        "this kind of channel has none of these".to_owned()
-    } else {
-        format!("this kind of channel knows {}", known.join(", "))
-    };
-    FieldError::new(format!("{group}.{key}"), message)
 }
