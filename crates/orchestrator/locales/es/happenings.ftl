@@ -117,3 +117,19 @@ fact-program_too_much = { $program } escribió más de { $size }.
 fact-program_late = { $program } no terminó a tiempo: subir el límite de tiempo de la app.
 fact-program_ended = { $program } terminó con el código { $code }: { $said }
 fact-program_killed = A { $program } lo terminó la señal { $signal }: { $said }
+
+# Alertas.
+fact-run_ended_badly = La ejecución no terminó bien.
+fact-overdue_since = La última instantánea buena de `{ $app }` es del { $at }; debería haber una cada { $objective }.
+fact-overdue_never = `{ $app }` no tiene ninguna instantánea buena desde que se agregó el { $at }; debería haber una cada { $objective }.
+fact-copies_damaged = { $count ->
+    [one] 1 copia de `{ $app }` en `{ $destination }` está dañada o falta: copiarla allí otra vez desde otro destino, o respaldar la app de nuevo.
+   *[other] { $count } copias de `{ $app }` en `{ $destination }` están dañadas o faltan: copiarlas allí otra vez desde otro destino, o respaldar la app de nuevo.
+  }
+fact-repository_not_whole = { $count ->
+    [one] El repositorio en `{ $destination }` no está entero (1 problema): verificar sus instantáneas para saber cuáles están afectadas.
+   *[other] El repositorio en `{ $destination }` no está entero ({ $count } problemas): verificar sus instantáneas para saber cuáles están afectadas.
+  }
+fact-slower_than_usual = El último respaldo de `{ $app }` tardó { $took }, cuando lo habitual es { $usual }.
+fact-files_unusual = La última instantánea de `{ $app }` tiene { $files } archivos, cuando lo habitual son { $usual }.
+fact-alert_undelivered = Se abandonó un mensaje del { $at } al canal `{ $channel }`: { $why }
