@@ -128,7 +128,6 @@ alerts-channels-none = There is no channel yet.
 alerts-routes = Routes
 alerts-routes-text = A channel gets an alert by the first route here that fits it and leads there.
 alerts-routes-none = There is no route yet.
-alert-state-open = open
 alert-state-over = over
 alert-state-withdrawn = no longer watched
 alert-state-told = noted
@@ -239,7 +238,6 @@ route-reminds = { $count ->
     [one] reminds every hour
    *[other] reminds every { $count } hours
   }
-route-quiet = Quiet hours
 route-quiet-from = Quiet from
 route-quiet-to = Quiet until
 route-quiet-hint = Messages wait until they are over, and go out as one. Both empty: no quiet hours.

@@ -130,7 +130,6 @@ alerts-channels-none = Todavía no hay ningún canal.
 alerts-routes = Rutas
 alerts-routes-text = Un canal recibe una alerta por la primera ruta de aquí que le corresponda y lleve a él.
 alerts-routes-none = Todavía no hay ninguna ruta.
-alert-state-open = abierta
 alert-state-over = resuelta
 alert-state-withdrawn = ya no se vigila
 alert-state-told = anotada
@@ -241,7 +240,6 @@ route-reminds = { $count ->
     [one] recuerda cada hora
    *[other] recuerda cada { $count } horas
   }
-route-quiet = Horas de silencio
 route-quiet-from = Silencio desde
 route-quiet-to = Silencio hasta
 route-quiet-hint = Los mensajes esperan a que terminen, y salen en uno solo. Las dos vacías: sin horas de silencio.

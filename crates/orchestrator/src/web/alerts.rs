@@ -49,15 +49,16 @@ struct AlertRow {
 impl AlertRow {
     fn new(alert: &Alert, visitor: &Visitor) -> Self {
         let lang = visitor.lang;
-        let (class, word) = match (alert.closed_at, alert.withdrawn) {
-            (None, _) => severity(alert.severity),
-            (Some(_), true) => ("disabled", "alert-state-withdrawn"),
-            (Some(_), false) if alert.kind.is_moment() => ("never", "alert-state-told"),
-            (Some(_), false) => ("good", "alert-state-over"),
+        let state = |class, word: &str| Mark { class, word: lang.t(&format!("alert-state-{word}")) };
+        let mark = match (alert.closed_at, alert.withdrawn) {
+            (None, _) => severity(lang, alert.severity),
+            (Some(_), true) => state("disabled", "withdrawn"),
+            (Some(_), false) if alert.kind.is_moment() => state("never", "told"),
+            (Some(_), false) => state("good", "over"),
         };
         let (path, id) = page_of(alert);
         Self {
-            mark: Mark { class, word: word_of(lang, word) },
+            mark,
             about: about(lang, alert),
             what: what_is(lang, alert),
             sentence: visitor.sentence(&alert.sentence),
@@ -72,19 +73,13 @@ impl AlertRow {
     }
 }
 
-fn severity(severity: Severity) -> (&'static str, &'static str) {
-    match severity {
-        Severity::Error => ("failed", "severity-error"),
-        Severity::Warning => ("partial", "severity-warning"),
-        Severity::Info => ("never", "severity-info"),
-    }
-}
-
-fn word_of(lang: Lang, key: &str) -> String {
-    match key.split_once('-') {
-        Some(("severity", word)) => lang.t(&format!("severity-{word}")),
-        _ => lang.t(&format!("alert-state-{}", key.trim_start_matches("alert-state-"))),
-    }
+fn severity(lang: Lang, severity: Severity) -> Mark {
+    let class = match severity {
+        Severity::Error => "failed",
+        Severity::Warning => "partial",
+        Severity::Info => "never",
+    };
+    Mark { class, word: lang.t(&format!("severity-{severity}")) }
 }
 
 /// A message as the page shows it.
@@ -331,19 +326,13 @@ impl UsualPanel {
             lang.measured(SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX)))
         };
         let figures = [
-            ("usual-size", usual.size_bytes.map(|bytes| lang.size(bytes))),
-            ("usual-duration", usual.duration_secs.map(secs)),
-            ("usual-files", usual.files.map(|files| lang.number(files))),
+            (lang.t("usual-size"), usual.size_bytes.map(|bytes| lang.size(bytes))),
+            (lang.t("usual-duration"), usual.duration_secs.map(secs)),
+            (lang.t("usual-files"), usual.files.map(|files| lang.number(files))),
         ];
         let needed = usual.needed;
         Self {
-            figures: figures
-                .into_iter()
-                .filter_map(|(key, value)| {
-                    let word = key.trim_start_matches("usual-");
-                    Some((lang.t(&format!("usual-{word}")), value?))
-                })
-                .collect(),
+            figures: figures.into_iter().filter_map(|(word, value)| Some((word, value?))).collect(),
             sentence: if usual.is_learned() {
                 lang.with("usual-learned", "needed", needed)
             } else {
