@@ -1,6 +1,7 @@
 //! One suite for both databases.
 
 mod accounts;
+mod alerts;
 mod databases;
 mod postgres;
 mod suite;
@@ -53,6 +54,17 @@ mod people_and_programs {
         tokens_are_found_by_digest_until_revoked,
         what_was_refused_stands_in_nobodys_way,
         the_audit_log_tells_the_newest_first,
+    }
+}
+
+mod what_is_told {
+    on_both! { alerts:
+        channels_and_routes_are_kept_as_they_refer_to_each_other,
+        changes_are_written_whole_or_not_at_all,
+        events_wait_until_they_are_told,
+        a_message_is_in_one_hand_and_ends_once,
+        held_messages_become_one,
+        turns_and_beats_are_one_at_a_time,
     }
 }
 

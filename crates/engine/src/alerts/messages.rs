@@ -32,7 +32,10 @@ impl Ways {
     /// Tells that `alert` begins, each channel by the first route that leads there.
     pub(super) fn open(&self, engine: &Engine, alert: &mut Alert) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
-        for route in self.routes.iter().filter(|route| route.fits(alert)) {
+        for route in &self.routes {
+            if !route.fits(alert) {
+                continue;
+            }
             for channel in route.channels.iter().filter(|id| self.channels.contains(id)) {
                 if alert.told.iter().any(|told| told.channel_id == *channel) {
                     continue;

@@ -71,6 +71,8 @@ impl Wording for PlainWording {
                 message.title = format!("{} alerts", entries.len());
                 let lines = entries.iter().map(|one| title(Some(one.change), &one.alert));
                 message.body = lines.collect::<Vec<_>>().join("\n");
+                let told = entries.iter().map(|one| (one.change, &one.alert));
+                message.data = serde_json::json!({ "digest": told.collect::<Vec<_>>() });
             }
             Notice::Test => {
                 "test".clone_into(&mut message.title);
