@@ -54,16 +54,18 @@ impl Words {
             None => format!("{told}\n\n{}", advice(lang, alert.kind)),
         };
         let mut facts = Vec::new();
-        let mut fact = |key: &str, value: String| facts.push((lang.t(key), value));
+        let mut fact = |word: &str, value: String| {
+            facts.push((lang.t(&format!("alert-fact-{word}")), value));
+        };
         if let Some(app) = &alert.app {
-            fact("alert-fact-app", app.clone());
+            fact("app", app.clone());
         }
         if let Some(destination) = &alert.destination {
-            fact("alert-fact-destination", destination.clone());
+            fact("destination", destination.clone());
         }
-        fact("alert-fact-since", moment(alert.opened_at));
+        fact("since", moment(alert.opened_at));
         if let Some(until) = over {
-            fact("alert-fact-until", moment(until));
+            fact("until", moment(until));
         }
         Message {
             title: title(lang, change, alert),

@@ -89,7 +89,7 @@ pub(in crate::api) struct ChannelFieldShown {
     /// What holds where nothing is given.
     default: Option<&'static str>,
     /// The words it may be; empty where it is free.
-    choices: &'static [&'static str],
+    choices: Vec<&'static str>,
 }
 
 impl ChannelKindShown {
@@ -100,7 +100,7 @@ impl ChannelKindShown {
             secret: field.secret,
             required: field.required,
             default: field.default,
-            choices: field.choices,
+            choices: field.choices.to_vec(),
         };
         Self { kind, fields: fields.unwrap_or_default().iter().map(shown).collect() }
     }
