@@ -351,7 +351,8 @@ async fn channel(client: &Client, command: ChannelCommand, out: &Out) -> Result<
             for (key, value) in set {
                 settings[key] = value.into();
             }
-            let or = |given: Option<Value>, key: &str| given.unwrap_or_else(|| current[key].clone());
+            let or =
+                |given: Option<Value>, key: &str| given.unwrap_or_else(|| current[key].clone());
             let body = json!({
                 "version": current["version"],
                 "name": or(rename.map(Value::from), "name"),
@@ -527,7 +528,10 @@ fn route_shown(one: &Value, out: &Out) {
         ("quiet", quiet(one)),
         ("errors break quiet", cell(&one["urgent_breaks_quiet"])),
         ("digest", cell(&one["digest"])),
-        ("digest at", plain(format!("{}:00 {}", word(&one["digest_hour"]), text(&one["time_zone"])))),
+        (
+            "digest at",
+            plain(format!("{}:00 {}", word(&one["digest_hour"]), text(&one["time_zone"]))),
+        ),
         ("position", cell(&one["position"])),
         ("in use", cell(&one["enabled"])),
         ("id", cell(&one["id"])),

@@ -265,8 +265,7 @@ async fn sent(
         }
         Err(error) => {
             let errors = Errors::from(error, visitor.lang)?;
-            let page =
-                form(&web, &visitor, kind, current.as_ref(), filled(errors), false).await?;
+            let page = form(&web, &visitor, kind, current.as_ref(), filled(errors), false).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
     }

@@ -98,10 +98,7 @@ async fn form(
     }))
 }
 
-pub(super) async fn blank(
-    visitor: Visitor,
-    State(web): State<Web>,
-) -> Result<Html<String>, Fault> {
+pub(super) async fn blank(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
     let draft = RouteDraft {
         time_zone: visitor.zone.iana_name().unwrap_or_default().to_owned(),
         ..RouteDraft::default()

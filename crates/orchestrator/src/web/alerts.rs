@@ -49,7 +49,8 @@ struct AlertRow {
 impl AlertRow {
     fn new(alert: &Alert, visitor: &Visitor) -> Self {
         let lang = visitor.lang;
-        let state = |class, word: &str| Mark { class, word: lang.t(&format!("alert-state-{word}")) };
+        let state =
+            |class, word: &str| Mark { class, word: lang.t(&format!("alert-state-{word}")) };
         let mark = match (alert.closed_at, alert.withdrawn) {
             (None, _) => severity(lang, alert.severity),
             (Some(_), true) => state("disabled", "withdrawn"),
@@ -113,8 +114,7 @@ impl DeliveryRow {
             channel: shown.channel.clone(),
             tells: tells.collect(),
             when: visitor.when(one.ended_at.unwrap_or(one.created_at)),
-            tries: (one.attempts > 1)
-                .then(|| lang.with("delivery-tries", "count", one.attempts)),
+            tries: (one.attempts > 1).then(|| lang.with("delivery-tries", "count", one.attempts)),
             next: match one.state {
                 DeliveryState::Held => Some(lang.with("delivery-until", "when", relative)),
                 DeliveryState::Queued if one.attempts > 0 => {
@@ -259,7 +259,8 @@ struct AlertsPage {
 
 pub(super) async fn page(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
     let engine = &web.engine;
-    let open = engine.alerts(AlertQuery { open: true, limit: OPEN, ..AlertQuery::default() }).await?;
+    let open =
+        engine.alerts(AlertQuery { open: true, limit: OPEN, ..AlertQuery::default() }).await?;
     let over = AlertQuery { offset: open.len() as u64, limit: OVER, ..AlertQuery::default() };
     let over = engine.alerts(over).await?;
     let sent = engine.deliveries(DeliveryQuery { limit: SENT, ..DeliveryQuery::default() }).await?;

@@ -89,10 +89,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/alerts", get(alerts::page))
         .route("/alerts/all", get(alerts::all))
         .route("/new/alert-channel", get(alert_channels::blank).post(alert_channels::add))
-        .route(
-            "/alerts/channels/{channel}",
-            get(alert_channels::stored).post(alert_channels::edit),
-        )
+        .route("/alerts/channels/{channel}", get(alert_channels::stored).post(alert_channels::edit))
         .route("/alerts/channels/{channel}/test", post(alert_channels::test))
         .route("/alerts/channels/{channel}/remove", post(alert_channels::remove))
         .route("/new/alert-route", get(alert_routes::blank).post(alert_routes::add))

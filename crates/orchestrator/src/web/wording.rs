@@ -47,8 +47,10 @@ impl Words {
         let body = match over {
             Some(until) => {
                 let length = until.duration_since(alert.opened_at).as_secs();
-                let values =
-                    [("from", moment(alert.opened_at).into()), ("length", lang.span(length).into())];
+                let values = [
+                    ("from", moment(alert.opened_at).into()),
+                    ("length", lang.span(length).into()),
+                ];
                 format!("{}\n\n{told}", lang.fill("alert-lasted", values))
             }
             None => format!("{told}\n\n{}", advice(lang, alert.kind)),
@@ -228,10 +230,8 @@ pub(super) fn advice(lang: Lang, kind: AlertKind) -> String {
 /// The name of what an alert is about.
 pub(super) fn about(lang: Lang, alert: &Alert) -> String {
     match (&alert.app, &alert.destination) {
-        (Some(app), Some(destination)) => lang.fill(
-            "alert-about-both",
-            [("app", app.into()), ("destination", destination.into())],
-        ),
+        (Some(app), Some(destination)) => lang
+            .fill("alert-about-both", [("app", app.into()), ("destination", destination.into())]),
         (Some(name), None) | (None, Some(name)) => name.clone(),
         (None, None) => lang.t("alert-about-here"),
     }
@@ -325,12 +325,10 @@ mod tests {
                 Fact::OverdueSince { app: "shop".into(), at: at("2026-11-20T02:00:00Z"), objective }
                     .into()
             }
-            K::CopyDamaged => Fact::CopiesDamaged {
-                count: 2,
-                app: "shop".into(),
-                destination: "nas".into(),
+            K::CopyDamaged => {
+                Fact::CopiesDamaged { count: 2, app: "shop".into(), destination: "nas".into() }
+                    .into()
             }
-            .into(),
             K::BackupFailed => "`shop` answered 401: the token does not match".to_owned().into(),
             _ => "what a program said".to_owned().into(),
         };
@@ -390,7 +388,8 @@ mod tests {
     }
 
     fn shown(name: &str, message: &Message) -> String {
-        let mut text = format!("== {name} ({})\n{}\n\n{}\n", message.level, message.title, message.body);
+        let mut text =
+            format!("== {name} ({})\n{}\n\n{}\n", message.level, message.title, message.body);
         for (label, value) in &message.facts {
             writeln!(text, "{label}: {value}").unwrap();
         }

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{App, TOKEN},
+    browser::fits,
+    chromium::{Chromium, Look, is_there},
     openapi::{description, faults, schema},
     road::ended,
     server::{As, PASSWORD, Place, Server},
@@ -49,9 +51,8 @@ impl Inbox {
         let until = Instant::now() + Duration::from_secs(90);
         loop {
             let all = self.all();
-            let found = all.iter().find(|one| {
-                one["data"]["kind"] == kind && one["data"]["alert"] == alert
-            });
+            let found =
+                all.iter().find(|one| one["data"]["kind"] == kind && one["data"]["alert"] == alert);
             if let Some(found) = found {
                 return found.clone();
             }
@@ -181,11 +182,15 @@ async fn the_command_line_does_all_of_it() {
     let route = document(place, &[&route[..], &more].concat(), 0);
     assert_eq!((&route["quiet_from"], &route["kinds"]), (&json!("22:00"), &json!(["overdue"])));
     let edit = ["alert", "route", "edit", "nights", "--digest", "weekly", "--for", "all"];
-    let edited = document(place, &[&edit[..], &["--quiet", "none", "--remind-every", "12"]].concat(), 0);
+    let edited =
+        document(place, &[&edit[..], &["--quiet", "none", "--remind-every", "12"]].concat(), 0);
     assert_eq!(edited["digest"], "weekly");
     assert_eq!((&edited["kinds"], &edited["quiet_from"]), (&json!([]), &json!("")));
     assert_eq!((&edited["least"], &edited["remind_every_hours"]), (&json!("error"), &json!(12)));
-    assert_eq!((&edited["channels"], &edited["time_zone"]), (&json!(["ops"]), &json!("Europe/Madrid")));
+    assert_eq!(
+        (&edited["channels"], &edited["time_zone"]),
+        (&json!(["ops"]), &json!("Europe/Madrid"))
+    );
     // A channel that a route leads to stays.
     document_fails(place, &["alert", "channel", "remove", "ops"]);
     let edit = ["alert", "channel", "edit", "ops", "--rename", "team", "--language", "es"];
@@ -240,8 +245,7 @@ impl Browser<'_> {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         body.append_pair("csrf", &self.csrf).extend_pairs(fields);
         let request = self.server.request(Method::POST, path, &self.by);
-        let request =
-            request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let reply = request.body(body.finish()).send().await.unwrap();
         let to = reply.headers().get(header::LOCATION).map(|to| to.to_str().unwrap().to_owned());
         let status = reply.status().as_u16();
@@ -263,13 +267,15 @@ async fn the_pages_do_all_of_it() {
 
     let nobody = browser.see("/alerts").await;
     assert!(nobody.contains("Nobody is told yet"), "{nobody}");
-    for kind in ["email", "telegram", "webhook", "ntfy", "slack", "discord", "gotify", "healthchecks"]
+    for kind in
+        ["email", "telegram", "webhook", "ntfy", "slack", "discord", "gotify", "healthchecks"]
     {
         let form = browser.see(&format!("/new/alert-channel?kind={kind}")).await;
         assert!(form.contains("name=\"set-") && !form.contains("Unknown localization"), "{kind}");
     }
     // A wrong field is marked, what was typed stays, and a secret does not come back.
-    let wrong = [("kind", "ntfy"), ("name", "phone"), ("set-topic", "a b"), ("set-token", "canary")];
+    let wrong =
+        [("kind", "ntfy"), ("name", "phone"), ("set-topic", "a b"), ("set-token", "canary")];
     let (status, page) = browser.send("/new/alert-channel", &wrong).await;
     assert_eq!(status, 422);
     assert!(page.contains("value=\"a b\"") && page.contains("letters, digits"), "{page}");
@@ -287,7 +293,10 @@ async fn the_pages_do_all_of_it() {
     let (status, to) = browser.send("/new/alert-channel", &fields).await;
     assert_eq!((status, to.as_str()), (303, "/alerts?done=saved#channel-ops"));
     let routes = server.done_get("alert-routes").await;
-    assert_eq!((&routes[0]["name"], &routes[0]["channels"]), (&json!("everything"), &json!(["ops"])));
+    assert_eq!(
+        (&routes[0]["name"], &routes[0]["channels"]),
+        (&json!("everything"), &json!(["ops"]))
+    );
     let (status, to) = browser.send("/alerts/channels/ops/test", &[]).await;
     assert_eq!((status, to.as_str()), (303, "/alerts#channel-ops"));
     assert_eq!(inbox.all().len(), 1);
@@ -335,8 +344,68 @@ async fn the_pages_do_all_of_it() {
     assert_eq!(status, 303);
     assert_eq!(server.done_get("alert-channels").await, json!([]));
     let audit = server.done_get("audit").await.to_string();
-    for action in ["alert-channel.add", "alert-channel.test", "alert-route.add", "alert-route.remove"] {
+    for action in
+        ["alert-channel.add", "alert-channel.test", "alert-route.add", "alert-route.remove"]
+    {
         assert!(audit.contains(action), "{action} is not in {audit}");
     }
     assert!(!server.place.log().contains("canary"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pages_fit_in_both_languages_themes_and_widths() {
+    if !is_there() {
+        return;
+    }
+    let inbox = Inbox::open().await;
+    let server =
+        Place::new(&[("APP_ADMIN_USER", "ana"), ("APP_ADMIN_PASS", PASSWORD)]).serve().await;
+    let long = "a-channel.with_quite_a-long-name.that-nobody.would-choose_but-64";
+    server.done("POST", "alert-channels", webhook("ops", &inbox)).await;
+    let nowhere = json!({
+        "name": long, "kind": "ntfy",
+        "settings": { "url": "http://a-server.of-quite-a-long.name.invalid", "topic": "backups" },
+    });
+    server.done("POST", "alert-channels", nowhere).await;
+    server.done("POST", "alert-channels/ops/test", json!({})).await;
+    server.done("POST", &format!("alert-channels/{long}/test"), json!({})).await;
+    let route = json!({
+        "name": "nights", "channels": ["ops", long], "quiet_from": "22:00", "quiet_to": "07:00",
+        "kinds": ["overdue", "backup_failed", "size_anomaly"], "remind_every_hours": 12,
+        "time_zone": "America/Argentina/Buenos_Aires",
+    });
+    server.done("POST", "alert-routes", route).await;
+    // Something of each list.
+    let disk = server.place.folder.path().join("disk");
+    let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
+    server.done("POST", "destinations", disk).await;
+    let gone = json!({
+        "name": "shop", "url": "http://127.0.0.1:9", "token": TOKEN,
+        "destinations": [{ "destination": "disk" }], "limits": { "retries": 0 },
+    });
+    server.done("POST", "apps", gone).await;
+    let run = server.done("POST", "apps/shop/run", json!({})).await;
+    ended(&server, run["id"].as_str().unwrap()).await;
+    inbox.waits_for("opened", "backup_failed", &server).await;
+    let pages = [
+        ("alerts", "/alerts".to_owned()),
+        ("alerts-all", "/alerts/all".to_owned()),
+        ("alert-channel-new", "/new/alert-channel?kind=email".to_owned()),
+        ("alert-channel", format!("/alerts/channels/{long}")),
+        ("alert-route-new", "/new/alert-route".to_owned()),
+        ("alert-route", "/alerts/routes/nights".to_owned()),
+        ("app-usual", "/apps/shop".to_owned()),
+    ];
+    let looks = [("en", false, 1280), ("es", true, 1280), ("es", false, 390), ("en", true, 390)];
+    for (lang, dark, width) in looks {
+        let look = Look { lang, dark, width };
+        let browser = Chromium::open(&server.base, look).await;
+        browser.log_in("ana", PASSWORD).await;
+        browser.complaints().await;
+        for (name, path) in &pages {
+            fits(&browser, path, name, look).await;
+        }
+        assert_eq!(browser.complaints().await, [""; 0], "{lang} {width}");
+        browser.close().await;
+    }
 }

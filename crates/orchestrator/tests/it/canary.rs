@@ -126,8 +126,19 @@ async fn secrets_do_not_show() {
     }
     assert_eq!(shown["run"]["state"], "failed", "{shown}");
 
-    let canaries =
-        [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, "$argon2id", &identity, BOT, HOOK];
+    let canaries = [
+        APP_TOKEN,
+        ACCESS_KEY,
+        KEY_ID,
+        PASSWORD,
+        WRONG,
+        &token,
+        &session,
+        "$argon2id",
+        &identity,
+        BOT,
+        HOOK,
+    ];
     let mut replies = vec![doctor.to_string(), tested.to_string()];
     replies.extend(tried);
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
@@ -169,7 +180,8 @@ async fn secrets_do_not_show() {
     files(&place.data(), &mut kept);
     assert!(kept.len() >= 4, "{kept:?}");
     for (name, bytes) in kept {
-        for canary in [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, &identity, BOT, HOOK]
+        for canary in
+            [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, &identity, BOT, HOOK]
         {
             assert!(!holds(&bytes, canary), "{canary} is in {name}");
         }

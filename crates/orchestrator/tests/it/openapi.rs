@@ -201,8 +201,8 @@ async fn every_answer_is_as_the_description_tells() {
         }
         let value = asker.done("GET", route.path, &fill(route.path), Value::Null).await;
         // There is no Docker here, and alerts come when they come.
-        let may_be_empty = ["/api/v1/coverage", "/api/v1/alerts", "/api/v1/alert-messages"]
-            .contains(&route.path);
+        let may_be_empty =
+            ["/api/v1/coverage", "/api/v1/alerts", "/api/v1/alert-messages"].contains(&route.path);
         let is_empty = value.as_array().is_some_and(Vec::is_empty);
         assert!(may_be_empty || !is_empty, "{} is empty", route.path);
         looked += 1;

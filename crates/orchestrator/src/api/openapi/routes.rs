@@ -2,8 +2,8 @@
 
 use engine::{
     AppDraft, ArchiveEntry, ChannelDraft, Covered, DeliveryShown, DestinationDraft, Listing,
-    Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest, RetentionPreview, RouteDraft,
-    RunRequest, SnapshotDiff, StorageTrend, Usual,
+    Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest, RetentionPreview,
+    RouteDraft, RunRequest, SnapshotDiff, StorageTrend, Usual,
 };
 use model::{Alert, AuditEntry, ChannelTry, Event, LogLine, Preflight, Run, Snapshot};
 

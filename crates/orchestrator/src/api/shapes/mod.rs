@@ -6,9 +6,9 @@ mod apps;
 mod destinations;
 mod runs;
 
+pub(super) use accounts::{CallerShown, CallerWord, NewTokenShown, TokenShown, UserShown};
 pub(crate) use alerts::draft_of;
 pub(super) use alerts::{ChannelEdit, ChannelKindShown, ChannelShown, RouteEdit, RouteShown};
-pub(super) use accounts::{CallerShown, CallerWord, NewTokenShown, TokenShown, UserShown};
 pub(super) use apps::{AppEdit, AppShown, CardShown, Fires, OverviewShown};
 pub(super) use destinations::{DestinationEdit, DestinationMade, DestinationShown};
 pub(super) use runs::{Cancelled, RunShown};
