@@ -70,6 +70,7 @@ impl MailServer {
             .args([&cert, &key])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();
