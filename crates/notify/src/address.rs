@@ -131,7 +131,9 @@ mod tests {
 
     #[test]
     fn servers_of_ones_own_are_where_people_run_them() {
-        for address in ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.4", "172.18.0.2", "fd12::1", "1.1.1.1"] {
+        for address in
+            ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.4", "172.18.0.2", "fd12::1", "1.1.1.1"]
+        {
             judge(address.parse().unwrap()).unwrap();
         }
     }

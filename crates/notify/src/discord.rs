@@ -65,7 +65,8 @@ impl Service for Discord {
             Level::Recovery => 0x002e_9e5b,
             Level::Info => 0x003b_7dd6,
         };
-        let facts = message.facts.iter().filter(|(name, value)| !name.is_empty() && !value.is_empty());
+        let facts =
+            message.facts.iter().filter(|(name, value)| !name.is_empty() && !value.is_empty());
         let fields: Vec<_> = facts
             .take(MAX_FIELDS)
             .map(|(name, value)| {

@@ -55,7 +55,9 @@ impl Service for Healthchecks {
     fn meaning(&self, reply: &Reply) -> Meaning {
         match reply.body.trim() {
             "OK" => Meaning::Taken,
-            "OK (not found)" => Meaning::Never("it knows no such check: copy its ping address anew".into()),
+            "OK (not found)" => {
+                Meaning::Never("it knows no such check: copy its ping address anew".into())
+            }
             "OK (rate limited)" => Meaning::Later("it was pinged too often".into()),
             _ => Meaning::Unclear,
         }

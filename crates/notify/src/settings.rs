@@ -72,7 +72,10 @@ impl<'a> Given<'a> {
             let unknown = given.text(field.key).filter(|text| !field.choices.contains(text));
             if let Some(text) = unknown.filter(|_| !field.choices.is_empty()) {
                 let text = text.escape_debug().to_string();
-                given.wrong(field.key, format!("is one of {}, not `{text}`", field.choices.join(", ")));
+                given.wrong(
+                    field.key,
+                    format!("is one of {}, not `{text}`", field.choices.join(", ")),
+                );
             }
         }
         given

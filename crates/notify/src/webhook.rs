@@ -56,7 +56,8 @@ impl Webhook {
             (token, false) => (place.clone(), token),
             (Some(token), true) => {
                 let token: String =
-                    url::form_urlencoded::byte_serialize(token.expose_secret().as_bytes()).collect();
+                    url::form_urlencoded::byte_serialize(token.expose_secret().as_bytes())
+                        .collect();
                 (Url::parse(&written.replace(PLACEHOLDER, &token)).ok()?, None)
             }
             (None, true) => {

@@ -11,7 +11,8 @@ async fn an_embed_mentions_nobody_and_follows_no_markup() {
     server.will_answer(200, "", r#"{"id":"99"}"#);
     let url = format!("{}/api/webhooks/1/canary?thread_id=5&wait=false", server.url);
     let channel = open(Kind::Discord, &[], &[("url", url.as_str())]).unwrap();
-    let hostile = Message { title: "[x](http://evil) @everyone".into(), ..message(Level::Recovery) };
+    let hostile =
+        Message { title: "[x](http://evil) @everyone".into(), ..message(Level::Recovery) };
     channel.send(&hostile).await.unwrap();
     let asked = server.once();
     assert_eq!(asked.path, "/api/webhooks/1/canary?thread_id=5&wait=true");
@@ -39,7 +40,8 @@ async fn its_limits_are_kept() {
     channel.send(&long).await.unwrap();
     let body = server.once().json();
     let embed = &body["embeds"][0];
-    let length = |value: &serde_json::Value| value.as_str().map_or(0, |text| text.encode_utf16().count());
+    let length =
+        |value: &serde_json::Value| value.as_str().map_or(0, |text| text.encode_utf16().count());
     assert!(length(&embed["title"]) <= 256 && length(&embed["description"]) <= 4_096);
     let fields = embed["fields"].as_array().unwrap();
     assert!(fields.len() <= 25);

@@ -25,7 +25,8 @@ async fn a_wrong_token_is_told_and_not_shown() {
     let server = StandIn::start().await;
     let secrets = [("token", "Acanary")];
     let channel = open(Kind::Gotify, &[("url", server.url.as_str())], &secrets).unwrap();
-    let said = r#"{"error":"Unauthorized","errorCode":401,"errorDescription":"Acanary is no token"}"#;
+    let said =
+        r#"{"error":"Unauthorized","errorCode":401,"errorDescription":"Acanary is no token"}"#;
     server.will_answer(401, "", said);
     let error = channel.send(&message(Level::Error)).await.unwrap_err();
     assert!(!error.is_transient());

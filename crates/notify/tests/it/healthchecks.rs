@@ -46,7 +46,8 @@ async fn a_check_that_it_does_not_know_is_no_delivery() {
 
 #[test]
 fn the_address_is_the_checks_own() {
-    for wrong in ["https://hc-ping.com/", "https://hc-ping.com/x/fail", "https://hc-ping.com/x?y=1"] {
+    for wrong in ["https://hc-ping.com/", "https://hc-ping.com/x/fail", "https://hc-ping.com/x?y=1"]
+    {
         assert!(open(Kind::Healthchecks, &[], &[("url", wrong)]).is_err(), "{wrong}");
     }
 }

@@ -24,10 +24,9 @@ async fn a_server_that_says_nothing_holds_nobody_up() {
     let mail = [("host", "127.0.0.1"), ("from", "a@b.example"), ("to", "c@d.example")];
     let mail = mail.into_iter().chain([("port", port.as_str()), ("encryption", "none")]);
     let url = format!("http://127.0.0.1:{port}/");
-    for (kind, settings) in [
-        (Kind::Webhook, vec![("url", url.as_str())]),
-        (Kind::Email, mail.collect()),
-    ] {
+    for (kind, settings) in
+        [(Kind::Webhook, vec![("url", url.as_str())]), (Kind::Email, mail.collect())]
+    {
         let settings: BTreeMap<_, _> =
             settings.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let channel = Channel::open(kind, &settings, &BTreeMap::new(), limits.clone()).unwrap();

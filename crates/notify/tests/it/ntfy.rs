@@ -37,11 +37,8 @@ async fn a_long_message_does_not_become_an_attachment() {
     server.will_answer(200, "", TAKEN);
     let settings = [("url", server.url.as_str()), ("topic", "backups"), ("username", "ops")];
     let channel = open(Kind::Ntfy, &settings, &[("password", "pass")]).unwrap();
-    let long = Message {
-        title: "ñ".repeat(400),
-        body: "日本".repeat(3_000),
-        ..message(Level::Info)
-    };
+    let long =
+        Message { title: "ñ".repeat(400), body: "日本".repeat(3_000), ..message(Level::Info) };
     channel.send(&long).await.unwrap();
     let asked = server.once();
     assert_eq!(asked.header("authorization"), "Basic b3BzOnBhc3M=");

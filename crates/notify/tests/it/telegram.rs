@@ -50,16 +50,18 @@ async fn the_longest_message_fits() {
 #[tokio::test]
 async fn what_it_says_is_told_and_the_token_never() {
     let server = StandIn::start().await;
-    let refused = |code: u16, text: String, parameters: serde_json::Value| {
-        json!({ "ok": false, "error_code": code, "description": text, "parameters": parameters })
-    };
+    let refused = |code: u16, text: String, parameters: serde_json::Value| json!({ "ok": false, "error_code": code, "description": text, "parameters": parameters });
     let channel = channel(&server);
     server.will_answer(400, "", refused(400, format!("no chat for {TOKEN}"), json!({})));
     let error = channel.send(&message(Level::Error)).await.unwrap_err();
     assert!(!error.is_transient());
     assert!(error.to_string().contains("no chat for •••"), "{error}");
 
-    server.will_answer(400, "", refused(400, "upgraded".into(), json!({ "migrate_to_chat_id": -9 })));
+    server.will_answer(
+        400,
+        "",
+        refused(400, "upgraded".into(), json!({ "migrate_to_chat_id": -9 })),
+    );
     let error = channel.send(&message(Level::Error)).await.unwrap_err();
     assert!(error.to_string().contains("its chat_id is now -9"), "{error}");
 
@@ -86,5 +88,8 @@ fn settings_are_judged() {
     assert_eq!(keys, ["api", "chat_id", "colour", "thread_id", "token"]);
     assert!(!error.to_string().contains("canary"), "{error}");
     let error = open(Kind::Telegram, &[("token", "1:a")], &[]).unwrap_err().to_string();
-    assert!(error.contains("`token` is a secret") && error.contains("`chat_id` is needed"), "{error}");
+    assert!(
+        error.contains("`token` is a secret") && error.contains("`chat_id` is needed"),
+        "{error}"
+    );
 }

@@ -86,7 +86,9 @@ async fn redirects_are_not_followed_and_trouble_is_tried_again() {
 #[test]
 fn headers_of_ours_and_short_keys_are_refused() {
     let refused = |secrets: &[(&str, &str)]| {
-        open(Kind::Webhook, &[("url", "https://hooks.example/in")], secrets).unwrap_err().to_string()
+        open(Kind::Webhook, &[("url", "https://hooks.example/in")], secrets)
+            .unwrap_err()
+            .to_string()
     };
     assert!(refused(&[("headers", "Host: elsewhere")]).contains("may not set `host`"));
     assert!(refused(&[("headers", "no colon")]).contains("lines of"));
