@@ -33,9 +33,7 @@ mod upkeep;
 mod users;
 
 pub use adopt::Adoption;
-pub use alerts::{
-    AlertChanges, AlertQuery, Claimed, DamagedCopies, DeliveryQuery, PlaceEvidence,
-};
+pub use alerts::{AlertChanges, AlertQuery, Claimed, DamagedCopies, DeliveryQuery, PlaceEvidence};
 pub use audit::AuditQuery;
 pub use connection::{Backend, Catalog};
 pub use error::CatalogError;

@@ -347,8 +347,8 @@ impl AlertRoute {
         let mut day = now.to_zoned(zone.clone()).date();
         // Eight days hold every weekday, also where today's hour has passed.
         for _ in 0..=8 {
-            let is_day = self.digest != DigestEvery::Weekly
-                || day.weekday() == jiff::civil::Weekday::Monday;
+            let is_day =
+                self.digest != DigestEvery::Weekly || day.weekday() == jiff::civil::Weekday::Monday;
             let fire = day.to_datetime(at).to_zoned(zone.clone()).ok()?.timestamp();
             if is_day && fire > now {
                 return Some(fire);

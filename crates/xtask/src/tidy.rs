@@ -21,7 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("handwritten", &[]),
     ("model", &[]),
     ("notify", &[]),
-    ("orchestrator", &["archive", "catalog", "contract", "engine", "handwritten", "model", "notify"]),
+    (
+        "orchestrator",
+        &["archive", "catalog", "contract", "engine", "handwritten", "model", "notify"],
+    ),
     ("replication", &[]),
     ("repository", &["store"]),
     ("sidecar", &["archive", "contract", "handwritten"]),

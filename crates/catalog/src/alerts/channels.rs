@@ -115,7 +115,8 @@ impl Catalog {
         every: SignedDuration,
     ) -> Result<bool, CatalogError> {
         let before = now.saturating_sub(every).unwrap_or(Timestamp::MIN);
-        let due = "id = $1 AND removed_at IS NULL AND (beat_at IS NULL OR beat_at <= $2 OR beat_at > $3)";
+        let due =
+            "id = $1 AND removed_at IS NULL AND (beat_at IS NULL OR beat_at <= $2 OR beat_at > $3)";
         let which = || vec![id.to_string().into(), micros(before).into(), micros(now).into()];
         // Looking is free, writing is not.
         let select = format!("SELECT 1 FROM alert_channel WHERE {due}");

@@ -98,9 +98,7 @@ impl Catalog {
         lease: SignedDuration,
     ) -> Result<Option<Claimed>, CatalogError> {
         let after = |length| now.saturating_add(length).unwrap_or(Timestamp::MAX);
-        let due = || -> Vec<Value> {
-            vec![micros(now).into(), micros(after(LONGEST_WAIT)).into()]
-        };
+        let due = || -> Vec<Value> { vec![micros(now).into(), micros(after(LONGEST_WAIT)).into()] };
         // What a lease or a wait of a clock ahead holds is held by nobody.
         let sql = format!(
             "SELECT {COLUMNS}, id, lease_token FROM delivery WHERE state = 'queued' \
@@ -125,11 +123,8 @@ impl Catalog {
         let delivery = read(&found)?;
         let token: i64 = found.try_get("", "lease_token")?;
         let update = "UPDATE delivery SET lease_token = lease_token + 1, lease_expires_at = $1 WHERE id = $2 AND state = 'queued' AND lease_token = $3";
-        let values = vec![
-            micros(after(lease)).into(),
-            delivery.id.to_string().into(),
-            token.into(),
-        ];
+        let values =
+            vec![micros(after(lease)).into(), delivery.id.to_string().into(), token.into()];
         if execute(&write.tx, update, values).await?.rows_affected() != 1 {
             return Ok(None);
         }
@@ -189,7 +184,8 @@ pub(super) async fn give_up_all<C: ConnectionTrait>(
             problem: Some("the channel was removed".to_owned()),
             ..read(found)?
         };
-        let update = "UPDATE delivery SET state = $1, lease_token = lease_token + 1, doc = $2 WHERE id = $3";
+        let update =
+            "UPDATE delivery SET state = $1, lease_token = lease_token + 1, doc = $2 WHERE id = $3";
         let values = vec![
             given_up.state.to_string().into(),
             json(&given_up)?.into(),
@@ -200,10 +196,7 @@ pub(super) async fn give_up_all<C: ConnectionTrait>(
     Ok(())
 }
 
-pub(super) async fn insert<C: ConnectionTrait>(
-    on: &C,
-    one: &Delivery,
-) -> Result<(), CatalogError> {
+pub(super) async fn insert<C: ConnectionTrait>(on: &C, one: &Delivery) -> Result<(), CatalogError> {
     let insert = "INSERT INTO delivery (id, channel_id, route_id, state, not_before, created_at, lease_token, doc) VALUES ($1, $2, $3, $4, $5, $6, 0, $7)";
     let values = vec![
         one.id.to_string().into(),

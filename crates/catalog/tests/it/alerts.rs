@@ -173,10 +173,8 @@ pub(crate) async fn changes_are_written_whole_or_not_at_all(url: &SecretString) 
         ..AlertChanges::default()
     };
     catalog.change_alerts(&closing).await.unwrap();
-    let again = AlertChanges {
-        deliveries: vec![delivery(&mail, one.id, later(3))],
-        ..closing.clone()
-    };
+    let again =
+        AlertChanges { deliveries: vec![delivery(&mail, one.id, later(3))], ..closing.clone() };
     let stale = catalog.change_alerts(&again).await.unwrap_err();
     assert!(matches!(stale, CatalogError::Stale { .. }), "{stale}");
     assert_eq!(catalog.deliveries(query).await.unwrap().len(), 2);
@@ -208,11 +206,8 @@ pub(crate) async fn events_wait_until_they_are_told(url: &SecretString) {
     catalog.append_events(&[&others[..], &[skew.clone()]].concat()).await.unwrap();
     assert_eq!(catalog.events_to_tell(9).await.unwrap(), [skew.clone()]);
     let moment = Alert { closed_at: Some(now()), ..alert(AlertKind::ClockSkew, now()) };
-    let told = AlertChanges {
-        opened: vec![moment],
-        events: vec![skew.id],
-        ..AlertChanges::default()
-    };
+    let told =
+        AlertChanges { opened: vec![moment], events: vec![skew.id], ..AlertChanges::default() };
     catalog.change_alerts(&told).await.unwrap();
     assert_eq!(catalog.events_to_tell(9).await.unwrap(), []);
     let again = AlertChanges {

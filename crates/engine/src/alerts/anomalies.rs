@@ -66,7 +66,8 @@ fn judge(app: &App, usual: &Usual, now: Numbers) -> Vec<(AlertKind, Fact)> {
         && took > usual.saturating_mul(SLOW).max(usual + NOISE_SECS)
     {
         let (took, usual) = (print_secs(took), print_secs(usual));
-        found.push((AlertKind::DurationAnomaly, Fact::SlowerThanUsual { app: name(), took, usual }));
+        found
+            .push((AlertKind::DurationAnomaly, Fact::SlowerThanUsual { app: name(), took, usual }));
     }
     if let (Some(usual), Some(files)) = (usual.files, now.files)
         && (files > usual.saturating_mul(MANY) || files.saturating_mul(MANY) < usual)
@@ -103,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_little_more_or_less_is_usual() {
-        let one = |secs, files| Numbers { size_bytes: 1, duration_secs: Some(secs), files: Some(files) };
+        let one =
+            |secs, files| Numbers { size_bytes: 1, duration_secs: Some(secs), files: Some(files) };
         assert_eq!(found(10, one(300, 2_000)), []);
         assert_eq!(found(10, one(1, 500)), []);
         assert_eq!(found(10, one(301, 1_000)), [AlertKind::DurationAnomaly]);

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use model::{
     Alert, AlertId, AlertKind, App, AppId, CopyState, Destination, DestinationId, Fact, Failure,
-    FailureCode, Run, RunKind, RunState, Sentence, Severity, Snapshot,
-    duration::print_secs,
+    FailureCode, Run, RunKind, RunState, Sentence, Severity, Snapshot, duration::print_secs,
     retention::CLOCK_TOLERANCE,
 };
 
@@ -96,10 +95,7 @@ fn at(destination: &Destination, alert: Alert) -> Alert {
 }
 
 /// Looks at everything.
-pub(super) async fn look(
-    engine: &Engine,
-    anomalies: &mut Anomalies,
-) -> Result<Seen, EngineError> {
+pub(super) async fn look(engine: &Engine, anomalies: &mut Anomalies) -> Result<Seen, EngineError> {
     let catalog = &engine.0.catalog;
     let apps = catalog.all_apps().await?;
     let destinations = catalog.all_destinations().await?;
@@ -194,9 +190,8 @@ impl Look<'_> {
                 self.unclear(AlertKind::BackupPartial, app);
             }
             RunState::PartiallyFailed if self.lacks_copies(app, run).await? => {
-                let heals = |one: &Run| {
-                    one.kind == RunKind::Copy && one.snapshot_id == run.snapshot_id
-                };
+                let heals =
+                    |one: &Run| one.kind == RunKind::Copy && one.snapshot_id == run.snapshot_id;
                 if goes_on || self.active.iter().any(heals) {
                     self.unclear(AlertKind::BackupPartial, app);
                     return Ok(());
@@ -254,9 +249,7 @@ impl Look<'_> {
         let objective = print_secs(objective.as_secs().unsigned_abs());
         let name = app.name.to_string();
         let told = match last_good {
-            Some(snapshot) => {
-                Fact::OverdueSince { app: name, at: snapshot.taken_at, objective }
-            }
+            Some(snapshot) => Fact::OverdueSince { app: name, at: snapshot.taken_at, objective },
             None => Fact::OverdueNever { app: name, at: app.created_at, objective },
         };
         let alert = self.alert(AlertKind::Overdue, Severity::Error, told);

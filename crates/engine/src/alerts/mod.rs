@@ -70,9 +70,8 @@ pub(crate) fn opened(
         notify::Limits { clock: Arc::new(move || clock.now()), ..notify::Limits::default() };
     let kind = kind_of(channel.kind);
     notify::Channel::open(kind, &channel.settings, &secrets, limits).map_err(|error| {
-        let is_secret = |key: &str| {
-            kind.fields().iter().any(|field| field.secret && field.key == key)
-        };
+        let is_secret =
+            |key: &str| kind.fields().iter().any(|field| field.secret && field.key == key);
         let told = error.problems.into_iter().map(|one| {
             let group = if is_secret(&one.key) { "secrets" } else { "settings" };
             FieldError::new(format!("{group}.{}", one.key), one.problem)

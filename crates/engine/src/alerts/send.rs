@@ -1,12 +1,19 @@
 //! Sends messages: each once, in order for each channel, again and again while a channel is away.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use catalog::{CatalogError, Claimed};
 use jiff::SignedDuration;
 use model::{
-    Alert, AlertChange, AlertChannel, ChannelId, ChannelKind, ChannelTry, Delivery, DeliveryState,
-    Event, EventId, EventKind, Fact, Severity,
+    Alert, AlertChange, AlertChannel, ChannelId, ChannelKind, ChannelTry, Delivery, DeliveryId,
+    DeliveryState, Event, EventId, EventKind, Fact, Severity,
 };
 use rand::RngExt as _;
 use tokio::task::JoinSet;
@@ -38,56 +45,72 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// Sends what is queued until `shutdown`.
 pub(super) async fn send(engine: &Engine, shutdown: CancellationToken) {
-    let mut under_way = JoinSet::new();
+    let mut sender = Sender::default();
     while !shutdown.is_cancelled() {
-        if let Err(error) = begin(engine, &mut under_way).await {
+        if let Err(error) = sender.begin(engine).await {
             tracing::warn!(%error, "messages cannot be sent now; trying again");
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            Some(_) = under_way.join_next() => {}
+            Some(_) = sender.under_way.join_next() => {}
             () = engine.0.delivery_bell.notified() => {}
             () = tokio::time::sleep(engine.0.config.alerts_every) => {}
         }
     }
     // What is cut off is sent again, under the same id.
-    let drained = async { while under_way.join_next().await.is_some() {} };
+    let drained = async { while sender.under_way.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FINISH, drained).await;
 }
 
-async fn begin(engine: &Engine, under_way: &mut JoinSet<()>) -> Result<(), EngineError> {
-    let catalog = &engine.0.catalog;
-    for channel in catalog.alert_channels().await? {
-        if channel.enabled
-            && channel.kind == ChannelKind::Healthchecks
-            && catalog.is_beat_due(channel.id, engine.now(), BEAT_EVERY).await?
-        {
-            let engine = engine.clone();
-            under_way.spawn(async move { beat(&engine, &channel).await });
-        }
-    }
-    while under_way.len() < AT_ONCE {
-        let Some(claimed) = catalog.claim_delivery(engine.now(), LEASE).await? else { break };
-        let engine = engine.clone();
-        under_way.spawn(async move {
-            if let Err(error) = work(&engine, claimed).await {
-                tracing::warn!(%error, "a message waits");
+#[derive(Default)]
+struct Sender {
+    under_way: JoinSet<()>,
+    /// The newest token of each message under way. A clock that leaps ends a lease early: then it
+    /// is taken again here, and not sent a second time.
+    tokens: HashMap<DeliveryId, Weak<AtomicI64>>,
+}
+
+impl Sender {
+    async fn begin(&mut self, engine: &Engine) -> Result<(), EngineError> {
+        let catalog = &engine.0.catalog;
+        self.tokens.retain(|_, token| token.strong_count() > 0);
+        for channel in catalog.alert_channels().await? {
+            if channel.enabled
+                && channel.kind == ChannelKind::Healthchecks
+                && catalog.is_beat_due(channel.id, engine.now(), BEAT_EVERY).await?
+            {
+                let engine = engine.clone();
+                self.under_way.spawn(async move { beat(&engine, &channel).await });
             }
-        });
+        }
+        while self.under_way.len() < AT_ONCE {
+            let Some(claimed) = catalog.claim_delivery(engine.now(), LEASE).await? else { break };
+            let Claimed { delivery, token } = claimed;
+            if let Some(known) = self.tokens.get(&delivery.id).and_then(Weak::upgrade) {
+                known.store(token, Ordering::SeqCst);
+                continue;
+            }
+            let token = Arc::new(AtomicI64::new(token));
+            self.tokens.insert(delivery.id, Arc::downgrade(&token));
+            let engine = engine.clone();
+            self.under_way.spawn(async move {
+                if let Err(error) = work(&engine, delivery, &token).await {
+                    tracing::warn!(%error, "a message waits");
+                }
+            });
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// One try of one message.
-async fn work(engine: &Engine, claimed: Claimed) -> Result<(), EngineError> {
-    let Claimed { delivery, token } = claimed;
+async fn work(engine: &Engine, delivery: Delivery, token: &AtomicI64) -> Result<(), EngineError> {
     let channel = engine.0.catalog.alert_channel(delivery.channel_id).await?;
-    let now = engine.now();
     let attempts = delivery.attempts + 1;
     let ended = |state, problem| Delivery {
         state,
         attempts,
-        ended_at: Some(now),
+        ended_at: Some(engine.now()),
         problem,
         ..delivery.clone()
     };
@@ -103,8 +126,8 @@ async fn work(engine: &Engine, claimed: Claimed) -> Result<(), EngineError> {
                 ended(DeliveryState::Failed, Some(why))
             }
             Err(untaken) => {
-                let wait = wait(engine, attempts, &untaken);
-                let not_before = engine.now().saturating_add(wait).unwrap_or(now);
+                let (wait, now) = (wait(engine, attempts, &untaken), engine.now());
+                let not_before = now.saturating_add(wait).unwrap_or(now);
                 let problem = Some(untaken.to_string());
                 Delivery { attempts, not_before, problem, ..delivery }
             }
@@ -113,12 +136,16 @@ async fn work(engine: &Engine, claimed: Claimed) -> Result<(), EngineError> {
         ended(DeliveryState::Failed, Some("the channel is disabled".to_owned()))
     };
     let tried = ChannelTry { at: engine.now(), problem: next.problem.clone() };
-    let claimed = Claimed { delivery: next, token };
     // Written again and again: what was sent and not noted would be sent twice.
     for _ in 0..WRITE_FOR {
+        let held = token.load(Ordering::SeqCst);
+        let claimed = Claimed { delivery: next.clone(), token: held };
         match engine.0.catalog.note_delivery(&claimed, &tried, &events).await {
+            Ok(()) => break,
+            // It was taken again here meanwhile.
+            Err(CatalogError::Stale { .. }) if token.load(Ordering::SeqCst) != held => {}
             // Somebody else has it, or the channel was removed.
-            Ok(()) | Err(CatalogError::Stale { .. }) => break,
+            Err(CatalogError::Stale { .. }) => break,
             Err(error) if error.is_retryable() => tokio::time::sleep(WRITE_EVERY).await,
             Err(error) => return Err(error.into()),
         }

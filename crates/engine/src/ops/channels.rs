@@ -147,11 +147,13 @@ impl Engine {
             "" => languages.first().copied().unwrap_or("en").to_owned(),
             known if languages.contains(&known) => known.to_owned(),
             _ => {
-                errors.push(FieldError::new("language", format!("one of {}", languages.join(", "))));
+                errors
+                    .push(FieldError::new("language", format!("one of {}", languages.join(", "))));
                 String::new()
             }
         };
-        let settings = draft.settings.into_iter().map(|(key, value)| (key, value.trim().to_owned()));
+        let settings =
+            draft.settings.into_iter().map(|(key, value)| (key, value.trim().to_owned()));
         channel.settings = settings.filter(|(_, value)| !value.is_empty()).collect();
         for key in draft.forget_secrets {
             channel.secrets.remove(&key);
