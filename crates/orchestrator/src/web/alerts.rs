@@ -35,19 +35,19 @@ const OVER: u64 = 10;
 const SENT: u64 = 20;
 
 /// An alert as the pages show it.
-struct AlertRow {
-    mark: Mark,
-    about: String,
-    what: String,
-    sentence: String,
-    advice: Option<String>,
-    href: String,
-    since: When,
-    until: Option<When>,
+pub(super) struct AlertRow {
+    pub(super) mark: Mark,
+    pub(super) about: String,
+    pub(super) what: String,
+    pub(super) sentence: String,
+    pub(super) advice: Option<String>,
+    pub(super) href: String,
+    pub(super) since: When,
+    pub(super) until: Option<When>,
 }
 
 impl AlertRow {
-    fn new(alert: &Alert, visitor: &Visitor) -> Self {
+    pub(super) fn new(alert: &Alert, visitor: &Visitor) -> Self {
         let lang = visitor.lang;
         let state =
             |class, word: &str| Mark { class, word: lang.t(&format!("alert-state-{word}")) };
