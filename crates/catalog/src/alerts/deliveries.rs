@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, QueryResult, Value};
 use super::{channels::note_try, ours};
 use crate::{
     Backend, Catalog, CatalogError,
-    sql::{count, doc, execute, json, micros, moment, row, rows},
+    sql::{all_of, count, doc, execute, json, micros, moment, row, rows},
 };
 
 /// No message is put off for longer by us, so what waits longer waits for a clock that was ahead.
@@ -53,10 +53,7 @@ impl Catalog {
             values.push(state.to_string().into());
             only.push(format!("state = ${}", values.len()));
         }
-        let only = match only.is_empty() {
-            true => String::new(),
-            false => format!("WHERE {}", only.join(" AND ")),
-        };
+        let only = all_of(&only);
         let select = format!(
             "SELECT {COLUMNS} FROM delivery {only} ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2"
         );

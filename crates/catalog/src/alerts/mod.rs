@@ -14,7 +14,7 @@ pub use seen::{DamagedCopies, PlaceEvidence};
 
 use crate::{
     Catalog, CatalogError,
-    sql::{count, doc, execute, json, micros, row, rows},
+    sql::{all_of, count, doc, execute, json, micros, row, rows},
 };
 
 /// Which alerts.
@@ -75,10 +75,7 @@ impl Catalog {
         if query.open {
             only.push("closed_at IS NULL".to_owned());
         }
-        let only = match only.is_empty() {
-            true => String::new(),
-            false => format!("WHERE {}", only.join(" AND ")),
-        };
+        let only = all_of(&only);
         let select = format!(
             "SELECT doc FROM alert {only} ORDER BY CASE WHEN closed_at IS NULL THEN 0 ELSE 1 END, opened_at DESC, id DESC LIMIT $1 OFFSET $2"
         );

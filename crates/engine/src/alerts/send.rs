@@ -141,11 +141,10 @@ async fn work(engine: &Engine, delivery: Delivery, token: &AtomicI64) -> Result<
         let held = token.load(Ordering::SeqCst);
         let claimed = Claimed { delivery: next.clone(), token: held };
         match engine.0.catalog.note_delivery(&claimed, &tried, &events).await {
-            Ok(()) => break,
             // It was taken again here meanwhile.
             Err(CatalogError::Stale { .. }) if token.load(Ordering::SeqCst) != held => {}
-            // Somebody else has it, or the channel was removed.
-            Err(CatalogError::Stale { .. }) => break,
+            // Else somebody else has it, or the channel was removed.
+            Ok(()) | Err(CatalogError::Stale { .. }) => break,
             Err(error) if error.is_retryable() => tokio::time::sleep(WRITE_EVERY).await,
             Err(error) => return Err(error.into()),
         }

@@ -1,6 +1,6 @@
 //! Which alerts go where: adding, editing and removing routes; and what was told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use catalog::{AlertQuery, DeliveryQuery};
 use jiff::civil::Time;
@@ -158,15 +158,18 @@ impl Engine {
         let mut names: HashMap<_, String> = HashMap::new();
         let mut shown = Vec::new();
         for delivery in catalog.deliveries(query).await? {
-            let id = delivery.channel_id;
-            if !names.contains_key(&id) {
-                names.insert(id, catalog.alert_channel(id).await?.name.to_string());
-            }
+            let channel = match names.entry(delivery.channel_id) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(unknown) => {
+                    let channel = catalog.alert_channel(delivery.channel_id).await?;
+                    unknown.insert(channel.name.to_string()).clone()
+                }
+            };
             let mut alerts = Vec::new();
             for item in &delivery.items {
                 alerts.push(catalog.alert(item.alert_id).await?);
             }
-            shown.push(DeliveryShown { delivery, channel: names[&id].clone(), alerts });
+            shown.push(DeliveryShown { delivery, channel, alerts });
         }
         Ok(shown)
     }

@@ -322,6 +322,8 @@ async fn a_digest_tells_the_last_word_on_each() {
     succeed(&world, &clock).await;
     settle().await;
     fail(&world, &clock).await;
+    settle().await;
+    clock.advance(SignedDuration::from_secs(2));
     happens(engine, 1).await;
     settle().await;
     assert!(hook.taken().is_empty());
