@@ -51,7 +51,8 @@ impl Words {
                     ("from", moment(alert.opened_at).into()),
                     ("length", lang.span(length).into()),
                 ];
-                format!("{}\n\n{told}", lang.fill("alert-lasted", values))
+                let was = lang.with("alert-was", "told", told);
+                format!("{}\n\n{was}", lang.fill("alert-lasted", values))
             }
             None => format!("{told}\n\n{}", advice(lang, alert.kind)),
         };
