@@ -52,5 +52,5 @@ pub(crate) async fn insert<C: ConnectionTrait>(
         ];
         execute(on, sql, values).await?;
     }
-    Ok(())
+    crate::alerts::note_events(on, events).await
 }

@@ -5,6 +5,7 @@
 //! column holds it as JSON, beside the columns that are searched.
 
 mod adopt;
+mod alerts;
 mod apps;
 mod audit;
 mod connection;
@@ -33,6 +34,7 @@ mod upkeep;
 mod users;
 
 pub use adopt::Adoption;
+pub use alerts::{AlertChanges, AlertQuery, Claimed, DamagedCopies, DeliveryQuery, PlaceEvidence};
 pub use audit::AuditQuery;
 pub use connection::{Backend, Catalog};
 pub use error::CatalogError;

@@ -12,6 +12,8 @@ const SETTINGS: &[&str] = &[
     "SELECT 'destination ' || id || ' ' || version || ' ' || COALESCE(removed_at, 0) AS mark FROM destination",
     "SELECT 'user ' || id || ' ' || version AS mark FROM user_account",
     "SELECT 'token ' || id AS mark FROM api_token",
+    "SELECT 'channel ' || id || ' ' || version || ' ' || COALESCE(removed_at, 0) AS mark FROM alert_channel",
+    "SELECT 'route ' || id || ' ' || version || ' ' || COALESCE(removed_at, 0) AS mark FROM alert_route",
     "SELECT 'pinned ' || id AS mark FROM snapshot WHERE pinned <> 0",
 ];
 /// Changes of these come with every run.
@@ -81,6 +83,8 @@ impl Catalog {
         }
         self.all_apps().await?;
         self.all_destinations().await?;
+        self.alert_channels().await?;
+        self.alert_routes().await?;
         self.all_users().await?;
         self.all_tokens().await.map(drop)
     }

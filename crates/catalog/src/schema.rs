@@ -4,7 +4,7 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP];
+pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, ALERTS];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -63,4 +63,23 @@ const UPKEEP: &[&str] = &[
     "ALTER TABLE snapshot_copy ADD COLUMN checked_at BIGINT",
     "DROP INDEX run_fire",
     "CREATE UNIQUE INDEX run_fire ON run (app_id, kind, fire_at) WHERE fire_at IS NOT NULL AND attempt = 1",
+];
+
+/// Who is told what is wrong, and what was told.
+const ALERTS: &[&str] = &[
+    "CREATE TABLE alert_channel (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, beat_at BIGINT, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX alert_channel_name ON alert_channel (name_key) WHERE removed_at IS NULL",
+    "CREATE TABLE alert_route (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX alert_route_name ON alert_route (name_key) WHERE removed_at IS NULL",
+    "CREATE TABLE alert (id TEXT PRIMARY KEY, alert_key TEXT NOT NULL, app_id TEXT, run_id TEXT, opened_at BIGINT NOT NULL, closed_at BIGINT, doc TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX alert_open ON alert (alert_key) WHERE closed_at IS NULL",
+    "CREATE INDEX alert_opened ON alert (opened_at)",
+    "CREATE INDEX alert_of_app ON alert (app_id, opened_at)",
+    "CREATE INDEX alert_of_run ON alert (run_id)",
+    "CREATE TABLE alert_inbox (event_id TEXT PRIMARY KEY)",
+    "CREATE TABLE delivery (id TEXT PRIMARY KEY, channel_id TEXT NOT NULL, route_id TEXT NOT NULL, state TEXT NOT NULL, not_before BIGINT NOT NULL, created_at BIGINT NOT NULL, lease_token BIGINT NOT NULL, lease_expires_at BIGINT, doc TEXT NOT NULL)",
+    "CREATE INDEX delivery_queued ON delivery (channel_id, created_at) WHERE state = 'queued'",
+    "CREATE INDEX delivery_held ON delivery (not_before) WHERE state = 'held'",
+    "CREATE INDEX delivery_made ON delivery (created_at)",
+    "CREATE TABLE turn (name TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at BIGINT NOT NULL)",
 ];

@@ -68,3 +68,11 @@ pub(crate) fn list(from: usize, len: usize) -> String {
 pub(crate) fn lists(rows: usize, width: usize) -> String {
     (0..rows).map(|n| format!("({})", list(1 + n * width, width))).collect::<Vec<_>>().join(", ")
 }
+
+/// `WHERE` with all of `conditions`; nothing where there are none.
+pub(crate) fn all_of(conditions: &[String]) -> String {
+    if conditions.is_empty() {
+        return String::new();
+    }
+    format!("WHERE {}", conditions.join(" AND "))
+}

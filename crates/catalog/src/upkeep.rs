@@ -107,7 +107,7 @@ impl Catalog {
         self.last_of(apps, RunKind::Restore, "= 'succeeded'").await
     }
 
-    async fn last_of(
+    pub(crate) async fn last_of(
         &self,
         apps: &[AppId],
         kind: RunKind,

@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         clock: Arc::new(SystemClock),
         vault: Vault::new(&"a key for an example".into()),
         config,
+        wording: std::sync::Arc::new(engine::PlainWording),
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     });
     let id = stored(&engine, &folder.path().join("disk"), &root).await?;

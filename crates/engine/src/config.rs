@@ -88,6 +88,10 @@ pub struct EngineConfig {
     pub repository_patience: Duration,
     /// How long what nothing in a repository needs is marked before it is deleted.
     pub repository_grace: jiff::SignedDuration,
+    /// How often it is looked at what is wrong, and what is to be sent.
+    pub alerts_every: Duration,
+    /// Wait before a message that was not taken is tried again; doubles each time, up to an hour.
+    pub alert_retry_delay: Duration,
     /// Written into manifests as their maker.
     pub producer: String,
 }
@@ -159,6 +163,8 @@ impl EngineConfig {
             repository_kdf: repository::Kdf::default(),
             repository_patience: Duration::from_secs(60),
             repository_grace: jiff::SignedDuration::from_hours(24),
+            alerts_every: Duration::from_secs(15),
+            alert_retry_delay: Duration::from_secs(30),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

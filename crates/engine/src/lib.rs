@@ -4,6 +4,7 @@
 //! ([`Engine::serve`]) fire schedules, work off runs and take over what dead workers left; its
 //! operations (`ops`) are what the API, the web pages and the command line call.
 
+mod alerts;
 mod anomaly;
 mod clock;
 mod config;
@@ -43,6 +44,7 @@ use rand::rngs::StdRng;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use alerts::{DigestEntry, Notice, PlainWording, Usual, Wording};
 pub use clock::SystemClock;
 pub use config::{EngineConfig, GoogleUrls};
 pub use docker::{
@@ -56,6 +58,7 @@ pub use ops::repositories::RepositoryKey;
 pub use ops::{
     apps::{AppDraft, BindingDraft, ScheduleDraft},
     browse::MemberStream,
+    channels::ChannelDraft,
     destinations::{DestinationDraft, DestinationFields, fields_of},
     diff::{Aspect, Change, Compared, DiffEntry, SnapshotDiff, SourceDiff},
     google::GoogleQuestion,
@@ -65,6 +68,7 @@ pub use ops::{
     projection::Projection,
     restore::{PartRequest, RestoreRequest},
     retention::{PreviewedSnapshot, RetentionPreview},
+    routes::{DeliveryShown, RouteDraft},
     runs::RunRequest,
     snapshots::PlainStream,
     sources::{SourceDraft, shown_settings, stored_secrets},
@@ -87,6 +91,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     vault: Vault,
     config: EngineConfig,
+    wording: Arc<dyn Wording>,
     rng: Mutex<StdRng>,
     stores: stores::StoreCache,
     repositories: stores::RepositoryCache,
@@ -100,6 +105,8 @@ struct Inner {
     queue_bell: Notify,
     /// Rung when schedules may have changed.
     schedule_bell: Notify,
+    /// Rung when there may be a message to send.
+    delivery_bell: Notify,
 }
 
 /// What an engine is made of.
@@ -112,6 +119,8 @@ pub struct Parts {
     pub vault: Vault,
     /// Bounds and permissions.
     pub config: EngineConfig,
+    /// Puts alerts into words.
+    pub wording: Arc<dyn Wording>,
     /// Where randomness comes from.
     pub rng: StdRng,
 }
@@ -125,6 +134,7 @@ impl Engine {
             vault: parts.vault,
             indexes: index::Cache::beside(&parts.config.spool),
             config: parts.config,
+            wording: parts.wording,
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),
             repositories: stores::RepositoryCache::default(),
@@ -132,6 +142,7 @@ impl Engine {
             reporting: tokio::sync::Semaphore::new(1),
             queue_bell: Notify::new(),
             schedule_bell: Notify::new(),
+            delivery_bell: Notify::new(),
         }))
     }
 
@@ -149,6 +160,7 @@ impl Engine {
             docker::follow_labels(self, shutdown.clone()),
             docker::coverage::follow_coverage(self, shutdown.clone()),
             recovery::follow::follow(self, shutdown.clone()),
+            alerts::follow(self, shutdown.clone()),
         );
     }
 

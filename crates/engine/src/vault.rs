@@ -35,6 +35,8 @@ pub enum Purpose {
     DestinationSecret,
     /// A direct source's credential.
     SourceSecret,
+    /// A credential of a channel for alerts.
+    ChannelSecret,
     /// A user's second factor.
     Totp,
     /// The key that opens copies of the catalog.
@@ -112,6 +114,7 @@ impl Purpose {
             Self::AppToken => b"app token",
             Self::DestinationSecret => b"destination secret",
             Self::SourceSecret => b"source secret",
+            Self::ChannelSecret => b"channel secret",
             Self::Totp => b"totp",
             Self::RecoveryKey => b"recovery key",
             Self::KeyCheck => b"key check",

@@ -85,6 +85,8 @@ words! {
         CatalogRebuilt,
         /// A destination's manifests were read into the catalog.
         Reindexed,
+        /// A message about an alert was given up.
+        AlertUndelivered,
     }
 }
 

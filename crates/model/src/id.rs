@@ -94,6 +94,14 @@ identifiers! {
     TokenId,
     /// An [`AuditEntry`](crate::AuditEntry).
     AuditId,
+    /// An [`Alert`](crate::Alert).
+    AlertId,
+    /// An [`AlertChannel`](crate::AlertChannel).
+    ChannelId,
+    /// An [`AlertRoute`](crate::AlertRoute).
+    RouteId,
+    /// A [`Delivery`](crate::Delivery).
+    DeliveryId,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod words;
 
 pub mod account;
+pub mod alert;
 pub mod app;
 pub mod clock;
 pub mod contents;
@@ -33,6 +34,10 @@ pub mod whole;
 pub use account::{
     ApiToken, AuditEntry, PasswordHash, Permission, Permissions, Role, Scope, Session, User,
 };
+pub use alert::{
+    Alert, AlertChange, AlertChannel, AlertKind, AlertRoute, ChannelKind, ChannelTry, Delivery,
+    DeliveryItem, DeliveryState, DigestEvery, QuietHours, ToldThrough,
+};
 pub use app::{App, Binding, Limits, ManagedBy};
 pub use clock::{Clock, ManualClock};
 pub use contents::{Contents, TableRows};
@@ -46,7 +51,8 @@ pub use event::{Event, EventKind, Severity};
 pub use fact::{Fact, FactValue, Size, Told};
 pub use failure::{Failure, FailureCode};
 pub use id::{
-    AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
+    AlertId, AppId, AuditId, ChannelId, DeliveryId, DestinationId, EventId, PlanId, RouteId, RunId,
+    SessionId, SnapshotId, TokenId, UserId,
 };
 pub use name::{Name, NameError};
 pub use restore::{

@@ -19,6 +19,7 @@ use crate::{
     recover::{self, WayBack},
     router,
     settings::{Environment, Settings, private_file, random_secret},
+    web,
 };
 
 const KEY_CHECK: &str = "vault_key_check";
@@ -60,6 +61,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
         clock: Arc::new(SystemClock),
         vault: Vault::new(&key),
         config: EngineConfig { host, ..settings.engine.clone() },
+        wording: Arc::new(web::Words::new(settings)),
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     });
     check_key(&engine).await?;

@@ -10,6 +10,7 @@ use engine::EngineConfig;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::accounts::{FirstUser, weakness};
 
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) zone: TimeZone,
     /// Whether it only shows a made-up history, and runs nothing.
     pub(crate) demo: bool,
+    /// Where people reach the pages; messages link there.
+    pub(crate) public_url: Option<Url>,
 }
 
 /// The process's environment over what `.env` in the working folder says.
@@ -180,6 +183,7 @@ impl Settings {
             engine,
             zone: zone(environment)?,
             demo: false,
+            public_url: public_url(environment)?,
         })
     }
 }
@@ -194,6 +198,32 @@ fn zone(environment: &Environment) -> Result<TimeZone, SettingError> {
         name: "TZ",
         problem: format!("`{}` is no time zone such as America/Sao_Paulo", name.escape_debug()),
     })
+}
+
+/// The address of `APP_PUBLIC_URL`, without what would stand between it and a page's path.
+fn public_url(environment: &Environment) -> Result<Option<Url>, SettingError> {
+    let name = "APP_PUBLIC_URL";
+    let text = environment.get(name).map(|text| text.trim()).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    match url {
+        Some(url) => Ok(Some(url)),
+        None => Err(SettingError {
+            name,
+            problem: format!(
+                "`{}` is no address such as https://backups.example.com",
+                text.escape_debug()
+            ),
+        }),
+    }
 }
 
 /// Absolute paths between commas.
@@ -337,6 +367,8 @@ mod tests {
             ("BACKUP_FILE_ROOTS", "srv"),
             ("BACKUP_FILE_ROOTS", "/srv, /srv/../etc"),
             ("BACKUP_RESTORE_ROOTS", "restored"),
+            ("APP_PUBLIC_URL", "backups.example.com"),
+            ("APP_PUBLIC_URL", "https://user:word@backups.example.com"),
         ] {
             assert!(with(&[(name, value)]).is_err(), "{name}={value:?} was accepted");
         }

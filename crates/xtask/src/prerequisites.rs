@@ -66,6 +66,9 @@ const AXE: &str = "axe-core@4.14.1";
 /// AWS for tests, with its Object Lock, from `PyPI` (Apache licence).
 const MOTO: &str = "moto[server]==5.2.1";
 
+/// A mail server for tests, from `PyPI` (Apache licence).
+const AIOSMTPD: &str = "aiosmtpd==1.4.6";
+
 /// Where Debian puts PostgreSQL's own programs.
 const POSTGRES_HOMES: &str = "/usr/lib/postgresql";
 
@@ -110,27 +113,27 @@ fn from_npm(name: &str, package: &str) -> Result<()> {
     Ok(())
 }
 
-/// Installs Moto into a Python of its own in the folder where its tests look for it.
-fn moto() -> Result<()> {
-    let folder = cache::folder()?.join("moto");
+/// Installs `package` into a Python of its own, in the folder where its tests look for it.
+fn python(name: &str, package: &str) -> Result<()> {
+    let folder = cache::folder()?.join(name);
     let installed = folder.join("installed");
-    if std::fs::read_to_string(&installed).is_ok_and(|version| version == MOTO) {
+    if std::fs::read_to_string(&installed).is_ok_and(|version| version == package) {
         return Ok(());
     }
-    println!("installing {MOTO}");
+    println!("installing {package}");
     let own = Command::new("python3").args(["-m", "venv"]).arg(&folder).status();
     let done = own.is_ok_and(|status| status.success())
         && Command::new(folder.join("bin/python3"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MOTO])
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package])
             .status()
             .is_ok_and(|status| status.success());
     if done {
-        return Ok(std::fs::write(&installed, MOTO)?);
+        return Ok(std::fs::write(&installed, package)?);
     }
     if std::env::var_os("CI").is_some() {
-        bail!("{MOTO} is needed and could not be installed by pip");
+        bail!("{package} is needed and could not be installed by pip");
     }
-    println!("tests that need {MOTO} are left out: pip could not install it");
+    println!("tests that need {package} are left out: pip could not install it");
     Ok(())
 }
 
@@ -167,7 +170,8 @@ fn restic() -> Result<()> {
 fn from_elsewhere() -> Result<()> {
     from_npm("azurite", AZURITE)?;
     from_npm("axe-core", AXE)?;
-    moto()?;
+    python("moto", MOTO)?;
+    python("aiosmtpd", AIOSMTPD)?;
     restic()
 }
 

@@ -1,6 +1,7 @@
 //! One suite for both databases.
 
 mod accounts;
+mod alerts;
 mod databases;
 mod postgres;
 mod suite;
@@ -56,6 +57,17 @@ mod people_and_programs {
     }
 }
 
+mod what_is_told {
+    on_both! { alerts:
+        channels_and_routes_are_kept_as_they_refer_to_each_other,
+        changes_are_written_whole_or_not_at_all,
+        events_wait_until_they_are_told,
+        a_message_is_in_one_hand_and_ends_once,
+        held_messages_become_one,
+        turns_and_beats_are_one_at_a_time,
+    }
+}
+
 #[tokio::test]
 async fn a_newer_catalog_is_refused_and_a_broken_one_is_told() {
     let database = databases::Sqlite::new();
@@ -88,8 +100,8 @@ async fn a_file_of_version_1_is_copied_and_brought_up_to_date() {
 
     // The copy is a whole catalog of version 1: another program of that version could use it.
     let copy = databases::Sqlite::new();
-    std::fs::copy(database.file().with_extension("before-v5"), copy.file()).unwrap();
-    assert!(!database.file().with_extension("before-v5.partial").exists());
+    std::fs::copy(database.file().with_extension("before-v6"), copy.file()).unwrap();
+    assert!(!database.file().with_extension("before-v6.partial").exists());
     copy.sql(
         "INSERT INTO setting (name, value) SELECT 'version', MAX(version) FROM schema_version",
     )

@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod browse;
+pub(crate) mod channels;
 pub(crate) mod destinations;
 pub(crate) mod diff;
 pub(crate) mod drill;
@@ -14,6 +15,7 @@ pub(crate) mod projection;
 pub(crate) mod repositories;
 pub(crate) mod restore;
 pub(crate) mod retention;
+pub(crate) mod routes;
 pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod sources;

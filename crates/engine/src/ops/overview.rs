@@ -187,7 +187,7 @@ impl Engine {
 impl Engine {
     /// Takes the newest one of the past where the newest of all is dated in the future: it says
     /// nothing about today.
-    async fn without_the_future(
+    pub(crate) async fn without_the_future(
         &self,
         last_good: &mut HashMap<AppId, Snapshot>,
         now: Timestamp,
@@ -228,7 +228,7 @@ fn longest_gap(taken: &[Timestamp], now: Timestamp) -> Option<i64> {
 
 /// How old the newest good snapshot may get: the app's own word, or twice its schedule's
 /// interval, at least a day.
-fn objective(app: &App, now: Timestamp) -> SignedDuration {
+pub(crate) fn objective(app: &App, now: Timestamp) -> SignedDuration {
     if let Some(secs) = app.limits.objective_secs {
         return SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX));
     }
@@ -237,6 +237,11 @@ fn objective(app: &App, now: Timestamp) -> SignedDuration {
         Some(schedule.next_after(first)?.duration_since(first))
     });
     interval.map_or(OBJECTIVE, |interval| (interval * 2).max(OBJECTIVE))
+}
+
+/// Whether a newest good snapshot of this `age` is too old; also where there is none.
+pub(crate) fn is_overdue(age: Option<SignedDuration>, objective: SignedDuration) -> bool {
+    age.is_none_or(|age| age > objective)
 }
 
 fn health(
@@ -265,7 +270,7 @@ fn health(
         None if active_run.is_none() => return Health::NeverRun,
         _ => {}
     }
-    if last_run.is_some() && age.is_none_or(|age| age > objective) {
+    if last_run.is_some() && is_overdue(age, objective) {
         return Health::Late;
     }
     if active_run.is_some() {

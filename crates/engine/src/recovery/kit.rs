@@ -124,6 +124,11 @@ impl Engine {
         Ok(some && self.kit_stored().await?.is_none())
     }
 
+    /// The same once somebody was reminded of it: who has just begun is not told at once.
+    pub(crate) async fn kit_was_missed(&self) -> Result<bool, EngineError> {
+        Ok(self.0.catalog.setting(REMINDED).await?.is_some() && self.kit_is_due().await?)
+    }
+
     /// Notes that `who` has stored the kit as it is now.
     pub async fn note_kit_stored(&self, who: &str) -> Result<(), EngineError> {
         let stored = Stored { at: self.now(), by: who.to_owned(), mark: self.kit_mark().await? };

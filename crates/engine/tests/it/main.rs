@@ -1,5 +1,6 @@
 //! The engine against a real catalog, real stores and an app that behaves as it is told.
 
+mod alerts;
 mod app_server;
 mod browse;
 mod clock;
@@ -14,6 +15,7 @@ mod encryption;
 mod faults;
 mod flow;
 mod git;
+mod hook;
 mod hung;
 mod kills;
 mod logs;

@@ -109,6 +109,7 @@ pub(crate) async fn open_at(
         clock,
         vault: Vault::new(&"a secret key for tests".into()),
         config,
+        wording: Arc::new(engine::PlainWording),
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     })
 }

@@ -47,6 +47,27 @@ macro_rules! with_happenings {
             NoCopiesAt { failed: u64, places: u64, why: Told } =
                 "{failed} of {places} destinations have no copy: {why}";
 
+            // Alerts.
+            RunEndedBadly {} = "the run did not end well";
+            OverdueSince { app: String, at: Timestamp, objective: String } =
+                "the newest good snapshot of `{app}` is of {at:.0}; there should be one every \
+                 {objective}";
+            OverdueNever { app: String, at: Timestamp, objective: String } =
+                "`{app}` has no good snapshot since it was added at {at:.0}; there should be one \
+                 every {objective}";
+            CopiesDamaged { count: u64, app: String, destination: String } =
+                "{count} copies of `{app}` at `{destination}` are damaged or missing: copy them \
+                 there again from another destination, or back the app up anew";
+            RepositoryNotWhole { destination: String, count: u64 } =
+                "the repository at `{destination}` is not whole ({count} problems): verify its \
+                 snapshots to learn which of them are hurt";
+            SlowerThanUsual { app: String, took: String, usual: String } =
+                "the last backup of `{app}` took {took}, where {usual} is usual";
+            FilesUnusual { app: String, files: u64, usual: u64 } =
+                "the newest snapshot of `{app}` has {files} files, where {usual} are usual";
+            AlertUndelivered { channel: String, at: Timestamp, why: String } =
+                "a message of {at:.0} to the channel `{channel}` was given up: {why}";
+
             // Retention.
             KeptAppendOnly {} =
                 "the destination is append-only: nothing expires there; clear it by a rule of the \

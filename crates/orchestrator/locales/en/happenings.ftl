@@ -117,3 +117,12 @@ fact-program_too_much = { $program } wrote more than { $size }.
 fact-program_late = { $program } did not end in time: raise the app's time limit.
 fact-program_ended = { $program } ended with exit code { $code }: { $said }
 fact-program_killed = { $program } was killed by signal { $signal }: { $said }
+
+fact-run_ended_badly = The run did not end well.
+fact-overdue_since = The newest good snapshot of `{ $app }` is of { $at }; there should be one every { $objective }.
+fact-overdue_never = `{ $app }` has no good snapshot since it was added at { $at }; there should be one every { $objective }.
+fact-copies_damaged = { $count } copies of `{ $app }` at `{ $destination }` are damaged or missing: copy them there again from another destination, or back the app up anew.
+fact-repository_not_whole = The repository at `{ $destination }` is not whole ({ $count } problems): verify its snapshots to learn which of them are hurt.
+fact-slower_than_usual = The last backup of `{ $app }` took { $took }, where { $usual } is usual.
+fact-files_unusual = The newest snapshot of `{ $app }` has { $files } files, where { $usual } are usual.
+fact-alert_undelivered = A message of { $at } to the channel `{ $channel }` was given up: { $why }.

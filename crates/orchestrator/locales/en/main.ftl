@@ -665,6 +665,7 @@ event-catalog_copy_failed = catalog not copied
 event-recovery_kit_due = recovery kit not stored
 event-catalog_rebuilt = catalog rebuilt
 event-reindexed = manifests read
+event-alert_undelivered = alert not delivered
 
 # Errors
 error-home = To the overview

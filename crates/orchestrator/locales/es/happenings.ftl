@@ -117,3 +117,12 @@ fact-program_too_much = { $program } escribió más de { $size }.
 fact-program_late = { $program } no terminó a tiempo: subir el límite de tiempo de la app.
 fact-program_ended = { $program } terminó con el código { $code }: { $said }
 fact-program_killed = A { $program } lo terminó la señal { $signal }: { $said }
+
+fact-run_ended_badly = La ejecución no terminó bien.
+fact-overdue_since = La instantánea buena más reciente de `{ $app }` es del { $at }; debería haber una cada { $objective }.
+fact-overdue_never = `{ $app }` no tiene ninguna instantánea buena desde que se añadió, el { $at }; debería haber una cada { $objective }.
+fact-copies_damaged = { $count } copias de `{ $app }` en `{ $destination }` están dañadas o faltan: copiarlas allí de nuevo desde otro destino, o respaldar la app otra vez.
+fact-repository_not_whole = El repositorio en `{ $destination }` no está completo ({ $count } problemas): verificar sus instantáneas para saber cuáles están afectadas.
+fact-slower_than_usual = La última copia de `{ $app }` tardó { $took }, cuando lo habitual es { $usual }.
+fact-files_unusual = La instantánea más reciente de `{ $app }` tiene { $files } archivos, cuando lo habitual es { $usual }.
+fact-alert_undelivered = Se renunció a un mensaje del { $at } al canal `{ $channel }`: { $why }.

@@ -665,6 +665,7 @@ event-catalog_copy_failed = catálogo sin copiar
 event-recovery_kit_due = kit de recuperación sin guardar
 event-catalog_rebuilt = catálogo reconstruido
 event-reindexed = manifiestos leídos
+event-alert_undelivered = aviso no entregado
 
 # Errors
 error-home = Al resumen

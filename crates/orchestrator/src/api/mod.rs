@@ -1,5 +1,6 @@
 //! The REST API under `/api/v1`.
 
+mod alerts;
 mod apps;
 mod audit;
 pub(crate) mod browse;
@@ -45,6 +46,7 @@ use crate::{
 pub(crate) use openapi::openapi;
 pub(crate) use problem::{Problem, status_of};
 pub(crate) use recover::while_recovering;
+pub(crate) use shapes::draft_of;
 pub(crate) use snapshots::artifact_response;
 
 /// What every handler reaches.
@@ -75,6 +77,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/apps/{app}/retention", get(apps::retention))
         .route("/apps/{app}/expire", post(apps::expire))
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
+        .route("/apps/{app}/usual", get(alerts::usual))
         .route("/apps/{app}/before-deploy", get(snapshots::before_deploy))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))
@@ -139,6 +142,20 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/snapshots/{snapshot}/search", get(browse::search))
         .route("/snapshots/{snapshot}/diff", get(browse::diff))
         .route("/snapshots/{snapshot}/file", get(browse::file))
+        .route("/alerts", get(alerts::list))
+        .route("/alert-messages", get(alerts::sent))
+        .route("/alert-channel-kinds", get(alerts::kinds))
+        .route("/alert-channels", get(alerts::channels).post(alerts::add_channel))
+        .route(
+            "/alert-channels/{channel}",
+            get(alerts::channel).put(alerts::edit_channel).delete(alerts::remove_channel),
+        )
+        .route("/alert-channels/{channel}/test", post(alerts::test_channel))
+        .route("/alert-routes", get(alerts::routes).post(alerts::add_route))
+        .route(
+            "/alert-routes/{route}",
+            get(alerts::route).put(alerts::edit_route).delete(alerts::remove_route),
+        )
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", put(users::edit).delete(users::remove))
         .route("/tokens", get(tokens::list).post(tokens::create))

@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Su
 
 use super::{
     accounts::{TokenCommand, UserCommand},
+    alerts::AlertCommand,
     apps::AppCommand,
     bootstrap::BootstrapArgs,
     browse::BrowseArgs,
@@ -142,6 +143,9 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u64,
     },
+    /// What is wrong, and who is told.
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Destinations.
     #[command(subcommand)]
     Destination(DestinationCommand),

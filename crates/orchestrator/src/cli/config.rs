@@ -208,6 +208,7 @@ async fn judge(
         clock: std::sync::Arc::new(SystemClock),
         vault: Vault::new(&"nothing is kept".into()),
         config,
+        wording: std::sync::Arc::new(engine::PlainWording),
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     });
     let mut findings = Vec::new();

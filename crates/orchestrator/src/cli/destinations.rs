@@ -88,7 +88,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-fn secrets(files: Vec<(String, String)>) -> Result<BTreeMap<String, String>, CliError> {
+pub(super) fn secrets(files: Vec<(String, String)>) -> Result<BTreeMap<String, String>, CliError> {
     files.into_iter().map(|(key, path)| Ok((key, read_secret(Path::new(&path))?))).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The command line. `serve` runs the server, the rest talks to it.
 
 mod accounts;
+mod alerts;
 mod app_settings;
 mod apps;
 mod arguments;
@@ -136,6 +137,7 @@ async fn perform(
         Command::User(command) => accounts::user(&server()?, command, out).await,
         Command::Token(command) => accounts::token(&server()?, command, out).await,
         Command::Audit { limit } => accounts::audit(&server()?, limit, out).await,
+        Command::Alert(command) => alerts::alert(&server()?, command, out).await,
         Command::Destination(command) => destinations::destination(&server()?, command, out).await,
         Command::Repository(command) => repositories::repository(&server()?, command, out).await,
         Command::App(command) => apps::app(&server()?, *command, environment, out).await,

@@ -391,6 +391,7 @@ fn engine_on(catalog: Catalog, key: &SecretString, config: EngineConfig) -> Engi
         clock: Arc::new(SystemClock),
         vault: Vault::new(key),
         config,
+        wording: Arc::new(engine::PlainWording),
         rng: rand::rngs::StdRng::from_rng(&mut rand::rng()),
     })
 }

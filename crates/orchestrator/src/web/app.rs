@@ -12,7 +12,9 @@ use engine::{Report, RunRequest};
 use model::{App, CopyState, SnapshotKind, Source, SourceKind};
 
 use super::{
-    Web, app_sources,
+    Web,
+    alerts::UsualPanel,
+    app_sources,
     drills::{LastDrill, Planned},
     fault::{Fault, show},
     filters,
@@ -83,6 +85,7 @@ struct AppPage {
     newest: Option<String>,
     drill: Option<LastDrill>,
     plan: Planned,
+    usual: UsualPanel,
 }
 
 async fn find(web: &Web, name: &str) -> Result<App, Fault> {
@@ -118,6 +121,7 @@ async fn page_of(
         newest: card.last_good.as_ref().map(|one| one.id.to_string()),
         drill: LastDrill::of(&card, visitor),
         plan: Planned::of(&app, visitor),
+        usual: UsualPanel::new(&web.engine.usual(&app).await?, lang),
         page: visitor.page(app.name.as_str(), Nav::Overview),
         sources: app.sources.iter().map(|one| SourceRow::new(one, lang)).collect(),
         places: app

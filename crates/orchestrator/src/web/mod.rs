@@ -1,5 +1,8 @@
 //! The pages: rendered here, useful without a script, in two languages.
 
+mod alert_channels;
+mod alert_routes;
+mod alerts;
 mod app;
 mod app_fields;
 mod app_form;
@@ -39,6 +42,7 @@ mod snapshots;
 mod storage;
 mod strip;
 mod visitor;
+mod wording;
 
 use std::sync::Arc;
 
@@ -58,6 +62,7 @@ use crate::{accounts::Accounts, recover::WayBack, settings::Settings};
 pub(crate) use google::Questions;
 pub(crate) use lang::Lang;
 pub(crate) use recover::while_recovering;
+pub(crate) use wording::Words;
 
 /// What every page reaches.
 pub(crate) struct Shared {
@@ -81,6 +86,15 @@ pub(crate) fn router(shared: Web) -> Router {
     let pages = Router::new()
         .route("/", get(overview::show_overview))
         .route("/clock", post(overview::accept_clock))
+        .route("/alerts", get(alerts::page))
+        .route("/alerts/all", get(alerts::all))
+        .route("/new/alert-channel", get(alert_channels::blank).post(alert_channels::add))
+        .route("/alerts/channels/{channel}", get(alert_channels::stored).post(alert_channels::edit))
+        .route("/alerts/channels/{channel}/test", post(alert_channels::test))
+        .route("/alerts/channels/{channel}/remove", post(alert_channels::remove))
+        .route("/new/alert-route", get(alert_routes::blank).post(alert_routes::add))
+        .route("/alerts/routes/{route}", get(alert_routes::stored).post(alert_routes::edit))
+        .route("/alerts/routes/{route}/remove", post(alert_routes::remove))
         .route("/coverage", get(coverage::list))
         .route("/coverage/ignore", post(coverage::ignore))
         .route("/coverage/protect", post(coverage::protect))

@@ -11,6 +11,7 @@ pub(crate) enum Nav {
     Runs,
     Snapshots,
     Destinations,
+    Alerts,
     Settings,
     None,
 }
@@ -113,6 +114,7 @@ impl Page {
             entry("/runs", "runs", self.t("nav-runs"), Nav::Runs),
             entry("/snapshots", "snapshots", self.t("nav-snapshots"), Nav::Snapshots),
             entry("/destinations", "destinations", self.t("nav-destinations"), Nav::Destinations),
+            entry("/alerts", "alerts", self.t("nav-alerts"), Nav::Alerts),
             entry("/settings", "settings", self.t("nav-settings"), Nav::Settings),
         ]
     }

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{Html, IntoResponse, Response, Sse, sse::Event},
 };
-use catalog::RunQuery;
+use catalog::{AlertQuery, RunQuery};
 use futures::Stream;
 use jiff::SignedDuration;
 use model::{LogLevel, LogLine, Run, RunId, RunKind, RunState, Stage};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::{
     Web,
+    alerts::AlertRow,
     fault::{Fault, show},
     filters,
     form::{Sealed, redirect},
@@ -216,6 +217,8 @@ struct RunPage {
     attempt: u32,
     missed: u32,
     retry_of: Option<String>,
+    /// What it has shown to be wrong.
+    alerts: Vec<AlertRow>,
 }
 
 fn id(text: &str) -> Result<RunId, Fault> {
@@ -335,7 +338,10 @@ pub(super) async fn page(
         Some(app) => visitor.lang.with("run-of", "app", app),
         None => visitor.t("run"),
     };
+    let alerts = AlertQuery { run_id: Some(run.id), limit: 20, ..AlertQuery::default() };
+    let alerts = web.engine.alerts(alerts).await?;
     Ok(show(&RunPage {
+        alerts: alerts.iter().map(|alert| AlertRow::new(alert, &visitor)).collect(),
         page: visitor.page(title, Nav::Runs),
         row: RunRow::new(&run, app, &visitor),
         panel,

@@ -3,23 +3,21 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use fluent_templates::fluent_bundle::FluentValue;
+use jiff::{Timestamp, tz::TimeZone};
 use model::{Fact, FactValue, Failure, Sentence};
 
-use super::visitor::Visitor;
+use super::{lang::Lang, visitor::Visitor};
 
 impl Visitor {
     /// A sentence of ours in words; what a program or a server said stays as it is.
     pub(super) fn sentence(&self, sentence: &Sentence) -> String {
-        match &sentence.fact {
-            Some(fact) => self.fact(fact),
-            None => sentence.message.clone(),
-        }
+        self.lang.sentence(sentence, &self.zone)
     }
 
     /// Why something failed.
     pub(super) fn failure(&self, failure: &Failure) -> String {
         match &failure.fact {
-            Some(fact) => self.fact(fact),
+            Some(fact) => self.lang.fact(fact, &self.zone),
             None => failure.message.clone(),
         }
     }
@@ -41,16 +39,31 @@ impl Visitor {
         };
         if rest.is_empty() { told } else { format!("{told}: {rest}") }
     }
+}
 
-    fn fact(&self, fact: &Fact) -> String {
+impl Lang {
+    /// A sentence of ours in words, its moments on the clock of `zone`.
+    pub(super) fn sentence(self, sentence: &Sentence, zone: &TimeZone) -> String {
+        match &sentence.fact {
+            Some(fact) => self.fact(fact, zone),
+            None => sentence.message.clone(),
+        }
+    }
+
+    /// A moment with its date, time and zone.
+    pub(super) fn moment(self, at: Timestamp, zone: &TimeZone) -> String {
+        self.when(at, at, zone).absolute
+    }
+
+    fn fact(self, fact: &Fact, zone: &TimeZone) -> String {
         let values = fact.values().into_iter().map(|(name, value)| {
             let value: FluentValue<'static> = match value {
                 FactValue::Text(text) => text.into(),
                 FactValue::Count(count) => FluentValue::from(count),
-                FactValue::Size(bytes) => self.lang.size(bytes).into(),
-                FactValue::Time(at) => self.when(at).absolute.into(),
+                FactValue::Size(bytes) => self.size(bytes).into(),
+                FactValue::Time(at) => self.moment(at, zone).into(),
                 FactValue::Told(sentence) => {
-                    let mut text = self.sentence(&sentence);
+                    let mut text = self.sentence(&sentence, zone);
                     // What a program said need not end as sentences do.
                     if matches!(name, "first" | "then") && !text.ends_with(['.', '?', '!']) {
                         text.push('.');
@@ -61,6 +74,6 @@ impl Visitor {
             (Cow::from(name), value)
         });
         let values: HashMap<_, _> = values.collect();
-        self.lang.filled(&format!("fact-{}", fact.code()), &values)
+        self.filled(&format!("fact-{}", fact.code()), &values)
     }
 }

@@ -19,6 +19,8 @@ const APP_TOKEN: &str = "canary-app-token-7f3a9c";
 const KEY_ID: &str = "canary-key-id-51be20";
 const ACCESS_KEY: &str = "canary-access-key-8d16e4";
 const PASSWORD: &str = "canary-password-c2f871";
+const BOT: &str = "123456:canary-bot-token-a41d7e";
+const HOOK: &str = "canary-hook-token-93b0c5";
 const WRONG: &str = "canary-wrong-password-0b6d93";
 
 /// An app that answers every request with a failure that repeats the request, token and all.
@@ -92,6 +94,20 @@ async fn secrets_do_not_show() {
         "destinations": [{ "destination": "disk", "folder": "shop" }],
     });
     server.done("POST", "apps", app).await;
+    // Channels whose servers repeat what they are sent: in an address, in a header, in an answer.
+    let bot = json!({
+        "name": "bot", "kind": "telegram", "settings": { "api": url, "chat_id": "5" },
+        "secrets": { "token": BOT },
+    });
+    let hook = json!({
+        "name": "hook", "kind": "slack", "secrets": { "url": format!("{url}/{HOOK}") },
+    });
+    let mut tried = Vec::new();
+    for (name, channel) in [("bot", bot), ("hook", hook)] {
+        server.done("POST", "alert-channels", channel).await;
+        let test = format!("alert-channels/{name}/test");
+        tried.push(server.done("POST", &test, json!({})).await.to_string());
+    }
     let doctor = server.done("POST", "apps/shop/doctor", json!({})).await;
     let tested = tokio::time::timeout(
         Duration::from_secs(60),
@@ -110,13 +126,26 @@ async fn secrets_do_not_show() {
     }
     assert_eq!(shown["run"]["state"], "failed", "{shown}");
 
-    let canaries =
-        [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, "$argon2id", &identity];
+    let canaries = [
+        APP_TOKEN,
+        ACCESS_KEY,
+        KEY_ID,
+        PASSWORD,
+        WRONG,
+        &token,
+        &session,
+        "$argon2id",
+        &identity,
+        BOT,
+        HOOK,
+    ];
     let mut replies = vec![doctor.to_string(), tested.to_string()];
+    replies.extend(tried);
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         let path = route.path.strip_prefix("/api/v1/").unwrap();
         let path =
             path.replace("{app}", "shop").replace("{run}", &run).replace("{destination}", "s3");
+        let path = path.replace("{channel}", "bot");
         let reply = server.send("GET", &path, &browser, None).await;
         let headers = format!("{:?}", reply.headers());
         replies.push(format!("{path} {headers} {}", reply.text().await.unwrap()));
@@ -126,7 +155,8 @@ async fn secrets_do_not_show() {
             .path
             .replace("{app}", "shop")
             .replace("{run}", &run)
-            .replace("{destination}", "s3");
+            .replace("{destination}", "s3")
+            .replace("{channel}", "hook");
         let reply = server.request(reqwest::Method::GET, &path, &browser);
         let reply = reply.timeout(Duration::from_secs(20)).send().await.unwrap();
         replies.push(format!("{path} {}", reply.text().await.unwrap()));
@@ -150,7 +180,8 @@ async fn secrets_do_not_show() {
     files(&place.data(), &mut kept);
     assert!(kept.len() >= 4, "{kept:?}");
     for (name, bytes) in kept {
-        for canary in [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, &identity]
+        for canary in
+            [APP_TOKEN, ACCESS_KEY, KEY_ID, PASSWORD, WRONG, &token, &session, &identity, BOT, HOOK]
         {
             assert!(!holds(&bytes, canary), "{canary} is in {name}");
         }

@@ -1,5 +1,6 @@
 //! The real program, on a data folder of its own.
 
+mod alerts;
 mod app;
 mod axe;
 mod backups_file;

@@ -228,6 +228,8 @@ fn meaning(parameter: &str) -> &'static str {
         "user" => "Name or id of the user.",
         "token" => "Name or id of the token.",
         "word" => "What was told when it was looked for.",
+        "channel" => "Name or id of the channel.",
+        "route" => "Name or id of the route.",
         "key" => "Id of the key, or how it begins.",
         _ => "",
     }

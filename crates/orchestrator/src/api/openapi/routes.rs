@@ -1,11 +1,11 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, ProtectRequest, Protected,
-    Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest, RetentionPreview,
-    RunRequest, SnapshotDiff, StorageTrend,
+    AppDraft, ArchiveEntry, ChannelDraft, Covered, DeliveryShown, DestinationDraft, Listing,
+    ProtectRequest, Protected, Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest,
+    RetentionPreview, RouteDraft, RunRequest, SnapshotDiff, StorageTrend, Usual,
 };
-use model::{AuditEntry, Event, LogLine, Preflight, Run, Snapshot};
+use model::{Alert, AuditEntry, ChannelTry, Event, LogLine, Preflight, Run, Snapshot};
 
 use super::operation::Operation;
 use crate::{
@@ -13,8 +13,9 @@ use crate::{
     api::{
         apps, clock, host, recover, recovery, repositories, restores, session,
         shapes::{
-            AppEdit, AppShown, CallerShown, Cancelled, CardShown, DestinationEdit, DestinationMade,
-            DestinationShown, Fires, NewTokenShown, OverviewShown, RunShown, TokenShown, UserShown,
+            AppEdit, AppShown, CallerShown, Cancelled, CardShown, ChannelEdit, ChannelKindShown,
+            ChannelShown, DestinationEdit, DestinationMade, DestinationShown, Fires, NewTokenShown,
+            OverviewShown, RouteEdit, RouteShown, RunShown, TokenShown, UserShown,
         },
         snapshots, source_kinds,
     },
@@ -35,6 +36,7 @@ pub(super) fn groups() -> Vec<Group> {
         ("runs", "Attempts at something: under way, ended, to come.", of_runs()),
         ("snapshots", "Restorable points.", of_snapshots()),
         ("events", "What happened, and who did what.", of_events()),
+        ("alerts", "What is wrong, and who is told.", of_alerts()),
         ("accounts", "Users and API tokens.", of_accounts()),
         ("config", "What is declared in a file.", of_config()),
         ("session", "The caller's own login.", of_session()),
@@ -82,6 +84,8 @@ fn of_apps() -> Vec<Operation> {
             .may_fail(&[409]),
         Operation::get("/api/v1/apps/{app}/retention", "What retention would do now")
             .lists::<RetentionPreview>(200, "A plan for each destination."),
+        Operation::get("/api/v1/apps/{app}/usual", "What an app's snapshots usually are")
+            .gives::<Usual>(200, "The medians of the last good ones, and how many are known."),
         Operation::post("/api/v1/apps/{app}/expire", "Apply the app's retention now")
             .gives::<Run>(202, "The run that does it.")
             .may_fail(&[409]),
@@ -397,6 +401,59 @@ fn of_events() -> Vec<Operation> {
             .asks("offset", "integer", "How many to pass over.")
             .asks("limit", "integer", "How many to give: 50 unless told, at most 500.")
             .lists::<AuditEntry>(200, "The entries."),
+    ]
+}
+
+fn of_alerts() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/alerts", "List what is and was wrong, open ones first")
+            .asks("app", "string", "Of this app only: its name or id.")
+            .asks("open", "boolean", "Those that last only.")
+            .asks("offset", "integer", "How many to pass over.")
+            .asks("limit", "integer", "How many to give: 50 unless told, at most 500.")
+            .lists::<Alert>(200, "The alerts.")
+            .may_fail(&[404]),
+        Operation::get("/api/v1/alert-messages", "List what was sent and waits, the newest first")
+            .asks("channel", "string", "To this channel only: its name or id.")
+            .asks("state", "string", "In this state only: `held`, `queued`, `sent` or `failed`.")
+            .asks("offset", "integer", "How many to pass over.")
+            .asks("limit", "integer", "How many to give: 50 unless told, at most 500.")
+            .lists::<DeliveryShown>(200, "The messages.")
+            .may_fail(&[404]),
+        Operation::get("/api/v1/alert-channel-kinds", "What channels can be, and what each takes")
+            .lists::<ChannelKindShown>(200, "The kinds of channel."),
+        Operation::get("/api/v1/alert-channels", "List the channels")
+            .lists::<ChannelShown>(200, "All channels."),
+        Operation::post("/api/v1/alert-channels", "Add a channel")
+            .takes::<ChannelDraft>()
+            .gives::<ChannelShown>(201, "The channel as it is now.")
+            .may_fail(&[409]),
+        Operation::get("/api/v1/alert-channels/{channel}", "Show a channel")
+            .gives::<ChannelShown>(200, "The channel."),
+        Operation::put("/api/v1/alert-channels/{channel}", "Edit a channel")
+            .takes::<ChannelEdit>()
+            .gives::<ChannelShown>(200, "The channel as it is now.")
+            .may_fail(&[409]),
+        Operation::delete("/api/v1/alert-channels/{channel}", "Remove a channel no route leads to")
+            .done("It is removed.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/alert-channels/{channel}/test", "Send a message of trial")
+            .gives::<ChannelTry>(200, "What came of it."),
+        Operation::get("/api/v1/alert-routes", "List the routes in their order")
+            .lists::<RouteShown>(200, "All routes."),
+        Operation::post("/api/v1/alert-routes", "Add a route")
+            .takes::<RouteDraft>()
+            .gives::<RouteShown>(201, "The route as it is now.")
+            .may_fail(&[409]),
+        Operation::get("/api/v1/alert-routes/{route}", "Show a route")
+            .gives::<RouteShown>(200, "The route."),
+        Operation::put("/api/v1/alert-routes/{route}", "Edit a route")
+            .takes::<RouteEdit>()
+            .gives::<RouteShown>(200, "The route as it is now.")
+            .may_fail(&[409]),
+        Operation::delete("/api/v1/alert-routes/{route}", "Remove a route")
+            .done("It is removed; what it held goes out.")
+            .may_fail(&[409]),
     ]
 }
 

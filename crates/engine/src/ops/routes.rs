@@ -1,0 +1,282 @@
+//! Which alerts go where: adding, editing and removing routes; and what was told.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use catalog::{AlertQuery, DeliveryQuery};
+use jiff::civil::Time;
+use model::{
+    Alert, AlertKind, AlertRoute, Delivery, DigestEvery, QuietHours, RouteId, Severity,
+    schedule::TimeZoneName,
+};
+use serde::{Deserialize, Serialize};
+
+use super::validate;
+use crate::{Engine, EngineError, FieldError};
+
+/// Longest time between two reminders, in hours.
+const MAX_REMIND_HOURS: u32 = 24 * 30;
+const MAX_POSITION: u32 = 10_000;
+
+/// A route as somebody describes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RouteDraft {
+    /// Unique name.
+    pub name: String,
+    /// Routes are looked at from the lowest; a channel is told by the first that leads there.
+    pub position: u32,
+    /// Whether it leads anywhere.
+    pub enabled: bool,
+    /// Names of the apps it is for; empty is all, and what concerns no app.
+    pub apps: Vec<String>,
+    /// What it is for; empty is everything.
+    pub kinds: Vec<String>,
+    /// What matters less does not go this way: `info`, `warning` or `error`.
+    pub least: String,
+    /// Names of the channels it leads to.
+    pub channels: Vec<String>,
+    /// Whether people are told when it is over.
+    pub recoveries: bool,
+    /// Hours between two messages of what lasts; `null` tells it once.
+    pub remind_every_hours: Option<u32>,
+    /// When messages begin to wait, as `22:00`; empty is never.
+    pub quiet_from: String,
+    /// When they end to, as `07:00`.
+    pub quiet_to: String,
+    /// Errors do not wait.
+    pub urgent_breaks_quiet: bool,
+    /// Whether messages are gathered: `none`, `daily` or `weekly`.
+    pub digest: String,
+    /// The hour at which what was gathered goes out, 0 to 23.
+    pub digest_hour: u8,
+    /// Whose wall clock quiet hours and digests follow; empty is UTC.
+    pub time_zone: String,
+}
+
+impl Default for RouteDraft {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            position: 0,
+            enabled: true,
+            apps: Vec::new(),
+            kinds: Vec::new(),
+            least: Severity::Warning.to_string(),
+            channels: Vec::new(),
+            recoveries: true,
+            remind_every_hours: None,
+            quiet_from: String::new(),
+            quiet_to: String::new(),
+            urgent_breaks_quiet: true,
+            digest: DigestEvery::None.to_string(),
+            digest_hour: 8,
+            time_zone: String::new(),
+        }
+    }
+}
+
+/// A message, with what it tells.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeliveryShown {
+    /// The message.
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// The channel's name, also of one that was removed.
+    pub channel: String,
+    /// The alerts it tells of, one for each item.
+    pub alerts: Vec<Alert>,
+}
+
+impl Engine {
+    /// Every route, in the order in which they are looked at.
+    pub async fn alert_routes(&self) -> Result<Vec<AlertRoute>, EngineError> {
+        Ok(self.0.catalog.alert_routes().await?)
+    }
+
+    /// A route by its name or id.
+    pub async fn alert_route(&self, name: &str) -> Result<AlertRoute, EngineError> {
+        Ok(self.0.catalog.alert_route_by_name(name).await?)
+    }
+
+    /// Adds a route.
+    pub async fn add_alert_route(&self, draft: RouteDraft) -> Result<AlertRoute, EngineError> {
+        let now = self.now();
+        let blank = AlertRoute {
+            id: self.new_id(RouteId::generate),
+            name: "x".parse().map_err(|error| EngineError::invalid("name", error))?,
+            position: 0,
+            enabled: true,
+            apps: Vec::new(),
+            kinds: Vec::new(),
+            least: Severity::Warning,
+            channels: Vec::new(),
+            recoveries: true,
+            remind_every_hours: None,
+            quiet: None,
+            digest: DigestEvery::None,
+            digest_hour: 8,
+            time_zone: TimeZoneName::utc(),
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        };
+        let route = self.described_route(blank, draft).await?;
+        self.0.catalog.insert_alert_route(&route).await?;
+        Ok(route)
+    }
+
+    /// Changes a route that was read at `version`.
+    pub async fn edit_alert_route(
+        &self,
+        id: RouteId,
+        version: i64,
+        draft: RouteDraft,
+    ) -> Result<AlertRoute, EngineError> {
+        let current = AlertRoute { version, ..self.0.catalog.alert_route(id).await? };
+        let route = self.described_route(current, draft).await?;
+        Ok(self.0.catalog.update_alert_route(&route, self.now()).await?)
+    }
+
+    /// Removes a route. What it held goes out with the next look.
+    pub async fn remove_alert_route(&self, id: RouteId) -> Result<(), EngineError> {
+        Ok(self.0.catalog.remove_alert_route(id, self.now()).await?)
+    }
+
+    /// Alerts, open ones first, then the newest first.
+    pub async fn alerts(&self, query: AlertQuery) -> Result<Vec<Alert>, EngineError> {
+        Ok(self.0.catalog.alerts(query).await?)
+    }
+
+    /// Messages, newest first.
+    pub async fn deliveries(
+        &self,
+        query: DeliveryQuery,
+    ) -> Result<Vec<DeliveryShown>, EngineError> {
+        let catalog = &self.0.catalog;
+        let mut names: HashMap<_, String> = HashMap::new();
+        let mut shown = Vec::new();
+        for delivery in catalog.deliveries(query).await? {
+            let channel = match names.entry(delivery.channel_id) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(unknown) => {
+                    let channel = catalog.alert_channel(delivery.channel_id).await?;
+                    unknown.insert(channel.name.to_string()).clone()
+                }
+            };
+            let mut alerts = Vec::new();
+            for item in &delivery.items {
+                alerts.push(catalog.alert(item.alert_id).await?);
+            }
+            shown.push(DeliveryShown { delivery, channel, alerts });
+        }
+        Ok(shown)
+    }
+
+    async fn described_route(
+        &self,
+        mut route: AlertRoute,
+        draft: RouteDraft,
+    ) -> Result<AlertRoute, EngineError> {
+        let mut errors = Vec::new();
+        if let Some(name) = validate::name("name", &draft.name, &mut errors) {
+            route.name = name;
+        }
+        route.enabled = draft.enabled;
+        route.recoveries = draft.recoveries;
+        route.position = draft.position;
+        route.digest_hour = draft.digest_hour;
+        route.remind_every_hours = draft.remind_every_hours;
+        let mut wrong = |is_wrong: bool, field: &str, message: String| {
+            if is_wrong {
+                errors.push(FieldError::new(field, message));
+            }
+        };
+        let position = format!("from 0 to {MAX_POSITION}");
+        wrong(draft.position > MAX_POSITION, "position", position);
+        wrong(draft.digest_hour > 23, "digest_hour", "an hour, from 0 to 23".to_owned());
+        let is_time = |hours| !(1..=MAX_REMIND_HOURS).contains(&hours);
+        let hours = format!("from 1 to {MAX_REMIND_HOURS} hours");
+        wrong(draft.remind_every_hours.is_some_and(is_time), "remind_every_hours", hours);
+        wrong(draft.channels.is_empty(), "channels", "at least one channel".to_owned());
+        settle(&mut route.least, &draft.least, ("least", "info, warning or error"), &mut errors);
+        let words = ("digest", "none, daily or weekly");
+        settle(&mut route.digest, &draft.digest, words, &mut errors);
+        route.time_zone = TimeZoneName::utc();
+        if !draft.time_zone.trim().is_empty() {
+            match draft.time_zone.parse() {
+                Ok(zone) => route.time_zone = zone,
+                Err(error) => errors.push(FieldError::new("time_zone", error)),
+            }
+        }
+        route.quiet = quiet(&draft, &mut errors);
+        route.kinds.clear();
+        for (n, kind) in draft.kinds.iter().enumerate() {
+            match kind.trim().parse::<AlertKind>() {
+                Ok(kind) if route.kinds.contains(&kind) => {}
+                Ok(kind) => route.kinds.push(kind),
+                Err(_) => {
+                    errors.push(FieldError::new(format!("kinds[{n}]"), "no such kind of alert"));
+                }
+            }
+        }
+        let catalog = &self.0.catalog;
+        route.apps.clear();
+        for (n, name) in draft.apps.iter().enumerate() {
+            match catalog.app_by_name(name.trim()).await {
+                Ok(app) => route.apps.push(app.id),
+                Err(catalog::CatalogError::NotFound { .. }) => {
+                    errors.push(FieldError::new(format!("apps[{n}]"), "there is no such app"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        route.channels.clear();
+        for (n, name) in draft.channels.iter().enumerate() {
+            match catalog.alert_channel_by_name(name.trim()).await {
+                Ok(channel) if route.channels.contains(&channel.id) => {}
+                Ok(channel) => route.channels.push(channel.id),
+                Err(catalog::CatalogError::NotFound { .. }) => {
+                    let field = format!("channels[{n}]");
+                    errors.push(FieldError::new(field, "there is no such channel: add it first"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if errors.is_empty() { Ok(route) } else { Err(EngineError::Invalid(errors)) }
+    }
+}
+
+fn settle<T: std::str::FromStr>(
+    value: &mut T,
+    text: &str,
+    (field, words): (&str, &str),
+    errors: &mut Vec<FieldError>,
+) {
+    match text.trim().parse() {
+        Ok(parsed) => *value = parsed,
+        Err(_) => errors.push(FieldError::new(field, words)),
+    }
+}
+
+fn quiet(draft: &RouteDraft, errors: &mut Vec<FieldError>) -> Option<QuietHours> {
+    let (from, to) = (draft.quiet_from.trim(), draft.quiet_to.trim());
+    if from.is_empty() && to.is_empty() {
+        return None;
+    }
+    let mut time = |field: &str, text: &str| -> Option<Time> {
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            errors.push(FieldError::new(field, "a time of the day, such as 22:00"));
+        }
+        parsed
+    };
+    let (from, to) = (time("quiet_from", from), time("quiet_to", to));
+    let (from, to) = (from?, to?);
+    if from == to {
+        errors.push(FieldError::new("quiet_to", "another time than the one they begin at"));
+        return None;
+    }
+    Some(QuietHours { from, to, urgent_breaks_quiet: draft.urgent_breaks_quiet })
+}

@@ -1,0 +1,267 @@
+# What alerts say, in messages and on pages.
+alert-about-here = Backup Orchestrator
+alert-about-both = { $app } at { $destination }
+alert-title-opened = { $about }: { $what }
+alert-title-lasts = Still: { $about }: { $what }
+alert-title-closed = Over: { $about }: { $what }
+alert-lasted = It began { $from } and lasted { $length }.
+alert-was = What was wrong: { $told }
+alert-fact-app = App
+alert-fact-destination = Destination
+alert-fact-since = Since
+alert-fact-until = Until
+alert-digest-title = { $open ->
+    [0] { $over ->
+        [one] 1 alert is over
+       *[other] { $over } alerts are over
+      }
+    [one] { $over ->
+        [0] 1 alert
+       *[other] 1 alert, { $over } over
+      }
+   *[other] { $over ->
+        [0] { $open } alerts
+       *[other] { $open } alerts, { $over } over
+      }
+  }
+alert-digest-none = Nothing is to be told
+alert-digest-more = and { $count } more
+alert-digest-line = { $title } ({ $when })
+alert-test-title = Test message from Backup Orchestrator
+alert-test-body = Whoever reads this is reached: alerts that are routed to this channel arrive here. It says nothing about how backups are.
+alert-beat-well = All is well: no alert is open.
+alert-beat-open = { $count ->
+    [one] 1 alert is open
+   *[other] { $count } alerts are open
+  }
+alert-kind-backup-failed = Backup failed
+alert-is-backup-failed = the backup failed
+alert-over-backup-failed = backed up again
+alert-do-backup-failed = Open the run to see what went wrong; it says what to do.
+alert-kind-backup-partial = Copy missing at a destination
+alert-is-backup-partial = the backup left a destination without a copy
+alert-over-backup-partial = copies at every destination again
+alert-do-backup-partial = Open the run to see which destination failed, and why.
+alert-kind-overdue = Overdue
+alert-is-overdue = no recent good snapshot
+alert-over-overdue = a recent good snapshot again
+alert-do-overdue = Look at its schedule and its last runs, or back it up now.
+alert-kind-retention-failed = Retention refused or failed
+alert-is-retention-failed = old snapshots could not be expired
+alert-over-retention-failed = old snapshots expire again
+alert-do-retention-failed = Nothing was lost, but space is not freed. Open the run to see why.
+alert-kind-destination-full = Destination full
+alert-is-destination-full = full
+alert-over-destination-full = room again
+alert-do-destination-full = Make room there, or shorten how long snapshots are kept.
+alert-kind-destination-unreachable = Destination unreachable
+alert-is-destination-unreachable = cannot be used
+alert-over-destination-unreachable = usable again
+alert-do-destination-unreachable = Test the destination: the test says which step fails.
+alert-kind-copy-damaged = Copy damaged or missing
+alert-is-copy-damaged = copies are damaged or missing
+alert-over-copy-damaged = copies are whole again
+alert-do-copy-damaged = A damaged snapshot never counts as good. Other copies can still be restored.
+alert-kind-drill-failed = Drill failed
+alert-is-drill-failed = the test restore failed
+alert-over-drill-failed = the test restore works again
+alert-do-drill-failed = Open the drill: until one passes, it is not proven that this app can come back.
+alert-kind-size-anomaly = Unusual size
+alert-is-size-anomaly = the newest snapshot has an unusual size
+alert-over-size-anomaly = sizes are as usual again
+alert-do-size-anomaly = Look at the snapshot. Accept it if it is as it should be: retention waits until then.
+alert-kind-duration-anomaly = Unusual duration
+alert-is-duration-anomaly = the last backup took unusually long
+alert-over-duration-anomaly = backups take as long as usual again
+alert-do-duration-anomaly = Look at the run: its stages show where the time went.
+alert-kind-file-count-anomaly = Unusual number of files
+alert-is-file-count-anomaly = the newest snapshot has an unusual number of files
+alert-over-file-count-anomaly = as many files as usual again
+alert-do-file-count-anomaly = Compare the snapshot with the one before it to see what changed.
+alert-kind-wal-gap = Gap in the log archive
+alert-is-wal-gap = a part of the database log is missing
+alert-over-wal-gap = the database log is whole again
+alert-do-wal-gap = No moment inside the gap can be restored. Make a new base backup now.
+alert-kind-catalog-copy-failed = Copy of the catalog failed
+alert-is-catalog-copy-failed = the catalog could not be copied
+alert-over-catalog-copy-failed = the catalog is copied again
+alert-do-catalog-copy-failed = Without a fresh copy, coming back after a loss takes longer. Look at the recovery settings.
+alert-kind-recovery-kit-due = Recovery kit due
+alert-is-recovery-kit-due = the recovery kit is not stored as it is now
+alert-over-recovery-kit-due = the recovery kit is stored
+alert-do-recovery-kit-due = Print or save the recovery kit: it is what brings everything back after a loss.
+alert-kind-recovery-hold = Waiting after a recovery
+alert-is-recovery-hold = the catalog was rebuilt and waits for confirmation
+alert-over-recovery-hold = schedules and retention go on
+alert-do-recovery-hold = Look whether all is as it should be, then confirm it in the recovery settings.
+alert-kind-fires-missed = Scheduled runs missed
+alert-is-fires-missed = scheduled runs were missed
+alert-do-fires-missed = One run catches up. See that this server is not switched off at those hours.
+alert-kind-clock-skew = Clock jumped
+alert-is-clock-skew = the clock jumped
+alert-do-clock-skew = Check the time on this server. If it is right, accept it: retention waits until then.
+alert-kind-uncovered = Not protected
+alert-is-uncovered = something here is in no app
+alert-do-uncovered = Open Coverage: add it to an app, or say why it needs no backup.
+alert-kind-not-put-back = Not put back
+alert-is-not-put-back = something could not be put back after a run
+alert-do-not-put-back = Look at the containers and folders that the run names: one may still be stopped.
+alert-kind-config-rejected = backups.yml rejected
+alert-is-config-rejected = backups.yml cannot be used
+alert-do-config-rejected = What it declared before stays in force. Correct the file; the message says where.
+alert-kind-labels-refused = Labels refused
+alert-is-labels-refused = labels of a container were refused
+alert-do-labels-refused = Correct the labels; the message says which.
+
+# Pages
+nav-alerts = Alerts
+alerts-open = Open now
+alerts-open-none = Nothing is wrong that alerts know of.
+alerts-over = Over
+alerts-more = Everything that was
+alerts-all = Alerts, open and over
+alerts-nobody = Nobody is told yet: add a channel, and what goes wrong reaches you.
+alerts-no-route = No route leads to a channel yet: nothing is sent.
+alerts-sent = Sent
+alerts-sent-none = No message was sent yet.
+alerts-channels = Channels
+alerts-channels-none = There is no channel yet.
+alerts-routes = Routes
+alerts-routes-text = A channel gets an alert by the first route here that fits it and leads there.
+alerts-routes-none = There is no route yet.
+alert-state-over = over
+alert-state-withdrawn = no longer watched
+alert-state-told = noted
+severity-info = Information
+severity-warning = Warning
+severity-error = Error
+delivery-held = waits for its hour
+delivery-queued = waits
+delivery-sent = sent
+delivery-failed = given up
+delivery-tries = { $count ->
+    [one] 1 try
+   *[other] { $count } tries
+  }
+delivery-next = next try { $when }
+delivery-until = goes out { $when }
+change-opened = began
+change-lasts = lasts
+change-closed = over
+channel-kind-email = E-mail
+channel-kind-telegram = Telegram
+channel-kind-webhook = Webhook
+channel-kind-ntfy = ntfy
+channel-kind-slack = Slack
+channel-kind-discord = Discord
+channel-kind-gotify = Gotify
+channel-kind-healthchecks = Healthchecks
+channel-text-email = Through a mail server, to one or several people.
+channel-text-telegram = A bot writes to a chat, a group or a channel.
+channel-text-webhook = JSON to an address of your own, signed.
+channel-text-ntfy = A topic of ntfy.sh or of a server of your own.
+channel-text-slack = Slack, Mattermost and what takes the same webhooks.
+channel-text-discord = A webhook of a channel.
+channel-text-gotify = An application of your Gotify server.
+channel-text-healthchecks = A check that fails while something is wrong, and that notices when this server goes silent.
+channel-add = Add channel
+channel-edit-title = Edit { $name }
+channel-test = Send test
+channel-tested = took a message
+channel-untested = not tried yet
+channel-problem = has a problem
+channel-off = off
+channel-last-try = Last try
+channel-enabled = Messages are sent there
+channel-language = Language of its messages
+channel-everything = Send every warning and error there, from all apps
+channel-everything-hint = Makes a route. It can be narrowed later: by app, by kind, with quiet hours or as a digest.
+channel-remove-means = The channel is forgotten with its passwords and tokens. No route may lead to it; what still waits for it is given up.
+channel-in-routes = In routes
+channel-field-host = Mail server
+channel-field-port = Port
+channel-field-encryption = Encryption
+channel-field-username = User name
+channel-field-password = Password
+channel-field-from = From
+channel-field-to = To
+channel-field-ca-certificate = Certificate of your own authority
+channel-field-token = Token
+channel-field-chat-id = Chat ID
+channel-field-thread-id = Topic ID
+channel-field-api = Bot API server
+channel-field-url = Address
+channel-field-secret = Signing secret
+channel-field-headers = More headers
+channel-field-topic = Topic
+channel-hint-port = Empty takes 587 with STARTTLS, 465 with TLS, 25 without encryption.
+channel-hint-email-from = For example Backups <backups@example.com>.
+channel-hint-email-to = Several addresses with commas between them.
+channel-hint-ca-certificate = In PEM. Only for servers with a certificate that no public authority has signed.
+channel-hint-telegram-token = As @BotFather gives it. Write to the bot once, or add it to the group, so that it may write back.
+channel-hint-telegram-chat-id = A number, such as -1001234567890, or the @name of a public channel.
+channel-hint-telegram-thread-id = Only for a group with topics.
+channel-hint-telegram-api = Only for a Bot API server of your own.
+channel-hint-webhook-url = Where it has {"{"}token{"}"} in it, the token goes there; it is then not shown.
+channel-hint-webhook-token = Sent as Authorization: Bearer.
+channel-hint-webhook-secret = Messages are then signed as Standard Webhooks are (HMAC-SHA256).
+channel-hint-webhook-headers = Lines of Name: value.
+channel-hint-ntfy-url = Empty takes https://ntfy.sh.
+channel-hint-ntfy-topic = On a public server whoever knows the topic can read it: take one that nobody guesses.
+channel-hint-slack-url = The incoming webhook's address. It is a secret and is stored as one.
+channel-hint-discord-url = In the channel's settings under Integrations, Webhooks. It is a secret and is stored as one.
+channel-hint-gotify-url = For example https://push.example.com.
+channel-hint-gotify-token = Of an application, not of a client.
+channel-hint-healthchecks-url = The check's ping address. Pinged every hour: take a period of an hour and a grace time of another. It is stored as a secret.
+channel-choice-starttls = STARTTLS
+channel-choice-tls = TLS from the start
+channel-choice-none = None
+route-add = Add route
+route-edit-title = Edit { $name }
+route-remove-means = Nothing goes this way any more. What it held back goes out.
+route-channels = Channels
+route-no-channels = Add a channel first.
+route-apps = Apps
+route-apps-all = all apps
+route-apps-hint = None ticked is all, also those to come, and what concerns no app.
+route-app-gone = removed
+route-kinds = What for
+route-kinds-all = everything
+route-kinds-hint = None ticked is everything.
+route-least = How much it matters at least
+route-least-info = everything, also what is only good to know
+route-least-warning = warnings and errors
+route-least-error = errors only
+route-recoveries = Tell when it is over
+route-remind = Remind every so many hours while it lasts
+route-remind-hint = Empty tells it once.
+route-reminds = { $count ->
+    [one] reminds every hour
+   *[other] reminds every { $count } hours
+  }
+route-quiet-from = Quiet from
+route-quiet-to = Quiet until
+route-quiet-hint = Messages wait until they are over, and go out as one. Both empty: no quiet hours.
+route-urgent = Errors do not wait
+route-digest = Gather messages
+route-digest-none = No: each goes out by itself
+route-digest-daily = Once a day
+route-digest-weekly = Once a week, on Mondays
+route-digest-hour = Hour at which they go out
+route-zone = Time zone
+route-zone-hint = Whose clock quiet hours and digests follow.
+route-position = Order
+route-position-hint = Routes are looked at from the lowest number.
+route-enabled = This route is in use
+route-off = off
+route-quiet-told = quiet { $from }–{ $to } { $zone }
+route-digest-daily-told = daily at { $hour }:00 { $zone }
+route-digest-weekly-told = Mondays at { $hour }:00 { $zone }
+usual-title = What is usual
+usual-learning = Learning: { $learned } of { $needed } snapshots. Until then only sizes are judged.
+usual-learned = Judged by the median of the last { $needed } good snapshots.
+usual-size = Size
+usual-duration = Duration
+usual-files = Files
+done-channel-removed = The channel is removed.
+done-route-removed = The route is removed.

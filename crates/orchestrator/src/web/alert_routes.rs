@@ -1,0 +1,195 @@
+//! Routes of alerts: adding, editing, removing.
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{Html, IntoResponse as _, Response},
+};
+use engine::{FieldError, RouteDraft};
+use model::{AlertKind, AlertRoute, DigestEvery, Severity};
+use strum::IntoEnumIterator as _;
+
+use super::{
+    Web,
+    alerts::{Names, kind_word},
+    fault::{Fault, show},
+    filters,
+    form::{Errors, Fields, Sealed, redirect},
+    page::{Nav, Page},
+    visitor::Visitor,
+};
+use crate::{accounts::AuditTarget, api::draft_of};
+
+/// Something that can be ticked or chosen.
+struct Choice {
+    value: String,
+    word: String,
+    chosen: bool,
+}
+
+impl Choice {
+    fn new(value: impl ToString, word: String, chosen: bool) -> Self {
+        Self { value: value.to_string(), word, chosen }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "alert_route_form.html")]
+struct FormPage {
+    page: Page,
+    editing: Option<String>,
+    version: i64,
+    draft: RouteDraft,
+    remind: String,
+    channels: Vec<Choice>,
+    apps: Vec<Choice>,
+    kinds: Vec<Choice>,
+    least: Vec<Choice>,
+    digests: Vec<Choice>,
+    errors: Errors,
+}
+
+async fn form(
+    web: &Web,
+    visitor: &Visitor,
+    current: Option<&AlertRoute>,
+    draft: RouteDraft,
+    errors: Errors,
+) -> Result<Html<String>, Fault> {
+    let lang = visitor.lang;
+    let names = Names::read(web).await?;
+    let title = match current {
+        Some(one) => lang.with("route-edit-title", "name", one.name.as_str()),
+        None => lang.t("route-add"),
+    };
+    let ticks = |all: Vec<String>, chosen: &[String]| -> Vec<Choice> {
+        // What is chosen and not there any more stays to be seen.
+        let gone = chosen.iter().filter(|name| !all.contains(name)).cloned();
+        let mut all: Vec<_> = all.iter().cloned().chain(gone).collect();
+        all.sort_unstable();
+        all.into_iter()
+            .map(|name| Choice::new(&name, name.clone(), chosen.contains(&name)))
+            .collect()
+    };
+    let kinds = AlertKind::iter().map(|kind| {
+        let chosen = draft.kinds.contains(&kind.to_string());
+        Choice::new(kind, kind_word(lang, kind), chosen)
+    });
+    let least = [Severity::Info, Severity::Warning, Severity::Error].map(|one| {
+        Choice::new(one, lang.t(&format!("route-least-{one}")), draft.least == one.to_string())
+    });
+    let digests = DigestEvery::iter().map(|one| {
+        Choice::new(one, lang.t(&format!("route-digest-{one}")), draft.digest == one.to_string())
+    });
+    Ok(show(&FormPage {
+        page: visitor.page(title, Nav::Alerts),
+        editing: current.map(|one| one.name.to_string()),
+        version: current.map_or(0, |one| one.version),
+        remind: draft.remind_every_hours.map(|hours| hours.to_string()).unwrap_or_default(),
+        channels: ticks(names.channels.into_values().collect(), &draft.channels),
+        apps: ticks(names.apps.into_values().collect(), &draft.apps),
+        kinds: kinds.collect(),
+        least: least.into(),
+        digests: digests.collect(),
+        draft,
+        errors,
+    }))
+}
+
+pub(super) async fn blank(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
+    let draft = RouteDraft {
+        time_zone: visitor.zone.iana_name().unwrap_or_default().to_owned(),
+        ..RouteDraft::default()
+    };
+    form(&web, &visitor, None, draft, Errors::default()).await
+}
+
+pub(super) async fn stored(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Html<String>, Fault> {
+    let one = web.engine.alert_route(&name).await?;
+    let names = Names::read(&web).await?;
+    let draft = draft_of(&one, |id| names.app(id), |id| names.channel(id));
+    form(&web, &visitor, Some(&one), draft, Errors::default()).await
+}
+
+fn read(fields: &Fields, errors: &mut Vec<FieldError>) -> RouteDraft {
+    let all = |name: &str| fields.all(name).map(str::to_owned).collect();
+    let text = |name: &str| fields.text(name).to_owned();
+    RouteDraft {
+        name: text("name"),
+        position: fields.number("position", errors).unwrap_or(0),
+        enabled: fields.ticked("enabled"),
+        apps: all("app"),
+        kinds: all("kind"),
+        least: text("least"),
+        channels: all("channel"),
+        recoveries: fields.ticked("recoveries"),
+        remind_every_hours: fields.number("remind_every_hours", errors),
+        quiet_from: text("quiet_from"),
+        quiet_to: text("quiet_to"),
+        urgent_breaks_quiet: fields.ticked("urgent_breaks_quiet"),
+        digest: text("digest"),
+        digest_hour: fields.number("digest_hour", errors).unwrap_or(8),
+        time_zone: text("time_zone"),
+    }
+}
+
+async fn sent(
+    visitor: Visitor,
+    web: Web,
+    fields: Fields,
+    current: Option<AlertRoute>,
+) -> Result<Response, Fault> {
+    let mut unread = Vec::new();
+    let draft = read(&fields, &mut unread);
+    let version = fields.text("version").parse().unwrap_or(0);
+    let saved = match &current {
+        _ if !unread.is_empty() => Err(engine::EngineError::Invalid(unread)),
+        Some(one) => web.engine.edit_alert_route(one.id, version, draft.clone()).await,
+        None => web.engine.add_alert_route(draft.clone()).await,
+    };
+    match saved {
+        Ok(one) => {
+            let target = Extension(AuditTarget(one.name.to_string()));
+            Ok((target, redirect("/alerts?done=saved#routes")).into_response())
+        }
+        Err(error) => {
+            let errors = Errors::from(error, visitor.lang)?;
+            let page = form(&web, &visitor, current.as_ref(), draft, errors).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+    }
+}
+
+pub(super) async fn add(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    sent(visitor, web, fields, None).await
+}
+
+pub(super) async fn edit(
+    visitor: Visitor,
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.alert_route(&name).await?;
+    sent(visitor, web, fields, Some(one)).await
+}
+
+pub(super) async fn remove(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    _: Sealed,
+) -> Result<Response, Fault> {
+    let one = web.engine.alert_route(&name).await?;
+    web.engine.remove_alert_route(one.id).await?;
+    Ok(redirect("/alerts?done=route-removed"))
+}
