@@ -68,3 +68,10 @@ pub(crate) fn list(from: usize, len: usize) -> String {
 pub(crate) fn lists(rows: usize, width: usize) -> String {
     (0..rows).map(|n| format!("({})", list(1 + n * width, width))).collect::<Vec<_>>().join(", ")
 }
+
+/// `text` as a part of what `LIKE … ESCAPE '!'` looks for: its own wildcards stand for themselves.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| matches!(c, '!' | '%' | '_').then_some('!').into_iter().chain([c]))
+        .collect()
+}

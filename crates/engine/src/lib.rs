@@ -7,6 +7,7 @@
 mod anomaly;
 mod clock;
 mod config;
+mod contact;
 mod docker;
 mod doctor;
 mod doctor_host;
@@ -18,6 +19,7 @@ mod keyring;
 mod ops;
 mod orphans;
 mod process;
+mod pulse;
 pub mod recovery;
 mod reindex;
 mod removal;
@@ -45,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock::SystemClock;
 pub use config::{EngineConfig, GoogleUrls};
+pub use contact::Contact;
 pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};
@@ -67,6 +70,7 @@ pub use ops::{
     sources::{SourceDraft, shown_settings, stored_secrets},
     storage::{StorageDay, StorageForecast, StorageTrend},
 };
+pub use pulse::Pace;
 pub use reindex::{ReindexProblem, Reindexed};
 pub use repositories::{
     RepositoryCheck, RepositoryFreed, RepositoryLocked, RepositoryState, RepositoryStatistics,
@@ -93,6 +97,10 @@ struct Inner {
     reporting: tokio::sync::Semaphore,
     /// What is in snapshots' archives.
     indexes: index::Cache,
+    /// How the loops go.
+    pulse: pulse::Pulse,
+    /// Which destinations answered.
+    contacts: contact::Contacts,
     /// Rung when there may be something to work on sooner than the next tick.
     queue_bell: Notify,
     /// Rung when schedules may have changed.
@@ -127,6 +135,8 @@ impl Engine {
             repositories: stores::RepositoryCache::default(),
             streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
+            pulse: pulse::Pulse::default(),
+            contacts: contact::Contacts::default(),
             queue_bell: Notify::new(),
             schedule_bell: Notify::new(),
         }))

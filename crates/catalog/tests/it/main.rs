@@ -2,6 +2,7 @@
 
 mod accounts;
 mod databases;
+mod figures;
 mod postgres;
 mod suite;
 
@@ -45,6 +46,14 @@ mod runs_and_copies {
     }
 }
 
+mod numbers_and_searches {
+    on_both! { figures:
+        totals_count_every_end_once,
+        copies_and_the_queue_are_counted,
+        a_log_is_searched_by_text_and_level,
+    }
+}
+
 mod people_and_programs {
     on_both! { accounts:
         users_are_kept_and_their_names_unique,
@@ -53,6 +62,7 @@ mod people_and_programs {
         tokens_are_found_by_digest_until_revoked,
         what_was_refused_stands_in_nobodys_way,
         the_audit_log_tells_the_newest_first,
+        the_audit_log_is_filtered,
     }
 }
 
@@ -88,8 +98,8 @@ async fn a_file_of_version_1_is_copied_and_brought_up_to_date() {
 
     // The copy is a whole catalog of version 1: another program of that version could use it.
     let copy = databases::Sqlite::new();
-    std::fs::copy(database.file().with_extension("before-v5"), copy.file()).unwrap();
-    assert!(!database.file().with_extension("before-v5.partial").exists());
+    std::fs::copy(database.file().with_extension("before-v6"), copy.file()).unwrap();
+    assert!(!database.file().with_extension("before-v6.partial").exists());
     copy.sql(
         "INSERT INTO setting (name, value) SELECT 'version', MAX(version) FROM schema_version",
     )

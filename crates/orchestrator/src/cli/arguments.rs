@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Su
 use super::{
     accounts::{TokenCommand, UserCommand},
     apps::AppCommand,
+    audit::AuditArgs,
     bootstrap::BootstrapArgs,
     browse::BrowseArgs,
     completions::CompletionsArgs,
@@ -125,11 +126,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(TokenCommand),
     /// Shows who did what, newest first.
-    Audit {
-        /// How many lines; at most 500.
-        #[arg(long, default_value_t = 50)]
-        limit: u64,
-    },
+    Audit(AuditArgs),
     /// Destinations.
     #[command(subcommand)]
     Destination(DestinationCommand),

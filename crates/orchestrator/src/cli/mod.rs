@@ -4,6 +4,7 @@ mod accounts;
 mod app_settings;
 mod apps;
 mod arguments;
+mod audit;
 mod bootstrap;
 mod browse;
 mod client;
@@ -36,14 +37,10 @@ mod whole;
 
 use std::path::Path;
 
-use tracing_subscriber::{
-    Layer as _,
-    filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
+use crate::{
+    serve, settings,
+    telemetry::log::{self, Format},
 };
-
-use crate::{serve, settings};
 pub(crate) use arguments::Arguments;
 use arguments::Command;
 use client::{CliError, Client};
@@ -76,8 +73,11 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
 
 /// What needs no server: being it, and making its data folder.
 async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8 {
-    log_to_stderr();
-    let settings = match settings::Settings::read(environment) {
+    let read = Format::read(environment).and_then(|format| {
+        log::begin(format);
+        settings::Settings::read(environment)
+    });
+    let settings = match read {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("{error}");
@@ -95,20 +95,6 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
             1
         }
     }
-}
-
-/// `RUST_LOG` chooses, but of libraries only from INFO on: below it some write out credentials.
-fn log_to_stderr() {
-    const OURS: [&str; 7] =
-        ["artifact", "backup_orchestrator", "catalog", "contract", "engine", "model", "store"];
-    let chosen =
-        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let safe = filter_fn(|event| {
-        let from = event.target().split("::").next().unwrap_or_default();
-        *event.level() <= tracing::Level::INFO || OURS.contains(&from)
-    });
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(layer.with_filter(chosen.and(safe))).init();
 }
 
 async fn perform(
@@ -134,7 +120,7 @@ async fn perform(
         Command::Completions(given) => completions::completions(&given, out),
         Command::User(command) => accounts::user(&server()?, command, out).await,
         Command::Token(command) => accounts::token(&server()?, command, out).await,
-        Command::Audit { limit } => accounts::audit(&server()?, limit, out).await,
+        Command::Audit(given) => audit::audit(&server()?, given, out).await,
         Command::Destination(command) => destinations::destination(&server()?, command, out).await,
         Command::Repository(command) => repositories::repository(&server()?, command, out).await,
         Command::App(command) => apps::app(&server()?, *command, environment, out).await,

@@ -1,6 +1,7 @@
 //! The real program, on a data folder of its own.
 
 mod app;
+mod audit_log;
 mod backups_file;
 mod bad_input;
 mod being_read;
@@ -10,6 +11,7 @@ mod canary;
 mod chromium;
 mod command_line;
 mod commands;
+mod dashboards;
 mod deployments;
 mod disaster;
 mod disk;
@@ -25,6 +27,8 @@ mod kill_drill;
 mod kill_restore;
 mod kill_rotation;
 mod logins;
+mod logs;
+mod metrics;
 mod openapi;
 mod page_roles;
 mod pages;
@@ -34,6 +38,7 @@ mod permissions;
 mod postgres;
 mod power_loss;
 mod program;
+mod promtool;
 mod recover_page;
 mod recovery;
 mod repositories;

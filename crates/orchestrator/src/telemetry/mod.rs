@@ -1,0 +1,5 @@
+//! What the server tells of itself to those who watch it: metrics, health, its log.
+
+pub(crate) mod health;
+pub(crate) mod log;
+pub(crate) mod metrics;
