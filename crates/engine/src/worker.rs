@@ -92,6 +92,7 @@ async fn run_span(engine: &Engine, run: &Run) -> Span {
         app = field::Empty,
         kind = %run.kind,
         outcome = field::Empty,
+        failure = field::Empty,
         otel.status_code = field::Empty,
     );
     if let Some(app) = app {
@@ -208,7 +209,7 @@ async fn write_end(context: &RunContext, outcome: Outcome) {
         let written =
             context.engine.0.catalog.finish(context.run.id, context.lease_token, &ending).await;
         match written {
-            Ok(()) => return tell_end(ending.state),
+            Ok(()) => return tell_end(&ending),
             Err(CatalogError::LeaseLost { .. }) => {
                 tracing::warn!(run = %context.run.id, "another worker has taken this run over");
                 return;
@@ -229,10 +230,13 @@ async fn write_end(context: &RunContext, outcome: Outcome) {
 }
 
 /// Tells the log and the trace how the run of the present span ended.
-fn tell_end(state: RunState) {
+fn tell_end(ending: &catalog::Ending) {
     let span = Span::current();
-    span.record("outcome", field::display(state));
-    if state == RunState::Succeeded {
+    span.record("outcome", field::display(ending.state));
+    if let Some(failure) = &ending.failure {
+        span.record("failure", field::display(failure.code));
+    }
+    if ending.state == RunState::Succeeded {
         tracing::info!("the run ended");
     } else {
         span.record("otel.status_code", "ERROR");

@@ -18,7 +18,7 @@ use crate::{
     backups_file::BackupsFile,
     recover::WayBack,
     settings::Settings,
-    telemetry::{health, metrics},
+    telemetry::{health, metrics, traces},
     web,
 };
 
@@ -72,6 +72,7 @@ pub(crate) fn router(parts: Parts) -> Router {
     };
     web::router(Arc::new(shared))
         .merge(api)
+        .layer(from_fn(traces::around))
         .merge(watched)
         .layer(from_fn_with_state(accounts, caller::identify))
         .layer(DefaultBodyLimit::max(MAX_BODY))

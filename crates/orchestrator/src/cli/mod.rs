@@ -39,7 +39,10 @@ use std::path::Path;
 
 use crate::{
     serve, settings,
-    telemetry::log::{self, Format},
+    telemetry::{
+        log::{self, Format},
+        traces::Traces,
+    },
 };
 pub(crate) use arguments::Arguments;
 use arguments::Command;
@@ -73,12 +76,13 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
 
 /// What needs no server: being it, and making its data folder.
 async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8 {
-    let read = Format::read(environment).and_then(|format| {
-        log::begin(format);
-        settings::Settings::read(environment)
-    });
-    let settings = match read {
-        Ok(settings) => settings,
+    let read = || {
+        let (format, traces) = (Format::read(environment)?, Traces::read(environment)?);
+        log::begin(format, traces.as_ref());
+        Ok::<_, settings::SettingError>((settings::Settings::read(environment)?, traces))
+    };
+    let (settings, traces) = match read() {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
             return 2;
@@ -88,6 +92,9 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
         Command::Serve => serve::serve(settings, environment).await,
         _ => accounts::init(&settings, arguments.json).await,
     };
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     match done {
         Ok(()) => 0,
         Err(error) => {

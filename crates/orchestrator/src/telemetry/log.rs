@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 use tracing::{
-    Event, Subscriber,
+    Event, Metadata, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
@@ -19,6 +19,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use super::traces::Traces;
 use crate::settings::{Environment, SettingError};
 
 /// How the log is written.
@@ -45,9 +46,17 @@ impl Format {
     }
 }
 
-/// Begins the log. `RUST_LOG` chooses, but of libraries only from INFO on: below it some write
-/// out credentials.
-pub(crate) fn begin(format: Format) {
+/// What is ours: its spans are traced, and its details may be logged.
+const OURS: [&str; 7] =
+    ["artifact", "backup_orchestrator", "catalog", "contract", "engine", "model", "store"];
+
+fn is_ours(told: &Metadata<'_>) -> bool {
+    OURS.contains(&told.target().split("::").next().unwrap_or_default())
+}
+
+/// Begins the log, and the traces where there is somebody to send them to. `RUST_LOG` chooses what
+/// is logged, but of libraries only from INFO on: below it some write out credentials.
+pub(crate) fn begin(format: Format, traces: Option<&Traces>) {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         Format::Text => tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
@@ -60,18 +69,25 @@ pub(crate) fn begin(format: Format) {
             .with_filter(safe())
             .boxed(),
     };
-    tracing_subscriber::registry().with(layer).init();
+    let traced = traces.map(|traces| {
+        let spans = filter_fn(|told| {
+            told.is_span() && *told.level() <= tracing::Level::INFO && is_ours(told)
+        });
+        tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer())
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(spans)
+    });
+    tracing_subscriber::registry().with(layer).with(traced).init();
 }
 
 fn safe<S: Subscriber>() -> impl tracing_subscriber::layer::Filter<S> {
-    const OURS: [&str; 7] =
-        ["artifact", "backup_orchestrator", "catalog", "contract", "engine", "model", "store"];
     let chosen =
         EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let safe = filter_fn(|event| {
-        let from = event.target().split("::").next().unwrap_or_default();
-        *event.level() <= tracing::Level::INFO || OURS.contains(&from)
-    });
+    let safe = filter_fn(|told| *told.level() <= tracing::Level::INFO || is_ours(told));
     chosen.and(safe)
 }
 
@@ -100,6 +116,8 @@ where
                 line.extend(fields);
             }
         }
+        // For traces only.
+        line.retain(|name, _| !name.starts_with("otel."));
         event.record(&mut Fields(&mut line));
         let told = event.metadata();
         line.insert("at".to_owned(), jiff::Timestamp::now().to_string().into());

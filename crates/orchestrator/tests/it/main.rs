@@ -53,4 +53,5 @@ mod strace;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod tree;
+mod traces;
 mod trees;
