@@ -109,15 +109,7 @@ impl Catalog {
                 Backend::Sqlite => "json_extract(doc, '$.message')",
                 Backend::Postgres => "(doc::json ->> 'message')",
             };
-            // SQLite knows the case of A to Z alone; of other letters, three ways to write them
-            // are looked for.
-            let text = &query.search;
-            let mut ways = vec![text.to_lowercase(), text.to_uppercase(), text.clone()];
-            for way in &mut ways {
-                way.make_ascii_lowercase();
-            }
-            ways.dedup();
-            let each: Vec<_> = ways
+            let each: Vec<_> = cases(&query.search)
                 .iter()
                 .map(|way| {
                     values.push(format!("%{}%", plain(way)).into());
@@ -150,4 +142,23 @@ impl Catalog {
             })
             .collect()
     }
+}
+
+/// The ways to write `text` where A to Z are small: databases may know no other letters' case.
+fn cases(text: &str) -> Vec<String> {
+    /// More than four such letters are looked for in small ones only.
+    const MOST: usize = 16;
+    let mut ways = vec![String::new()];
+    for letter in text.chars() {
+        let mut forms: Vec<String> = vec![letter.to_lowercase().collect()];
+        let large: String = letter.to_uppercase().collect();
+        if !letter.is_ascii() && forms[0] != large && ways.len() < MOST {
+            forms.push(large);
+        }
+        ways = ways
+            .iter()
+            .flat_map(|way| forms.iter().map(move |form| format!("{way}{form}")))
+            .collect();
+    }
+    ways
 }

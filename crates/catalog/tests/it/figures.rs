@@ -111,6 +111,7 @@ pub(crate) async fn a_log_is_searched_by_text_and_level(url: &SecretString) {
         (LogLevel::Warn, r#"said: "level":"error" and a_b"#),
         (LogLevel::Error, "CONEXIÓN perdida"),
         (LogLevel::Info, "conexión hecha, axb"),
+        (LogLevel::Debug, "Ñandú"),
     ];
     let lines: Vec<_> = messages
         .iter()
@@ -133,10 +134,11 @@ pub(crate) async fn a_log_is_searched_by_text_and_level(url: &SecretString) {
         seqs
     };
     let search = |text: &str| LogQuery { search: text.to_owned(), ..LogQuery::default() };
-    assert_eq!(found(search("")).await, [1, 2, 3, 4, 5]);
+    assert_eq!(found(search("")).await, [1, 2, 3, 4, 5, 6]);
     assert_eq!(found(search("ASKING")).await, [1, 2]);
     assert_eq!(found(search("conexión")).await, [4, 5]);
     assert_eq!(found(search("CONEXIÓN")).await, [4, 5]);
+    assert_eq!(found(search("ñANDú")).await, [6]);
     // Nothing in it is a wildcard, and no message is taken for what it quotes.
     assert_eq!(found(search("10%")).await, [1]);
     assert_eq!(found(search("a_b")).await, [3]);
@@ -145,13 +147,13 @@ pub(crate) async fn a_log_is_searched_by_text_and_level(url: &SecretString) {
         assert_eq!(found(search(none)).await, [0; 0], "{none}");
     }
     let least = |level| LogQuery { level: Some(level), ..LogQuery::default() };
-    assert_eq!(found(least(LogLevel::Debug)).await, [1, 2, 3, 4, 5]);
+    assert_eq!(found(least(LogLevel::Debug)).await, [1, 2, 3, 4, 5, 6]);
     assert_eq!(found(least(LogLevel::Info)).await, [2, 3, 4, 5]);
     assert_eq!(found(least(LogLevel::Warn)).await, [3, 4]);
     assert_eq!(found(least(LogLevel::Error)).await, [4]);
     let both = LogQuery { level: Some(LogLevel::Info), ..search("a") };
     assert_eq!(found(LogQuery { after: 2, ..both.clone() }).await, [3, 4, 5]);
-    assert_eq!(found(LogQuery { after: 3, ..LogQuery::default() }).await, [4, 5]);
+    assert_eq!(found(LogQuery { after: 3, ..LogQuery::default() }).await, [4, 5, 6]);
     let page = LogQuery { offset: 1, limit: 1, ..both };
     let lines = catalog.log_lines(one.id, &page).await.unwrap();
     assert_eq!(lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [3]);

@@ -76,15 +76,19 @@ impl Journal {
 
     /// Marks that the run has entered `stage`.
     pub(crate) async fn enter(&self, stage: Stage) -> Result<(), CatalogError> {
-        let around = Span::current();
-        let around = if around.is_none() { &self.span } else { &around };
-        let span = tracing::info_span!(parent: around, "stage", stage = %stage);
+        let span = tracing::info_span!(parent: &self.around(), "stage", stage = %stage);
         {
             let mut state = self.lock();
             state.stage = stage;
             state.stage_span = span;
         }
         self.catalog.enter_stage(self.run_id, self.lease_token, stage, self.clock.now()).await
+    }
+
+    /// The step of the run that this thread is at, else the run.
+    fn around(&self) -> Span {
+        let here = Span::current();
+        if here.is_none() { self.span.clone() } else { here }
     }
 
     /// Marks that the run has left its last stage.
@@ -123,7 +127,7 @@ impl Journal {
         let at = self.clock.now();
         let stage = self.stage();
         // Its steps are in the run's own log; the server's has what went wrong.
-        self.span.in_scope(|| match level {
+        self.around().in_scope(|| match level {
             LogLevel::Debug | LogLevel::Info => tracing::debug!(%stage, "{message}"),
             LogLevel::Warn => tracing::warn!(%stage, "{message}"),
             LogLevel::Error => tracing::error!(%stage, "{message}"),

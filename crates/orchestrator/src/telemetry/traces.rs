@@ -15,11 +15,7 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use opentelemetry::{
-    KeyValue,
-    propagation::TextMapPropagator as _,
-    trace::TracerProvider as _,
-};
+use opentelemetry::{KeyValue, propagation::TextMapPropagator as _, trace::TracerProvider as _};
 use opentelemetry_http::{Bytes, HeaderExtractor, HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
@@ -57,7 +53,8 @@ impl Traces {
         let value = |name: &str| {
             environment.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
         };
-        let is_off = value("OTEL_SDK_DISABLED").is_some_and(|word| word.eq_ignore_ascii_case("true"))
+        let is_off = value("OTEL_SDK_DISABLED")
+            .is_some_and(|word| word.eq_ignore_ascii_case("true"))
             || value("OTEL_TRACES_EXPORTER") == Some("none");
         let endpoint = value(TRACES_ENDPOINT).map(str::to_owned).or_else(|| {
             value(ENDPOINT).map(|base| format!("{}/v1/traces", base.trim_end_matches('/')))
@@ -68,7 +65,8 @@ impl Traces {
             return Err(SettingError::new(PROTOCOL, problem));
         }
         // What is wrong with an address is told without it: it may hold a password.
-        let wrong = || SettingError::new(ENDPOINT, "it is no address such as http://host:4318".into());
+        let wrong =
+            || SettingError::new(ENDPOINT, "it is no address such as http://host:4318".into());
         let address: url::Url = endpoint.parse().map_err(|_| wrong())?;
         if !matches!(address.scheme(), "http" | "https") || !address.has_host() {
             return Err(wrong());

@@ -50,8 +50,8 @@ mod scarce;
 mod server;
 mod sources;
 mod strace;
+mod traces;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod tree;
-mod traces;
 mod trees;
