@@ -1,11 +1,12 @@
 //! The audit log: appended to, read, never changed.
 
-use model::AuditEntry;
+use jiff::Timestamp;
+use model::{AuditEntry, AuditId};
 use sea_orm::Value;
 
 use crate::{
     Catalog, CatalogError,
-    sql::{count, doc, execute, json, micros, rows},
+    sql::{count, doc, execute, json, micros, plain, rows},
 };
 
 /// Which entries of the audit log.
@@ -13,6 +14,14 @@ use crate::{
 pub struct AuditQuery {
     /// By this user, token or program only.
     pub who: Option<String>,
+    /// Only what is called so (`app.remove`), or belongs to it (`app`).
+    pub action: Option<String>,
+    /// Not before this moment.
+    pub from: Option<Timestamp>,
+    /// Before this moment.
+    pub to: Option<Timestamp>,
+    /// Only those that come after this one in the list.
+    pub after: Option<(Timestamp, AuditId)>,
     /// How many to leave out.
     pub offset: u64,
     /// How many, newest first; at most 500.
@@ -38,10 +47,36 @@ impl Catalog {
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, CatalogError> {
         let mut values: Vec<Value> =
             vec![count(query.limit.clamp(1, 500)).into(), count(query.offset).into()];
-        let only = query.who.as_ref().map_or("", |who| {
-            values.push(who.clone().into());
-            "WHERE who = $3"
-        });
+        let mut which = Vec::new();
+        let mut value = |one: Value| {
+            values.push(one);
+            values.len()
+        };
+        if let Some(who) = &query.who {
+            which.push(format!("who = ${}", value(who.clone().into())));
+        }
+        if let Some(action) = &query.action {
+            // The closing quote tells a name from the beginning of a longer one.
+            let text = serde_json::to_string(action)?;
+            let name = plain(text.get(1..text.len() - 1).unwrap_or_default());
+            let (own, below) = (
+                value(format!("%\"action\":\"{name}\"%").into()),
+                value(format!("%\"action\":\"{name}.%").into()),
+            );
+            which.push(format!("(doc LIKE ${own} ESCAPE '!' OR doc LIKE ${below} ESCAPE '!')"));
+        }
+        if let Some(from) = query.from {
+            which.push(format!("at >= ${}", value(micros(from).into())));
+        }
+        if let Some(to) = query.to {
+            which.push(format!("at < ${}", value(micros(to).into())));
+        }
+        if let Some((at, id)) = query.after {
+            let (at, id) = (value(micros(at).into()), value(id.to_string().into()));
+            which.push(format!("(at < ${at} OR (at = ${at} AND id < ${id}))"));
+        }
+        let only =
+            if which.is_empty() { String::new() } else { format!("WHERE {}", which.join(" AND ")) };
         let select =
             format!("SELECT doc FROM audit {only} ORDER BY at DESC, id DESC LIMIT $1 OFFSET $2");
         rows(&self.db, &select, values).await?.iter().map(doc).collect()

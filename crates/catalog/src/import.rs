@@ -14,6 +14,7 @@ use crate::{
     runs, schema,
     sql::{doc, execute, json, lists, micros, row, rows},
     tables::{self, Kind, Table},
+    totals,
 };
 
 /// Rows that are written at once.
@@ -229,6 +230,7 @@ async fn settle(write: &Write<'_>, now: Timestamp) -> Result<(), CatalogError> {
             run.id.to_string().into(),
         ];
         execute(&write.tx, update, values).await?;
+        totals::add(&write.tx, &run).await?;
     }
     let select =
         "SELECT snapshot_id, destination_id, doc FROM snapshot_copy WHERE state = 'deleting'";

@@ -30,6 +30,7 @@ mod sql;
 mod storage;
 mod tables;
 mod tokens;
+mod totals;
 mod upkeep;
 mod users;
 
@@ -43,7 +44,8 @@ pub use objects::Leftover;
 pub use past::Past;
 pub use plans::PlanRecord;
 pub use portable::{COPY_FORMAT, COPY_VERSION};
-pub use runs::{CancelOutcome, Ending, Enqueued, Heartbeat, Progress, RunQuery};
+pub use runs::{CancelOutcome, Ending, Enqueued, Heartbeat, LogQuery, Progress, RunQuery};
 pub use snapshots::CopyUpdate;
-pub use storage::StorageChange;
+pub use storage::{CopyCount, StorageChange};
+pub use totals::{Queue, RunTotal};
 pub use upkeep::StaleCopy;

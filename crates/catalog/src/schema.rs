@@ -4,7 +4,8 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, ALERTS];
+pub(crate) const VERSIONS: &[&[&str]] =
+    &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, ALERTS, TOTALS];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -82,4 +83,12 @@ const ALERTS: &[&str] = &[
     "CREATE INDEX delivery_held ON delivery (not_before) WHERE state = 'held'",
     "CREATE INDEX delivery_made ON delivery (created_at)",
     "CREATE TABLE turn (name TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at BIGINT NOT NULL)",
+];
+
+/// What ended runs come to; of those before, when they began is in their first stage.
+const TOTALS: &[&str] = &[
+    "CREATE TABLE run_total (app_id TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, runs BIGINT NOT NULL, micros BIGINT NOT NULL, bytes_read BIGINT NOT NULL, bytes_written BIGINT NOT NULL, PRIMARY KEY (app_id, kind, state))",
+    "INSERT INTO run_total (app_id, kind, state, runs, micros, bytes_read, bytes_written) SELECT COALESCE(app_id, ''), kind, state, COUNT(*), \
+     CAST(COALESCE(SUM(finished_at - COALESCE((SELECT MIN(began.started_at) FROM run_stage began WHERE began.run_id = run.id), finished_at)), 0) AS BIGINT), \
+     CAST(SUM(bytes_read) AS BIGINT), 0 FROM run WHERE finished_at IS NOT NULL GROUP BY COALESCE(app_id, ''), kind, state",
 ];

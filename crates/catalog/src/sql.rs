@@ -76,3 +76,10 @@ pub(crate) fn all_of(conditions: &[String]) -> String {
     }
     format!("WHERE {}", conditions.join(" AND "))
 }
+
+/// `text` as a part of what `LIKE … ESCAPE '!'` looks for: its own wildcards stand for themselves.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| matches!(c, '!' | '%' | '_').then_some('!').into_iter().chain([c]))
+        .collect()
+}

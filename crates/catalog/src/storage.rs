@@ -1,6 +1,6 @@
 //! What copies took, day by day.
 
-use model::DestinationId;
+use model::{CopyState, DestinationId};
 use sea_orm::QueryResult;
 
 use crate::{Catalog, CatalogError, sql::rows};
@@ -15,6 +15,19 @@ pub struct StorageChange {
     /// Bytes of copies of snapshots that were taken that day, less those of copies that were marked
     /// to expire on it and are deleted.
     pub bytes: i64,
+}
+
+/// Copies at one destination that are in the same state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyCount {
+    /// Where.
+    pub destination_id: DestinationId,
+    /// How they are.
+    pub state: CopyState,
+    /// How many.
+    pub copies: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
 }
 
 const DAY_MICROS: &str = "86400000000";
@@ -35,13 +48,34 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// How many copies there are, by destination and state; those that expired are gone.
+    pub async fn copy_counts(&self) -> Result<Vec<CopyCount>, CatalogError> {
+        let select = "SELECT destination_id, state, COUNT(*) AS copies, CAST(SUM(stored_bytes) AS BIGINT) AS bytes FROM snapshot_copy WHERE state <> 'expired' GROUP BY destination_id, state ORDER BY destination_id, state";
+        rows(&self.db, select, vec![]).await?.iter().map(counted).collect()
+    }
+}
+
+fn counted(row: &QueryResult) -> Result<CopyCount, CatalogError> {
+    let state: String = row.try_get("", "state")?;
+    Ok(CopyCount {
+        destination_id: destination(row)?,
+        state: state
+            .parse()
+            .map_err(|error: strum::ParseError| CatalogError::Corrupt(error.to_string()))?,
+        copies: row.try_get::<i64>("", "copies")?.cast_unsigned(),
+        bytes: row.try_get::<i64>("", "bytes")?.cast_unsigned(),
+    })
+}
+
+fn destination(row: &QueryResult) -> Result<DestinationId, CatalogError> {
+    let id: String = row.try_get("", "destination_id")?;
+    id.parse().map_err(|error: model::id::ParseIdError| CatalogError::Corrupt(error.to_string()))
+}
+
 fn change(row: &QueryResult) -> Result<StorageChange, CatalogError> {
-    let destination: String = row.try_get("", "destination_id")?;
-    let destination_id = destination
-        .parse()
-        .map_err(|error: model::id::ParseIdError| CatalogError::Corrupt(error.to_string()))?;
     Ok(StorageChange {
-        destination_id,
+        destination_id: destination(row)?,
         day: row.try_get("", "day")?,
         bytes: row.try_get("", "bytes")?,
     })

@@ -8,6 +8,7 @@ mod alerts;
 mod anomaly;
 mod clock;
 mod config;
+mod contact;
 mod docker;
 mod doctor;
 mod doctor_host;
@@ -19,6 +20,7 @@ mod keyring;
 mod ops;
 mod orphans;
 mod process;
+mod pulse;
 pub mod recovery;
 mod reindex;
 mod removal;
@@ -47,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 pub use alerts::{DigestEntry, Notice, PlainWording, Usual, Wording};
 pub use clock::SystemClock;
 pub use config::{EngineConfig, GoogleUrls};
+pub use contact::Contact;
 pub use docker::{
     coverage::{CoverageState, Covered, CoveredKind},
     discovery::{ProtectRequest, Protected},
@@ -74,6 +77,7 @@ pub use ops::{
     sources::{SourceDraft, shown_settings, stored_secrets},
     storage::{StorageDay, StorageForecast, StorageTrend},
 };
+pub use pulse::Pace;
 pub use reindex::{ReindexProblem, Reindexed};
 pub use repositories::{
     RepositoryCheck, RepositoryFreed, RepositoryLocked, RepositoryState, RepositoryStatistics,
@@ -101,6 +105,10 @@ struct Inner {
     reporting: tokio::sync::Semaphore,
     /// What is in snapshots' archives.
     indexes: index::Cache,
+    /// How the loops go.
+    pulse: pulse::Pulse,
+    /// Which destinations answered.
+    contacts: contact::Contacts,
     /// Rung when there may be something to work on sooner than the next tick.
     queue_bell: Notify,
     /// Rung when schedules may have changed.
@@ -140,6 +148,8 @@ impl Engine {
             repositories: stores::RepositoryCache::default(),
             streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
+            pulse: pulse::Pulse::default(),
+            contacts: contact::Contacts::default(),
             queue_bell: Notify::new(),
             schedule_bell: Notify::new(),
             delivery_bell: Notify::new(),

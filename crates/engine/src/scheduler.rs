@@ -26,6 +26,7 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 pub(crate) async fn fire_schedules(engine: &Engine, shutdown: CancellationToken) {
     let mut scheduler = Scheduler::default();
     loop {
+        engine.0.pulse.look();
         if let Err(error) = scheduler.tick(engine).await {
             tracing::warn!(%error, "schedules cannot be looked at; trying again");
             scheduler.loaded_at = None;
@@ -163,6 +164,7 @@ impl Scheduler {
             engine.0.catalog.enqueue_fire(&run, due.fire_at, &events).await?;
             engine.0.queue_bell.notify_one();
         }
+        engine.0.pulse.fired(Duration::try_from(lateness).unwrap_or_default());
         watched.anchor = due.fire_at;
         watched.next = next_fire(&watched.app, due.fire_at);
         Ok(())

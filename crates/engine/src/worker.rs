@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use model::{LogLevel, Run, RunKind, RunState};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, field};
 
 use crate::{
     Engine,
@@ -46,7 +47,8 @@ pub(crate) async fn work_off_runs(engine: &Engine, shutdown: CancellationToken) 
                     // Only these compress: an expire run must not cost them their workers.
                     let streams = usize::from(run.kind == RunKind::Backup);
                     engine.0.streams.fetch_add(streams, Ordering::Relaxed);
-                    work(engine.clone(), run, stop_all).await;
+                    let span = run_span(&engine, &run).await;
+                    work(engine.clone(), run, stop_all).instrument(span).await;
                     engine.0.streams.fetch_sub(streams, Ordering::Relaxed);
                     drop(slot);
                 });
@@ -78,6 +80,27 @@ async fn claim(engine: &Engine) -> Result<Option<Run>, CatalogError> {
     engine.0.catalog.claim(&config.instance, engine.now(), signed(config.lease)).await
 }
 
+/// What every line of the log about a run has beside it, and its trace.
+async fn run_span(engine: &Engine, run: &Run) -> Span {
+    let app = match run.app_id {
+        Some(id) => engine.0.catalog.app(id).await.ok(),
+        None => None,
+    };
+    let span = tracing::info_span!(
+        "run",
+        run = %run.id,
+        app = field::Empty,
+        kind = %run.kind,
+        outcome = field::Empty,
+        failure = field::Empty,
+        otel.status_code = field::Empty,
+    );
+    if let Some(app) = app {
+        span.record("app", app.name.as_str());
+    }
+    span
+}
+
 /// One run from its taking to its written end.
 async fn work(engine: Engine, run: Run, stop_all: CancellationToken) {
     let Some(lease_token) = run.lease.as_ref().map(|lease| lease.token) else {
@@ -85,13 +108,14 @@ async fn work(engine: Engine, run: Run, stop_all: CancellationToken) {
         return;
     };
     let context = RunContext::new(engine, run, lease_token);
+    tracing::info!(trigger = %context.run.trigger, attempt = context.run.attempt, "the run begins");
     let keeper = tokio::spawn(keep_lease(context.clone(), stop_all));
     let no_more = CancellationToken::new();
     let reporter = tokio::spawn(report(context.clone(), no_more.clone()));
     // A task of its own, so that a fault of ours ends in a record and not in silence.
     let outcome = {
         let context = context.clone();
-        tokio::spawn(async move { run::perform(&context).await }).await
+        tokio::spawn(async move { run::perform(&context).await }.in_current_span()).await
     };
     // Cut off in the middle it would lose the lines that it has taken.
     no_more.cancel();
@@ -178,13 +202,14 @@ async fn write_end(context: &RunContext, outcome: Outcome) {
         RunState::Succeeded => context.journal.info("done"),
         state => context.journal.log_end(LogLevel::Error, state, ending.failure.as_ref()),
     }
+    context.journal.leave();
     run::log_file::put(context, &mut ending).await;
     loop {
         let _ = context.journal.flush().await;
         let written =
             context.engine.0.catalog.finish(context.run.id, context.lease_token, &ending).await;
         match written {
-            Ok(()) => return,
+            Ok(()) => return tell_end(&ending),
             Err(CatalogError::LeaseLost { .. }) => {
                 tracing::warn!(run = %context.run.id, "another worker has taken this run over");
                 return;
@@ -201,6 +226,21 @@ async fn write_end(context: &RunContext, outcome: Outcome) {
                 return;
             }
         }
+    }
+}
+
+/// Tells the log and the trace how the run of the present span ended.
+fn tell_end(ending: &catalog::Ending) {
+    let span = Span::current();
+    span.record("outcome", field::display(ending.state));
+    if let Some(failure) = &ending.failure {
+        span.record("failure", field::display(failure.code));
+    }
+    if ending.state == RunState::Succeeded {
+        tracing::info!("the run ended");
+    } else {
+        span.record("otel.status_code", "ERROR");
+        tracing::warn!("the run ended");
     }
 }
 

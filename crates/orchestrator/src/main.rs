@@ -11,6 +11,7 @@ mod router;
 mod serve;
 mod settings;
 mod source_kinds;
+mod telemetry;
 mod web;
 
 fn main() -> std::process::ExitCode {

@@ -18,6 +18,7 @@ use crate::{
     backups_file::BackupsFile,
     recover::WayBack,
     settings::Settings,
+    telemetry::{health, metrics, traces},
     web,
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) backups_file: BackupsFile,
     pub(crate) settings: Arc<Settings>,
     pub(crate) way_back: Arc<WayBack>,
+    /// When the process began.
+    pub(crate) started_at: jiff::Timestamp,
     /// Ends what would go on for ever.
     pub(crate) closing: CancellationToken,
 }
@@ -38,12 +41,18 @@ pub(crate) struct Parts {
 /// What answers while the catalog is rebuilt.
 pub(crate) fn while_recovering(way_back: Arc<WayBack>) -> Router {
     api::while_recovering(Arc::clone(&way_back))
+        .merge(health::while_recovering())
         .merge(web::while_recovering(way_back))
         .layer(from_fn(harden))
 }
 
 pub(crate) fn router(parts: Parts) -> Router {
-    let Parts { engine, accounts, backups_file, settings, way_back, closing } = parts;
+    let Parts { engine, accounts, backups_file, settings, way_back, started_at, closing } = parts;
+    let watched = health::router(engine.clone(), closing.clone()).merge(metrics::router(
+        engine.clone(),
+        settings.metrics.clone(),
+        started_at,
+    ));
     let api = api::router(Arc::new(api::Shared {
         engine: engine.clone(),
         accounts: accounts.clone(),
@@ -63,6 +72,8 @@ pub(crate) fn router(parts: Parts) -> Router {
     };
     web::router(Arc::new(shared))
         .merge(api)
+        .layer(from_fn(traces::around))
+        .merge(watched)
         .layer(from_fn_with_state(accounts, caller::identify))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(harden))

@@ -7,6 +7,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use catalog::{Backend, Catalog};
 use engine::{Engine, EngineConfig, Parts, SystemClock, Vault, vault::Purpose};
+use jiff::Timestamp;
 use model::{Clock as _, SealedSecret};
 use nix::fcntl::{Flock, FlockArg};
 use rand::SeedableRng as _;
@@ -89,16 +90,18 @@ pub(crate) async fn serve_opened(
     settings: Arc<Settings>,
     environment: &Environment,
 ) -> anyhow::Result<()> {
+    let started_at = SystemClock.now();
     let way_back = Arc::new(WayBack::default());
     let listener = tokio::net::TcpListener::bind((settings.address.as_str(), settings.port))
         .await
         .with_context(|| format!("{}:{} cannot be listened on", settings.address, settings.port))?
         .into_std()?;
-    let mut next = round(opened, &listener, &settings, environment, &way_back).await?;
+    let mut next =
+        round(opened, &listener, &settings, environment, (&way_back, started_at)).await?;
     while let Some(request) = next {
         recover_meanwhile(&listener, &settings, &way_back, request).await?;
         let opened = open(&settings).await?;
-        next = round(opened, &listener, &settings, environment, &way_back).await?;
+        next = round(opened, &listener, &settings, environment, (&way_back, started_at)).await?;
     }
     Ok(())
 }
@@ -132,7 +135,7 @@ async fn round(
     listener: &std::net::TcpListener,
     settings: &Arc<Settings>,
     environment: &Environment,
-    way_back: &Arc<WayBack>,
+    (way_back, started_at): (&Arc<WayBack>, Timestamp),
 ) -> anyhow::Result<Option<recover::Request>> {
     let Opened { engine, accounts, rebuilt_from, _lock } = opened;
     let data = &settings.data_dir;
@@ -175,6 +178,7 @@ async fn round(
         backups_file,
         settings: Arc::clone(settings),
         way_back: Arc::clone(way_back),
+        started_at,
         closing: shutdown.clone(),
     });
     let closing = shutdown.clone();

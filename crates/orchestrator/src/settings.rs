@@ -12,7 +12,10 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::accounts::{FirstUser, weakness};
+use crate::{
+    accounts::{FirstUser, weakness},
+    telemetry::metrics,
+};
 
 /// The environment, as a parameter.
 pub(crate) type Environment = HashMap<String, String>;
@@ -32,6 +35,12 @@ pub(crate) struct SettingError {
     problem: String,
 }
 
+impl SettingError {
+    pub(crate) fn new(name: &'static str, problem: String) -> Self {
+        Self { name, problem }
+    }
+}
+
 /// What the server is told.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -43,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) first_user: FirstUser,
     /// Believe the forwarding headers of the proxy in front.
     pub(crate) trust_proxy: bool,
+    /// Who may read metrics.
+    pub(crate) metrics: metrics::Access,
     pub(crate) engine: EngineConfig,
     /// Whose clock the pages show (`TZ`).
     pub(crate) zone: TimeZone,
@@ -94,10 +105,10 @@ fn number<T: std::str::FromStr>(
     }
 }
 
-fn switch(environment: &Environment, name: &'static str) -> Result<bool, SettingError> {
+pub(crate) fn switch(environment: &Environment, name: &'static str) -> Result<bool, SettingError> {
     match environment.get(name).map(|text| text.trim()).unwrap_or_default() {
-        "" | "false" | "0" | "no" => Ok(false),
-        "true" | "1" | "yes" => Ok(true),
+        "" | "false" | "0" | "no" | "off" => Ok(false),
+        "true" | "1" | "yes" | "on" => Ok(true),
         other => Err(SettingError {
             name,
             problem: format!("`{}` is neither true nor false", other.escape_debug()),
@@ -180,6 +191,7 @@ impl Settings {
             secret_key: secret_key(environment)?,
             first_user: first_user(environment)?,
             trust_proxy: switch(environment, "BACKUP_TRUST_PROXY")?,
+            metrics: metrics::Access::read(environment)?,
             engine,
             zone: zone(environment)?,
             demo: false,
@@ -364,6 +376,9 @@ mod tests {
             ("BACKUP_MAX_SIZE_MB", "0"),
             ("BACKUP_ALLOWED_NETWORKS", "everything"),
             ("BACKUP_ALLOW_LOOPBACK", "maybe"),
+            ("METRICS_OPEN", "perhaps"),
+            ("METRICS_TOKEN_FILE", "/nowhere/at/all"),
+            ("METRICS_TOKEN_FILE", "/dev/null"),
             ("BACKUP_FILE_ROOTS", "srv"),
             ("BACKUP_FILE_ROOTS", "/srv, /srv/../etc"),
             ("BACKUP_RESTORE_ROOTS", "restored"),

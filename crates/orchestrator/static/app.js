@@ -33,6 +33,22 @@
     }
   });
 
+  // A list as text, line by line.
+  for (const button of all("[data-copy-list]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const list = document.querySelector(button.dataset.copyList);
+      try {
+        await navigator.clipboard.writeText([...list.children].map((line) => line.textContent).join("\n"));
+        const word = button.textContent;
+        button.textContent = "✓";
+        setTimeout(() => { button.textContent = word; }, 1500);
+      } catch {
+        getSelection().selectAllChildren(list);
+      }
+    });
+  }
+
   // Menus close on a click elsewhere and on Escape.
   document.addEventListener("click", (event) => {
     for (const menu of all("details.menu[open], details.cli[open]")) if (!menu.contains(event.target)) menu.open = false;
@@ -85,11 +101,15 @@
     };
     source.addEventListener("panel", show);
     source.addEventListener("log", (event) => {
+      if (!("tail" in log.dataset)) return;
       const low = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+      let seen = log.lastElementChild ? Number(log.lastElementChild.dataset.seq) : 0;
       for (const line of all("li", part(event.data))) {
         // After a reconnection a line may come twice.
-        if (!log.querySelector(`[data-seq="${Number(line.dataset.seq)}"]`)) log.append(line);
+        if (Number(line.dataset.seq) > seen) { log.append(line); seen = Number(line.dataset.seq); }
       }
+      // What is far above is on the pages before.
+      while (log.childElementCount > 5000) log.firstElementChild.remove();
       for (const note of all('[data-empty="#log"]')) note.hidden = true;
       if (low) log.scrollTop = log.scrollHeight;
     });
@@ -99,16 +119,6 @@
       // Screen readers hear the end, not every step.
       const said = panel.querySelector(".mark");
       if (said) said.setAttribute("role", "status");
-    });
-  }
-
-  // Search in what is already there.
-  for (const field of all("[data-filter]")) {
-    field.hidden = false;
-    const list = document.querySelector(field.dataset.filter);
-    field.addEventListener("input", () => {
-      const wanted = field.value.toLowerCase();
-      for (const item of list.children) item.hidden = !item.textContent.toLowerCase().includes(wanted);
     });
   }
 
@@ -160,7 +170,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
     if (went && places[event.key]) { location.href = places[event.key]; return; }
     went = event.key === "g";
-    const search = document.querySelector("[data-search], [data-filter]");
+    const search = document.querySelector("[data-search]");
     if (event.key === "/" && search) { event.preventDefault(); search.focus(); }
     const keys = document.getElementById("keys");
     if (event.key === "?" && keys) keys.showModal();

@@ -46,6 +46,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("restic", "restic"),
     ("strace", "strace"),
+    ("promtool", "prometheus"),
 ];
 
 /// A second restic beside Debian 12's, from Debian 13: folder and file at Debian, and SHA-256 for

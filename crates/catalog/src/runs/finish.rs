@@ -7,6 +7,7 @@ use super::{COLUMNS, Ending, claim::holds, queue::insert_run, read};
 use crate::{
     Catalog, CatalogError, snapshots,
     sql::{count, doc, execute, json, micros, row, rows},
+    totals,
 };
 
 impl Catalog {
@@ -147,5 +148,5 @@ async fn end<C: ConnectionTrait>(
     if execute(on, update, values).await?.rows_affected() == 0 {
         return Err(CatalogError::LeaseLost { run: id.to_string() });
     }
-    Ok(())
+    totals::add(on, &ended).await
 }

@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub(crate) use claim::holds;
+pub use log::LogQuery;
 pub use query::RunQuery;
 pub(crate) use queue::insert_run;
 

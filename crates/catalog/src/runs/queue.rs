@@ -63,6 +63,7 @@ impl Catalog {
                     sentence: Fact::CancelledBefore {}.into(),
                 };
                 crate::events::insert(&write.tx, &[event]).await?;
+                crate::totals::add(&write.tx, &run).await?;
                 if let Some(follow_up) = follow_up {
                     insert_run(&write.tx, follow_up).await?;
                 }

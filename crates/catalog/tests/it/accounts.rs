@@ -181,6 +181,50 @@ pub(crate) async fn the_audit_log_tells_the_newest_first(url: &SecretString) {
         targets(AuditQuery { limit: u64::MAX, ..Default::default() }).await,
         ["2", "1", "0"]
     );
-    let query = AuditQuery { who: Some("ana".to_owned()), offset: 1, limit: 5 };
+    let query =
+        AuditQuery { who: Some("ana".to_owned()), offset: 1, limit: 5, ..Default::default() };
     assert_eq!(targets(query).await, ["0"]);
+}
+
+pub(crate) async fn the_audit_log_is_filtered(url: &SecretString) {
+    let catalog = open(url).await;
+    let entry = |n: i64, action: &str, detail: &str| AuditEntry {
+        id: AuditId::generate(later(n), &mut rand::rng()),
+        at: later(n),
+        who: "ana".to_owned(),
+        from: String::new(),
+        action: action.to_owned(),
+        target: n.to_string(),
+        detail: detail.to_owned(),
+    };
+    // What an entry says elsewhere is no action.
+    let forged = r#"","action":"app.run","x":""#;
+    for (n, action, detail) in [
+        (0, "app.add", ""),
+        (1, "app.run", ""),
+        (2, "app", ""),
+        (3, "apple.eat", ""),
+        (4, "login", forged),
+        (5, "app_run", ""),
+    ] {
+        catalog.append_audit(&entry(n, action, detail)).await.unwrap();
+    }
+    let found = async |query: AuditQuery| -> Vec<String> {
+        let query = AuditQuery { limit: 500, ..query };
+        catalog.audit(&query).await.unwrap().into_iter().map(|one| one.target).collect()
+    };
+    let action = |text: &str| AuditQuery { action: Some(text.to_owned()), ..Default::default() };
+    assert_eq!(found(action("app.run")).await, ["1"]);
+    assert_eq!(found(action("app")).await, ["2", "1", "0"]);
+    for none in ["ap", "app.", "%", "a\"", "'", "\\", "_pp"] {
+        assert_eq!(found(action(none)).await, [""; 0], "{none}");
+    }
+    let between = AuditQuery { from: Some(later(1)), to: Some(later(3)), ..Default::default() };
+    assert_eq!(found(between.clone()).await, ["2", "1"]);
+    let both = AuditQuery { who: Some("ana".to_owned()), ..action("app") };
+    assert_eq!(found(AuditQuery { to: between.to, from: between.from, ..both }).await, ["2", "1"]);
+    let first = catalog.audit(&AuditQuery { limit: 4, ..Default::default() }).await.unwrap();
+    let last = first.last().unwrap();
+    let rest = AuditQuery { after: Some((last.at, last.id)), ..Default::default() };
+    assert_eq!(found(rest).await, ["1", "0"]);
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod alerts;
 mod databases;
+mod figures;
 mod postgres;
 mod suite;
 
@@ -46,6 +47,14 @@ mod runs_and_copies {
     }
 }
 
+mod numbers_and_searches {
+    on_both! { figures:
+        totals_count_every_end_once,
+        copies_and_the_queue_are_counted,
+        a_log_is_searched_by_text_and_level,
+    }
+}
+
 mod people_and_programs {
     on_both! { accounts:
         users_are_kept_and_their_names_unique,
@@ -54,6 +63,7 @@ mod people_and_programs {
         tokens_are_found_by_digest_until_revoked,
         what_was_refused_stands_in_nobodys_way,
         the_audit_log_tells_the_newest_first,
+        the_audit_log_is_filtered,
     }
 }
 

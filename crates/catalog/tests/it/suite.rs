@@ -16,15 +16,15 @@ use secrecy::SecretString;
 
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_790_000_000).unwrap()
 }
 
-fn later(secs: i64) -> Timestamp {
+pub(crate) fn later(secs: i64) -> Timestamp {
     now() + SignedDuration::from_secs(secs)
 }
 
-async fn open(url: &SecretString) -> Catalog {
+pub(crate) async fn open(url: &SecretString) -> Catalog {
     Catalog::open(url, 8).await.unwrap()
 }
 
@@ -83,7 +83,7 @@ fn app(name: &str, to: DestinationId) -> App {
     }
 }
 
-fn run(app_id: Option<AppId>) -> Run {
+pub(crate) fn run(app_id: Option<AppId>) -> Run {
     Run {
         id: RunId::generate(now(), &mut rand::rng()),
         app_id,
@@ -118,7 +118,7 @@ fn run(app_id: Option<AppId>) -> Run {
     }
 }
 
-fn ending(state: RunState) -> Ending {
+pub(crate) fn ending(state: RunState) -> Ending {
     Ending {
         at: later(5),
         state,
@@ -132,7 +132,7 @@ fn ending(state: RunState) -> Ending {
     }
 }
 
-fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
+pub(crate) fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
     Snapshot {
         id: SnapshotId::generate(now(), &mut rand::rng()),
         app_id,
@@ -181,7 +181,7 @@ fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snapshot {
     }
 }
 
-async fn claimed(catalog: &Catalog, one: &Run) -> i64 {
+pub(crate) async fn claimed(catalog: &Catalog, one: &Run) -> i64 {
     catalog.enqueue(one).await.unwrap();
     let taken = catalog.claim("worker", now(), LEASE).await.unwrap().unwrap();
     assert_eq!(taken.id, one.id);

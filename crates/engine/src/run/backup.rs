@@ -7,6 +7,7 @@ use model::{
     RunState, Sentence, Severity, Size, Snapshot, SnapshotId, Source, Stage, StoredCopy, Trigger,
     layout::NameFields,
 };
+use tracing::Instrument as _;
 
 use super::{
     Outcome, RunContext,
@@ -128,7 +129,8 @@ async fn export_parts(
     exports: &mut Vec<Exported>,
 ) -> Result<(), Failure> {
     for part in source::parts(context, app, source).await? {
-        exports.push(export(context, app, source, &part, places).await?);
+        let span = tracing::info_span!("source", source = %part.name);
+        exports.push(export(context, app, source, &part, places).instrument(span).await?);
         context.check_lease().await?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use std::{
 use catalog::{Catalog, CatalogError, Progress};
 use jiff::Timestamp;
 use model::{Clock, DestinationId, Failure, LogLevel, RunId, RunState, Stage};
+use tracing::Span;
 
 /// How often lines and progress are written while a run goes on.
 pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(400);
@@ -29,10 +30,14 @@ pub(crate) struct Journal {
     flushing: tokio::sync::Mutex<()>,
     bytes_read: AtomicU64,
     bytes_expected: AtomicU64,
+    /// Of the run, for what the server's log tells of it.
+    span: Span,
 }
 
 struct State {
     stage: Stage,
+    /// Lasts as long as the stage.
+    stage_span: Span,
     lines: Vec<(Timestamp, LogLevel, Stage, String)>,
     written: Vec<Written>,
 }
@@ -58,19 +63,37 @@ impl Journal {
             lease_token,
             state: Mutex::new(State {
                 stage: Stage::Queued,
+                stage_span: Span::none(),
                 lines: Vec::new(),
                 written: Vec::new(),
             }),
             flushing: tokio::sync::Mutex::default(),
             bytes_read: AtomicU64::new(0),
             bytes_expected: AtomicU64::new(0),
+            span: Span::current(),
         }
     }
 
     /// Marks that the run has entered `stage`.
     pub(crate) async fn enter(&self, stage: Stage) -> Result<(), CatalogError> {
-        self.lock().stage = stage;
+        let span = tracing::info_span!(parent: &self.around(), "stage", stage = %stage);
+        {
+            let mut state = self.lock();
+            state.stage = stage;
+            state.stage_span = span;
+        }
         self.catalog.enter_stage(self.run_id, self.lease_token, stage, self.clock.now()).await
+    }
+
+    /// The step of the run that this thread is at, else the run.
+    fn around(&self) -> Span {
+        let here = Span::current();
+        if here.is_none() { self.span.clone() } else { here }
+    }
+
+    /// Marks that the run has left its last stage.
+    pub(crate) fn leave(&self) {
+        self.lock().stage_span = Span::none();
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -102,9 +125,14 @@ impl Journal {
         let message: String =
             message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LINE).collect();
         let at = self.clock.now();
-        let mut state = self.lock();
-        let stage = state.stage;
-        state.lines.push((at, level, stage, message));
+        let stage = self.stage();
+        // Its steps are in the run's own log; the server's has what went wrong.
+        self.around().in_scope(|| match level {
+            LogLevel::Debug | LogLevel::Info => tracing::debug!(%stage, "{message}"),
+            LogLevel::Warn => tracing::warn!(%stage, "{message}"),
+            LogLevel::Error => tracing::error!(%stage, "{message}"),
+        });
+        self.lock().lines.push((at, level, stage, message));
     }
 
     pub(crate) fn add_bytes(&self, count: usize) {

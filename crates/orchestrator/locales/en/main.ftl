@@ -459,7 +459,14 @@ log = Log
 log-find = Search the log
 log-download = Download
 log-empty = Nothing logged yet.
-log-more = The rest is in the download.
+log-level = Level
+log-level-all = Every level
+log-level-info = Information and above
+log-level-warn = Warnings and errors
+log-level-error = Errors only
+log-nothing = No line of the log fits.
+log-earlier = Earlier
+log-later = Later
 no-script-refresh = This page does not refresh by itself without JavaScript.
 destination-removed = removed destination
 
@@ -785,6 +792,8 @@ audit-who = Who
 audit-what = What
 audit-target = On what
 audit-from = From
+audit-download = Download as CSV
+audit-dates = Write a day as 2026-11-30.
 
 # API reference
 api-text = Every action has the same name here, on the pages and on the command line. Send a token as Authorization: Bearer.

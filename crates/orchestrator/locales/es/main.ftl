@@ -459,7 +459,14 @@ log = Registro
 log-find = Buscar en el registro
 log-download = Descargar
 log-empty = Todavía sin registro.
-log-more = El resto está en la descarga.
+log-level = Nivel
+log-level-all = Todos los niveles
+log-level-info = Información o más
+log-level-warn = Avisos y errores
+log-level-error = Solo errores
+log-nothing = Ninguna línea del registro coincide.
+log-earlier = Antes
+log-later = Después
 no-script-refresh = Sin JavaScript esta página no se actualiza sola.
 destination-removed = destino quitado
 
@@ -785,6 +792,8 @@ audit-who = Quién
 audit-what = Qué
 audit-target = Sobre qué
 audit-from = Desde
+audit-download = Descargar como CSV
+audit-dates = Escribir el día como 2026-11-30.
 
 # API reference
 api-text = Cada acción tiene el mismo nombre aquí, en las páginas y en la línea de comandos. Enviar un token como Authorization: Bearer.

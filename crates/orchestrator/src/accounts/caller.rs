@@ -21,7 +21,7 @@ use super::{
 use crate::api::Problem;
 
 /// Name of the command line on the server's own machine; with its space no user can have it.
-pub(super) const THIS_MACHINE: &str = "this machine";
+pub(crate) const THIS_MACHINE: &str = "this machine";
 
 /// Who sent a request. A handler takes `Caller`, or `Option<Caller>` where anybody may come.
 #[derive(Debug, Clone)]

@@ -80,6 +80,6 @@ impl Accounts {
 
 /// A digest under which a random secret is found again. It needs no salt: what has 256 random
 /// bits is in no table.
-fn sha256(secret: &str) -> String {
+pub(crate) fn sha256(secret: &str) -> String {
     hex::encode(ring::digest::digest(&ring::digest::SHA256, secret.as_bytes()))
 }

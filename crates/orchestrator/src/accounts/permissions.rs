@@ -156,6 +156,7 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/api/v1/tokens", Administer, "token.create"),
     act("DELETE", "/api/v1/tokens/{token}", Administer, "token.revoke"),
     look("/api/v1/audit", Administer),
+    look("/api/v1/audit.csv", Administer),
     look("/api/v1/events", See),
     look("/api/v1/openapi.json", See),
 ];

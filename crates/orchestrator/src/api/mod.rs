@@ -2,7 +2,7 @@
 
 mod alerts;
 mod apps;
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod browse;
 mod clock;
 mod config;
@@ -16,7 +16,7 @@ mod recover;
 mod recovery;
 mod repositories;
 mod restores;
-mod runs;
+pub(crate) mod runs;
 mod session;
 mod shapes;
 mod snapshots;
@@ -161,23 +161,17 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::revoke))
         .route("/audit", get(audit::list))
+        .route("/audit.csv", get(audit::csv))
         .route("/events", get(events::list))
         .route("/openapi.json", get(openapi::show))
         .layer(from_fn_with_state(accounts, caller::authorize));
     Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(ready))
         .route("/api/v1/session", get(session::show).post(session::login).delete(session::logout))
         .route("/api/v1/session/password", put(session::change_password))
         .route("/api/v1/recovery/progress/{word}", get(recover::progress))
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)
-}
-
-async fn ready(State(shared): Api) -> Result<&'static str, Problem> {
-    shared.engine.catalog().ping().await.map_err(engine::EngineError::from)?;
-    Ok("ok")
 }
 
 async fn harden(request: Request, next: Next) -> Response {

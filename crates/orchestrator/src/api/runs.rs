@@ -1,8 +1,9 @@
 //! Runs.
 
 use axum::extract::State;
-use catalog::{Catalog, CatalogError, RunQuery};
-use model::{LogLine, Run, RunId};
+use catalog::{Catalog, CatalogError, LogQuery, RunQuery};
+use engine::EngineError;
+use model::{LogLevel, LogLine, Run, RunId};
 use serde::Deserialize;
 
 use super::{
@@ -61,12 +62,43 @@ pub(super) struct After {
     pub(super) after: i64,
 }
 
+/// Lines of a log given at once, unless told otherwise.
+const LINES: u64 = 1_000;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Lines {
+    after: i64,
+    search: String,
+    level: String,
+    offset: u64,
+    limit: Option<u64>,
+}
+
 pub(super) async fn log(
     State(api): Api,
     Path(run): Path<String>,
-    Query(After { after }): Query<After>,
+    Query(lines): Query<Lines>,
 ) -> Result<Json<Vec<LogLine>>, Problem> {
-    Ok(Json(api.engine.catalog().log_after(id(&run)?, after, 1_000).await?))
+    let level = match lines.level.as_str() {
+        "" => None,
+        word => Some(level(word).ok_or_else(|| {
+            EngineError::invalid("level", "choose debug, info, warning or error")
+        })?),
+    };
+    let query = LogQuery {
+        level,
+        search: lines.search,
+        after: lines.after,
+        offset: lines.offset.min(1 << 40),
+        limit: lines.limit.unwrap_or(LINES),
+    };
+    Ok(Json(api.engine.catalog().log_lines(id(&run)?, &query).await?))
+}
+
+/// A level by its word, and by the longer one that people say.
+pub(crate) fn level(word: &str) -> Option<LogLevel> {
+    if word == "warning" { Some(LogLevel::Warn) } else { word.parse().ok() }
 }
 
 pub(super) async fn cancel(

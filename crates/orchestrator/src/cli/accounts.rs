@@ -1,4 +1,4 @@
-//! Users, tokens, the audit log, and a data folder made ready without a server.
+//! Users, tokens, and a data folder made ready without a server.
 
 use std::{
     io::IsTerminal as _,
@@ -174,19 +174,6 @@ fn tokens(all: &Value, out: &Out) {
     };
     let rows = items(all).iter().map(row).collect();
     out.table(["name", "scopes", "made by", "expires"], rows, "no token");
-}
-
-pub(super) async fn audit(client: &Client, limit: u64, out: &Out) -> Result<u8, CliError> {
-    let entries = client.get(&format!("audit?limit={limit}")).await?;
-    let row = |one: &Value| {
-        let [who, from, action, target] = ["who", "from", "action", "target"].map(|key| &one[key]);
-        [out.when(&one["at"]), cell(who), cell(from), cell(action), cell(target)]
-    };
-    out.answer(&entries, || {
-        let rows = items(&entries).iter().map(row).collect();
-        out.table(["when", "who", "from", "what", "on"], rows, "nothing yet");
-    });
-    Ok(0)
 }
 
 fn expiry(text: String) -> Result<Value, CliError> {

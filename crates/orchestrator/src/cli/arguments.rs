@@ -8,6 +8,7 @@ use super::{
     accounts::{TokenCommand, UserCommand},
     alerts::AlertCommand,
     apps::AppCommand,
+    audit::AuditArgs,
     bootstrap::BootstrapArgs,
     browse::BrowseArgs,
     completions::CompletionsArgs,
@@ -138,11 +139,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(TokenCommand),
     /// Shows who did what, newest first.
-    Audit {
-        /// How many lines; at most 500.
-        #[arg(long, default_value_t = 50)]
-        limit: u64,
-    },
+    Audit(AuditArgs),
     /// What is wrong, and who is told.
     #[command(subcommand)]
     Alert(AlertCommand),

@@ -5,6 +5,7 @@ mod alerts;
 mod app_settings;
 mod apps;
 mod arguments;
+mod audit;
 mod bootstrap;
 mod browse;
 mod client;
@@ -37,14 +38,13 @@ mod whole;
 
 use std::path::Path;
 
-use tracing_subscriber::{
-    Layer as _,
-    filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
+use crate::{
+    demo, serve, settings,
+    telemetry::{
+        log::{self, Format},
+        traces::Traces,
+    },
 };
-
-use crate::{demo, serve, settings};
 pub(crate) use arguments::Arguments;
 use arguments::Command;
 use client::{CliError, Client};
@@ -77,9 +77,13 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
 
 /// What needs no server: being it, and making its data folder.
 async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8 {
-    log_to_stderr();
-    let settings = match settings::Settings::read(environment) {
-        Ok(settings) => settings,
+    let read = || {
+        let (format, traces) = (Format::read(environment)?, Traces::read(environment)?);
+        log::begin(format, traces.as_ref());
+        Ok::<_, settings::SettingError>((settings::Settings::read(environment)?, traces))
+    };
+    let (settings, traces) = match read() {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
             return 2;
@@ -90,6 +94,9 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
         Command::Demo(options) => demo::serve(options, environment).await,
         _ => accounts::init(&settings, arguments.json).await,
     };
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     match done {
         Ok(()) => 0,
         Err(error) => {
@@ -97,20 +104,6 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
             1
         }
     }
-}
-
-/// `RUST_LOG` chooses, but of libraries only from INFO on: below it some write out credentials.
-fn log_to_stderr() {
-    const OURS: [&str; 7] =
-        ["artifact", "backup_orchestrator", "catalog", "contract", "engine", "model", "store"];
-    let chosen =
-        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let safe = filter_fn(|event| {
-        let from = event.target().split("::").next().unwrap_or_default();
-        *event.level() <= tracing::Level::INFO || OURS.contains(&from)
-    });
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(layer.with_filter(chosen.and(safe))).init();
 }
 
 async fn perform(
@@ -136,7 +129,7 @@ async fn perform(
         Command::Completions(given) => completions::completions(&given, out),
         Command::User(command) => accounts::user(&server()?, command, out).await,
         Command::Token(command) => accounts::token(&server()?, command, out).await,
-        Command::Audit { limit } => accounts::audit(&server()?, limit, out).await,
+        Command::Audit(given) => audit::audit(&server()?, given, out).await,
         Command::Alert(command) => alerts::alert(&server()?, command, out).await,
         Command::Destination(command) => destinations::destination(&server()?, command, out).await,
         Command::Repository(command) => repositories::repository(&server()?, command, out).await,

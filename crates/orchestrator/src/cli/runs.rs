@@ -50,6 +50,26 @@ pub(crate) struct LogsArgs {
     /// Go on until the run ends.
     #[arg(long)]
     follow: bool,
+    /// Only lines with this in their message, in any case.
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only lines that matter at least so: `info`, `warning` or `error`.
+    #[arg(long, hide_possible_values = true)]
+    #[arg(value_parser = ["debug", "info", "warning", "warn", "error"])]
+    level: Option<String>,
+}
+
+impl LogsArgs {
+    /// What is looked for, as the server is asked for it.
+    fn filter(&self) -> String {
+        let mut filter = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("search", &self.search), ("level", &self.level)] {
+            if let Some(value) = value {
+                filter.append_pair(name, value);
+            }
+        }
+        filter.finish()
+    }
 }
 
 pub(super) async fn run(client: &Client, given: RunArgs, out: &Out) -> Result<u8, CliError> {
@@ -144,12 +164,12 @@ pub(super) async fn show(client: &Client, id: &str, out: &Out) -> Result<u8, Cli
 
 /// The log from its beginning, or on until the run ends.
 pub(super) async fn logs(client: &Client, given: LogsArgs, out: &Out) -> Result<u8, CliError> {
-    let id = part(&given.id);
+    let (id, filter) = (part(&given.id), given.filter());
     let mut all = Vec::new();
     let mut seen = 0;
     loop {
         let run = client.get(&format!("runs/{id}")).await?;
-        let lines = wait::log_after(client, &id, seen).await?;
+        let lines = wait::log_after(client, &id, seen, &filter).await?;
         seen = lines.last().and_then(|line| line["seq"].as_i64()).unwrap_or(seen);
         if out.json {
             all.extend(lines);

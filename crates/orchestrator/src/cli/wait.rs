@@ -12,15 +12,16 @@ use super::{
 
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
-/// Lines of a run's log after number `seen`, however many.
+/// Lines of a run's log after number `seen` that `filter` asks for, however many.
 pub(super) async fn log_after(
     client: &Client,
     id: &str,
     mut seen: i64,
+    filter: &str,
 ) -> Result<Vec<Value>, CliError> {
     let mut all = Vec::new();
     loop {
-        let lines = client.get(&format!("runs/{id}/log?after={seen}")).await?;
+        let lines = client.get(&format!("runs/{id}/log?after={seen}&{filter}")).await?;
         let lines = items(&lines);
         let Some(last) = lines.last().and_then(|line| line["seq"].as_i64()) else { return Ok(all) };
         if last <= seen {
@@ -151,7 +152,7 @@ pub(super) async fn ended(client: &Client, run: &Value, out: &Out) -> Result<Val
         let shown = client.get(&path).await?;
         let run = &shown["run"];
         if !out.json {
-            for line in log_after(client, &part(&id), seen).await? {
+            for line in log_after(client, &part(&id), seen, "").await? {
                 seen = line["seq"].as_i64().unwrap_or(seen);
                 bar.suspend(|| show::line(&told(&line, out)));
             }

@@ -106,6 +106,7 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/settings/tokens", Administer, "token.create"),
     act("POST", "/settings/tokens/{token}", Administer, "token.revoke"),
     look("/settings/audit", Administer),
+    look("/settings/audit.csv", Administer),
     look("/api", See),
     act("POST", "/logout", Follow, ""),
 ];

@@ -9,6 +9,7 @@ mod app_form;
 mod app_sources;
 mod app_state;
 mod assets;
+mod audit;
 mod browse;
 mod coverage;
 mod destination_fields;
@@ -34,6 +35,7 @@ mod report;
 mod repositories;
 mod restore;
 mod retention;
+mod run_log;
 mod run_report;
 mod runs;
 mod sentence;
@@ -112,7 +114,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::page))
         .route("/runs/{run}/events", get(runs::events))
-        .route("/runs/{run}/log", get(runs::log))
+        .route("/runs/{run}/log", get(run_log::log))
         .route("/runs/{run}/report", get(run_report::page))
         .route("/runs/{run}/cancel", post(runs::cancel))
         .route("/snapshots", get(snapshots::list))
@@ -156,7 +158,8 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/settings/users/{user}", post(settings::edit_user))
         .route("/settings/tokens", get(settings::tokens).post(settings::create_token))
         .route("/settings/tokens/{token}", post(settings::revoke_token))
-        .route("/settings/audit", get(settings::audit))
+        .route("/settings/audit", get(audit::page))
+        .route("/settings/audit.csv", get(audit::csv))
         .route("/api", get(reference::page))
         .route("/logout", post(login::log_out))
         .layer(from_fn_with_state(Arc::clone(&shared), guard::guard));

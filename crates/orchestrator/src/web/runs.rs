@@ -5,13 +5,13 @@ use std::{collections::HashMap, convert::Infallible};
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, header},
-    response::{Html, IntoResponse, Response, Sse, sse::Event},
+    http::HeaderMap,
+    response::{Html, Response, Sse, sse::Event},
 };
 use catalog::{AlertQuery, RunQuery};
 use futures::Stream;
 use jiff::SignedDuration;
-use model::{LogLevel, LogLine, Run, RunId, RunKind, RunState, Stage};
+use model::{LogLine, Run, RunId, RunKind, RunState, Stage};
 use serde::Deserialize;
 
 use super::{
@@ -23,14 +23,13 @@ use super::{
     format::When,
     mark::Mark,
     page::{Nav, Page},
+    run_log::{self, Line, Lines, LogView},
     run_report::{self, Told},
     visitor::Visitor,
 };
 use crate::follow::{Teller, follow};
 
 const PER_PAGE: u64 = 50;
-/// Lines of the log on the page itself; the whole is a download.
-const LINES: u64 = 1_000;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -133,26 +132,6 @@ struct PlaceRow {
     detail: Option<String>,
 }
 
-struct Line {
-    seq: i64,
-    time: String,
-    level: &'static str,
-    message: String,
-}
-
-impl Line {
-    fn new(line: &LogLine, visitor: &Visitor) -> Self {
-        let level = match line.level {
-            LogLevel::Debug => "debug",
-            LogLevel::Info => "info",
-            LogLevel::Warn => "warn",
-            LogLevel::Error => "error",
-        };
-        let time = line.at.to_zoned(visitor.zone.clone()).strftime("%H:%M:%S").to_string();
-        Self { seq: line.seq, time, level, message: line.message.clone() }
-    }
-}
-
 /// The part of the page that changes while the run goes on.
 struct Panel {
     id: String,
@@ -198,20 +177,12 @@ struct PanelPart {
 }
 
 #[derive(Template)]
-#[template(path = "run_lines.html")]
-struct Lines {
-    lines: Vec<Line>,
-}
-
-#[derive(Template)]
 #[template(path = "run.html")]
 struct RunPage {
     page: Page,
     row: RunRow,
     panel: Panel,
-    lines: Vec<Line>,
-    last: i64,
-    more: bool,
+    log: LogView,
     label: Option<String>,
     commit: Option<String>,
     attempt: u32,
@@ -221,7 +192,7 @@ struct RunPage {
     alerts: Vec<AlertRow>,
 }
 
-fn id(text: &str) -> Result<RunId, Fault> {
+pub(super) fn id(text: &str) -> Result<RunId, Fault> {
     text.parse().map_err(|_| Fault::not_found())
 }
 
@@ -318,6 +289,7 @@ pub(super) async fn page(
     visitor: Visitor,
     State(web): State<Web>,
     Path(text): Path<String>,
+    Query(asked): Query<run_log::Asked>,
 ) -> Result<Html<String>, Fault> {
     let catalog = web.engine.catalog();
     let run = catalog.run(id(&text)?).await?;
@@ -325,8 +297,7 @@ pub(super) async fn page(
         Some(app) => catalog.app(app).await.ok().map(|app| app.name.to_string()),
         None => None,
     };
-    let log = catalog.log_after(run.id, 0, LINES + 1).await?;
-    let more = log.len() as u64 > LINES;
+    let log = LogView::of(&web, &visitor, &run, &asked).await?;
     let mut panel = panel(&web, &visitor, &run).await?;
     // A run whose snapshot is gone has nothing to link to.
     if let Some(snapshot) = run.snapshot_id
@@ -345,13 +316,7 @@ pub(super) async fn page(
         page: visitor.page(title, Nav::Runs),
         row: RunRow::new(&run, app, &visitor),
         panel,
-        last: log.last().map_or(0, |line| line.seq),
-        lines: log
-            .iter()
-            .take(usize::try_from(LINES).unwrap_or(usize::MAX))
-            .map(|line| Line::new(line, &visitor))
-            .collect(),
-        more,
+        log,
         label: run.label.as_deref().map(|label| visitor.label(label)),
         commit: run.git_commit,
         attempt: run.attempt,
@@ -367,35 +332,6 @@ pub(super) async fn cancel(
 ) -> Result<Response, Fault> {
     web.engine.cancel(id(&text)?).await?;
     Ok(redirect(&format!("/runs/{text}")))
-}
-
-/// The whole log as text.
-pub(super) async fn log(
-    State(web): State<Web>,
-    Path(text): Path<String>,
-) -> Result<Response, Fault> {
-    let run = web.engine.catalog().run(id(&text)?).await?.id;
-    let engine = web.engine.clone();
-    let lines = futures::stream::try_unfold(0, move |after| {
-        let engine = engine.clone();
-        async move {
-            let lines = engine.catalog().log_after(run, after, LINES).await?;
-            let Some(last) = lines.last().map(|line| line.seq) else { return Ok(None) };
-            let text: Vec<_> = lines
-                .iter()
-                .map(|l| format!("{} {:5} {:7} {}\n", l.at, l.level, l.stage, l.message))
-                .collect();
-            Ok::<_, catalog::CatalogError>(Some((text.concat(), last)))
-        }
-    });
-    let mut response = axum::body::Body::from_stream(lines).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    let name = format!("attachment; filename=\"run-{run}.log\"");
-    if let Ok(name) = HeaderValue::from_str(&name) {
-        headers.insert(header::CONTENT_DISPOSITION, name);
-    }
-    Ok(response)
 }
 
 /// What changes, as it changes.

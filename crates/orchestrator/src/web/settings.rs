@@ -1,17 +1,15 @@
-//! Settings: what the server was told, the caller's own account, users, tokens, the audit log.
+//! Settings: what the server was told, the caller's own account, users, tokens.
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{StatusCode, header},
     response::{Html, IntoResponse as _, Response},
 };
-use catalog::AuditQuery;
 use engine::EngineError;
 use jiff::SignedDuration;
 use model::{Role, Scope};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use strum::IntoEnumIterator as _;
 
 use super::{
@@ -361,60 +359,4 @@ pub(super) async fn revoke_token(
     let token = web.engine.catalog().token_by_name(&token).await?;
     web.engine.catalog().remove_token(&token).await?;
     Ok(redirect("/settings/tokens?done=removed"))
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct Asked {
-    page: u64,
-}
-
-struct AuditRow {
-    when: When,
-    who: String,
-    from: String,
-    action: String,
-    target: String,
-    detail: String,
-}
-
-#[derive(Template)]
-#[template(path = "audit.html")]
-struct AuditPage {
-    page: Page,
-    tabs: Vec<Tab>,
-    rows: Vec<AuditRow>,
-    before: Option<String>,
-    after: Option<String>,
-}
-
-pub(super) async fn audit(
-    visitor: Visitor,
-    State(web): State<Web>,
-    Query(asked): Query<Asked>,
-) -> Result<Html<String>, Fault> {
-    const PER_PAGE: u64 = 100;
-    let number = asked.page.min(1 << 32);
-    let query = AuditQuery { who: None, offset: number * PER_PAGE, limit: PER_PAGE + 1 };
-    let mut entries = web.engine.catalog().audit(&query).await?;
-    let more = entries.len() as u64 > PER_PAGE;
-    entries.truncate(usize::try_from(PER_PAGE).unwrap_or(usize::MAX));
-    let page = visitor.page(visitor.t("audit"), Nav::Settings);
-    Ok(show(&AuditPage {
-        tabs: tabs(&page),
-        rows: entries
-            .into_iter()
-            .map(|entry| AuditRow {
-                when: visitor.when(entry.at),
-                who: entry.who,
-                from: entry.from,
-                action: entry.action,
-                target: entry.target,
-                detail: entry.detail,
-            })
-            .collect(),
-        page,
-        before: number.checked_sub(1).map(|page| format!("?page={page}")),
-        after: more.then(|| format!("?page={}", number + 1)),
-    }))
 }

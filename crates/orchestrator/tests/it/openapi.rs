@@ -196,7 +196,9 @@ async fn every_answer_is_as_the_description_tells() {
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         // Streams, and what takes an archive to answer.
         let others = ["/events", "/{source}", "/report", "/browse", "/search", "/file", "/diff"];
-        if others.iter().any(|end| route.path.ends_with(end)) && route.path.contains('{') {
+        let is_stream =
+            others.iter().any(|end| route.path.ends_with(end)) && route.path.contains('{');
+        if is_stream || route.path == "/api/v1/audit.csv" {
             continue;
         }
         let value = asker.done("GET", route.path, &fill(route.path), Value::Null).await;

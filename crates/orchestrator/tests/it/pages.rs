@@ -34,6 +34,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("/settings/users", "admin"),
     ("/settings/tokens", "admin"),
     ("/settings/audit", "admin"),
+    ("/settings/audit.csv", "admin"),
 ];
 
 /// Forms: what they need, and a body that would change something.

@@ -22,6 +22,7 @@ use model::{
     EventId, EventKind, Fact, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Sentence,
     Severity, Snapshot, SourceKind, Stage,
 };
+use tracing::Instrument as _;
 
 use super::{Outcome, RunContext, failure, restore};
 use crate::target::{Aim, Supply, unpacking};
@@ -57,7 +58,9 @@ async fn all(
     for artifact in &snapshot.artifacts {
         context.check_lease().await?;
         let boot = stage.as_ref().filter(|stage| stage.needs(artifact));
-        let (item, left) = one(context, &app, &snapshot, artifact, boot, copies).await?;
+        let span = tracing::info_span!("source", source = %artifact.source);
+        let drilled = one(context, &app, &snapshot, artifact, boot, copies).instrument(span);
+        let (item, left) = drilled.await?;
         tell(context, artifact.source.as_str(), &item.checks);
         report.items.push(item);
         kept.extend(left);

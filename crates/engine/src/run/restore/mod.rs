@@ -18,6 +18,7 @@ use model::{
 use super::{Outcome, RunContext, StopReason, failure};
 use crate::target::{self, Aim, Placing, Supply, refused};
 use catalog::CopyUpdate;
+use tracing::Instrument as _;
 
 pub(crate) use copies::{Blame, candidates, chosen};
 
@@ -168,7 +169,8 @@ impl<'a> Restore<'a> {
         for at in 0..self.report.steps.len() {
             if matches!(self.report.steps[at].state, StepState::Waiting | StepState::Loading) {
                 self.context.check_lease().await?;
-                self.load(at, copies).await?;
+                let span = self.source_span(at);
+                self.load(at, copies).instrument(span).await?;
             }
         }
         self.enter(Stage::Switch).await?;
@@ -176,12 +178,17 @@ impl<'a> Restore<'a> {
         for at in self.order_of_switches() {
             if self.report.steps[at].state != StepState::Done {
                 self.still_ours().await?;
-                self.switch(at, copies).await?;
+                let span = self.source_span(at);
+                self.switch(at, copies).instrument(span).await?;
             }
         }
         self.put_code().await?;
         self.start_app().await?;
         self.see_health().await
+    }
+
+    fn source_span(&self, at: usize) -> tracing::Span {
+        tracing::info_span!("source", source = %self.report.steps[at].artifact)
     }
 
     /// Brings one artifact in, from the first copy that has it whole.

@@ -283,7 +283,16 @@ fn of_runs() -> Vec<Operation> {
             .gives::<restores::Report>(200, "The report, as far as it is."),
         Operation::get("/api/v1/runs/{run}/log", "Read a run's log")
             .asks("after", "integer", "Only lines after the one of this `seq`.")
-            .lists::<LogLine>(200, "At most 1,000 lines."),
+            .asks("search", "string", "Only lines with this in their message, in any case.")
+            .asks(
+                "level",
+                "string",
+                "Only lines that matter at least so: `info`, `warning`, `error`.",
+            )
+            .asks("offset", "integer", "How many of those to pass over.")
+            .asks("limit", "integer", "How many to give: 1,000 unless told, at most 10,000.")
+            .lists::<LogLine>(200, "The lines, in order.")
+            .may_fail(&[422]),
         Operation::get("/api/v1/runs/{run}/events", "Follow a run until it ends")
             .asks("after", "integer", "Only log lines after the one of this `seq`.")
             .streams(
@@ -398,9 +407,28 @@ fn of_events() -> Vec<Operation> {
             .may_fail(&[404]),
         Operation::get("/api/v1/audit", "List who did what, the newest first")
             .asks("who", "string", "Of this caller only, as the list names them.")
+            .asks("action", "string", "Only this action (`app.remove`), or all of a group (`app`).")
+            .asks(
+                "from",
+                "string",
+                "Not before this moment or day (`2026-11-01`, in the server's zone).",
+            )
+            .asks("to", "string", "Before this moment, or until the end of this day.")
             .asks("offset", "integer", "How many to pass over.")
             .asks("limit", "integer", "How many to give: 50 unless told, at most 500.")
-            .lists::<AuditEntry>(200, "The entries."),
+            .lists::<AuditEntry>(200, "The entries.")
+            .may_fail(&[422]),
+        Operation::get("/api/v1/audit.csv", "Download who did what, the newest first")
+            .asks("who", "string", "Of this caller only, as the list names them.")
+            .asks("action", "string", "Only this action (`app.remove`), or all of a group (`app`).")
+            .asks(
+                "from",
+                "string",
+                "Not before this moment or day (`2026-11-01`, in the server's zone).",
+            )
+            .asks("to", "string", "Before this moment, or until the end of this day.")
+            .streams("text/csv", "Every entry that fits, as a table; no cell is a formula.")
+            .may_fail(&[422]),
     ]
 }
 

@@ -1,0 +1,160 @@
+//! Numbers that are watched and texts that are looked for, on either database.
+
+use catalog::{CancelOutcome, CopyCount, Ending, LogQuery, Progress, Queue, RunTotal};
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    AppId, CopyState, DestinationId, DestinationOutcome, EventId, LogLevel, Run, RunKind, RunState,
+    Stage,
+};
+use secrecy::SecretString;
+
+use crate::suite::{claimed, ending, later, now, open, run, snapshot};
+
+pub(crate) async fn totals_count_every_end_once(url: &SecretString) {
+    let catalog = open(url).await;
+    assert_eq!(catalog.run_totals().await.unwrap(), []);
+    let id = AppId::generate(now(), &mut rand::rng());
+    for written in [100, 11] {
+        let one = run(Some(id));
+        let token = claimed(&catalog, &one).await;
+        for at in 0..2 {
+            let outcome = DestinationOutcome {
+                run_id: one.id,
+                destination_id: DestinationId::generate(later(at), &mut rand::rng()),
+                stage: Stage::Store,
+                state: RunState::Succeeded,
+                bytes_written: written,
+                failure: None,
+            };
+            catalog.outcome(&outcome, token).await.unwrap();
+        }
+        let progress = Progress { bytes_read: 3, ..Progress::default() };
+        catalog.progress(one.id, token, &progress).await.unwrap();
+        let end = ending(RunState::Succeeded);
+        catalog.finish(one.id, token, &end).await.unwrap();
+        // What has ended cannot end again.
+        assert!(catalog.finish(one.id, token, &end).await.is_err());
+    }
+    let total = RunTotal {
+        app_id: Some(id),
+        kind: RunKind::Backup,
+        state: RunState::Succeeded,
+        runs: 2,
+        worked: std::time::Duration::from_secs(10),
+        bytes_read: 14,
+        bytes_written: 222,
+    };
+    assert_eq!(catalog.run_totals().await.unwrap(), [total]);
+
+    let cut = Run { kind: RunKind::Verify, ..run(None) };
+    let token = claimed(&catalog, &cut).await;
+    let end = Ending { bytes_read: 1, ..ending(RunState::Interrupted) };
+    catalog.end_interrupted(cut.id, token, &end).await.unwrap();
+    let waiting = run(Some(id));
+    catalog.enqueue(&waiting).await.unwrap();
+    let event = EventId::generate(now(), &mut rand::rng());
+    let outcome = catalog.cancel(waiting.id, now(), event, None).await.unwrap();
+    assert_eq!(outcome, CancelOutcome::CancelledNow);
+    let all = catalog.run_totals().await.unwrap();
+    let told = |one: &RunTotal| (one.app_id, one.kind, one.state, one.runs);
+    assert_eq!(
+        all.iter().map(told).collect::<Vec<_>>(),
+        [
+            (None, RunKind::Verify, RunState::Interrupted, 1),
+            (Some(id), RunKind::Backup, RunState::Cancelled, 1),
+            (Some(id), RunKind::Backup, RunState::Succeeded, 2),
+        ]
+    );
+    assert_eq!(all[1].worked, std::time::Duration::ZERO, "nobody worked on it");
+}
+
+pub(crate) async fn copies_and_the_queue_are_counted(url: &SecretString) {
+    let catalog = open(url).await;
+    assert_eq!(catalog.queue(now()).await.unwrap(), Queue::default());
+    assert_eq!(catalog.copy_counts().await.unwrap(), []);
+    let (id, at) = (
+        AppId::generate(now(), &mut rand::rng()),
+        DestinationId::generate(now(), &mut rand::rng()),
+    );
+    for n in 0..2 {
+        let one = run(Some(id));
+        let token = claimed(&catalog, &one).await;
+        let mut made = snapshot(id, one.id, at);
+        if n == 1 {
+            made.copies[0].state = CopyState::Damaged;
+        }
+        let end = Ending { snapshot: Some(made), ..ending(RunState::Succeeded) };
+        catalog.finish(one.id, token, &end).await.unwrap();
+    }
+    let count = |state| CopyCount { destination_id: at, state, copies: 1, bytes: 7 };
+    let counts = catalog.copy_counts().await.unwrap();
+    assert_eq!(counts, [count(CopyState::Damaged), count(CopyState::Good)]);
+
+    let one = run(None);
+    claimed(&catalog, &one).await;
+    let due: Timestamp = now() - SignedDuration::from_secs(40);
+    for not_before in [later(3_600), due, now()] {
+        catalog.enqueue(&Run { not_before, ..run(None) }).await.unwrap();
+    }
+    let queue = catalog.queue(now()).await.unwrap();
+    assert_eq!(queue, Queue { queued: 3, running: 1, due_since: Some(due) });
+    assert_eq!(catalog.queue(due - SignedDuration::from_secs(1)).await.unwrap().due_since, None);
+}
+
+pub(crate) async fn a_log_is_searched_by_text_and_level(url: &SecretString) {
+    let catalog = open(url).await;
+    let one = run(None);
+    claimed(&catalog, &one).await;
+    let messages = [
+        (LogLevel::Debug, "asking 10% of it"),
+        (LogLevel::Info, "Asking the rest"),
+        (LogLevel::Warn, r#"said: "level":"error" and a_b"#),
+        (LogLevel::Error, "CONEXIÓN perdida"),
+        (LogLevel::Info, "conexión hecha, axb"),
+        (LogLevel::Debug, "Ñandú"),
+    ];
+    let lines: Vec<_> = messages
+        .iter()
+        .map(|(level, text)| (now(), *level, Stage::Store, (*text).to_owned()))
+        .collect();
+    catalog.append_log(one.id, &lines).await.unwrap();
+    let other = run(None);
+    claimed(&catalog, &other).await;
+    catalog.append_log(other.id, &lines).await.unwrap();
+    let found = async |query: LogQuery| -> Vec<i64> {
+        let all = LogQuery { limit: 100, ..query.clone() };
+        let seqs: Vec<_> = catalog
+            .log_lines(one.id, &all)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|line| line.seq)
+            .collect();
+        assert_eq!(catalog.log_count(one.id, &query).await.unwrap(), seqs.len() as u64);
+        seqs
+    };
+    let search = |text: &str| LogQuery { search: text.to_owned(), ..LogQuery::default() };
+    assert_eq!(found(search("")).await, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(found(search("ASKING")).await, [1, 2]);
+    assert_eq!(found(search("conexión")).await, [4, 5]);
+    assert_eq!(found(search("CONEXIÓN")).await, [4, 5]);
+    assert_eq!(found(search("ñANDú")).await, [6]);
+    // Nothing in it is a wildcard, and no message is taken for what it quotes.
+    assert_eq!(found(search("10%")).await, [1]);
+    assert_eq!(found(search("a_b")).await, [3]);
+    assert_eq!(found(search("%")).await, [1]);
+    for none in ["!", "'", "\\", "store", "seq", "' OR 1=1 --"] {
+        assert_eq!(found(search(none)).await, [0; 0], "{none}");
+    }
+    let least = |level| LogQuery { level: Some(level), ..LogQuery::default() };
+    assert_eq!(found(least(LogLevel::Debug)).await, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(found(least(LogLevel::Info)).await, [2, 3, 4, 5]);
+    assert_eq!(found(least(LogLevel::Warn)).await, [3, 4]);
+    assert_eq!(found(least(LogLevel::Error)).await, [4]);
+    let both = LogQuery { level: Some(LogLevel::Info), ..search("a") };
+    assert_eq!(found(LogQuery { after: 2, ..both.clone() }).await, [3, 4, 5]);
+    assert_eq!(found(LogQuery { after: 3, ..LogQuery::default() }).await, [4, 5, 6]);
+    let page = LogQuery { offset: 1, limit: 1, ..both };
+    let lines = catalog.log_lines(one.id, &page).await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [3]);
+}
