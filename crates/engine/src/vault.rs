@@ -37,6 +37,10 @@ pub enum Purpose {
     SourceSecret,
     /// A user's second factor.
     Totp,
+    /// A login between its password and its code, in the browser's keeping.
+    HalfLogin,
+    /// A login through another service, in the browser's keeping.
+    ProviderLogin,
     /// The key that opens copies of the catalog.
     RecoveryKey,
     /// The known text that tells whether the key is the one the catalog was written with.
@@ -113,6 +117,8 @@ impl Purpose {
             Self::DestinationSecret => b"destination secret",
             Self::SourceSecret => b"source secret",
             Self::Totp => b"totp",
+            Self::HalfLogin => b"half login",
+            Self::ProviderLogin => b"provider login",
             Self::RecoveryKey => b"recovery key",
             Self::KeyCheck => b"key check",
         }

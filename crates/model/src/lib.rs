@@ -31,7 +31,8 @@ pub mod source;
 pub mod whole;
 
 pub use account::{
-    ApiToken, AuditEntry, PasswordHash, Permission, Permissions, Role, Scope, Session, User,
+    ApiToken, AuditEntry, Identity, PasswordHash, Permission, Permissions, Role, Scope,
+    SecondFactor, Session, User,
 };
 pub use app::{App, Binding, Limits, ManagedBy};
 pub use clock::{Clock, ManualClock};

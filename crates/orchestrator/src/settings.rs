@@ -1,5 +1,7 @@
 //! What the environment and `.env` say.
 
+mod oidc;
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -12,6 +14,7 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::accounts::{FirstUser, weakness};
+pub(crate) use oidc::OidcSettings;
 
 /// The environment, as a parameter.
 pub(crate) type Environment = HashMap<String, String>;
@@ -42,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) first_user: FirstUser,
     /// Believe the forwarding headers of the proxy in front.
     pub(crate) trust_proxy: bool,
+    /// Another service that logs people in.
+    pub(crate) oidc: Option<OidcSettings>,
     pub(crate) engine: EngineConfig,
     /// Whose clock the pages show (`TZ`).
     pub(crate) zone: TimeZone,
@@ -175,6 +180,7 @@ impl Settings {
             secret_key: secret_key(environment)?,
             first_user: first_user(environment)?,
             trust_proxy: switch(environment, "BACKUP_TRUST_PROXY")?,
+            oidc: oidc::read(environment)?,
             engine,
             zone: zone(environment)?,
         })

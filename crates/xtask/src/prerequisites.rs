@@ -60,6 +60,9 @@ const RESTIC_SHA256: &[(&str, &str, &str)] = &[
 /// Azure Blob Storage for tests, from npm (MIT licence).
 const AZURITE: &str = "azurite@3.35.0";
 
+/// A service that logs people in, for tests, from npm (MIT licence).
+const OIDC_PROVIDER: &str = "oidc-provider@9.13.3";
+
 /// AWS for tests, with its Object Lock, from `PyPI` (Apache licence).
 const MOTO: &str = "moto[server]==5.2.1";
 
@@ -82,27 +85,27 @@ fn missing() -> Vec<(&'static str, &'static str)> {
     NEEDED.iter().copied().filter(|(program, _)| !is_there(program)).collect()
 }
 
-/// Installs Azurite into the folder where its tests look for it.
-fn azurite() -> Result<()> {
-    let folder = cache::folder()?.join("azurite");
+/// Installs a package of npm into the folder `name`, where its tests look for it.
+fn npm(name: &str, package: &str) -> Result<()> {
+    let folder = cache::folder()?.join(name);
     let installed = folder.join("installed");
-    if std::fs::read_to_string(&installed).is_ok_and(|version| version == AZURITE) {
+    if std::fs::read_to_string(&installed).is_ok_and(|version| version == package) {
         return Ok(());
     }
-    println!("installing {AZURITE}");
+    println!("installing {package}");
     std::fs::create_dir_all(&folder)?;
     let done = Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix"])
         .arg(&folder)
-        .arg(AZURITE)
+        .arg(package)
         .status();
     if done.is_ok_and(|status| status.success()) {
-        return Ok(std::fs::write(&installed, AZURITE)?);
+        return Ok(std::fs::write(&installed, package)?);
     }
     if std::env::var_os("CI").is_some() {
-        bail!("{AZURITE} is needed and could not be installed by npm");
+        bail!("{package} is needed and could not be installed by npm");
     }
-    println!("tests that need {AZURITE} are left out: npm could not install it");
+    println!("tests that need {package} are left out: npm could not install it");
     Ok(())
 }
 
@@ -161,7 +164,8 @@ fn restic() -> Result<()> {
 
 /// What comes from elsewhere than Debian's packages of this machine.
 fn from_elsewhere() -> Result<()> {
-    azurite()?;
+    npm("azurite", AZURITE)?;
+    npm("oidc-provider", OIDC_PROVIDER)?;
     moto()?;
     restic()
 }

@@ -17,6 +17,7 @@ mod repositories;
 mod restores;
 mod runs;
 mod session;
+mod sessions;
 mod shapes;
 mod snapshots;
 mod source_kinds;
@@ -140,6 +141,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/snapshots/{snapshot}/file", get(browse::file))
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", put(users::edit).delete(users::remove))
+        .route("/users/{user}/second-factor", delete(users::reset_factor))
+        .route("/users/{user}/identity", delete(users::unlink))
+        .route("/login-rules", get(users::rules).put(users::edit_rules))
+        .route("/users/{user}/sessions", delete(sessions::end_of_user))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{session}", delete(sessions::end))
+        .route("/account/sessions", get(sessions::own).delete(sessions::end_others))
+        .route("/account/sessions/{session}", delete(sessions::end_own))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::revoke))
         .route("/audit", get(audit::list))
@@ -151,6 +160,11 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(ready))
         .route("/api/v1/session", get(session::show).post(session::login).delete(session::logout))
         .route("/api/v1/session/password", put(session::change_password))
+        .route(
+            "/api/v1/session/second-factor",
+            post(session::begin_factor).put(session::confirm_factor),
+        )
+        .route("/api/v1/session/second-factor/end", post(session::end_factor))
         .route("/api/v1/recovery/progress/{word}", get(recover::progress))
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))

@@ -27,6 +27,7 @@ mod restore;
 mod retention;
 mod runs;
 mod schedule;
+mod sessions;
 mod show;
 mod snapshots;
 mod sources;
@@ -133,6 +134,7 @@ async fn perform(
         Command::Schedule(command) => schedule::schedule(command, jiff::Timestamp::now(), out),
         Command::Completions(given) => completions::completions(&given, out),
         Command::User(command) => accounts::user(&server()?, command, out).await,
+        Command::Session(command) => sessions::session(&server()?, command, out).await,
         Command::Token(command) => accounts::token(&server()?, command, out).await,
         Command::Audit { limit } => accounts::audit(&server()?, limit, out).await,
         Command::Destination(command) => destinations::destination(&server()?, command, out).await,

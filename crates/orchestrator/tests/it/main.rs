@@ -24,7 +24,10 @@ mod kill;
 mod kill_drill;
 mod kill_restore;
 mod kill_rotation;
+mod login_browser;
 mod logins;
+mod oidc;
+mod oidc_server;
 mod openapi;
 mod page_roles;
 mod pages;
@@ -42,9 +45,13 @@ mod road;
 mod roles;
 mod s3_server;
 mod scarce;
+mod second_factor;
 mod server;
+mod session_list;
 mod sources;
 mod strace;
+mod token_limits;
+mod totp;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod tree;

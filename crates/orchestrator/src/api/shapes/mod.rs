@@ -5,7 +5,10 @@ mod apps;
 mod destinations;
 mod runs;
 
-pub(super) use accounts::{CallerShown, CallerWord, NewTokenShown, TokenShown, UserShown};
+pub(super) use accounts::{
+    CallerShown, CallerWord, EnrolmentShown, NewTokenShown, RecoveryCodes, SessionShown,
+    TokenShown, UserShown,
+};
 pub(super) use apps::{AppEdit, AppShown, CardShown, Fires, OverviewShown};
 pub(super) use destinations::{DestinationEdit, DestinationMade, DestinationShown};
 pub(super) use runs::{Cancelled, RunShown};
