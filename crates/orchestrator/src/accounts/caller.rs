@@ -15,8 +15,9 @@ use secrecy::ExposeSecret as _;
 use super::{
     Accounts, Visitor,
     audit::AuditTarget,
+    cookies,
     csrf::{self, Origin},
-    permissions, sessions, sha256,
+    permissions, sha256,
 };
 use crate::api::Problem;
 
@@ -208,7 +209,7 @@ impl Accounts {
                 visitor,
             }));
         }
-        let Some(secret) = sessions::secret_in(headers, visitor) else { return Ok(None) };
+        let Some(secret) = cookies::secret_in(headers, visitor) else { return Ok(None) };
         let Some((session, user)) = self.session(secret.expose_secret()).await? else {
             return Ok(None);
         };

@@ -47,8 +47,7 @@ impl Accounts {
     ) -> Result<LoggedIn, LoginRefused> {
         let Some(half) = self.open_half(half) else { return Err(LoginRefused::Stale) };
         let now = self.0.engine.now();
-        let is_due = |since: SignedDuration| since < PATIENCE && since > -PATIENCE;
-        if !is_due(now.duration_since(half.at)) {
+        if !in_time(half.at, now, PATIENCE) {
             return Err(LoginRefused::Stale);
         }
         let user = match self.catalog().user(half.user).await {
@@ -65,9 +64,7 @@ impl Accounts {
         if user.second_factor.is_none() {
             // It was ended meanwhile: the password alone was enough.
             throttle.succeeded(user.name.as_str(), visitor.address);
-            return Ok(self
-                .logged_in(user, super::sessions::By::Password, visitor, earlier)
-                .await?);
+            return Ok(self.logged_in(user, super::logins::By::Password, visitor, earlier).await?);
         }
         self.login_with_code(user, code, visitor, earlier).await
     }
@@ -76,5 +73,23 @@ impl Accounts {
         let sealed = model::SealedSecret::from_ciphertext(half.expose_secret().to_owned());
         let text: Result<_, VaultError> = self.0.engine.vault().open(Purpose::HalfLogin, &sealed);
         serde_json::from_str(text.ok()?.expose_secret()).ok()
+    }
+}
+
+/// Whether what began at `at` is not over yet; nor from a time to come, as after a clock set back.
+pub(super) fn in_time(at: Timestamp, now: Timestamp, patience: SignedDuration) -> bool {
+    now.duration_since(at).abs() < patience
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_login_is_over_after_five_minutes() {
+        let at: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        for (secs, good) in [(0, true), (299, true), (300, false), (-1, true), (-300, false)] {
+            assert_eq!(in_time(at, at + SignedDuration::from_secs(secs), PATIENCE), good, "{secs}");
+        }
     }
 }

@@ -3,10 +3,12 @@
 mod audit;
 mod browser;
 pub(crate) mod caller;
+mod cookies;
 pub(crate) mod csrf;
 pub(crate) mod first;
 mod half_login;
 mod limits;
+mod logins;
 mod password;
 pub(crate) mod permissions;
 mod provider;
@@ -27,15 +29,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 pub(crate) use audit::AuditTarget;
 pub(crate) use caller::{Caller, CallerKind};
+pub(crate) use cookies::{
+    cleared_cookie, cleared_half_cookie, half_cookie, half_in, session_cookie,
+};
 pub(crate) use first::FirstUser;
+pub(crate) use logins::{ChangeRefused, LoginRefused};
 pub(crate) use password::weakness;
 pub(crate) use provider::{Answer, Answered, ProviderRefused, cleared_question_cookie};
 pub(crate) use rules::{LoginRules, RulesEdit};
 pub(crate) use second_factor::{Enrolment, FactorRefused};
-pub(crate) use sessions::{
-    ChangeRefused, LoginRefused, cleared_cookie, cleared_half_cookie, half_cookie, half_in,
-    session_cookie,
-};
 pub(crate) use tokens::TokenDraft;
 pub(crate) use users::{UserDraft, UserEdit};
 pub(crate) use visitor::Visitor;

@@ -139,18 +139,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/snapshots/{snapshot}/search", get(browse::search))
         .route("/snapshots/{snapshot}/diff", get(browse::diff))
         .route("/snapshots/{snapshot}/file", get(browse::file))
-        .route("/users", get(users::list).post(users::add))
-        .route("/users/{user}", put(users::edit).delete(users::remove))
-        .route("/users/{user}/second-factor", delete(users::reset_factor))
-        .route("/users/{user}/identity", delete(users::unlink))
-        .route("/login-rules", get(users::rules).put(users::edit_rules))
-        .route("/users/{user}/sessions", delete(sessions::end_of_user))
-        .route("/sessions", get(sessions::list))
-        .route("/sessions/{session}", delete(sessions::end))
-        .route("/account/sessions", get(sessions::own).delete(sessions::end_others))
-        .route("/account/sessions/{session}", delete(sessions::end_own))
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{token}", delete(tokens::revoke))
+        .merge(account_routes())
         .route("/audit", get(audit::list))
         .route("/events", get(events::list))
         .route("/openapi.json", get(openapi::show))
@@ -169,6 +158,23 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)
+}
+
+/// Users, logins, tokens.
+fn account_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/users", get(users::list).post(users::add))
+        .route("/users/{user}", put(users::edit).delete(users::remove))
+        .route("/users/{user}/second-factor", delete(users::reset_factor))
+        .route("/users/{user}/identity", delete(users::unlink))
+        .route("/login-rules", get(users::rules).put(users::edit_rules))
+        .route("/users/{user}/sessions", delete(sessions::end_of_user))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{session}", delete(sessions::end))
+        .route("/account/sessions", get(sessions::own).delete(sessions::end_others))
+        .route("/account/sessions/{session}", delete(sessions::end_own))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{token}", delete(tokens::revoke))
 }
 
 async fn ready(State(shared): Api) -> Result<&'static str, Problem> {

@@ -77,7 +77,9 @@ async fn page(
     caller: &Caller,
     outcome: Outcome,
 ) -> Result<Html<String>, Fault> {
-    let page = visitor.page(visitor.t("account"), Nav::Settings);
+    let mut page = visitor.page(visitor.t("account"), Nav::Settings);
+    // Its forms are sent elsewhere.
+    "/account".clone_into(&mut page.path);
     let user = user_of(web, caller).await?;
     let factor = |factor: &SecondFactor| Factor {
         since: visitor.when(factor.since),

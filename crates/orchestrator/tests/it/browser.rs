@@ -186,6 +186,25 @@ fn mixed(app: &App) -> serde_json::Value {
     })
 }
 
+/// Whether the page at hand fits, speaks `lang`, and can be used by whoever does not see it.
+async fn is_sound(browser: &Chromium, name: &str, lang: &str) {
+    let wide = "return document.documentElement.scrollWidth - innerWidth";
+    assert!(browser.ask(wide).await.as_i64().unwrap() <= 0, "{name} is too wide");
+    let heads = browser.ask("return document.querySelectorAll('h1').length").await;
+    assert_eq!(heads, 1, "{name}");
+    let spoken = browser.ask("return document.documentElement.lang").await;
+    assert_eq!(spoken, lang, "{name}");
+    let nameless = "return [...document.querySelectorAll('input:not([type=hidden]), select')]\
+        .filter(e => !e.labels.length && !e.ariaLabel && !e.ariaHidden).map(e => e.name)";
+    assert_eq!(browser.ask(nameless).await, json!([]), "{name}: fields without a label");
+    let mute = "return [...document.querySelectorAll('a, button, summary')]\
+        .filter(e => !e.textContent.trim() && !e.ariaLabel).map(e => e.outerHTML)";
+    assert_eq!(browser.ask(mute).await, json!([]), "{name}: what has no words");
+    let twice = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id);\
+        return ids.filter((id, at) => ids.indexOf(id) !== at)";
+    assert_eq!(browser.ask(twice).await, json!([]), "{name}: ids twice");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_fits_in_both_languages_themes_and_widths() {
     if !is_there() {
@@ -264,21 +283,7 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
             browser.go(path).await;
             let name = format!("{name}-{lang}-{}-{width}", if dark { "dark" } else { "light" });
             browser.picture(&name).await;
-            let wide = "return document.documentElement.scrollWidth - innerWidth";
-            assert!(browser.ask(wide).await.as_i64().unwrap() <= 0, "{name} is too wide");
-            let heads = browser.ask("return document.querySelectorAll('h1').length").await;
-            assert_eq!(heads, 1, "{name}");
-            let spoken = browser.ask("return document.documentElement.lang").await;
-            assert_eq!(spoken, lang, "{name}");
-            let nameless = "return [...document.querySelectorAll('input:not([type=hidden]), select')]\
-                .filter(e => !e.labels.length && !e.ariaLabel && !e.ariaHidden).map(e => e.name)";
-            assert_eq!(browser.ask(nameless).await, json!([]), "{name}: fields without a label");
-            let mute = "return [...document.querySelectorAll('a, button, summary')]\
-                .filter(e => !e.textContent.trim() && !e.ariaLabel).map(e => e.outerHTML)";
-            assert_eq!(browser.ask(mute).await, json!([]), "{name}: what has no words");
-            let twice = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id);\
-                return ids.filter((id, at) => ids.indexOf(id) !== at)";
-            assert_eq!(browser.ask(twice).await, json!([]), "{name}: ids twice");
+            is_sound(&browser, &name, lang).await;
         }
         browser.go("/apps/declared").await;
         let forms = "return document.querySelectorAll('a[href$=\"/edit\"], form[action$=\"/remove\"], form[action$=\"/enabled\"]').length";

@@ -30,16 +30,19 @@ pub(crate) fn code(secret: &str, steps: i64) -> String {
 
 /// What `secret` stands for (RFC 4648, 6).
 pub(crate) fn base32(secret: &str) -> Vec<u8> {
-    let bits: String = secret
-        .bytes()
-        .filter(|sign| !sign.is_ascii_whitespace())
-        .map(|sign| match sign {
+    let (mut bytes, mut held, mut bits) = (Vec::new(), 0_u32, 0);
+    for sign in secret.bytes().filter(|sign| !sign.is_ascii_whitespace()) {
+        let five = match sign {
             b'A'..=b'Z' => sign - b'A',
             b'2'..=b'7' => sign - b'2' + 26,
             _ => panic!("{secret} is not base32"),
-        })
-        .map(|five| format!("{five:05b}"))
-        .collect();
-    let bytes = bits.as_bytes().chunks_exact(8);
-    bytes.map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap()).collect()
+        };
+        held = held << 5 | u32::from(five);
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(held >> bits & 0xff).unwrap());
+        }
+    }
+    bytes
 }

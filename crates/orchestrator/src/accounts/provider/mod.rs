@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Accounts, Caller, CallerKind, Visitor,
-    sessions::{By, LoggedIn, cookie, cookie_in},
+    cookies::{cookie, cookie_in},
+    half_login::in_time,
+    logins::By,
+    sessions::LoggedIn,
     sha256,
 };
 use exchange::{Proven, Secrets, Service};
@@ -93,7 +96,7 @@ pub(crate) struct Answer {
 
 /// How it ended.
 pub(crate) enum Answered {
-    LoggedIn(LoggedIn, String),
+    LoggedIn(Box<LoggedIn>, String),
     Linked,
 }
 
@@ -187,8 +190,7 @@ impl Accounts {
         let sealed = SealedSecret::from_ciphertext(sealed.expose_secret().to_owned());
         let text = self.0.engine.vault().open(Purpose::ProviderLogin, &sealed).ok()?;
         let question: Question = serde_json::from_str(text.expose_secret()).ok()?;
-        let since = now.duration_since(question.at);
-        (since < PATIENCE && since > -PATIENCE).then_some(question)
+        in_time(question.at, now, PATIENCE).then_some(question)
     }
 
     /// The caller whose account a question is to link: only whoever began it, still logged in.
@@ -229,7 +231,7 @@ impl Accounts {
             None => return Err(ProviderRefused::Unknown),
         };
         let logged_in = self.logged_in(user, By::Provider, visitor, caller).await?;
-        Ok(Answered::LoggedIn(logged_in, question.next))
+        Ok(Answered::LoggedIn(Box::new(logged_in), question.next))
     }
 
     /// The highest role that somebody's groups mean.
@@ -359,7 +361,7 @@ mod tests {
         assert_eq!(named(&["Ana María", "x@y"]), "Ana-Mar-a");
         assert_eq!(named(&["", "ana.b@example.com"]), "ana.b");
         assert_eq!(named(&["...", "¿?", "--"]), "user");
-        assert_eq!(named(&["a...b"]).parse::<Name>().map(|name| name.to_string()).is_ok(), true);
+        assert!(named(&["a...b"]).parse::<Name>().is_ok());
         assert_eq!(named(&[&"x".repeat(300)]).len(), 60);
     }
 }
