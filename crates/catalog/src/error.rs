@@ -44,6 +44,12 @@ pub enum CatalogError {
         /// Who was to be removed or demoted.
         name: String,
     },
+    /// A login of another service belongs to one user.
+    #[error("this login of the other service is linked with `{by}` already: unlink it there first")]
+    IdentityTaken {
+        /// Who has it.
+        by: String,
+    },
     /// The caller no longer holds the run.
     #[error("run {run} is not, or no longer, held by this worker")]
     LeaseLost {

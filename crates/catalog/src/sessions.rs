@@ -5,7 +5,7 @@ use model::{Session, SessionId, UserId};
 
 use crate::{
     Catalog, CatalogError,
-    sql::{doc, execute, json, micros, row},
+    sql::{doc, execute, json, micros, row, rows},
 };
 
 impl Catalog {
@@ -40,6 +40,27 @@ impl Catalog {
         row(&self.db, select, vec![sha256.into()]).await?.as_ref().map(doc).transpose()
     }
 
+    /// A session by its id.
+    pub async fn session(&self, id: SessionId) -> Result<Session, CatalogError> {
+        let select = "SELECT doc FROM login_session WHERE id = $1";
+        let found = row(&self.db, select, vec![id.to_string().into()]).await?;
+        doc(&found.ok_or_else(|| CatalogError::not_found("session", id))?)
+    }
+
+    /// Every session, the one last used first.
+    pub async fn all_sessions(&self) -> Result<Vec<Session>, CatalogError> {
+        let select = "SELECT doc FROM login_session ORDER BY seen_at DESC, id DESC";
+        rows(&self.db, select, vec![]).await?.iter().map(doc).collect()
+    }
+
+    /// The sessions of a user, the one last used first.
+    pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, CatalogError> {
+        let select =
+            "SELECT doc FROM login_session WHERE user_id = $1 ORDER BY seen_at DESC, id DESC";
+        let values = vec![user.to_string().into()];
+        rows(&self.db, select, values).await?.iter().map(doc).collect()
+    }
+
     /// Notes that a session was used.
     pub async fn touch_session(
         &self,
@@ -67,6 +88,19 @@ impl Catalog {
         let write = self.write().await?;
         let delete = "DELETE FROM login_session WHERE user_id = $1";
         execute(&write.tx, delete, vec![user.to_string().into()]).await?;
+        write.commit().await
+    }
+
+    /// Ends every session of a user but one.
+    pub async fn end_other_sessions(
+        &self,
+        user: UserId,
+        kept: SessionId,
+    ) -> Result<(), CatalogError> {
+        let write = self.write().await?;
+        let delete = "DELETE FROM login_session WHERE user_id = $1 AND id <> $2";
+        let values = vec![user.to_string().into(), kept.to_string().into()];
+        execute(&write.tx, delete, values).await?;
         write.commit().await
     }
 }

@@ -1,5 +1,6 @@
 //! API tokens, found by the digest of their secret.
 
+use jiff::Timestamp;
 use model::ApiToken;
 
 use crate::{
@@ -33,6 +34,15 @@ impl Catalog {
     pub async fn token_by_digest(&self, sha256: &str) -> Result<Option<ApiToken>, CatalogError> {
         let select = "SELECT doc FROM api_token WHERE secret_sha256 = $1";
         row(&self.db, select, vec![sha256.into()]).await?.as_ref().map(doc).transpose()
+    }
+
+    /// Notes that a token was used; one that is gone already is no error.
+    pub async fn touch_token(&self, token: &ApiToken, now: Timestamp) -> Result<(), CatalogError> {
+        let next = ApiToken { last_used_at: Some(now), ..token.clone() };
+        let write = self.write().await?;
+        let update = "UPDATE api_token SET doc = $1 WHERE id = $2";
+        execute(&write.tx, update, vec![json(&next)?.into(), token.id.to_string().into()]).await?;
+        write.commit().await
     }
 
     /// A token by name (without regard to case) or id.

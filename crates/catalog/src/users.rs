@@ -1,7 +1,7 @@
 //! Users.
 
 use jiff::Timestamp;
-use model::{Role, User, UserId};
+use model::{Identity, Role, User, UserId};
 use sea_orm::ConnectionTrait;
 
 use crate::{
@@ -14,7 +14,9 @@ impl Catalog {
     /// Adds a user.
     pub async fn insert_user(&self, user: &User) -> Result<(), CatalogError> {
         let write = self.write().await?;
+        self.lock_users(&write).await?;
         user_name_is_free(&write.tx, user).await?;
+        identity_is_free(&write.tx, user).await?;
         let insert =
             "INSERT INTO user_account (id, name_key, version, doc) VALUES ($1, $2, $3, $4)";
         let values = vec![
@@ -34,6 +36,7 @@ impl Catalog {
         let write = self.write().await?;
         self.lock_users(&write).await?;
         user_name_is_free(&write.tx, user).await?;
+        identity_is_free(&write.tx, user).await?;
         if user.role != Role::Admin {
             another_admin_is_left(&write.tx, user).await?;
         }
@@ -81,6 +84,15 @@ impl Catalog {
         doc(&found.ok_or_else(|| CatalogError::not_found("user", name))?)
     }
 
+    /// Who is linked with a login of another service.
+    pub async fn user_by_identity(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<User>, CatalogError> {
+        let all = self.all_users().await?;
+        Ok(all.into_iter().find(|user| user.identity.as_ref() == Some(identity)))
+    }
+
     /// Every user, by name.
     pub async fn all_users(&self) -> Result<Vec<User>, CatalogError> {
         let select = "SELECT doc FROM user_account ORDER BY name_key";
@@ -104,6 +116,20 @@ async fn user_name_is_free<C: ConnectionTrait>(on: &C, user: &User) -> Result<()
         Some(_) => Err(CatalogError::NameTaken { what: "user", name: user.name.to_string() }),
         None => Ok(()),
     }
+}
+
+/// Users are few, so that their documents are looked through.
+async fn identity_is_free<C: ConnectionTrait>(on: &C, user: &User) -> Result<(), CatalogError> {
+    if user.identity.is_none() {
+        return Ok(());
+    }
+    for found in &rows(on, "SELECT doc FROM user_account", vec![]).await? {
+        let other: User = doc(found)?;
+        if other.id != user.id && other.identity == user.identity {
+            return Err(CatalogError::IdentityTaken { by: other.name.to_string() });
+        }
+    }
+    Ok(())
 }
 
 async fn another_admin_is_left<C: ConnectionTrait>(

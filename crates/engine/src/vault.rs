@@ -39,6 +39,10 @@ pub enum Purpose {
     ChannelSecret,
     /// A user's second factor.
     Totp,
+    /// A login between its password and its code, in the browser's keeping.
+    HalfLogin,
+    /// A login through another service, in the browser's keeping.
+    ProviderLogin,
     /// The key that opens copies of the catalog.
     RecoveryKey,
     /// The known text that tells whether the key is the one the catalog was written with.
@@ -116,6 +120,8 @@ impl Purpose {
             Self::SourceSecret => b"source secret",
             Self::ChannelSecret => b"channel secret",
             Self::Totp => b"totp",
+            Self::HalfLogin => b"half login",
+            Self::ProviderLogin => b"provider login",
             Self::RecoveryKey => b"recovery key",
             Self::KeyCheck => b"key check",
         }

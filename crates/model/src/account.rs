@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter};
 
-use crate::{AuditId, Name, SessionId, TokenId, UserId};
+use crate::{AppId, AuditId, Name, SealedSecret, SessionId, TokenId, UserId};
 
 words! {
     /// What a user may do.
@@ -131,6 +131,29 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
+/// A user's second factor: codes by time (RFC 6238), and codes for the day the device is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondFactor {
+    /// What codes are made from.
+    pub secret: SealedSecret,
+    /// Since when it is asked for.
+    pub since: Timestamp,
+    /// Time step of the last code that was accepted: neither it nor an earlier one is again.
+    pub last_step: u64,
+    /// SHA-256 of the recovery codes that are left, lower-case hex.
+    pub recovery_sha256: Vec<String>,
+}
+
+/// Who a user is at another service (`OpenID` Connect). A name or an address there may change
+/// hands; these two together do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The service.
+    pub issuer: String,
+    /// The person there.
+    pub subject: String,
+}
+
 /// A person who can log in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
@@ -142,6 +165,15 @@ pub struct User {
     pub password_hash: PasswordHash,
     /// What the user may do.
     pub role: Role,
+    /// What a login asks for beside the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
+    /// The secret of a second factor that no code has confirmed yet: no login asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed_factor: Option<SealedSecret>,
+    /// Who the user is at the service that logs people in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// When the user was added.
     pub created_at: Timestamp,
     /// When role, name or password last changed.
@@ -161,6 +193,12 @@ pub struct Session {
     pub secret_sha256: String,
     /// Address the login came from.
     pub from: String,
+    /// The browser in short words, such as `Firefox, Linux`; empty where it is not known.
+    #[serde(default)]
+    pub browser: String,
+    /// Whether another service has logged the user in, not a password.
+    #[serde(default)]
+    pub by_provider: bool,
     /// When it began.
     pub created_at: Timestamp,
     /// When it was last used, to the minute.
@@ -178,12 +216,18 @@ pub struct ApiToken {
     pub secret_sha256: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// The apps it is limited to, whatever becomes of them; none: it is for everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<AppId>,
     /// Who made it.
     pub created_by: String,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends; `None` never.
     pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute; `None` never.
+    #[serde(default)]
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// Something that somebody did.
@@ -233,6 +277,24 @@ mod tests {
         let both = Permissions::of_scopes(&[Scope::Append, Scope::Restore]);
         assert!(both.allows(Permission::Download) && !both.allows(Permission::Operate));
         assert_eq!(Permissions::of_scopes(&[]), Permissions::NONE);
+    }
+
+    #[test]
+    fn documents_of_before_are_read() {
+        let id = "01jd5k3m9x0000000000000000";
+        let at = "2026-11-01T00:00:00Z";
+        let user = serde_json::json!({
+            "id": id, "name": "ana", "password_hash": "$argon2id$x", "role": "admin",
+            "created_at": at, "updated_at": at, "version": 1,
+        });
+        let user: User = serde_json::from_value(user).unwrap();
+        assert_eq!((user.second_factor, user.identity), (None, None));
+        let token = serde_json::json!({
+            "id": id, "name": "ci", "secret_sha256": "x", "scopes": ["run"], "created_by": "ana",
+            "created_at": at, "expires_at": null,
+        });
+        let token: ApiToken = serde_json::from_value(token).unwrap();
+        assert!(token.apps.is_empty() && token.last_used_at.is_none());
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub mod source;
 pub mod whole;
 
 pub use account::{
-    ApiToken, AuditEntry, PasswordHash, Permission, Permissions, Role, Scope, Session, User,
+    ApiToken, AuditEntry, Identity, PasswordHash, Permission, Permissions, Role, Scope,
+    SecondFactor, Session, User,
 };
 pub use alert::{
     Alert, AlertChange, AlertChannel, AlertKind, AlertRoute, ChannelKind, ChannelTry, Delivery,

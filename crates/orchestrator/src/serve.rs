@@ -74,6 +74,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Opened> {
         local_token: token.into(),
         data_dir: data,
         trust_proxy: settings.trust_proxy,
+        oidc: settings.oidc.clone(),
     });
     Ok(Opened { engine, accounts, rebuilt_from, _lock: lock })
 }

@@ -1,5 +1,7 @@
 //! What the environment and `.env` say.
 
+mod oidc;
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use crate::{
     accounts::{FirstUser, weakness},
     telemetry::metrics,
 };
+pub(crate) use oidc::OidcSettings;
 
 /// The environment, as a parameter.
 pub(crate) type Environment = HashMap<String, String>;
@@ -54,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) trust_proxy: bool,
     /// Who may read metrics.
     pub(crate) metrics: metrics::Access,
+    /// Another service that logs people in.
+    pub(crate) oidc: Option<OidcSettings>,
     pub(crate) engine: EngineConfig,
     /// Whose clock the pages show (`TZ`).
     pub(crate) zone: TimeZone,
@@ -192,6 +197,7 @@ impl Settings {
             first_user: first_user(environment)?,
             trust_proxy: switch(environment, "BACKUP_TRUST_PROXY")?,
             metrics: metrics::Access::read(environment)?,
+            oidc: oidc::read(environment)?,
             engine,
             zone: zone(environment)?,
             demo: false,

@@ -63,6 +63,8 @@ const AZURITE: &str = "azurite@3.35.0";
 
 /// The judge of accessibility that the browser tests ask, from npm (MPL licence, not shipped).
 const AXE: &str = "axe-core@4.14.1";
+/// A service that logs people in, for tests, from npm (MIT licence).
+const OIDC_PROVIDER: &str = "oidc-provider@9.13.3";
 
 /// AWS for tests, with its Object Lock, from `PyPI` (Apache licence).
 const MOTO: &str = "moto[server]==5.2.1";
@@ -171,6 +173,7 @@ fn restic() -> Result<()> {
 fn from_elsewhere() -> Result<()> {
     from_npm("azurite", AZURITE)?;
     from_npm("axe-core", AXE)?;
+    from_npm("oidc-provider", OIDC_PROVIDER)?;
     python("moto", MOTO)?;
     python("aiosmtpd", AIOSMTPD)?;
     restic()

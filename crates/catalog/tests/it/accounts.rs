@@ -3,8 +3,8 @@
 use catalog::{AuditQuery, Catalog, CatalogError};
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    ApiToken, AuditEntry, AuditId, PasswordHash, Role, Scope, Session, SessionId, TokenId, User,
-    UserId,
+    ApiToken, AuditEntry, AuditId, Identity, PasswordHash, Role, Scope, Session, SessionId,
+    TokenId, User, UserId,
 };
 use secrecy::SecretString;
 
@@ -26,6 +26,9 @@ fn user(name: &str, role: Role) -> User {
         name: name.parse().unwrap(),
         password_hash: PasswordHash::from_phc("$argon2id$x".to_owned()),
         role,
+        second_factor: None,
+        unconfirmed_factor: None,
+        identity: None,
         created_at: now(),
         updated_at: now(),
         version: 1,
@@ -38,6 +41,8 @@ fn session(of: &User, secret: &str, seen_at: Timestamp) -> Session {
         user_id: of.id,
         secret_sha256: secret.to_owned(),
         from: "10.0.0.1".to_owned(),
+        browser: "Firefox, Linux".to_owned(),
+        by_provider: false,
         created_at: now(),
         seen_at,
     }
@@ -88,6 +93,34 @@ pub(crate) async fn an_admin_is_always_left(url: &SecretString) {
     assert_eq!(catalog.all_users().await.unwrap().len(), 1);
 }
 
+pub(crate) async fn a_login_elsewhere_belongs_to_one_user(url: &SecretString) {
+    let catalog = open(url).await;
+    let identity = |issuer: &str, subject: &str| Identity {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+    };
+    let linked = |name: &str, subject: &str| User {
+        identity: Some(identity("https://login.example", subject)),
+        ..user(name, Role::Admin)
+    };
+    let (ana, bo) = (linked("ana", "1"), linked("bo", "2"));
+    catalog.insert_user(&ana).await.unwrap();
+    catalog.insert_user(&bo).await.unwrap();
+    let again = catalog.insert_user(&linked("eve", "1")).await;
+    assert!(matches!(again, Err(CatalogError::IdentityTaken { by }) if by == "ana"));
+    let stolen = User { identity: ana.identity.clone(), ..bo.clone() };
+    let stolen = catalog.update_user(&stolen, now()).await;
+    assert!(matches!(stolen, Err(CatalogError::IdentityTaken { .. })));
+    let found = async |issuer, subject| {
+        catalog.user_by_identity(&identity(issuer, subject)).await.unwrap().map(|user| user.id)
+    };
+    assert_eq!(found("https://login.example", "1").await, Some(ana.id));
+    assert_eq!(found("https://other.example", "1").await, None);
+    assert_eq!(found("https://login.example", "3").await, None);
+    let ana = catalog.update_user(&User { identity: None, ..ana }, now()).await.unwrap();
+    catalog.update_user(&User { identity: bo.identity, ..ana }, now()).await.unwrap_err();
+}
+
 pub(crate) async fn sessions_end_when_they_are_told_to(url: &SecretString) {
     let catalog = open(url).await;
     let (ana, bo) = (user("ana", Role::Admin), user("bo", Role::Viewer));
@@ -101,13 +134,22 @@ pub(crate) async fn sessions_end_when_they_are_told_to(url: &SecretString) {
     }
     let found = |secret| catalog.session_by_digest(secret);
     assert_eq!(found("one").await.unwrap(), Some(first.clone()));
+    assert_eq!(catalog.session(first.id).await.unwrap(), first);
     catalog.touch_session(&first, later(60)).await.unwrap();
+    let ids = |all: Vec<Session>| all.into_iter().map(|one| one.id).collect::<Vec<_>>();
+    let of_ana = ids(catalog.sessions_of(ana.id).await.unwrap());
+    assert_eq!(of_ana, [first.id, others[0].id], "the one last used first");
+    let all = ids(catalog.all_sessions().await.unwrap());
+    assert_eq!(all, [first.id, others[0].id, others[1].id]);
+    catalog.end_other_sessions(bo.id, others[1].id).await.unwrap();
+    assert_eq!(catalog.all_sessions().await.unwrap().len(), 3, "another's stay");
     assert_eq!(found("one").await.unwrap().unwrap().seen_at, later(60));
     catalog.end_session(first.id).await.unwrap();
     catalog.end_session(first.id).await.unwrap();
     assert_eq!(found("one").await.unwrap(), None);
     catalog.end_sessions_of(ana.id).await.unwrap();
     assert_eq!(found("two").await.unwrap(), None);
+    assert!(matches!(catalog.session(first.id).await, Err(CatalogError::NotFound { .. })));
     assert!(found("three").await.unwrap().is_some());
     // A login sweeps out what was last used too long ago.
     catalog.insert_session(&session(&ana, "four", now()), later(-1), long_ago).await.unwrap();
@@ -124,9 +166,11 @@ pub(crate) async fn what_was_refused_stands_in_nobodys_way(url: &SecretString) {
         name: "ci".parse().unwrap(),
         secret_sha256: "digest".to_owned(),
         scopes: vec![Scope::Read],
+        apps: Vec::new(),
         created_by: "ana".to_owned(),
         created_at: now(),
         expires_at: None,
+        last_used_at: None,
     };
     for _ in 0..100 {
         // It has written nothing, and is still rolled back when the next one begins.
@@ -143,9 +187,11 @@ pub(crate) async fn tokens_are_found_by_digest_until_revoked(url: &SecretString)
         name: name.parse().unwrap(),
         secret_sha256: digest.to_owned(),
         scopes: vec![Scope::Read, Scope::Append],
+        apps: Vec::new(),
         created_by: "ana".to_owned(),
         created_at: now(),
         expires_at: Some(later(5)),
+        last_used_at: None,
     };
     let first = token("ci", "digest");
     catalog.insert_token(&first).await.unwrap();
@@ -154,9 +200,14 @@ pub(crate) async fn tokens_are_found_by_digest_until_revoked(url: &SecretString)
     assert_eq!(catalog.token_by_digest("digest").await.unwrap(), Some(first.clone()));
     assert_eq!(catalog.token_by_name("Ci").await.unwrap(), first);
     assert_eq!(catalog.all_tokens().await.unwrap(), std::slice::from_ref(&first));
+    catalog.touch_token(&first, later(60)).await.unwrap();
+    let used = catalog.token_by_name("ci").await.unwrap();
+    assert_eq!(used, ApiToken { last_used_at: Some(later(60)), ..first.clone() });
     catalog.remove_token(&first).await.unwrap();
     assert_eq!(catalog.token_by_digest("digest").await.unwrap(), None);
     assert!(matches!(catalog.remove_token(&first).await, Err(CatalogError::NotFound { .. })));
+    catalog.touch_token(&first, later(61)).await.unwrap();
+    assert!(catalog.all_tokens().await.unwrap().is_empty(), "a revoked one stays away");
     catalog.insert_token(&token("ci", "new")).await.unwrap();
 }
 

@@ -59,6 +59,7 @@ mod people_and_programs {
     on_both! { accounts:
         users_are_kept_and_their_names_unique,
         an_admin_is_always_left,
+        a_login_elsewhere_belongs_to_one_user,
         sessions_end_when_they_are_told_to,
         tokens_are_found_by_digest_until_revoked,
         what_was_refused_stands_in_nobodys_way,

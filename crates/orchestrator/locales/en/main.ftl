@@ -801,6 +801,7 @@ api-needs = Permission
 api-body = Body
 api-parameters = Parameters
 api-answers = Answers
+api-refusals = What refusals mean
 
 # Coverage
 coverage = Coverage

@@ -801,6 +801,7 @@ api-needs = Permiso
 api-body = Cuerpo
 api-parameters = Parámetros
 api-answers = Respuestas
+api-refusals = Qué significan los rechazos
 
 # Cobertura
 coverage = Cobertura

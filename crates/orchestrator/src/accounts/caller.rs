@@ -9,14 +9,15 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use engine::EngineError;
-use model::{Permission, Permissions, SessionId, TokenId, UserId};
+use model::{AppId, Permission, Permissions, SessionId, TokenId, UserId};
 use secrecy::ExposeSecret as _;
 
 use super::{
     Accounts, Visitor,
     audit::AuditTarget,
+    cookies,
     csrf::{self, Origin},
-    permissions, sessions, sha256,
+    permissions, sha256,
 };
 use crate::api::Problem;
 
@@ -32,6 +33,10 @@ pub(crate) struct Caller {
     pub(crate) permissions: Permissions,
     /// For the hidden field `csrf` of this session's forms.
     pub(crate) csrf: Option<String>,
+    /// The apps a token is for; `None`: everything.
+    pub(crate) apps: Option<Vec<AppId>>,
+    /// Nothing is allowed before this user has a second factor.
+    pub(crate) needs_factor: bool,
     pub(crate) visitor: Visitor,
 }
 
@@ -140,12 +145,25 @@ pub(crate) async fn authorize(
     let Some(route) = permissions::find(request.method(), path) else {
         return Problem::forbidden("nobody may do this").into_response();
     };
+    if caller.needs_factor {
+        let detail = "administrators need a second factor here: set it up on the account's page";
+        return Problem::forbidden(detail).into_response();
+    }
     if !caller.may(route.permission) {
         let detail = format!("this needs the permission `{}`", route.permission);
         return Problem::forbidden(detail).into_response();
     }
     // Inside the nested router the request's own URI has lost its beginning.
     let whole = request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0);
+    let query = whole.query().unwrap_or_default();
+    match accounts.reaches(&caller, path, whole.path(), query).await {
+        Ok(true) => {}
+        Ok(false) => {
+            let detail = "this token is for certain apps alone, and this is not about one of them";
+            return Problem::forbidden(detail).into_response();
+        }
+        Err(error) => return Problem::from(error).into_response(),
+    }
     let from_path = permissions::target(path, whole.path());
     let response = next.run(request).await;
     if let Some(action) = route.action
@@ -176,6 +194,8 @@ impl Accounts {
                     kind: CallerKind::Local,
                     permissions: Permissions::of_role(model::Role::Admin),
                     csrf: None,
+                    apps: None,
+                    needs_factor: false,
                     visitor,
                 }));
             }
@@ -184,16 +204,24 @@ impl Accounts {
                 kind: CallerKind::Token(token.id),
                 permissions: Permissions::of_scopes(&token.scopes),
                 csrf: None,
+                apps: (!token.apps.is_empty()).then_some(token.apps),
+                needs_factor: false,
                 visitor,
             }));
         }
-        let Some(secret) = sessions::secret_in(headers, visitor) else { return Ok(None) };
-        let found = self.session(secret.expose_secret()).await?;
-        Ok(found.map(|(session, user)| Caller {
+        let Some(secret) = cookies::secret_in(headers, visitor) else { return Ok(None) };
+        let Some((session, user)) = self.session(secret.expose_secret()).await? else {
+            return Ok(None);
+        };
+        let needs_factor = self.needs_factor(&session, &user).await?;
+        let all = Permissions::of_role(user.role);
+        Ok(Some(Caller {
             name: user.name.to_string(),
             kind: CallerKind::Session { session: session.id, user: user.id },
-            permissions: Permissions::of_role(user.role),
+            permissions: if needs_factor { Permissions::of(&[Permission::Follow]) } else { all },
             csrf: Some(csrf::token(secret.expose_secret())),
+            apps: None,
+            needs_factor,
             visitor,
         }))
     }

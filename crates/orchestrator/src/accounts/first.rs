@@ -6,15 +6,12 @@ use std::{
 };
 
 use model::{Name, Role};
-use rand::RngExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Accounts, UserDraft, caller::THIS_MACHINE};
+use super::{Accounts, UserDraft, caller::THIS_MACHINE, readable};
 use crate::settings::private_file;
 
 const FILE: &str = "first-login.txt";
-/// Without letters and digits that look alike.
-const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
 /// Twenty of them are 99 bits.
 const LEN: usize = 20;
 
@@ -74,9 +71,7 @@ impl Accounts {
 
     /// In the file first: a password that only a hash knows opens nothing.
     fn make_login(&self, user: &Name, address: &str) -> anyhow::Result<FirstLogin> {
-        let password: String = self.0.engine.with_rng(|rng| {
-            (0..LEN).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
-        });
+        let password = self.0.engine.with_rng(|rng| readable(rng, LEN));
         let file = self.0.first_login.clone();
         // A start that ended before it had added the user.
         if let Err(error) = std::fs::remove_file(&file)

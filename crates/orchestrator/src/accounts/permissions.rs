@@ -152,6 +152,17 @@ pub(crate) const ROUTES: &[Route] = &[
     act("POST", "/api/v1/users", Administer, "user.add"),
     act("PUT", "/api/v1/users/{user}", Administer, "user.edit"),
     act("DELETE", "/api/v1/users/{user}", Administer, "user.remove"),
+    act("DELETE", "/api/v1/users/{user}/second-factor", Administer, "user.second-factor.reset"),
+    act("DELETE", "/api/v1/users/{user}/identity", Administer, "user.unlink"),
+    look("/api/v1/login-rules", Administer),
+    act("PUT", "/api/v1/login-rules", Administer, "login.rules"),
+    act("DELETE", "/api/v1/users/{user}/sessions", Administer, "session.end"),
+    look("/api/v1/sessions", Administer),
+    act("DELETE", "/api/v1/sessions/{session}", Administer, "session.end"),
+    // Everybody's own.
+    look("/api/v1/account/sessions", Follow),
+    act("DELETE", "/api/v1/account/sessions", Follow, "session.end"),
+    act("DELETE", "/api/v1/account/sessions/{session}", Follow, "session.end"),
     look("/api/v1/tokens", Administer),
     act("POST", "/api/v1/tokens", Administer, "token.create"),
     act("DELETE", "/api/v1/tokens/{token}", Administer, "token.revoke"),
@@ -189,8 +200,9 @@ mod tests {
             let method = route.method.parse().unwrap();
             assert_eq!(find(&method, route.path), Some(route), "twice");
             // What only looks asks for no more than a look; all else is noted.
-            let looks =
-                matches!(route.permission, See | Follow) || route.path.ends_with("/preflight");
+            let looks = matches!(route.permission, See | Follow)
+                && !route.path.starts_with("/api/v1/account/")
+                || route.path.ends_with("/preflight");
             assert!(route.method == "GET" || looks != route.action.is_some(), "{route:?}");
         }
         assert_eq!(find(&Method::PATCH, "/api/v1/apps"), None);

@@ -1,135 +1,42 @@
-//! Logins and their cookies.
+//! Sessions: begun, found again, ended.
 
-use std::{net::IpAddr, time::Duration};
-
-use axum::http::{HeaderMap, HeaderValue, header};
 use catalog::CatalogError;
 use jiff::{SignedDuration, Timestamp};
 use model::{Session, SessionId, User};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
-use super::{Accounts, Caller, CallerKind, Visitor, sha256};
+use super::{Accounts, Caller, CallerKind, Visitor, logins::By, sha256};
 
 /// A session unused for this long is over.
 const IDLE: SignedDuration = SignedDuration::from_hours(12);
 /// A session this old is over.
-const ABSOLUTE: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub(super) const ABSOLUTE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How exactly the last use is noted: not every page is a write.
 const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
-
-const COOKIE: &str = "session";
-/// Over https: browsers take it from nobody but this host, over https.
-const SECURE_COOKIE: &str = "__Host-session";
 
 /// A login that was accepted. Its secret goes into [`session_cookie`] and nowhere else.
 #[derive(Debug)]
 pub(crate) struct LoggedIn {
     pub(crate) user: User,
-    secret: SecretString,
-}
-
-/// Why a login was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoginRefused {
-    /// One text for an unknown user and for a wrong password.
-    #[error("user or password is wrong")]
-    Wrong,
-    #[error("too many failed logins: wait {} minutes", .0.as_secs().div_ceil(60))]
-    TooMany(Duration),
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
+    pub(super) secret: SecretString,
 }
 
 impl Accounts {
-    /// Checks a password and begins a session; `earlier`, the session of the same browser, ends.
-    pub(crate) async fn login(
+    pub(super) async fn begin_session(
         &self,
-        name: &str,
-        password: SecretString,
+        user: User,
+        by: By,
         visitor: Visitor,
-        earlier: Option<&Caller>,
-    ) -> Result<LoggedIn, LoginRefused> {
-        let from = visitor.address.to_string();
-        let (user, right) = self.check(name, password, visitor.address).await?;
-        let user = match user {
-            Some(user) if right => user,
-            user => {
-                // A name that nobody has may be a password in the wrong field.
-                let who = user.as_ref().map_or("unknown user", |user| user.name.as_str());
-                self.audit_by(who, &from, "login.failed", who, "").await;
-                return Err(LoginRefused::Wrong);
-            }
-        };
-        if let Some(earlier) = earlier {
-            self.end_session_of(earlier).await?;
-        }
-        let logged_in = self.begin_session(user, &from).await?;
-        self.audit_by(
-            logged_in.user.name.as_str(),
-            &from,
-            "login",
-            logged_in.user.name.as_str(),
-            "",
-        )
-        .await;
-        self.forget_first_login(&logged_in.user.name).await;
-        Ok(logged_in)
-    }
-
-    /// Ends the caller's session.
-    pub(crate) async fn logout(&self, caller: &Caller) -> Result<(), CatalogError> {
-        self.end_session_of(caller).await?;
-        self.audit(caller, "logout", &caller.name, "").await;
-        Ok(())
-    }
-
-    /// Changes the caller's own password. All their sessions end; the new one is for the browser
-    /// that asked.
-    pub(crate) async fn change_own_password(
-        &self,
-        caller: &Caller,
-        present: SecretString,
-        new: SecretString,
-    ) -> Result<LoggedIn, ChangeRefused> {
-        let (user, right) = self.check(&caller.name, present, caller.visitor.address).await?;
-        let Some(user) = user.filter(|_| right) else { return Err(LoginRefused::Wrong.into()) };
-        if let Some(weakness) = super::weakness(new.expose_secret(), user.name.as_str()) {
-            return Err(ChangeRefused::Weak(weakness));
-        }
-        let user = self.set_password(user, new).await?;
-        self.audit(caller, "user.password", user.name.as_str(), "").await;
-        Ok(self.begin_session(user, &caller.visitor.address.to_string()).await?)
-    }
-
-    async fn check(
-        &self,
-        name: &str,
-        password: SecretString,
-        from: IpAddr,
-    ) -> Result<(Option<User>, bool), LoginRefused> {
-        let throttle = &self.0.throttle;
-        throttle.attempt(self.0.engine.now(), name, from).map_err(LoginRefused::TooMany)?;
-        let user = match self.catalog().user_by_name(name).await {
-            Ok(user) => Some(user),
-            Err(CatalogError::NotFound { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let right = self.0.passwords.verify(password, hash).await;
-        if right {
-            throttle.succeeded(name, from);
-        }
-        Ok((user, right))
-    }
-
-    async fn begin_session(&self, user: User, from: &str) -> Result<LoggedIn, CatalogError> {
+    ) -> Result<LoggedIn, CatalogError> {
         let secret = self.new_secret();
         let now = self.0.engine.now();
         let session = Session {
             id: self.0.engine.with_rng(|rng| SessionId::generate(now, rng)),
             user_id: user.id,
             secret_sha256: sha256(&secret),
-            from: from.to_owned(),
+            from: visitor.address.to_string(),
+            browser: visitor.browser.to_string(),
+            by_provider: matches!(by, By::Provider),
             created_at: now,
             seen_at: now,
         };
@@ -141,7 +48,14 @@ impl Accounts {
         Ok(LoggedIn { user, secret: secret.into() })
     }
 
-    async fn end_session_of(&self, caller: &Caller) -> Result<(), CatalogError> {
+    /// Ends the caller's session.
+    pub(crate) async fn logout(&self, caller: &Caller) -> Result<(), CatalogError> {
+        self.end_session_of(caller).await?;
+        self.audit(caller, "logout", &caller.name, "").await;
+        Ok(())
+    }
+
+    pub(super) async fn end_session_of(&self, caller: &Caller) -> Result<(), CatalogError> {
         match caller.kind {
             CallerKind::Session { session, .. } => self.catalog().end_session(session).await,
             CallerKind::Token(_) | CallerKind::Local => Ok(()),
@@ -173,55 +87,8 @@ impl Accounts {
     }
 }
 
-/// Why a password was not changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ChangeRefused {
-    #[error(transparent)]
-    Login(#[from] LoginRefused),
-    #[error("{0}")]
-    Weak(&'static str),
-}
-
-impl From<CatalogError> for ChangeRefused {
-    fn from(error: CatalogError) -> Self {
-        Self::Login(error.into())
-    }
-}
-
-fn is_alive(session: &Session, now: Timestamp) -> bool {
+pub(super) fn is_alive(session: &Session, now: Timestamp) -> bool {
     now.duration_since(session.seen_at) < IDLE && now.duration_since(session.created_at) < ABSOLUTE
-}
-
-/// The `Set-Cookie` of a login.
-pub(crate) fn session_cookie(logged_in: &LoggedIn, visitor: Visitor) -> HeaderValue {
-    cookie(logged_in.secret.expose_secret(), ABSOLUTE.as_secs(), visitor)
-}
-
-/// The `Set-Cookie` of a logout.
-pub(crate) fn cleared_cookie(visitor: Visitor) -> HeaderValue {
-    cookie("", 0, visitor)
-}
-
-fn cookie(value: &str, max_age: i64, visitor: Visitor) -> HeaderValue {
-    let (name, secure) = if visitor.https { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
-    let text =
-        format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
-    let mut header = HeaderValue::from_str(&text).expect("hexadecimal digits");
-    header.set_sensitive(true);
-    header
-}
-
-/// The secret in a request's cookies. Over https only the name that nobody else can set counts.
-pub(super) fn secret_in(headers: &HeaderMap, visitor: Visitor) -> Option<SecretString> {
-    let wanted = if visitor.https { SECURE_COOKIE } else { COOKIE };
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| *name == wanted && !value.is_empty())
-        .map(|(_, value)| value.to_owned().into())
 }
 
 #[cfg(test)]
@@ -241,6 +108,8 @@ mod tests {
             user_id: UserId::generate(at(0), &mut rand::rng()),
             secret_sha256: String::new(),
             from: String::new(),
+            browser: String::new(),
+            by_provider: false,
             created_at,
             seen_at,
         };
@@ -248,35 +117,5 @@ mod tests {
         assert!(!is_alive(&session(at(0), at(0)), at(12)), "unused");
         assert!(is_alive(&session(at(0), at(160)), at(167)));
         assert!(!is_alive(&session(at(0), at(167)), at(168)), "old");
-    }
-
-    #[test]
-    fn cookies_fit_their_transport() {
-        let plain = Visitor { address: [127, 0, 0, 1].into(), https: false };
-        let https = Visitor { https: true, ..plain };
-        let logged_in = |visitor| {
-            let user = User {
-                id: UserId::generate(at(0), &mut rand::rng()),
-                name: "ana".parse().unwrap(),
-                password_hash: model::PasswordHash::from_phc(String::new()),
-                role: model::Role::Viewer,
-                created_at: at(0),
-                updated_at: at(0),
-                version: 1,
-            };
-            let logged_in = LoggedIn { user, secret: "abc".to_owned().into() };
-            session_cookie(&logged_in, visitor).to_str().unwrap().to_owned()
-        };
-        let text = logged_in(plain);
-        assert!(text.starts_with("session=abc; Path=/;") && !text.contains("Secure"), "{text}");
-        assert!(text.contains("HttpOnly; SameSite=Strict"));
-        let text = logged_in(https);
-        assert!(text.starts_with("__Host-session=abc;") && text.contains("; Secure"), "{text}");
-        assert!(cleared_cookie(plain).to_str().unwrap().contains("Max-Age=0"));
-
-        let mut headers = HeaderMap::new();
-        headers.insert(header::COOKIE, "lang=es; session=abc".parse().unwrap());
-        assert_eq!(secret_in(&headers, plain).unwrap().expose_secret(), "abc");
-        assert!(secret_in(&headers, https).is_none(), "a plain cookie may be planted");
     }
 }

@@ -53,26 +53,45 @@ impl Throttle {
         Ok(())
     }
 
-    /// The attempt's password was right: the user's failures are forgotten, the address keeps
+    /// The attempt was neither right nor wrong yet: it alone is taken back.
+    pub(super) fn undo(&self, user: &str, from: IpAddr) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, _) in keys(user, from) {
+            if let Some(times) = failures.get_mut(&key) {
+                times.pop();
+            }
+        }
+    }
+
+    /// The attempt was right: the user's failures are forgotten, the address keeps
     /// those of others.
     pub(super) fn succeeded(&self, user: &str, from: IpAddr) {
-        let [(user, _), (address, _)] = keys(user, from);
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.remove(&user);
-        if let Some(times) = failures.get_mut(&address) {
-            times.pop();
+        for (key, _) in keys(user, from) {
+            match key {
+                Key::User(_) => {
+                    failures.remove(&key);
+                }
+                Key::Address(_) => {
+                    if let Some(times) = failures.get_mut(&key) {
+                        times.pop();
+                    }
+                }
+            }
         }
     }
 }
 
-fn keys(user: &str, from: IpAddr) -> [(Key, usize); 2] {
+/// What an attempt counts for. Without a name it is its address alone.
+fn keys(user: &str, from: IpAddr) -> Vec<(Key, usize)> {
     // No name is longer; whoever has an IPv6 address has the other 2^64 beside it.
     let user = user.chars().take(model::name::MAX_LEN + 1).collect::<String>().to_lowercase();
     let from = match from.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
         v4 @ IpAddr::V4(_) => v4,
     };
-    [(Key::User(user), PER_USER), (Key::Address(from), PER_ADDRESS)]
+    let by_user = (!user.is_empty()).then_some((Key::User(user), PER_USER));
+    by_user.into_iter().chain([(Key::Address(from), PER_ADDRESS)]).collect()
 }
 
 /// Forgets what is over, and where that is not enough the half that is longest quiet: one sweep
@@ -136,6 +155,17 @@ mod tests {
             throttle.attempt(at(0), "ana", address(1)).unwrap();
             throttle.succeeded("ANA", address(1));
         }
+    }
+
+    #[test]
+    fn a_password_without_its_code_does_not_forget_wrong_codes() {
+        let throttle = Throttle::default();
+        for _ in 0..5 {
+            throttle.attempt(at(0), "ana", address(1)).unwrap();
+            throttle.undo("ana", address(1));
+            throttle.attempt(at(0), "ana", address(1)).unwrap();
+        }
+        assert!(throttle.attempt(at(1), "ana", address(1)).is_err());
     }
 
     #[test]

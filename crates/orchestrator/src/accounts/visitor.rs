@@ -4,15 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::{
     extract::ConnectInfo,
-    http::{Extensions, HeaderMap},
+    http::{Extensions, HeaderMap, header},
 };
 
-/// Address and transport of a request's sender; in the request's extensions.
+use super::browser::Browser;
+
+/// Address, transport and browser of a request's sender; in the request's extensions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visitor {
     pub(crate) address: IpAddr,
     /// It came encrypted, as far as a trusted proxy tells.
     pub(crate) https: bool,
+    pub(crate) browser: Browser,
 }
 
 impl Visitor {
@@ -21,14 +24,16 @@ impl Visitor {
     pub(super) fn of(extensions: &Extensions, headers: &HeaderMap, trust_proxy: bool) -> Self {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
+        let browser = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let browser = browser.map_or(Browser::default(), Browser::read);
         let told = |name| headers.get_all(name).iter().next_back()?.to_str().ok();
         if !trust_proxy {
-            return Self { address: peer.to_canonical(), https: false };
+            return Self { address: peer.to_canonical(), https: false, browser };
         }
         let last = |text: &str| text.rsplit(',').next().map(str::trim).map(str::to_owned);
         let address = told("x-forwarded-for").and_then(last).and_then(|text| text.parse().ok());
         let https = told("x-forwarded-proto").and_then(last).is_some_and(|text| text == "https");
-        Self { address: address.unwrap_or(peer).to_canonical(), https }
+        Self { address: address.unwrap_or(peer).to_canonical(), https, browser }
     }
 }
 

@@ -18,6 +18,7 @@ mod repositories;
 mod restores;
 pub(crate) mod runs;
 mod session;
+mod sessions;
 mod shapes;
 mod snapshots;
 mod source_kinds;
@@ -156,10 +157,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/alert-routes/{route}",
             get(alerts::route).put(alerts::edit_route).delete(alerts::remove_route),
         )
-        .route("/users", get(users::list).post(users::add))
-        .route("/users/{user}", put(users::edit).delete(users::remove))
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{token}", delete(tokens::revoke))
+        .merge(account_routes())
         .route("/audit", get(audit::list))
         .route("/audit.csv", get(audit::csv))
         .route("/events", get(events::list))
@@ -168,10 +166,32 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/session", get(session::show).post(session::login).delete(session::logout))
         .route("/api/v1/session/password", put(session::change_password))
+        .route(
+            "/api/v1/session/second-factor",
+            post(session::begin_factor).put(session::confirm_factor),
+        )
+        .route("/api/v1/session/second-factor/end", post(session::end_factor))
         .route("/api/v1/recovery/progress/{word}", get(recover::progress))
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)
+}
+
+/// Users, logins, tokens.
+fn account_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/users", get(users::list).post(users::add))
+        .route("/users/{user}", put(users::edit).delete(users::remove))
+        .route("/users/{user}/second-factor", delete(users::reset_factor))
+        .route("/users/{user}/identity", delete(users::unlink))
+        .route("/login-rules", get(users::rules).put(users::edit_rules))
+        .route("/users/{user}/sessions", delete(sessions::end_of_user))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{session}", delete(sessions::end))
+        .route("/account/sessions", get(sessions::own).delete(sessions::end_others))
+        .route("/account/sessions/{session}", delete(sessions::end_own))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{token}", delete(tokens::revoke))
 }
 
 async fn harden(request: Request, next: Next) -> Response {

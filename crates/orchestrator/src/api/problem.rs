@@ -48,6 +48,12 @@ impl Problem {
         Self { retry_after: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
+    /// The same, about a field.
+    pub(crate) fn about(mut self, field: &str, message: &str) -> Self {
+        self.errors.push(FieldError::new(field, message));
+        self
+    }
+
     pub(crate) fn forbidden(detail: impl ToString) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail.to_string())
     }
@@ -66,6 +72,7 @@ pub(crate) fn status_of(error: &EngineError) -> StatusCode {
             CatalogError::NameTaken { .. }
             | CatalogError::Stale { .. }
             | CatalogError::InUse { .. }
+            | CatalogError::IdentityTaken { .. }
             | CatalogError::LastAdmin { .. } => StatusCode::CONFLICT,
             CatalogError::NotFound { .. } => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,

@@ -11,7 +11,8 @@ use crate::accounts::{AuditTarget, Caller, TokenDraft};
 
 pub(super) async fn list(State(api): Api) -> Result<Json<Vec<TokenShown>>, Problem> {
     let tokens = api.engine.catalog().all_tokens().await?;
-    Ok(Json(tokens.into_iter().map(Into::into).collect()))
+    let names = api.accounts.app_names().await?;
+    Ok(Json(tokens.into_iter().map(|token| TokenShown::new(token, &names)).collect()))
 }
 
 /// The one reply that holds the secret.
@@ -22,7 +23,8 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Extension<AuditTarget>, Json<NewTokenShown>), Problem> {
     let (token, secret) = api.accounts.create_token(&caller, draft).await?;
     let target = AuditTarget(token.name.to_string());
-    let reply = NewTokenShown::new(token, &secret);
+    let names = api.accounts.app_names().await?;
+    let reply = NewTokenShown::new(TokenShown::new(token, &names), &secret);
     Ok((StatusCode::CREATED, Extension(target), Json(reply)))
 }
 

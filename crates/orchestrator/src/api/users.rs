@@ -7,7 +7,7 @@ use super::{
     extract::{Json, Path},
     shapes::UserShown,
 };
-use crate::accounts::{AuditTarget, UserDraft, UserEdit};
+use crate::accounts::{AuditTarget, Caller, LoginRules, RulesEdit, UserDraft, UserEdit};
 
 pub(super) async fn list(State(api): Api) -> Result<Json<Vec<UserShown>>, Problem> {
     let users = api.engine.catalog().all_users().await?;
@@ -37,4 +37,34 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     api.accounts.remove_user(&name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// For somebody who has lost their device and their recovery codes.
+pub(super) async fn reset_factor(
+    State(api): Api,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.accounts.reset_factor(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// They no longer come in through the other service.
+pub(super) async fn unlink(
+    State(api): Api,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.accounts.unlink(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn rules(State(api): Api) -> Result<Json<LoginRules>, Problem> {
+    Ok(Json(api.accounts.rules().await?))
+}
+
+pub(super) async fn edit_rules(
+    State(api): Api,
+    caller: Caller,
+    Json(edit): Json<RulesEdit>,
+) -> Result<Json<LoginRules>, Problem> {
+    Ok(Json(api.accounts.edit_rules(&caller, edit).await?))
 }

@@ -50,6 +50,26 @@ pub(crate) enum UserCommand {
         /// The user.
         name: String,
     },
+    /// Ends the second factor of a user who has lost it; their logins end.
+    TotpReset {
+        /// The user.
+        name: String,
+    },
+    /// Unlinks a user from their login at the other service; their logins end.
+    Unlink {
+        /// The user.
+        name: String,
+    },
+    /// Shows what logins must fulfil, or changes it.
+    Rules {
+        /// Whether administrators must have a second factor.
+        #[arg(long, value_name = "BOOL")]
+        admins_need_second_factor: Option<bool>,
+        /// Whether only administrators log in by password, everybody else through the other
+        /// service.
+        #[arg(long, value_name = "BOOL")]
+        only_admins_by_password: Option<bool>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -61,6 +81,10 @@ pub(crate) enum TokenCommand {
         /// `read`, `run`, `restore`, `admin`, `append`; several with commas.
         #[arg(long, required = true, value_delimiter = ',')]
         scope: Vec<String>,
+        /// An app it is for, and nothing else; several with commas. Without it, it is for
+        /// everything.
+        #[arg(long = "app", value_name = "APP", value_delimiter = ',')]
+        apps: Vec<String>,
         /// For how long it is good, for example `90d`; without it, until it is revoked.
         #[arg(long)]
         expires: Option<String>,
@@ -120,14 +144,45 @@ pub(super) async fn user(client: &Client, command: UserCommand, out: &Out) -> Re
             client.delete(&format!("users/{}", part(&name))).await?;
             out.done(&format!("{name} is removed, their logins ended"));
         }
+        UserCommand::TotpReset { name } => {
+            client.delete(&format!("users/{}/second-factor", part(&name))).await?;
+            out.done(&format!("{name} has no second factor any more, their logins ended"));
+        }
+        UserCommand::Unlink { name } => {
+            client.delete(&format!("users/{}/identity", part(&name))).await?;
+            out.done(&format!("{name} is unlinked, their logins ended"));
+        }
+        UserCommand::Rules { admins_need_second_factor, only_admins_by_password } => {
+            let now = if admins_need_second_factor.or(only_admins_by_password).is_none() {
+                client.get("login-rules").await?
+            } else {
+                let body = json!({
+                    "admins_need_second_factor": admins_need_second_factor,
+                    "only_admins_by_password": only_admins_by_password,
+                });
+                client.put("login-rules", &body).await?
+            };
+            out.answer(&now, || rules(&now, out));
+        }
     }
     Ok(0)
 }
 
+fn rules(now: &Value, out: &Out) {
+    out.fields(vec![
+        ("admins need a second factor", cell(&now["admins_need_second_factor"])),
+        ("only admins log in by password", cell(&now["only_admins_by_password"])),
+    ]);
+}
+
 fn users(all: &Value, out: &Out) {
-    let row = |one: &Value| [cell(&one["name"]), cell(&one["role"]), out.when(&one["created_at"])];
+    let row = |one: &Value| {
+        let [name, role, factor, linked] =
+            ["name", "role", "second_factor", "linked"].map(|key| cell(&one[key]));
+        [name, role, factor, linked, out.when(&one["created_at"])]
+    };
     let rows = items(all).iter().map(row).collect();
-    out.table(["name", "role", "added"], rows, "no user");
+    out.table(["name", "role", "second factor", "linked", "added"], rows, "no user");
 }
 
 pub(super) async fn token(
@@ -136,10 +191,9 @@ pub(super) async fn token(
     out: &Out,
 ) -> Result<u8, CliError> {
     match command {
-        TokenCommand::Create { name, scope, expires } => {
-            let body = json!({
-                "name": name, "scopes": scope, "expires_at": expires.map(expiry).transpose()?,
-            });
+        TokenCommand::Create { name, scope, apps, expires } => {
+            let body =
+                json!({ "name": name, "scopes": scope, "apps": apps, "expires_in": expires });
             let made = client.post("tokens", &body).await?;
             out.answer(&made, || {
                 // Alone on standard output, so that it can go into a file unseen.
@@ -161,27 +215,21 @@ pub(super) async fn token(
 
 fn tokens(all: &Value, out: &Out) {
     let row = |one: &Value| {
-        [
-            cell(&one["name"]),
-            cell(&one["scopes"]),
-            cell(&one["created_by"]),
-            if one["expires_at"].is_null() {
-                show::plain("never")
-            } else {
-                out.when(&one["expires_at"])
-            },
-        ]
+        let when = |key: &str| match &one[key] {
+            Value::Null => show::plain("never"),
+            at => out.when(at),
+        };
+        let apps = match items(&one["apps"]) {
+            [] => show::plain("all"),
+            _ => cell(&one["apps"]),
+        };
+        let [name, scopes, by] = ["name", "scopes", "created_by"].map(|key| cell(&one[key]));
+        [name, scopes, apps, by, when("expires_at"), when("last_used_at")]
     };
     let rows = items(all).iter().map(row).collect();
-    out.table(["name", "scopes", "made by", "expires"], rows, "no token");
+    out.table(["name", "scopes", "apps", "made by", "expires", "last used"], rows, "no token");
 }
 
-fn expiry(text: String) -> Result<Value, CliError> {
-    let wrong = || CliError::Usage(format!("`{text}` is no time such as 90d or 12h"));
-    let secs = model::duration::parse_secs(&text).ok_or_else(wrong)?;
-    let secs = i64::try_from(secs).map_err(|_| wrong())?;
-    let at = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_secs(secs));
-    Ok(at.map_err(|_| wrong())?.to_string().into())
 }
 
 /// Typed without being seen, or from a file; never an argument.

@@ -25,6 +25,7 @@ use super::{
     retention::RetentionCommand,
     runs::{LogsArgs, RunArgs, RunsArgs},
     schedule::ScheduleCommand,
+    sessions::SessionCommand,
     snapshots::{CopyArgs, VerifyArgs},
     storage::StorageArgs,
 };
@@ -135,6 +136,9 @@ pub(crate) enum Command {
     /// People who can log in.
     #[command(subcommand)]
     User(UserCommand),
+    /// Who is logged in where.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Credentials for programs.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -29,6 +29,7 @@ mod restore;
 mod retention;
 mod runs;
 mod schedule;
+mod sessions;
 mod show;
 mod snapshots;
 mod sources;
@@ -128,6 +129,7 @@ async fn perform(
         Command::Schedule(command) => schedule::schedule(command, jiff::Timestamp::now(), out),
         Command::Completions(given) => completions::completions(&given, out),
         Command::User(command) => accounts::user(&server()?, command, out).await,
+        Command::Session(command) => sessions::session(&server()?, command, out).await,
         Command::Token(command) => accounts::token(&server()?, command, out).await,
         Command::Audit(given) => audit::audit(&server()?, given, out).await,
         Command::Alert(command) => alerts::alert(&server()?, command, out).await,

@@ -99,9 +99,16 @@ pub(crate) const ROUTES: &[Route] = &[
     // Everybody's own: what is changed here is checked again by the present password.
     look("/account", Follow),
     act("POST", "/account", Follow, "account.password"),
+    act("POST", "/account/second-factor", Follow, ""),
+    act("POST", "/account/sessions", Follow, ""),
+    look("/account/link", Follow),
+    act("POST", "/account/unlink", Follow, ""),
     look("/settings/users", Administer),
     act("POST", "/settings/users", Administer, "user.add"),
     act("POST", "/settings/users/{user}", Administer, "user.edit"),
+    act("POST", "/settings/login-rules", Administer, "login.rules"),
+    look("/settings/sessions", Administer),
+    act("POST", "/settings/sessions/{session}", Administer, "session.end"),
     look("/settings/tokens", Administer),
     act("POST", "/settings/tokens", Administer, "token.create"),
     act("POST", "/settings/tokens/{token}", Administer, "token.revoke"),
@@ -110,6 +117,9 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/api", See),
     act("POST", "/logout", Follow, ""),
 ];
+
+/// What an administrator can do who must set up a second factor first.
+const OPEN_TO_ALL_LOGINS: &[&str] = &["/account", "/account/second-factor", "/logout"];
 
 /// Lets a caller through who has the page's permission, and notes what they did.
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
@@ -125,11 +135,20 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     };
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let path = matched.as_ref().map_or("", MatchedPath::as_str);
+    if caller.needs_factor && !OPEN_TO_ALL_LOGINS.contains(&path) {
+        return redirect("/account");
+    }
     let method = if request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
     let route = ROUTES.iter().find(|route| route.method == method && route.path == path);
     let Some(route) = route.filter(|route| caller.may(route.permission)) else {
         return Fault::forbidden().into_response();
     };
+    let query = request.uri().query().unwrap_or_default();
+    match web.accounts.reaches(&caller, path, request.uri().path(), query).await {
+        Ok(true) => {}
+        Ok(false) => return Fault::forbidden().into_response(),
+        Err(error) => return Fault::from(error).into_response(),
+    }
     let from_path = target(path, request.uri().path());
     let response = next.run(request).await;
     // A form that is shown again has changed nothing.
@@ -171,9 +190,10 @@ mod tests {
     #[test]
     fn every_route_of_the_pages_has_its_row() {
         let source = include_str!("mod.rs");
-        let pages = source.split("let pages").nth(1).unwrap().split(".layer(").next().unwrap();
+        let between = |from, to| source.split(from).nth(1).unwrap().split(to).next().unwrap();
+        let pages = [between("let pages", ".layer("), between("fn account_pages()", "\n}")];
         let mut known = 0;
-        for route in pages.split(".route(").skip(1) {
+        for route in pages.iter().flat_map(|part| part.split(".route(").skip(1)) {
             let path = route.split('"').nth(1).unwrap();
             for (verb, method) in [("get(", "GET"), ("post(", "POST")] {
                 if route.contains(verb) {

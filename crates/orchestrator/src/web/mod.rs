@@ -1,5 +1,6 @@
 //! The pages: rendered here, useful without a script, in two languages.
 
+mod account;
 mod alert_channels;
 mod alert_routes;
 mod alerts;
@@ -28,6 +29,8 @@ mod mark;
 mod overview;
 mod page;
 mod pager;
+mod provider;
+mod qr;
 mod recover;
 mod recovery;
 mod reference;
@@ -39,10 +42,13 @@ mod run_log;
 mod run_report;
 mod runs;
 mod sentence;
+mod sessions;
 mod settings;
 mod snapshots;
 mod storage;
 mod strip;
+mod tokens;
+mod users;
 mod visitor;
 mod wording;
 
@@ -153,11 +159,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/recovery-kit", get(recovery::kit))
         .route("/recovery-kit/stored", post(recovery::stored))
         .route("/settings", get(settings::server))
-        .route("/account", get(settings::account).post(settings::change_password))
-        .route("/settings/users", get(settings::users).post(settings::add_user))
-        .route("/settings/users/{user}", post(settings::edit_user))
-        .route("/settings/tokens", get(settings::tokens).post(settings::create_token))
-        .route("/settings/tokens/{token}", post(settings::revoke_token))
+        .merge(account_pages())
         .route("/settings/audit", get(audit::page))
         .route("/settings/audit.csv", get(audit::csv))
         .route("/api", get(reference::page))
@@ -167,6 +169,10 @@ pub(crate) fn router(shared: Web) -> Router {
         DefaultPredicate::new().and(NotForContentType::const_new("application/octet-stream"));
     pages
         .route("/login", get(login::ask).post(login::log_in))
+        .route("/login/code", get(login::ask_code).post(login::log_in_with_code))
+        .route("/login/oidc", get(provider::ask))
+        .route("/login/oidc/callback", get(provider::back))
+        .route("/login/oidc/finish", get(provider::finish))
         .route("/preferences", post(login::prefer))
         // Whoever began it has no session in the catalog that comes back.
         .route("/recover/progress/{word}", get(recover::progress))
@@ -177,4 +183,21 @@ pub(crate) fn router(shared: Web) -> Router {
         .layer(CompressionLayer::new().compress_when(squeezed))
         .route("/static/{mark}/{name}", get(assets::serve))
         .with_state(shared)
+}
+
+/// One's own account, users, logins, tokens.
+fn account_pages() -> Router<Web> {
+    Router::new()
+        .route("/account", get(account::account).post(account::change_password))
+        .route("/account/second-factor", post(account::second_factor))
+        .route("/account/sessions", post(sessions::end_own))
+        .route("/account/link", get(provider::link))
+        .route("/account/unlink", post(provider::unlink))
+        .route("/settings/users", get(users::users).post(users::add_user))
+        .route("/settings/users/{user}", post(users::edit_user))
+        .route("/settings/login-rules", post(users::edit_rules))
+        .route("/settings/sessions", get(sessions::list))
+        .route("/settings/sessions/{session}", post(sessions::end))
+        .route("/settings/tokens", get(tokens::tokens).post(tokens::create_token))
+        .route("/settings/tokens/{token}", post(tokens::revoke_token))
 }

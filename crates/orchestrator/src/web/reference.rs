@@ -1,5 +1,7 @@
 //! The API's own description, as a page.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::response::Html;
 use serde_json::Value;
@@ -19,6 +21,8 @@ struct Endpoint {
     parameters: Vec<(String, String)>,
     body: Option<String>,
     answers: Vec<(String, String)>,
+    /// Their statuses; what they mean is the same for all routes.
+    refusals: String,
 }
 
 struct Group {
@@ -31,11 +35,14 @@ struct Group {
 struct ReferencePage {
     page: Page,
     groups: Vec<Group>,
+    /// What the statuses of refusals mean.
+    refusals: BTreeMap<String, String>,
 }
 
 pub(super) async fn page(visitor: Visitor) -> Html<String> {
     let page = visitor.page(visitor.t("api-title"), Nav::Settings);
-    show(&ReferencePage { page, groups: groups(&crate::api::openapi()) })
+    let document = crate::api::openapi();
+    show(&ReferencePage { page, groups: groups(&document), refusals: refusals(&document) })
 }
 
 fn text(value: &Value) -> String {
@@ -57,6 +64,26 @@ fn groups(document: &Value) -> Vec<Group> {
     groups
 }
 
+fn is_refusal(status: &str) -> bool {
+    status.starts_with(['4', '5'])
+}
+
+/// What is answered, by its status.
+fn answers(one: &Value) -> impl Iterator<Item = (&String, String)> {
+    let all = one["responses"].as_object().into_iter().flatten();
+    all.map(|(status, answer)| (status, text(&answer["description"])))
+}
+
+fn refusals(document: &Value) -> BTreeMap<String, String> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths
+        .flat_map(|(_, verbs)| verbs.as_object().into_iter().flatten())
+        .flat_map(|(_, one)| answers(one))
+        .filter(|(status, _)| is_refusal(status))
+        .map(|(status, text)| (status.clone(), text))
+        .collect()
+}
+
 fn endpoint(document: &Value, path: &str, verb: &str, one: &Value) -> Endpoint {
     let schema = &one["requestBody"]["content"]["application/json"]["schema"];
     Endpoint {
@@ -72,12 +99,15 @@ fn endpoint(document: &Value, path: &str, verb: &str, one: &Value) -> Endpoint {
             .map(|parameter| (text(&parameter["name"]), text(&parameter["description"])))
             .collect(),
         body: (!schema.is_null()).then(|| sketch(document, schema, 0)),
-        answers: one["responses"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(status, answer)| (status.clone(), text(&answer["description"])))
+        answers: answers(one)
+            .filter(|(status, _)| !is_refusal(status))
+            .map(|(status, text)| (status.clone(), text))
             .collect(),
+        refusals: answers(one)
+            .map(|(status, _)| status.as_str())
+            .filter(|status| is_refusal(status))
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 

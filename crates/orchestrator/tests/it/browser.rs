@@ -251,6 +251,7 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         ("settings", "/settings".to_owned()),
         ("account", "/account".to_owned()),
         ("users", "/settings/users".to_owned()),
+        ("sessions", "/settings/sessions".to_owned()),
         ("tokens", "/settings/tokens".to_owned()),
         ("audit", "/settings/audit".to_owned()),
         ("api", "/api".to_owned()),

@@ -2,8 +2,8 @@
 
 mod alerts;
 mod app;
-mod axe;
 mod audit_log;
+mod axe;
 mod backups_file;
 mod bad_input;
 mod being_read;
@@ -13,8 +13,8 @@ mod canary;
 mod chromium;
 mod command_line;
 mod commands;
-mod demo;
 mod dashboards;
+mod demo;
 mod deployments;
 mod disaster;
 mod disk;
@@ -29,9 +29,12 @@ mod kill;
 mod kill_drill;
 mod kill_restore;
 mod kill_rotation;
+mod login_browser;
 mod logins;
 mod logs;
 mod metrics;
+mod oidc;
+mod oidc_server;
 mod openapi;
 mod page_roles;
 mod pages;
@@ -50,9 +53,13 @@ mod road;
 mod roles;
 mod s3_server;
 mod scarce;
+mod second_factor;
 mod server;
+mod session_list;
 mod sources;
 mod strace;
+mod token_limits;
+mod totp;
 mod traces;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]

@@ -227,6 +227,7 @@ fn meaning(parameter: &str) -> &'static str {
         "source" => "Name of the source within the app.",
         "user" => "Name or id of the user.",
         "token" => "Name or id of the token.",
+        "session" => "Id of the login.",
         "word" => "What was told when it was looked for.",
         "channel" => "Name or id of the channel.",
         "route" => "Name or id of the route.",

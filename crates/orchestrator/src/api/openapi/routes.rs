@@ -9,13 +9,14 @@ use model::{Alert, AuditEntry, ChannelTry, Event, LogLine, Preflight, Run, Snaps
 
 use super::operation::Operation;
 use crate::{
-    accounts::{TokenDraft, UserDraft, UserEdit},
+    accounts::{LoginRules, RulesEdit, TokenDraft, UserDraft, UserEdit},
     api::{
         apps, clock, host, recover, recovery, repositories, restores, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, ChannelEdit, ChannelKindShown,
-            ChannelShown, DestinationEdit, DestinationMade, DestinationShown, Fires, NewTokenShown,
-            OverviewShown, RouteEdit, RouteShown, RunShown, TokenShown, UserShown,
+            ChannelShown, DestinationEdit, DestinationMade, DestinationShown, EnrolmentShown, Fires,
+            NewTokenShown, OverviewShown, RecoveryCodes, RouteEdit, RouteShown, RunShown, SessionShown,
+            TokenShown, UserShown,
         },
         snapshots, source_kinds,
     },
@@ -499,6 +500,33 @@ fn of_accounts() -> Vec<Operation> {
         Operation::delete("/api/v1/users/{user}", "Remove a user; the tokens they made stay")
             .done("They are removed.")
             .may_fail(&[409]),
+        Operation::delete("/api/v1/users/{user}/second-factor", "End a user's second factor")
+            .done("It is ended, and so are their logins.")
+            .may_fail(&[409]),
+        Operation::delete(
+            "/api/v1/users/{user}/identity",
+            "Unlink a user from their login at the other service",
+        )
+        .done("They are unlinked, and their logins are ended.")
+        .may_fail(&[409]),
+        Operation::delete("/api/v1/users/{user}/sessions", "End all logins of a user")
+            .done("They are ended."),
+        Operation::get("/api/v1/sessions", "List who is logged in where, the last seen first")
+            .asks("user", "string", "Of this user only: their name or id.")
+            .lists::<SessionShown>(200, "The logins.")
+            .may_fail(&[404]),
+        Operation::delete("/api/v1/sessions/{session}", "End a login").done("It is ended."),
+        Operation::get("/api/v1/account/sessions", "List one's own logins")
+            .lists::<SessionShown>(200, "The logins; none of a token."),
+        Operation::delete("/api/v1/account/sessions", "End one's own logins but this one")
+            .done("They are ended."),
+        Operation::delete("/api/v1/account/sessions/{session}", "End one of one's own logins")
+            .done("It is ended."),
+        Operation::get("/api/v1/login-rules", "What logins must fulfil")
+            .gives::<LoginRules>(200, "The rules."),
+        Operation::put("/api/v1/login-rules", "Change what logins must fulfil")
+            .takes::<RulesEdit>()
+            .gives::<LoginRules>(200, "The rules as they are now."),
         Operation::get("/api/v1/tokens", "List the API tokens")
             .lists::<TokenShown>(200, "All tokens, without their secrets."),
         Operation::post("/api/v1/tokens", "Make an API token")
@@ -524,6 +552,18 @@ fn of_session() -> Vec<Operation> {
             .takes::<session::NewPassword>()
             .done("Changed: all other logins have ended, the answer sets a new cookie.")
             .may_fail(&[401, 403, 429]),
+        Operation::post("/api/v1/session/second-factor", "Begin a second factor of one's own")
+            .takes::<session::PresentPassword>()
+            .gives::<EnrolmentShown>(200, "The secret; nothing asks for it yet.")
+            .may_fail(&[401, 403, 409, 429]),
+        Operation::put("/api/v1/session/second-factor", "Turn it on by its first code")
+            .takes::<session::FirstCode>()
+            .gives::<RecoveryCodes>(200, "It is on. The recovery codes, shown this once.")
+            .may_fail(&[401, 403, 409]),
+        Operation::post("/api/v1/session/second-factor/end", "End one's own second factor")
+            .takes::<session::PasswordAndCode>()
+            .done("It is ended.")
+            .may_fail(&[401, 403, 409, 429]),
     ]
 }
 

@@ -43,7 +43,15 @@ fn each_route_is_told_and_nothing_else() {
     let document = openapi();
     let told: BTreeSet<_> =
         operations(&document).into_iter().map(|(verb, path, _)| (verb, path)).collect();
-    let session = [("GET", ""), ("POST", ""), ("DELETE", ""), ("PUT", "/password")];
+    let session = [
+        ("GET", ""),
+        ("POST", ""),
+        ("DELETE", ""),
+        ("PUT", "/password"),
+        ("POST", "/second-factor"),
+        ("PUT", "/second-factor"),
+        ("POST", "/second-factor/end"),
+    ];
     let session = session.map(|(verb, path)| (verb.to_owned(), format!("/api/v1/session{path}")));
     let open = [("GET".to_owned(), "/api/v1/recovery/progress/{word}".to_owned())];
     let routes = ROUTES.iter().map(|one| (one.method.to_owned(), one.path.to_owned()));

@@ -6,7 +6,10 @@ mod apps;
 mod destinations;
 mod runs;
 
-pub(super) use accounts::{CallerShown, CallerWord, NewTokenShown, TokenShown, UserShown};
+pub(super) use accounts::{
+    CallerShown, CallerWord, EnrolmentShown, NewTokenShown, RecoveryCodes, SessionShown,
+    TokenShown, UserShown,
+};
 pub(crate) use alerts::draft_of;
 pub(super) use alerts::{ChannelEdit, ChannelKindShown, ChannelShown, RouteEdit, RouteShown};
 pub(super) use apps::{AppEdit, AppShown, CardShown, Fires, OverviewShown};
