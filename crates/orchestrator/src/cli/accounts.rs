@@ -230,8 +230,6 @@ fn tokens(all: &Value, out: &Out) {
     out.table(["name", "scopes", "apps", "made by", "expires", "last used"], rows, "no token");
 }
 
-}
-
 /// Typed without being seen, or from a file; never an argument.
 fn password(file: Option<&Path>, user: &str) -> Result<String, CliError> {
     if let Some(file) = file {

@@ -79,4 +79,3 @@ pub(super) async fn server(visitor: Visitor, State(web): State<Web>) -> Html<Str
     let page = visitor.page(visitor.t("nav-settings"), Nav::Settings);
     show(&SettingsPage { tabs: tabs(&page), page, facts })
 }
-

@@ -14,9 +14,9 @@ use crate::{
         apps, clock, host, recover, recovery, repositories, restores, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, ChannelEdit, ChannelKindShown,
-            ChannelShown, DestinationEdit, DestinationMade, DestinationShown, EnrolmentShown, Fires,
-            NewTokenShown, OverviewShown, RecoveryCodes, RouteEdit, RouteShown, RunShown, SessionShown,
-            TokenShown, UserShown,
+            ChannelShown, DestinationEdit, DestinationMade, DestinationShown, EnrolmentShown,
+            Fires, NewTokenShown, OverviewShown, RecoveryCodes, RouteEdit, RouteShown, RunShown,
+            SessionShown, TokenShown, UserShown,
         },
         snapshots, source_kinds,
     },
