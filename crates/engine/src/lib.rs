@@ -60,6 +60,7 @@ pub use ops::{
     managed::{DeclareError, Declared, Entry, Reconciled},
     overview::{AppCard, Health, Overview},
     projection::Projection,
+    recovery_plan::RecoveryDraft,
     restore::{PartRequest, RestoreRequest},
     retention::{PreviewedSnapshot, RetentionPreview},
     runs::RunRequest,

@@ -19,7 +19,9 @@ pub mod fact;
 pub mod failure;
 pub mod id;
 pub mod layout;
+pub mod lsn;
 pub mod name;
+pub mod recovery;
 pub mod restore;
 pub mod retention;
 pub mod run;
@@ -48,7 +50,12 @@ pub use failure::{Failure, FailureCode};
 pub use id::{
     AppId, AuditId, DestinationId, EventId, PlanId, RunId, SessionId, SnapshotId, TokenId, UserId,
 };
+pub use lsn::{Lsn, LsnError};
 pub use name::{Name, NameError};
+pub use recovery::{
+    ArchiveStanding, BaseFacts, Landing, Moment, MomentOrder, RecoveryPlan, RecoveryState,
+    RecoveryWindow, RestorePoint, WalGap, WalWay,
+};
 pub use restore::{
     Condition, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,
     RestoreReport, RestoreStep, RestoreTarget, Selection, StepState, WholeAct, WholeOrder,

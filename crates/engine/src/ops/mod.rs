@@ -11,6 +11,7 @@ pub(crate) mod indexing;
 pub(crate) mod managed;
 pub(crate) mod overview;
 pub(crate) mod projection;
+pub(crate) mod recovery_plan;
 pub(crate) mod repositories;
 pub(crate) mod restore;
 pub(crate) mod retention;

@@ -221,7 +221,15 @@ impl Engine {
         };
         let (without_code, set_aside) = (request.without_code, request.set_code_aside);
         let whole = request.whole.then_some(WholeOrder { without_code, set_aside });
-        Ok(RestoreOrder { target, only, from, overwrite: false, whole, given_up: None })
+        Ok(RestoreOrder {
+            target,
+            only,
+            from,
+            overwrite: false,
+            whole,
+            moment: None,
+            given_up: None,
+        })
     }
 
     pub(crate) async fn queue(&self, run: Run) -> Result<Run, EngineError> {

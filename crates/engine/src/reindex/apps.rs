@@ -163,6 +163,7 @@ impl Engine {
             drill: settings.drill,
             quiesce: settings.quiesce,
             code: settings.code,
+            recovery: None,
             managed_by: None,
             created_at: now,
             updated_at: now,

@@ -165,6 +165,7 @@ async fn one(
         from: context.run.destination_id,
         overwrite: false,
         whole: None,
+        moment: None,
         given_up: None,
     };
     let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);
