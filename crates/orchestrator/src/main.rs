@@ -5,6 +5,7 @@ mod api;
 mod backups_file;
 mod cli;
 mod follow;
+mod moment;
 mod recover;
 mod router;
 mod serve;

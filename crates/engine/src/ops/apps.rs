@@ -303,7 +303,7 @@ impl Engine {
         errors.extend(draft.code.iter().filter_map(whole::check_code));
         let destinations = parse_bindings(&draft.destinations, known, &mut errors);
         check_trees(&sources, &destinations, known, &mut errors);
-        let recovery = draft.recovery_plan(current, &sources, &destinations, &mut errors);
+        let recovery = draft.recovery_plan(current, &sources, &destinations, known, &mut errors);
         match name {
             Some(name) if errors.is_empty() => Ok(App {
                 id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),

@@ -1,6 +1,6 @@
 //! What people say of an app's continuous archive of WAL, and what is made of it.
 
-use model::{Binding, DirectKind, RecoveryPlan, Source, SourceKind, WalWay};
+use model::{Binding, Destination, DirectKind, RecoveryPlan, Source, SourceKind, WalWay};
 use serde::{Deserialize, Serialize};
 
 use crate::FieldError;
@@ -23,7 +23,7 @@ pub struct RecoveryDraft {
     pub source: Option<String>,
     /// How WAL comes.
     pub way: WalWay,
-    /// One of the app's destinations, by its id; left out: the first.
+    /// One of the app's destinations, by its name or id; left out: the first.
     pub destination: Option<String>,
     /// Hours from one base backup to the next.
     pub base_every_hours: u32,
@@ -57,6 +57,7 @@ impl RecoveryDraft {
         &self,
         sources: &[Source],
         bindings: &[Binding],
+        known: &[Destination],
         errors: &mut Vec<FieldError>,
     ) -> Option<RecoveryPlan> {
         if !self.enabled {
@@ -76,7 +77,13 @@ impl RecoveryDraft {
             wrong("source", "name a source of the app that is a PostgreSQL server");
         }
         let destination = match self.destination.as_deref() {
-            Some(id) => bindings.iter().find(|one| one.destination_id.to_string() == id),
+            Some(named) => bindings.iter().find(|one| {
+                let is_it = |place: &Destination| {
+                    place.id == one.destination_id
+                        && (place.id.to_string() == named || place.name.as_str() == named)
+                };
+                known.iter().any(is_it)
+            }),
             None => bindings.first(),
         };
         if destination.is_none() {
@@ -133,9 +140,10 @@ impl super::apps::AppDraft {
         current: Option<&model::App>,
         sources: &[Source],
         bindings: &[Binding],
+        known: &[Destination],
         errors: &mut Vec<FieldError>,
     ) -> Option<RecoveryPlan> {
         let kept = || current.and_then(|app| app.recovery.as_ref()).map(RecoveryDraft::from);
-        self.recovery.clone().or_else(kept)?.parse(sources, bindings, errors)
+        self.recovery.clone().or_else(kept)?.parse(sources, bindings, known, errors)
     }
 }

@@ -72,6 +72,54 @@ pub(crate) struct OnServer {
 }
 
 impl OnServer {
+    /// Whether it says nothing that is about snapshots alone.
+    pub(in crate::cli) fn is_of_a_whole_server(&self) -> bool {
+        let about_code = self.without_code || self.set_code_aside;
+        let back = self.before_deploy.is_some() || self.undo;
+        let rest = self.no_undo || self.from.is_some() || self.is_of_one();
+        !(self.whole || about_code || back || rest)
+    }
+
+    pub(in crate::cli) fn beside(&self) -> Option<&str> {
+        self.beside.as_deref()
+    }
+
+    pub(in crate::cli) fn folder(&self) -> Option<&str> {
+        self.into_folder.as_deref()
+    }
+
+    pub(in crate::cli) fn confirm(&self) -> Option<&str> {
+        self.confirm.as_deref()
+    }
+
+    pub(in crate::cli) fn only_looks(&self) -> bool {
+        self.preflight
+    }
+
+    pub(in crate::cli) fn waits(&self) -> bool {
+        self.wait
+    }
+
+    /// Shows a run that began, or waits for its end.
+    pub(in crate::cli) async fn finish(
+        &self,
+        client: &Client,
+        mut run: Value,
+        out: &Out,
+    ) -> Result<u8, CliError> {
+        if !self.wait {
+            return wait::finish(client, run, false, out).await;
+        }
+        // One that was cut off, or that waits for its undo snapshot, goes on as another run.
+        loop {
+            let ended = wait::ended(client, &run, out).await?;
+            match next_try(client, &ended).await? {
+                Some(next) => run = next,
+                None => return Ok(wait::end(&ended, out)),
+            }
+        }
+    }
+
     /// Whether it asks for a part of one source.
     pub(super) fn is_of_one(&self) -> bool {
         !self.table.is_empty() || !self.path.is_empty()
@@ -125,18 +173,8 @@ pub(super) async fn restore(
             safe(wanted)
         )));
     }
-    let mut run = client.post(&format!("{path}/restore"), &request).await?;
-    if !given.wait {
-        return wait::finish(client, run, false, out).await;
-    }
-    // One that was cut off, or that waits for its undo snapshot, goes on as another run.
-    loop {
-        let ended = wait::ended(client, &run, out).await?;
-        match next_try(client, &ended).await? {
-            Some(next) => run = next,
-            None => return Ok(wait::end(&ended, out)),
-        }
-    }
+    let run = client.post(&format!("{path}/restore"), &request).await?;
+    given.finish(client, run, out).await
 }
 
 /// The run that goes on where `run` ended.
