@@ -363,7 +363,7 @@ fn command(snapshot: &Snapshot, request: &RestoreRequest) -> String {
 }
 
 /// A word as a shell takes it.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -76,7 +76,7 @@ pub(super) fn landing(landing: &Value, out: &Out) {
 }
 
 /// The checks of a preflight.
-pub(super) fn checks(all: &Value) {
+fn checks(all: &Value) {
     for check in items(all) {
         let mark = match text(&check["level"]) {
             "good" => "✓",
@@ -84,5 +84,39 @@ pub(super) fn checks(all: &Value) {
             _ => "✕",
         };
         show::line(&format!("{mark} {}{}", safe(show::sentence(check)), show::code(check)));
+    }
+}
+
+/// What going back to a moment would meet.
+pub(super) fn preflight(seen: &Value, out: &Out) {
+    if seen["base"].is_string() {
+        out.fields(vec![
+            ("begins with", cell(&seen["base"])),
+            ("taken", out.when(&seen["base_at"])),
+            ("timeline", cell(&seen["timeline"])),
+            ("replay from", cell(&seen["replay_from"])),
+            ("replay to", cell(&seen["replay_to"])),
+            ("wal to read", show::size(&seen["wal_bytes"])),
+        ]);
+    }
+    for item in items(&seen["items"]) {
+        show::line(&format!(
+            "{}: {} to {}",
+            safe(text(&item["artifact"])),
+            LANG.size(item["size_bytes"].as_u64().unwrap_or(0)),
+            safe(show::sentence(&item["target"]))
+        ));
+        if !item["replaces"].is_null() {
+            show::line(&format!("  replaces {}", safe(show::sentence(&item["replaces"]))));
+        }
+    }
+    checks(&seen["checks"]);
+    for (key, word) in [("nearest_before", "before"), ("nearest_after", "after")] {
+        if let Some(at) = seen[key].as_str() {
+            show::line(&format!("the nearest moment {word} it: --at {}", safe(at)));
+        }
+    }
+    if let Some(secs) = seen["estimate_secs"].as_u64() {
+        show::line(&format!("it may take about {secs} s"));
     }
 }
