@@ -299,19 +299,13 @@ pub(super) async fn sent(
 ) -> Result<Response, Fault> {
     let app = find(&web, &name).await?;
     let asked = Asked::of(&fields);
-    let again = async |errors: Errors| -> Result<Response, Fault> {
-        let is_wrong = errors.any();
-        let page = form(&web, &visitor, &app, Some(asked.clone()), errors, "").await?;
-        let status = if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        Ok((status, page).into_response())
-    };
     let action = fields.text("action");
     if action == "edit" {
-        return again(Errors::default()).await;
+        return again(&web, &visitor, &app, asked, Errors::default()).await;
     }
     let mut request = match asked.request(visitor.lang) {
         Ok(request) => request,
-        Err(errors) => return again(Errors::some(errors)).await,
+        Err(errors) => return again(&web, &visitor, &app, asked, Errors::some(errors)).await,
     };
     let mut errors = Errors::default();
     let mut status = StatusCode::OK;
@@ -338,10 +332,23 @@ pub(super) async fn sent(
             Ok((status, page).into_response())
         }
         Err(error @ (EngineError::Invalid(_) | EngineError::Refused(_) | EngineError::Conflict(_))) => {
-            again(Errors::from(error, visitor.lang)?).await
+            let errors = Errors::from(error, visitor.lang)?;
+            again(&web, &visitor, &app, asked, errors).await
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The form again, with what is wrong in it.
+async fn again(
+    web: &Web,
+    visitor: &Visitor,
+    app: &App,
+    asked: Asked,
+    errors: Errors,
+) -> Result<Response, Fault> {
+    let status = if errors.any() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    Ok((status, form(web, visitor, app, Some(asked), errors, "").await?).into_response())
 }
 
 fn preflight(
