@@ -17,6 +17,7 @@ mod index;
 mod keyring;
 mod ops;
 mod orphans;
+mod pitr;
 mod process;
 pub mod recovery;
 mod reindex;
@@ -58,6 +59,7 @@ pub use ops::{
     google::GoogleQuestion,
     indexing::is_archive,
     managed::{DeclareError, Declared, Entry, Reconciled},
+    moments::{MomentPreflight, MomentRequest},
     overview::{AppCard, Health, Overview},
     projection::Projection,
     recovery_plan::RecoveryDraft,

@@ -1,0 +1,3 @@
+//! Point-in-time recovery of PostgreSQL.
+
+pub(crate) mod restore;
