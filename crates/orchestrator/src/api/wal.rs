@@ -42,7 +42,7 @@ pub(super) async fn push(
     let told = headers.get("x-checksum-sha256").map(digest_of).transpose()?;
     let app = api.engine.catalog().app_by_name(&name).await?;
     let body = Proven::new(body.into_data_stream().map(|one| one.map_err(io::Error::other)), told);
-    let (status, already_there) = match api.engine.push_wal(app.id, &file, body, size).await? {
+    let (status, already_there) = match api.engine.push_wal(app.id, &file, body.boxed(), size).await? {
         Pushed::Stored => (StatusCode::CREATED, false),
         Pushed::AlreadyThere => (StatusCode::OK, true),
     };

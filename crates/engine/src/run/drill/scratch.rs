@@ -351,6 +351,7 @@ impl Daemon {
             artifact: trial.aim.artifact,
             selection: None,
             target: &RestoreTarget::App,
+            moment: None,
             is_one_of_many: false,
             tag: trial.aim.tag,
         }
