@@ -25,6 +25,7 @@ mod kill_drill;
 mod kill_restore;
 mod kill_rotation;
 mod logins;
+mod moments;
 mod openapi;
 mod page_roles;
 mod pages;
