@@ -9,12 +9,12 @@ use model::{App, AppId, EventKind, Fact, Severity, WalPiece, WalPieceKind, WalPi
 use replication::{Commits, Lsn, Scanner, SegmentSize, SystemId, Timeline};
 
 use super::{
-    archive::{Archive, Put, Unhashed, WalStream},
+    archive::{Put, Unhashed, WalStream},
     asked,
     content::Content,
     index::Index,
-    keep,
     names::{PieceName, is_label},
+    told,
 };
 use crate::{Engine, EngineError};
 
@@ -70,7 +70,7 @@ impl Engine {
             Ok(put) => put,
             Err(EngineError::Conflict(why)) => {
                 let told = Fact::WalOther { app: app.name.to_string(), why: why.clone() };
-                keep::tell_once(self, app.id, EventKind::WalGap, Severity::Error, told).await?;
+                told::tell_once(self, app.id, EventKind::WalGap, Severity::Error, told).await?;
                 return Err(EngineError::Conflict(why));
             }
             Err(error) => return Err(error),
