@@ -85,8 +85,9 @@ impl Programs {
 
     /// What `data` says of itself.
     pub(crate) async fn control(&self, config: &EngineConfig, data: &Path) -> Result<Control, Failure> {
-        let told = self.program(config, "pg_controldata").args([data]).output(64 << 10, ANSWER);
-        Control::parse(&String::from_utf8_lossy(&told.await?))
+        let program = self.program(config, "pg_controldata").args([data]);
+        let told = program.output(64 << 10, ANSWER).await?;
+        Control::parse(&String::from_utf8_lossy(&told))
     }
 }
 
@@ -277,12 +278,12 @@ impl Server {
             return Ok(());
         }
         if self.state(&context.engine, plan).await?.in_recovery {
-            let promote = self.programs.program(context.engine.config(), "pg_ctl");
-            let promoting = promote
+            let promote = self
+                .programs
+                .program(context.engine.config(), "pg_ctl")
                 .args([format!("-D{}", self.data.display())])
-                .args(["promote", "--no-wait", "--silent"])
-                .output(64 << 10, ANSWER);
-            promoting.await?;
+                .args(["promote", "--no-wait", "--silent"]);
+            promote.output(64 << 10, ANSWER).await?;
         }
         let until = Instant::now() + LAST_STEPS;
         while self.state(&context.engine, plan).await.is_ok_and(|state| state.in_recovery) {

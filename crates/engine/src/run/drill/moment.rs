@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn heartbeats_end_at_the_moment() {
-        let at = |secs| Some(Timestamp::from_second(1_700_000_000 + secs).unwrap());
+        let at = |secs: i64| Some(Timestamp::from_second(1_700_000_000 + secs).unwrap());
         let state = |last, moment| judged(3, last, moment).state;
         assert_eq!(state(at(0), at(60)), DrillState::Passed);
         assert_eq!(state(at(60), at(60)), DrillState::Passed);
