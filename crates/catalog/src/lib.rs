@@ -30,6 +30,7 @@ mod tables;
 mod tokens;
 mod upkeep;
 mod users;
+mod wal;
 
 pub use adopt::Adoption;
 pub use audit::AuditQuery;

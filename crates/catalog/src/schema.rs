@@ -4,7 +4,7 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP];
+pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, WAL];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -63,4 +63,13 @@ const UPKEEP: &[&str] = &[
     "ALTER TABLE snapshot_copy ADD COLUMN checked_at BIGINT",
     "DROP INDEX run_fire",
     "CREATE UNIQUE INDEX run_fire ON run (app_id, kind, fire_at) WHERE fire_at IS NOT NULL AND attempt = 1",
+];
+
+/// Archives of WAL: what is stored, named moments, who receives, and how it stands.
+const WAL: &[&str] = &[
+    "CREATE TABLE wal_piece (app_id TEXT NOT NULL, object_key TEXT NOT NULL, name TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (app_id, object_key))",
+    "CREATE INDEX wal_piece_name ON wal_piece (app_id, name)",
+    "CREATE TABLE restore_point (app_id TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (app_id, name))",
+    "CREATE TABLE wal_receiver (app_id TEXT PRIMARY KEY, owner TEXT NOT NULL, token BIGINT NOT NULL, expires_at BIGINT NOT NULL)",
+    "CREATE TABLE wal_standing (app_id TEXT PRIMARY KEY, doc TEXT NOT NULL)",
 ];

@@ -4,8 +4,17 @@
 use crate::schema::VERSIONS;
 
 /// What no copy of a catalog holds: it belongs to a process (logins, what a run owes) or would be
-/// dangerous later (what a run had begun may have become a snapshot since), or is only long.
-const LEFT_OUT: &[&str] = &["run_log", "login_session", "begun_object", "run_duty"];
+/// dangerous later (what a run had begun may have become a snapshot since), or is only long (the
+/// pieces of WAL, which a listing of their destination tells).
+const LEFT_OUT: &[&str] = &[
+    "run_log",
+    "login_session",
+    "begun_object",
+    "run_duty",
+    "wal_piece",
+    "wal_receiver",
+    "wal_standing",
+];
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,6 +70,7 @@ pub use ops::{
     sources::{SourceDraft, shown_settings, stored_secrets},
     storage::{StorageDay, StorageForecast, StorageTrend},
 };
+pub use pitr::{Pushed, WalBody, WalStream};
 pub use reindex::{ReindexProblem, Reindexed};
 pub use repositories::{
     RepositoryCheck, RepositoryFreed, RepositoryLocked, RepositoryState, RepositoryStatistics,
@@ -90,6 +91,8 @@ struct Inner {
     rng: Mutex<StdRng>,
     stores: stores::StoreCache,
     repositories: stores::RepositoryCache,
+    /// Where WAL lies beside repositories.
+    wal_stores: stores::StoreCache,
     /// Exports this process works on.
     streams: AtomicUsize,
     /// Whose turn it is to write progress.
@@ -128,6 +131,7 @@ impl Engine {
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),
             repositories: stores::RepositoryCache::default(),
+            wal_stores: stores::StoreCache::default(),
             streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
             queue_bell: Notify::new(),
@@ -149,6 +153,7 @@ impl Engine {
             docker::follow_labels(self, shutdown.clone()),
             docker::coverage::follow_coverage(self, shutdown.clone()),
             recovery::follow::follow(self, shutdown.clone()),
+            pitr::follow(self, shutdown.clone()),
         );
     }
 

@@ -54,7 +54,7 @@ pub use lsn::{Lsn, LsnError};
 pub use name::{Name, NameError};
 pub use recovery::{
     ArchiveStanding, BaseFacts, Landing, Moment, MomentOrder, RecoveryPlan, RecoveryState,
-    RecoveryWindow, RestorePoint, WalGap, WalWay,
+    RecoveryWindow, RestorePoint, WalGap, WalPiece, WalPieceKind, WalPieceState, WalWay,
 };
 pub use restore::{
     Condition, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,

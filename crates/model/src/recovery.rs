@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{DestinationId, Name, SnapshotId, lsn::Lsn};
+use crate::{AppId, DestinationId, Name, SnapshotId, lsn::Lsn};
 
 /// What an app's continuous archive of WAL does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct RecoveryPlan {
     #[serde(default)]
     pub heartbeat: bool,
     /// WAL that the server may keep for us, in bytes, before its slot is let go of so that its disk
-    /// does not fill; `None` is half of what is free there, or 10 GiB where that is not known.
+    /// does not fill; `None` is 10 GiB.
     #[serde(default)]
     pub most_kept_bytes: Option<u64>,
 }
@@ -164,6 +164,73 @@ pub struct RecoveryState {
     pub restore_points: Vec<RestorePoint>,
     /// Bytes of WAL at the destination.
     pub stored_bytes: u64,
+}
+
+words! {
+    /// What an object of the archive holds.
+    pub enum WalPieceKind {
+        /// A whole segment.
+        Segment,
+        /// The beginning of a segment that is not whole yet, or never will be.
+        Beginning,
+        /// From which timelines a timeline came.
+        History,
+        /// Anything else that `archive_command` hands over: labels of backups.
+        Label,
+    }
+
+    /// How an object of the archive stands.
+    #[derive(Default)]
+    pub enum WalPieceState {
+        /// It was durable when it was stored, and nothing was found wrong with it since.
+        #[default]
+        Good,
+        /// It was read, and is not what was stored.
+        Damaged,
+        /// The destination does not show it any more.
+        Missing,
+    }
+}
+
+/// One object of the archive of WAL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalPiece {
+    /// Whose it is.
+    pub app_id: AppId,
+    /// The cluster, as `initdb` numbered it.
+    pub system: String,
+    /// The timeline.
+    pub timeline: u32,
+    /// What it holds.
+    pub kind: WalPieceKind,
+    /// The file's name as PostgreSQL's; of a beginning that of its segment.
+    pub name: String,
+    /// Its first byte's position.
+    pub start: Lsn,
+    /// The position after its last byte.
+    pub end: Lsn,
+    /// Size of a segment of this cluster, in bytes.
+    pub segment_bytes: u64,
+    /// The first 16 hex digits of the SHA-256 of what it holds.
+    pub hash: String,
+    /// Its key at the destination.
+    pub key: String,
+    /// Its size there.
+    pub stored_bytes: u64,
+    /// When it was durable there.
+    pub stored_at: Timestamp,
+    /// When the destination says that it was written.
+    #[serde(default)]
+    pub modified_at: Option<Timestamp>,
+    /// When the last transaction in it was committed.
+    #[serde(default)]
+    pub last_commit: Option<Timestamp>,
+    /// What a history file says.
+    #[serde(default)]
+    pub history: Option<String>,
+    /// How it stands.
+    #[serde(default)]
+    pub state: WalPieceState,
 }
 
 /// A moment to go back to.

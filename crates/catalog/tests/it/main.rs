@@ -4,6 +4,7 @@ mod accounts;
 mod databases;
 mod postgres;
 mod suite;
+mod wal;
 
 macro_rules! on_both {
     ($suite:ident: $($name:ident),+ $(,)?) => {
@@ -43,6 +44,10 @@ mod runs_and_copies {
         logs_are_numbered_without_gaps,
         what_is_written_is_there_after_opening_again,
     }
+}
+
+mod archives_of_wal {
+    on_both! { wal: pieces_are_kept_by_object, one_orchestrator_receives }
 }
 
 mod people_and_programs {

@@ -31,7 +31,7 @@ pub struct RecoveryDraft {
     pub window_days: u32,
     /// Whether a row is written in the server every minute, by which drills prove the moment.
     pub heartbeat: bool,
-    /// WAL that the server may keep for us, in bytes; left out: half of what is free there.
+    /// WAL that the server may keep for us, in bytes; left out: 10 GiB.
     pub most_kept_bytes: Option<u64>,
 }
 
