@@ -18,6 +18,7 @@ mod hung;
 mod kills;
 mod logs;
 mod managed;
+mod moments;
 #[path = "../../../archive/tests/it/member.rs"]
 mod member;
 #[path = "../../../catalog/tests/it/postgres.rs"]

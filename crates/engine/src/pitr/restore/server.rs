@@ -388,7 +388,8 @@ fn state(rows: &[Vec<String>]) -> Result<State, Failure> {
 /// Makes the files ready that the server is told of, and gives it what it works in.
 async fn give(plan: &Plan<'_>) -> Result<(), Failure> {
     let (data, room) = (plan.data.clone(), plan.room.clone());
-    for folder in [&data, &room] {
+    // Who may not enter the one may not enter the other within it.
+    for folder in [&room, &data] {
         scratch::give(folder, user())?;
     }
     let given = blocking(move || {
