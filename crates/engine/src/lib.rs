@@ -45,7 +45,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use clock::SystemClock;
-pub use config::{EngineConfig, GoogleUrls};
+pub use config::{EngineConfig, GoogleUrls, WalTimes};
 pub use docker::coverage::{CoverageState, Covered, CoveredKind};
 pub use doctor::{Check, CheckState, Report};
 pub use error::{EngineError, FieldError};

@@ -200,6 +200,8 @@ pub enum Reason {
     NoRules,
     /// It is the newest good one.
     LastGood,
+    /// It is a base backup by which moments of the window are reached.
+    Anchor,
     /// Somebody pinned it.
     Pinned,
     /// A run refers to it.

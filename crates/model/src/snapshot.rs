@@ -66,6 +66,11 @@ impl Snapshot {
         (self.artifacts.len() > 1).then(|| last.duration_since(first).as_secs())
     }
 
+    /// Whether it is a base backup, which comes back to a moment only.
+    pub fn is_base(&self) -> bool {
+        self.kind == SnapshotKind::Base
+    }
+
     /// Whether any destination holds a copy believed good.
     pub fn is_good(&self) -> bool {
         self.copies.iter().any(|copy| copy.state == CopyState::Good)

@@ -21,6 +21,7 @@ mod scan;
 mod seal;
 mod slot;
 mod stream;
+mod told;
 mod unseal;
 pub(crate) mod window;
 
@@ -32,6 +33,20 @@ pub use push::{Pushed, WalBody};
 use model::{App, Source, SourceKind};
 
 use crate::{Engine, EngineError, source::direct::Asked};
+
+/// `app` as a base backup sees it: one server, and the one destination of its archive.
+pub(crate) fn alone(engine: &Engine, app: &App) -> Result<App, model::Failure> {
+    let changed = |why: String| {
+        model::Failure::new(model::FailureCode::ConfigurationChanged, why)
+    };
+    let source = asked(engine, app).map_err(|error| changed(error.to_string()))?.source.clone();
+    let mut alone = app.clone();
+    let at = app.recovery.as_ref().map(|plan| plan.destination);
+    alone.destinations.retain(|binding| Some(binding.destination_id) == at);
+    // The names of its objects tell the source where the app has several.
+    alone.sources.sort_by_key(|one| one.name != source.name);
+    Ok(alone)
+}
 
 /// The server that `app` archives the WAL of.
 pub(crate) fn asked<'a>(engine: &'a Engine, app: &'a App) -> Result<Asked<'a>, EngineError> {

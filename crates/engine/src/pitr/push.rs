@@ -13,7 +13,7 @@ use super::{
     asked,
     content::Content,
     index::Index,
-    keep,
+    told,
     names::{PieceName, is_label},
 };
 use crate::{Engine, EngineError};
@@ -70,7 +70,7 @@ impl Engine {
             Ok(put) => put,
             Err(EngineError::Conflict(why)) => {
                 let told = Fact::WalOther { app: app.name.to_string(), why: why.clone() };
-                keep::tell_once(self, app.id, EventKind::WalGap, Severity::Error, told).await?;
+                told::tell_once(self, app.id, EventKind::WalGap, Severity::Error, told).await?;
                 return Err(EngineError::Conflict(why));
             }
             Err(error) => return Err(error),

@@ -387,6 +387,7 @@ reason-pre-deploy = before a deployment { $number } of { $of }
 reason-within = younger than { $length }
 reason-no-rules = no rules: everything is kept
 reason-last-good = newest good one
+reason-anchor = base backup that moments of the window need
 reason-pinned = pinned
 reason-in-use = in use by a run
 reason-future = dated in the future
@@ -664,6 +665,10 @@ event-catalog_copy_failed = catalog not copied
 event-recovery_kit_due = recovery kit not stored
 event-catalog_rebuilt = catalog rebuilt
 event-reindexed = manifests read
+event-wal_gap = WAL missing
+event-wal_behind = WAL behind
+event-wal_resumed = WAL stored again
+event-slot_released = slot let go of
 
 # Errors
 error-home = To the overview

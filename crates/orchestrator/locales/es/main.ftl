@@ -387,6 +387,7 @@ reason-pre-deploy = antes de un despliegue { $number } de { $of }
 reason-within = más nueva que { $length }
 reason-no-rules = sin reglas: se conserva todo
 reason-last-good = última buena
+reason-anchor = copia base que necesitan momentos de la ventana
 reason-pinned = fijada
 reason-in-use = en uso por una ejecución
 reason-future = con fecha futura
@@ -664,6 +665,10 @@ event-catalog_copy_failed = catálogo sin copiar
 event-recovery_kit_due = kit de recuperación sin guardar
 event-catalog_rebuilt = catálogo reconstruido
 event-reindexed = manifiestos leídos
+event-wal_gap = falta WAL
+event-wal_behind = WAL con retraso
+event-wal_resumed = WAL guardado otra vez
+event-slot_released = slot soltado
 
 # Errors
 error-home = Al resumen
