@@ -193,9 +193,10 @@ pub(crate) async fn known(aim: &Aim<'_>) -> Result<Archive, Failure> {
 /// The way from this base backup to the moment.
 pub(crate) fn way(aim: &Aim<'_>, archive: &Archive, order: &MomentOrder) -> Result<Way, Failure> {
     let own = |snapshot: &&model::Snapshot| {
-        snapshot.artifacts.iter().any(|one| {
-            one.base == aim.artifact.base && one.sha256 == aim.artifact.sha256
-        })
+        snapshot
+            .artifacts
+            .iter()
+            .any(|one| one.base == aim.artifact.base && one.sha256 == aim.artifact.sha256)
     };
     let base = archive.bases.iter().find(own).ok_or_else(|| refused(Fact::NoBase {}))?;
     let way = choose(&archive.known, order, Some(base.id), aim.engine.now());

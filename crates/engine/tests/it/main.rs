@@ -18,9 +18,9 @@ mod hung;
 mod kills;
 mod logs;
 mod managed;
-mod moments;
 #[path = "../../../archive/tests/it/member.rs"]
 mod member;
+mod moments;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod recovery;

@@ -15,8 +15,8 @@ use engine::{EngineConfig, MomentRequest, WalTimes};
 use jiff::Timestamp;
 use model::{
     DrillState, Lsn, Moment, MomentOrder, PreflightLevel, RecoveryPlan, RecoveryState,
-    RestoreReport, RestoreTarget, Run, RunState, Snapshot, SnapshotKind, WalPieceState,
-    WalPieceKind, WalWay,
+    RestoreReport, RestoreTarget, Run, RunState, Snapshot, SnapshotKind, WalPieceKind,
+    WalPieceState, WalWay,
 };
 use rand::RngExt as _;
 
@@ -293,8 +293,7 @@ async fn any_moment_comes_back() {
     }
 
     // The last state, a position, a name.
-    let (data, report) =
-        restored(&world, to(Moment::Latest), &folder.path().join("latest")).await;
+    let (data, report) = restored(&world, to(Moment::Latest), &folder.path().join("latest")).await;
     assert_eq!(rows(&server, &data).len(), beats.len());
     assert_eq!(report.landing.unwrap().base, Some(bases(&world).await[1].id));
     let (data, _) =
@@ -370,8 +369,8 @@ async fn refusals(world: &World, first: Timestamp, folder: &Path) {
         ..engine::RestoreRequest::default()
     };
     let base = bases(world).await.remove(0);
-    let seen = world.engine.preflight(base.id, &plain).await.unwrap();
-    assert!(!seen.may_begin(), "{seen:?}");
+    let refused = world.engine.preflight(base.id, &plain).await.unwrap_err();
+    assert!(refused.to_string().contains("choose a moment"), "{refused}");
 }
 
 async fn drills(world: &World) {

@@ -252,7 +252,9 @@ async fn questions(
     server: &Server,
     databases: &[String],
 ) -> Result<Vec<DrillCheck>, Failure> {
-    let Some(of) = trial.aim.source.map(|source| source.name.as_str()) else { return Ok(Vec::new()) };
+    let Some(of) = trial.aim.source.map(|source| source.name.as_str()) else {
+        return Ok(Vec::new());
+    };
     let named = moment::settings(trial.aim);
     let usual = named.get("database").and_then(|all| all.split(',').next()).map(str::trim);
     let usual = usual.filter(|name| databases.iter().any(|one| one == name)).unwrap_or("postgres");
@@ -262,7 +264,8 @@ async fn questions(
         Some(databases.iter().find(|name| *name == part).map_or(usual, String::as_str).to_owned())
     };
     let asked = trial.aim.app.drill.questions.iter();
-    let asked: Vec<_> = asked.filter_map(|one| Some((one, meant(one.artifact.as_str())?))).collect();
+    let asked: Vec<_> =
+        asked.filter_map(|one| Some((one, meant(one.artifact.as_str())?))).collect();
     let Some((_, first)) = asked.first() else { return Ok(Vec::new()) };
     session(trial, server).await?.ask(&server.tools, first, READER_MADE).await?;
     let path = named.get("user").map_or("postgres", String::as_str);
