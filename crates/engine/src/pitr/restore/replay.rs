@@ -60,7 +60,6 @@ pub(crate) fn arguments(
         ("local_preload_libraries", String::new()),
         ("logging_collector", "off".to_owned()),
         ("log_destination", "stderr".to_owned()),
-        ("external_pid_file", String::new()),
         ("synchronous_standby_names", String::new()),
         // Subscriptions would take from their publisher what the old server is to get.
         ("max_logical_replication_workers", "0".to_owned()),
