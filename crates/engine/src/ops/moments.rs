@@ -84,9 +84,7 @@ impl Engine {
         if let Some(blocked) = blocked.into_iter().next() {
             return Err(EngineError::Refused(blocked.sentence.message.clone()));
         }
-        let Some(base) = base else {
-            return Err(EngineError::Refused(model::Fact::NoBase {}.to_string()));
-        };
+        let base = base.ok_or_else(no_base)?;
         if let Some(wanted) = &seen.preflight.confirm
             && (!request.overwrite || request.confirm.as_deref().map(str::trim) != Some(wanted))
         {
@@ -114,18 +112,41 @@ impl Engine {
         let archive = Archive::of(self, &app).await?;
         let order = match order {
             Some(order) => order,
-            None => self.any_moment(&archive).ok_or_else(|| {
-                EngineError::Refused(model::Fact::NoBase {}.to_string())
-            })?,
+            None => self.any_moment(&archive).ok_or_else(no_base)?,
         };
+        let run = self.drill_to(&app, &archive, order, Trigger::Manual)?;
+        self.queue(run).await
+    }
+
+    /// A drill of any moment of `app`, not queued yet; `None` where none can be restored.
+    pub(crate) async fn drill_of_any_moment(
+        &self,
+        app: &App,
+        trigger: Trigger,
+    ) -> Result<Option<Run>, EngineError> {
+        if app.recovery.is_none() {
+            return Ok(None);
+        }
+        let archive = Archive::of(self, app).await?;
+        let any = self.any_moment(&archive);
+        Ok(any.and_then(|order| self.drill_to(app, &archive, order, trigger).ok()))
+    }
+
+    fn drill_to(
+        &self,
+        app: &App,
+        archive: &Archive,
+        order: MomentOrder,
+        trigger: Trigger,
+    ) -> Result<Run, EngineError> {
         let way = choose(&archive.known, &order, None, self.now());
         let way = way.map_err(|missed| EngineError::Refused(missed.why.to_string()))?;
         let base = archive.bases.iter().find(|one| one.id == way.base.snapshot);
-        let base = base.ok_or_else(|| EngineError::Refused(model::Fact::NoBase {}.to_string()))?;
+        let base = base.ok_or_else(no_base)?;
         // Its own folder is chosen by the drill.
         let target = RestoreTarget::Folder { path: std::path::PathBuf::new() };
         let order = self::order(base, target, MomentOrder { pause: false, ..order });
-        self.queue(self.run_to_moment(&app, base, RunKind::Drill, order, Trigger::Manual)).await
+        Ok(self.run_to_moment(app, base, RunKind::Drill, order, trigger))
     }
 
     /// A moment that can be restored, any of them as likely as any other.
@@ -156,9 +177,8 @@ impl Engine {
             Ok(way) => way,
             Err(missed) => return Ok((cannot(missed), None)),
         };
-        let Some(base) = archive.bases.into_iter().find(|one| one.id == way.base.snapshot) else {
-            return Ok((cannot(Missed { why: model::Fact::NoBase {}, before: None, after: None }), None));
-        };
+        let base = archive.bases.into_iter().find(|one| one.id == way.base.snapshot);
+        let base = base.ok_or_else(no_base)?;
         let order = order(&base, request.target.clone(), request.order.clone());
         let looked = look::look(self, app, &base, &order, "preflight").await;
         let preflight = looked.map_err(|failure| EngineError::Refused(failure.message))?;
@@ -198,6 +218,10 @@ fn order(base: &Snapshot, target: RestoreTarget, moment: MomentOrder) -> Restore
         moment: Some(moment),
         given_up: None,
     }
+}
+
+fn no_base() -> EngineError {
+    EngineError::Refused(model::Fact::NoBase {}.to_string())
 }
 
 fn can(way: &Way, preflight: Preflight) -> MomentPreflight {

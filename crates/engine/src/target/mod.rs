@@ -16,8 +16,8 @@ mod volume;
 
 use artifact::Dump;
 use model::{
-    App, Artifact, DirectKind, DirectSource, Fact, Failure, FailureCode, Landing, MomentOrder, Name,
-    PreflightLevel, RestoreTarget, Selection, Sentence, Source, SourceKind,
+    App, Artifact, DirectKind, DirectSource, Fact, Failure, FailureCode, Landing, MomentOrder,
+    Name, PreflightLevel, RestoreTarget, Selection, Sentence, Source, SourceKind,
 };
 
 use crate::{Engine, run::RunContext, source::direct::Asked};

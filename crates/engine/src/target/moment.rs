@@ -14,6 +14,7 @@ use super::{
     unpacking::{self, Wish, packed},
 };
 use crate::{
+    durable,
     pitr::restore::{
         choose::{Way, choose},
         known::Archive,
@@ -21,7 +22,7 @@ use crate::{
         server::{self, Plan, Programs, Server},
         wal,
     },
-    run::failure,
+    run::{drill::scratch, failure},
 };
 
 pub(crate) struct Moment;
@@ -70,6 +71,12 @@ impl Target for Moment {
         let archive = known(aim).await?;
         let way = way(aim, &archive, order)?;
         let room = room(aim);
+        // Open to who runs the server, unlike what is unpacked in it.
+        let making = path.clone();
+        blocking(move || durable::make_folders(&making)).await?.map_err(|error| {
+            let (what, why) = (path.display().to_string(), error.to_string());
+            refused(Fact::NotMade { what, why })
+        })?;
         let owed = context.owe(Duty::RemoveFolder { path: room.clone() }).await?;
         server::room(&room).await?;
         let bringing = Bringing { aim, archive: &archive, way: &way, supply };
@@ -186,9 +193,10 @@ pub(crate) async fn known(aim: &Aim<'_>) -> Result<Archive, Failure> {
 /// The way from this base backup to the moment.
 pub(crate) fn way(aim: &Aim<'_>, archive: &Archive, order: &MomentOrder) -> Result<Way, Failure> {
     let own = |snapshot: &&model::Snapshot| {
-        snapshot.artifacts.iter().any(|one| {
-            one.base == aim.artifact.base && one.sha256 == aim.artifact.sha256
-        })
+        snapshot
+            .artifacts
+            .iter()
+            .any(|one| one.base == aim.artifact.base && one.sha256 == aim.artifact.sha256)
     };
     let base = archive.bases.iter().find(own).ok_or_else(|| refused(Fact::NoBase {}))?;
     let way = choose(&archive.known, order, Some(base.id), aim.engine.now());
@@ -224,6 +232,11 @@ async fn about(aim: &Aim<'_>, way: &Way, look: &mut Look) {
         Err(failure) => look.block(failure),
     }
     if let RestoreTarget::Folder { path } = aim.target {
+        for folder in [path, &room(aim)] {
+            if let Err(failure) = scratch::may_enter(&folder.join("data"), server::user()) {
+                look.block(failure);
+            }
+        }
         let needed = aim.artifact.size_bytes.saturating_add(wal::size(way));
         folder::room(look, path, needed).await;
     }

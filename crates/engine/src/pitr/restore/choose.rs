@@ -156,9 +156,10 @@ fn reaches(
             None => there.last().copied().unwrap_or(base.base.timeline),
         };
         is_known = true;
-        let own = known.histories.iter().find(|(system, history)| {
-            *system == base.base.system && history.timeline() == on
-        });
+        let own = known
+            .histories
+            .iter()
+            .find(|(system, history)| *system == base.base.system && history.timeline() == on);
         let history = own.map_or_else(|| History::first(on), |(_, history)| history.clone());
         if let Some(window) = stored.window(&base.base, &history) {
             all.push(Reach::of(known, base, history, window));

@@ -49,7 +49,9 @@ fn ready(data: &Path) -> io::Result<Vec<Sentence>> {
     }
     for folder in ["pg_wal", "pg_wal/archive_status", "pg_tblspc", WAL] {
         let made = std::fs::DirBuilder::new().mode(0o700).create(data.join(folder));
-        made.or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })?;
+        made.or_else(
+            |error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) },
+        )?;
     }
     let moved = tablespaces(data)?;
     if moved > 0 {
@@ -114,7 +116,9 @@ fn tablespaces(data: &Path) -> io::Result<u64> {
         }
         let to = data.join(TABLESPACES);
         let made = std::fs::DirBuilder::new().mode(0o700).create(&to);
-        made.or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })?;
+        made.or_else(
+            |error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) },
+        )?;
         std::fs::rename(entry.path(), to.join(&oid))?;
         // As seen from the link's own folder, so that the whole may be moved.
         let seen = PathBuf::from("..").join(TABLESPACES).join(&oid);
@@ -162,8 +166,7 @@ mod tests {
         let before = "# Do not edit\nwork_mem = '8MB'\nrestore_command = 'x'\n\
                       Recovery_target_time = 'y'\narchive_mode = on\n";
         let once = settings(before, &["archive_mode = 'off'".to_owned()]);
-        let wanted =
-            format!("# Do not edit\nwork_mem = '8MB'\n{MARK}archive_mode = 'off'\n");
+        let wanted = format!("# Do not edit\nwork_mem = '8MB'\n{MARK}archive_mode = 'off'\n");
         assert_eq!(once, wanted);
         assert_eq!(settings(&once, &["archive_mode = 'off'".to_owned()]), wanted);
         assert_eq!(quoted("a'b\\c"), "'a''b\\\\c'");

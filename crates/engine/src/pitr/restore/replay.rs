@@ -36,7 +36,12 @@ fn time(at: jiff::Timestamp) -> String {
 
 /// What a server of ours is started with: what counts most, so that no setting of the old server
 /// makes it reach out, listen, or load what is not here.
-pub(crate) fn arguments(room: &Path, control: &Control, way: &Way, is_scratch: bool) -> Vec<String> {
+pub(crate) fn arguments(
+    room: &Path,
+    control: &Control,
+    way: &Way,
+    is_scratch: bool,
+) -> Vec<String> {
     let at = |name: &str| room.join(name).display().to_string();
     let mut all: Vec<String> = [
         ("config_file", at("postgresql.conf")),
@@ -55,7 +60,6 @@ pub(crate) fn arguments(room: &Path, control: &Control, way: &Way, is_scratch: b
         ("local_preload_libraries", String::new()),
         ("logging_collector", "off".to_owned()),
         ("log_destination", "stderr".to_owned()),
-        ("external_pid_file", String::new()),
         ("synchronous_standby_names", String::new()),
         // Subscriptions would take from their publisher what the old server is to get.
         ("max_logical_replication_workers", "0".to_owned()),
@@ -70,17 +74,18 @@ pub(crate) fn arguments(room: &Path, control: &Control, way: &Way, is_scratch: b
     all.extend(target(way).into_iter().map(|(name, value)| format!("-c{name}={value}")));
     if is_scratch {
         // Nothing of it is to last.
-        all.extend(["-cfsync=off", "-cfull_page_writes=off", "-csynchronous_commit=off"].map(str::to_owned));
+        all.extend(
+            ["-cfsync=off", "-cfull_page_writes=off", "-csynchronous_commit=off"]
+                .map(str::to_owned),
+        );
     }
     all
 }
 
 /// The settings by which a server that people start goes on to the same moment, and waits there.
 pub(crate) fn left(way: &Way) -> Vec<String> {
-    let mut all = vec![
-        "archive_mode = 'off'".to_owned(),
-        format!("restore_command = {}", quoted(FETCH)),
-    ];
+    let mut all =
+        vec!["archive_mode = 'off'".to_owned(), format!("restore_command = {}", quoted(FETCH))];
     all.extend(target(way).into_iter().map(|(name, value)| format!("{name} = {}", quoted(&value))));
     all
 }

@@ -14,14 +14,22 @@ use model::{
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
-use super::{choose::{Stop, Way}, control::Control, prepare, replay};
+use super::{
+    choose::{Stop, Way},
+    control::Control,
+    prepare, replay,
+};
 use crate::{
     Engine, EngineConfig,
     process::{self, Program, Running},
     run::{RunContext, drill::scratch},
     source::{
         direct::Asked,
-        postgres::{session::Session, told, tools::{self, Tools}},
+        postgres::{
+            session::Session,
+            told,
+            tools::{self, Tools},
+        },
         tool::Where,
     },
     target::{blocking, refused},
@@ -63,7 +71,8 @@ impl Programs {
         }
         if let Some(found) = process::find(config, "postgres")
             && let Some(folder) = found.parent()
-            && let Ok(told) = Program::new(config, &found).args(["--version"]).output(1_024, ANSWER).await
+            && let Ok(told) =
+                Program::new(config, &found).args(["--version"]).output(1_024, ANSWER).await
             && major_in(&String::from_utf8_lossy(&told)) == Some(major)
         {
             return Ok(Self { folder: folder.to_owned() });
@@ -84,9 +93,14 @@ impl Programs {
     }
 
     /// What `data` says of itself.
-    pub(crate) async fn control(&self, config: &EngineConfig, data: &Path) -> Result<Control, Failure> {
-        let told = self.program(config, "pg_controldata").args([data]).output(64 << 10, ANSWER);
-        Control::parse(&String::from_utf8_lossy(&told.await?))
+    pub(crate) async fn control(
+        &self,
+        config: &EngineConfig,
+        data: &Path,
+    ) -> Result<Control, Failure> {
+        let program = self.program(config, "pg_controldata").args([data]);
+        let told = program.output(64 << 10, ANSWER).await?;
+        Control::parse(&String::from_utf8_lossy(&told))
     }
 }
 
@@ -222,7 +236,12 @@ impl Server {
     }
 
     /// Waits until it has come to its end, or its moment.
-    async fn follow(&mut self, context: &RunContext, plan: &Plan<'_>, way: &Way) -> Result<(), Failure> {
+    async fn follow(
+        &mut self,
+        context: &RunContext,
+        plan: &Plan<'_>,
+        way: &Way,
+    ) -> Result<(), Failure> {
         let waits_at_end = plan.pause && way.stop == Stop::End;
         let last_segment = way.base.segment.start_of(replication::Lsn(way.end.0.saturating_sub(1)));
         let (mut wait, mut steady_since) = (ASKED.0, Instant::now());
@@ -264,7 +283,12 @@ impl Server {
     }
 
     /// At its moment: says where that is, and makes it a server of its own unless it is to wait.
-    async fn come(&mut self, context: &RunContext, plan: &Plan<'_>, way: &Way) -> Result<(), Failure> {
+    async fn come(
+        &mut self,
+        context: &RunContext,
+        plan: &Plan<'_>,
+        way: &Way,
+    ) -> Result<(), Failure> {
         let reached = self.landing.replayed_to.unwrap_or_default();
         // All there is was asked for: where replay ends far before that, something is wrong with it.
         let short = way.end.0.saturating_sub(reached.0);
@@ -277,12 +301,12 @@ impl Server {
             return Ok(());
         }
         if self.state(&context.engine, plan).await?.in_recovery {
-            let promote = self.programs.program(context.engine.config(), "pg_ctl");
-            let promoting = promote
+            let promote = self
+                .programs
+                .program(context.engine.config(), "pg_ctl")
                 .args([format!("-D{}", self.data.display())])
-                .args(["promote", "--no-wait", "--silent"])
-                .output(64 << 10, ANSWER);
-            promoting.await?;
+                .args(["promote", "--no-wait", "--silent"]);
+            promote.output(64 << 10, ANSWER).await?;
         }
         let until = Instant::now() + LAST_STEPS;
         while self.state(&context.engine, plan).await.is_ok_and(|state| state.in_recovery) {
@@ -387,7 +411,8 @@ fn state(rows: &[Vec<String>]) -> Result<State, Failure> {
 /// Makes the files ready that the server is told of, and gives it what it works in.
 async fn give(plan: &Plan<'_>) -> Result<(), Failure> {
     let (data, room) = (plan.data.clone(), plan.room.clone());
-    for folder in [&data, &room] {
+    // Who may not enter the one may not enter the other within it.
+    for folder in [&room, &data] {
         scratch::give(folder, user())?;
     }
     let given = blocking(move || {

@@ -1,15 +1,15 @@
 //! The WAL that a replay needs, brought into the data directory before its server starts: what the
 //! server does not find there is proven not to be anywhere.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use model::{App, Fact, Failure, FailureCode, WalPiece, WalPieceKind, WalPieceState};
 use store::StoreErrorKind;
 
 use super::{choose::Way, known::Archive, prepare};
 use crate::{
     Engine, EngineError,
+    pitr::archive::Archive as Stored,
     run::{RunContext, failure},
     target::refused,
 };
@@ -45,24 +45,33 @@ pub(crate) async fn fetch(
     let engine = &context.engine;
     let archive = engine.wal_archive(app).await.map_err(|error| failure::of_engine(&error))?;
     let folder = data.join(prepare::WAL);
-    let fetching = futures::stream::iter(needed).map(|piece| {
-        let (archive, path) = (&archive, folder.join(&piece.name));
-        async move {
-            context.keep_going()?;
-            let fetched = tokio::select! {
-                biased;
-                failure = context.stopped() => return Err(failure),
-                fetched = archive.fetch_to(piece, &path) => fetched,
-            };
-            if let Err(error) = fetched {
-                return Err(told(engine, piece, error).await);
-            }
-            let count = if piece.kind == WalPieceKind::History { 0 } else { piece.segment_bytes };
-            context.journal.add_bytes(usize::try_from(count).unwrap_or(0));
-            Ok(())
+    for some in needed.chunks(AT_ONCE) {
+        let mut fetching = Vec::with_capacity(AT_ONCE);
+        for piece in some {
+            fetching.push(one(context, &archive, piece, folder.join(&piece.name)));
         }
-    });
-    fetching.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
+        futures::future::try_join_all(fetching).await?;
+    }
+    Ok(())
+}
+
+async fn one(
+    context: &RunContext,
+    archive: &Stored,
+    piece: &WalPiece,
+    path: PathBuf,
+) -> Result<(), Failure> {
+    let fetched = tokio::select! {
+        biased;
+        failure = context.stopped() => return Err(failure),
+        fetched = archive.fetch_to(piece, &path) => fetched,
+    };
+    if let Err(error) = fetched {
+        return Err(told(&context.engine, piece, error).await);
+    }
+    let count = if piece.kind == WalPieceKind::History { 0 } else { piece.segment_bytes };
+    context.journal.add_bytes(usize::try_from(count).unwrap_or(0));
+    Ok(())
 }
 
 /// Why a piece cannot be used. What is wrong with it is written down, so that no window holds it.

@@ -20,8 +20,8 @@ use artifact::Dump;
 use catalog::CopyUpdate;
 use model::{
     App, Artifact, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty, Event,
-    EventId, EventKind, Fact, Failure, FailureCode, Landing, Proof, RestoreOrder, RestoreTarget, Sentence,
-    Severity, Snapshot, SnapshotKind, SourceKind, Stage,
+    EventId, EventKind, Fact, Failure, FailureCode, Landing, Proof, RestoreOrder, RestoreTarget,
+    Sentence, Severity, Snapshot, SnapshotKind, SourceKind, Stage,
 };
 
 use super::{Outcome, RunContext, failure, restore};

@@ -103,7 +103,7 @@ impl Restored for At {
         }
         checks.push(amcheck(trial, &server, &databases).await?);
         checks.push(counted(trial, &server, &databases).await?);
-        checks.extend(questions(trial, &server).await?);
+        checks.extend(questions(trial, &server, &databases).await?);
         Ok(checks)
     }
 
@@ -195,6 +195,7 @@ async fn amcheck(
     let tool = session
         .tool(&server.tools, "pg_amcheck")
         .args(["--install-missing", "--heapallindexed", "--no-password"])
+        .arg(format!("--maintenance-db={}", server.maintenance))
         .arg(format!("--host={}", session.server.host.as_deref().unwrap_or_default()))
         .arg(format!("--port={}", session.server.port))
         .arg(format!("--username={}", session.server.user))
@@ -244,18 +245,29 @@ async fn counted(
     Ok(compared(&counts, 0, None))
 }
 
-/// Asks as somebody who may read everything and do nothing else, in the database that the source
-/// names.
-async fn questions(trial: &Trial<'_>, server: &Server) -> Result<Vec<DrillCheck>, Failure> {
-    let questions: Vec<_> = asked::of(trial).collect();
-    if questions.is_empty() {
+/// Asks as somebody who may read everything and do nothing else. A question to the dump of one
+/// database is one to that database here.
+async fn questions(
+    trial: &Trial<'_>,
+    server: &Server,
+    databases: &[String],
+) -> Result<Vec<DrillCheck>, Failure> {
+    let Some(of) = trial.aim.source.map(|source| source.name.as_str()) else {
         return Ok(Vec::new());
-    }
+    };
     let named = moment::settings(trial.aim);
-    let database = named.get("database").and_then(|all| all.split(',').next()).map(str::trim);
-    let database = database.filter(|name| !name.is_empty() && *name != "*").unwrap_or("postgres");
-    let superuser = session(trial, server).await?;
-    superuser.ask(&server.tools, database, READER_MADE).await?;
+    let usual = named.get("database").and_then(|all| all.split(',').next()).map(str::trim);
+    let usual = usual.filter(|name| databases.iter().any(|one| one == name)).unwrap_or("postgres");
+    let meant = |artifact: &str| {
+        let part = artifact.strip_prefix(of)?;
+        let part = part.strip_prefix('.').or(part.is_empty().then_some(""))?;
+        Some(databases.iter().find(|name| *name == part).map_or(usual, String::as_str).to_owned())
+    };
+    let asked = trial.aim.app.drill.questions.iter();
+    let asked: Vec<_> =
+        asked.filter_map(|one| Some((one, meant(one.artifact.as_str())?))).collect();
+    let Some((_, first)) = asked.first() else { return Ok(Vec::new()) };
+    session(trial, server).await?.ask(&server.tools, first, READER_MADE).await?;
     let path = named.get("user").map_or("postgres", String::as_str);
     let path = format!("{}, public", database::ident(path));
     let mut source = server.source.clone();
@@ -265,8 +277,8 @@ async fn questions(trial: &Trial<'_>, server: &Server) -> Result<Vec<DrillCheck>
     let aim = Aim { source: Some(&source), ..*trial.aim };
     let reader = Session::of(&aim.asked()?).await?.patient(trial.aim.timeout());
     let mut checks = Vec::new();
-    for question in questions {
-        let answer = reader.value_along(&path, &server.tools, database, &question.sql).await;
+    for (question, database) in asked {
+        let answer = reader.value_along(&path, &server.tools, &database, &question.sql).await;
         checks.push(asked::judge(question, answer));
     }
     Ok(checks)
@@ -278,7 +290,7 @@ mod tests {
 
     #[test]
     fn heartbeats_end_at_the_moment() {
-        let at = |secs| Some(Timestamp::from_second(1_700_000_000 + secs).unwrap());
+        let at = |secs: i64| Some(Timestamp::from_second(1_700_000_000 + secs).unwrap());
         let state = |last, moment| judged(3, last, moment).state;
         assert_eq!(state(at(0), at(60)), DrillState::Passed);
         assert_eq!(state(at(60), at(60)), DrillState::Passed);
