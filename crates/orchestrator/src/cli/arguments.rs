@@ -191,7 +191,7 @@ pub(crate) enum Command {
     /// Copies a snapshot to another destination.
     Copy(CopyArgs),
     /// Brings a snapshot back: into a folder here, into its app, or beside it; or an app's PostgreSQL
-    /// server to any moment.
+    /// server to any moment, into a folder.
     Restore(RestoreArgs),
     /// Restores the newest snapshot of an app to scratch and checks what came; or its PostgreSQL
     /// server to a moment.

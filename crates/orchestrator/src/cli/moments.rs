@@ -73,25 +73,13 @@ pub(crate) struct PlanArgs {
     app: String,
     #[command(flatten)]
     moment: MomentArgs,
-    /// Put it next to what the app has, as a new container of this name; else it is looked at as in
-    /// the place of what the app has.
-    #[arg(long, value_name = "NAME", conflicts_with = "into_folder")]
-    beside: Option<String>,
-    /// Put it into this folder of the server's machine.
+    /// Where it would go: a folder of the server's machine.
     #[arg(long, value_name = "PATH")]
-    into_folder: Option<String>,
+    into_folder: String,
 }
 
 fn of_app(app: &str, what: &str) -> String {
     format!("apps/{}/recovery{what}", part(app))
-}
-
-fn target(beside: Option<&str>, folder: Option<&str>) -> Value {
-    match (beside, folder) {
-        (Some(name), _) => json!({ "to": "beside", "name": name }),
-        (None, Some(path)) => json!({ "to": "folder", "path": path }),
-        (None, None) => json!({ "to": "app" }),
-    }
 }
 
 pub(super) async fn status(client: &Client, app: &str, out: &Out) -> Result<u8, CliError> {
@@ -127,8 +115,7 @@ pub(super) async fn point(
 pub(super) async fn plan(client: &Client, given: &PlanArgs, out: &Out) -> Result<u8, CliError> {
     let request = json!({
         "order": given.moment.order()?,
-        "target": target(given.beside.as_deref(), given.into_folder.as_deref()),
-        "overwrite": false,
+        "target": { "to": "folder", "path": given.into_folder },
     });
     let seen = client.post(&of_app(&given.app, "/preflight"), &request).await?;
     out.answer(&seen, || told::preflight(&seen, out));
@@ -143,16 +130,14 @@ pub(super) async fn restore(
     to: &OnServer,
     out: &Out,
 ) -> Result<u8, CliError> {
-    if !to.is_of_a_whole_server() {
-        let told = "a moment is of the whole server: --whole, --undo, --before-deploy, --no-undo, \
-                    --table, --path and --from are about snapshots";
+    let Some(folder) = to.only_folder() else {
+        let told = "a server is brought to a moment in a folder of the orchestrator's machine: give \
+                    --into-folder, and of the others only --wait and --preflight";
         return Err(CliError::Usage(told.to_owned()));
-    }
-    let mut request = json!({
+    };
+    let request = json!({
         "order": moment.order()?,
-        "target": target(to.beside(), to.folder()),
-        "confirm": to.confirm(),
-        "overwrite": to.confirm().is_some(),
+        "target": { "to": "folder", "path": folder },
     });
     let seen = client.post(&of_app(app, "/preflight"), &request).await?;
     if to.only_looks() {
@@ -162,16 +147,6 @@ pub(super) async fn restore(
     if !out.json {
         told::preflight(&seen, out);
     }
-    if let Some(wanted) = seen["confirm"].as_str()
-        && to.confirm() != Some(wanted)
-        && !told::is_blocked(&seen)
-    {
-        return Err(CliError::Refused(format!(
-            "this replaces what is there: add --confirm {} to do it",
-            safe(wanted)
-        )));
-    }
-    request["overwrite"] = seen["confirm"].is_string().into();
     let run = client.post(&of_app(app, "/restore"), &request).await?;
     let id = text(&run["id"]).to_owned();
     let code = to.finish(client, run, out).await?;

@@ -57,8 +57,8 @@ pub(super) async fn restore(
     }
     if given.moment.is_given() {
         if given.to.is_some() || given.extract || !given.only.is_empty() {
-            let told = "a moment is of a whole server, which is made on the server's machine: give \
-                        --into-folder, --beside or --into-app, without --only and --extract";
+            let told = "a moment is of a whole server, which is made on the orchestrator's machine: \
+                        give --into-folder, without --to, --only and --extract";
             return Err(CliError::Usage(told.to_owned()));
         }
         let (app, to) = (&given.snapshot, &given.on_server);

@@ -20,15 +20,14 @@ pub(super) struct Asked {
     pub(super) point: String,
     pub(super) timeline: String,
     pub(super) pause: bool,
-    pub(super) to: String,
-    pub(super) name: String,
+    /// A folder of the server's machine.
     pub(super) path: String,
 }
 
 impl Asked {
-    /// The last moment there is, or the one that `at` says, beside what the app has.
+    /// The last moment there is, or the one that `at` says, into a new folder in `root`.
     pub(super) fn blank(
-        app: &str,
+        path: String,
         at: Option<Timestamp>,
         state: &RecoveryState,
         zone: &TimeZone,
@@ -41,8 +40,7 @@ impl Asked {
             date: local.strftime("%Y-%m-%d").to_string(),
             time: local.strftime("%H:%M:%S").to_string(),
             zone: zone.iana_name().unwrap_or("UTC").to_owned(),
-            to: "beside".to_owned(),
-            name: format!("{app}-restored"),
+            path,
             ..Self::default()
         }
     }
@@ -58,8 +56,6 @@ impl Asked {
             point: text("point"),
             timeline: text("timeline"),
             pause: fields.ticked("pause"),
-            to: text("to"),
-            name: text("name"),
             path: text("path"),
         }
     }
@@ -74,8 +70,6 @@ impl Asked {
             ("lsn", self.lsn.clone()),
             ("point", self.point.clone()),
             ("timeline", self.timeline.clone()),
-            ("to", self.to.clone()),
-            ("name", self.name.clone()),
             ("path", self.path.clone()),
         ];
         if self.pause {
@@ -118,21 +112,13 @@ impl Asked {
                 text.parse().map_err(wrong).ok()
             }
         };
-        let target = match self.to.as_str() {
-            "beside" => match self.name.parse() {
-                Ok(name) => Some(RestoreTarget::Beside { name }),
-                Err(error) => {
-                    errors.push(FieldError::new("name", error));
-                    None
-                }
-            },
-            "folder" => Some(RestoreTarget::Folder { path: self.path.clone().into() }),
-            _ => Some(RestoreTarget::App),
-        };
-        match (moment, target) {
-            (Some(moment), Some(target)) if errors.is_empty() => Ok(MomentRequest {
+        if !self.path.starts_with('/') {
+            errors.push(FieldError::new("path", lang.t("moment-path")));
+        }
+        match moment {
+            Some(moment) if errors.is_empty() => Ok(MomentRequest {
                 order: MomentOrder { moment, timeline, pause: self.pause },
-                target,
+                target: RestoreTarget::Folder { path: self.path.clone().into() },
                 confirm: None,
                 overwrite: false,
             }),
@@ -182,15 +168,8 @@ pub(super) fn command(app: &str, request: &MomentRequest) -> String {
     if request.order.pause {
         words += " --pause";
     }
-    match &request.target {
-        RestoreTarget::App => words += " --into-app",
-        RestoreTarget::Beside { name } => words.extend([" --beside ", &word(name.as_str())]),
-        RestoreTarget::Folder { path } => {
-            words.extend([" --into-folder ", &word(&path.display().to_string())]);
-        }
-    }
-    if let Some(confirm) = &request.confirm {
-        words.extend([" --confirm ", &word(confirm)]);
+    if let RestoreTarget::Folder { path } = &request.target {
+        words.extend([" --into-folder ", &word(&path.display().to_string())]);
     }
     words
 }
@@ -205,8 +184,7 @@ mod tests {
             date: "2026-11-21".to_owned(),
             time: "14:30".to_owned(),
             zone: "Europe/Madrid".to_owned(),
-            to: "beside".to_owned(),
-            name: "shop-old".to_owned(),
+            path: "/restored/shop-old".to_owned(),
             ..Asked::default()
         }
     }
@@ -218,14 +196,15 @@ mod tests {
         assert_eq!(request.order.moment, Moment::Time { at });
         assert_eq!(
             command("shop", &request),
-            "backup-orchestrator restore shop --at 2026-11-21T13:30:00Z --beside shop-old"
+            "backup-orchestrator restore shop --at 2026-11-21T13:30:00Z \
+             --into-folder /restored/shop-old"
         );
         let offset = Asked { zone: "+01:00".to_owned(), ..asked() };
         assert_eq!(offset.request(Lang::En).unwrap().order.moment, Moment::Time { at });
         let lsn = Asked { moment: "lsn".to_owned(), lsn: "0/A".to_owned(), ..asked() };
-        let lsn = Asked { timeline: "2".to_owned(), to: "app".to_owned(), pause: true, ..lsn };
+        let lsn = Asked { timeline: "2".to_owned(), pause: true, ..lsn };
         let told = command("shop", &lsn.request(Lang::En).unwrap());
-        assert!(told.ends_with("--lsn 0/A --timeline 2 --pause --into-app"), "{told}");
+        assert!(told.contains("--lsn 0/A --timeline 2 --pause --into-folder"), "{told}");
     }
 
     #[test]
@@ -235,10 +214,10 @@ mod tests {
         let errors = fold.request(Lang::Es).unwrap_err();
         assert_eq!(errors[0].field, "at");
         assert!(errors[0].message.contains("+02:00") && errors[0].message.contains("+01:00"));
-        let wrong = Asked { name: "/".to_owned(), timeline: "x".to_owned(), ..asked() };
+        let wrong = Asked { path: "here".to_owned(), timeline: "x".to_owned(), ..asked() };
         let fields: Vec<_> =
             wrong.request(Lang::En).unwrap_err().into_iter().map(|error| error.field).collect();
-        assert_eq!(fields, ["timeline", "name"]);
+        assert_eq!(fields, ["timeline", "path"]);
     }
 
     #[test]

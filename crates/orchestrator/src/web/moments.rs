@@ -111,7 +111,6 @@ struct PreflightPage {
     wal: String,
     size: String,
     estimate: Option<String>,
-    confirm: Option<String>,
     pauses: bool,
     may_begin: bool,
     /// The nearest moments that can be reached, as they are told and as an address has them.
@@ -219,6 +218,13 @@ fn rows(state: &RecoveryState, visitor: &Visitor) -> Vec<Row> {
     all.into_iter().map(|(_, row)| row).collect()
 }
 
+/// Where a server would go, unless somebody says otherwise.
+fn folder(web: &Web, app: &App) -> String {
+    let root = web.engine.config().restore_roots.first();
+    root.map(|root| root.join(format!("{}-restored", app.name)).display().to_string())
+        .unwrap_or_default()
+}
+
 fn planned(app: &App, visitor: &Visitor) -> Option<Planned> {
     let plan = app.recovery.as_ref()?;
     Some(Planned {
@@ -242,8 +248,9 @@ async fn form(
     let state = known(web, app).await?;
     let frame = frame(&state, visitor.now);
     let (sentence, class) = sentence(&state, visitor);
+    let roots = &web.engine.config().restore_roots;
     let asked = asked.unwrap_or_else(|| {
-        Asked::blank(app.name.as_str(), None, &state, &visitor.zone, visitor.now)
+        Asked::blank(folder(web, app), None, &state, &visitor.zone, visitor.now)
     });
     let points = state.restore_points.iter().map(|point| Point {
         name: point.name.clone(),
@@ -266,7 +273,7 @@ async fn form(
         points: points.collect(),
         asked,
         zones: zones(),
-        roots: web.engine.config().restore_roots.iter().map(|one| one.display().to_string()).collect(),
+        roots: roots.iter().map(|one| one.display().to_string()).collect(),
         errors,
         point_name: point_name.to_owned(),
         command: format!("backup-orchestrator recovery status {}", app.name),
@@ -283,8 +290,7 @@ pub(super) async fn ask(
     let asked = match query.at.parse::<Timestamp>() {
         Ok(at) => {
             let state = RecoveryState::default();
-            let name = app.name.as_str();
-            Some(Asked::blank(name, Some(at), &state, &visitor.zone, visitor.now))
+            Some(Asked::blank(folder(&web, &app), Some(at), &state, &visitor.zone, visitor.now))
         }
         Err(_) => None,
     };
@@ -303,7 +309,7 @@ pub(super) async fn sent(
     if action == "edit" {
         return again(&web, &visitor, &app, asked, Errors::default()).await;
     }
-    let mut request = match asked.request(visitor.lang) {
+    let request = match asked.request(visitor.lang) {
         Ok(request) => request,
         Err(errors) => return again(&web, &visitor, &app, asked, Errors::some(errors)).await,
     };
@@ -311,8 +317,6 @@ pub(super) async fn sent(
     let mut status = StatusCode::OK;
     let begins = action == "begin";
     if begins {
-        request.confirm = Some(fields.text("confirm").to_owned()).filter(|typed| !typed.is_empty());
-        request.overwrite = request.confirm.is_some();
         match web.engine.restore_to_moment(app.id, request.clone()).await {
             Ok(run) => return Ok(redirect(&format!("/runs/{}", run.id))),
             Err(error) => errors = Errors::from(error, visitor.lang)?,
@@ -321,13 +325,6 @@ pub(super) async fn sent(
     }
     match web.engine.moment_preflight(app.id, &request).await {
         Ok(seen) => {
-            if begins
-                && let Some(wanted) = &seen.preflight.confirm
-                && request.confirm.as_ref() != Some(wanted)
-            {
-                let wrong = engine::FieldError::new("confirm", visitor.t("wrong-name"));
-                errors = Errors::some(vec![wrong]);
-            }
             let page = preflight(&visitor, &app, &asked, &request, seen, errors);
             Ok((status, page).into_response())
         }
@@ -373,7 +370,6 @@ fn preflight(
         _ => 2,
     });
     let nearest = [seen.nearest_before, seen.nearest_after].into_iter().flatten();
-    let confirmed = MomentRequest { confirm: met.confirm.clone(), ..request.clone() };
     let replay = seen.replay_from.zip(seen.replay_to).zip(seen.timeline);
     show(&PreflightPage {
         page: visitor.page(lang.with("moments-title", "app", app.name.as_str()), Nav::Overview),
@@ -389,7 +385,6 @@ fn preflight(
         wal: lang.size(seen.wal_bytes),
         size: lang.size(met.size_bytes),
         estimate: met.estimate_secs.map(|secs| lang.span(i64::try_from(secs).unwrap_or(i64::MAX))),
-        confirm: met.confirm,
         pauses: request.order.pause,
         nearest: nearest.map(|at| (visitor.when(at).absolute, at.to_string())).collect(),
         items: met
@@ -403,7 +398,7 @@ fn preflight(
             })
             .collect(),
         errors,
-        command: command(app.name.as_str(), &confirmed) + " --wait",
+        command: command(app.name.as_str(), request) + " --wait",
     })
 }
 

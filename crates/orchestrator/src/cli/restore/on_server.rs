@@ -72,24 +72,13 @@ pub(crate) struct OnServer {
 }
 
 impl OnServer {
-    /// Whether it says nothing that is about snapshots alone.
-    pub(in crate::cli) fn is_of_a_whole_server(&self) -> bool {
-        let about_code = self.without_code || self.set_code_aside;
-        let back = self.before_deploy.is_some() || self.undo;
-        let rest = self.no_undo || self.from.is_some() || self.is_of_one();
-        !(self.whole || about_code || back || rest)
-    }
-
-    pub(in crate::cli) fn beside(&self) -> Option<&str> {
-        self.beside.as_deref()
-    }
-
-    pub(in crate::cli) fn folder(&self) -> Option<&str> {
-        self.into_folder.as_deref()
-    }
-
-    pub(in crate::cli) fn confirm(&self) -> Option<&str> {
-        self.confirm.as_deref()
+    /// The folder, where nothing is said that is about snapshots alone.
+    pub(in crate::cli) fn only_folder(&self) -> Option<&str> {
+        let elsewhere = self.into_app || self.beside.is_some() || self.confirm.is_some();
+        let about_code = self.whole || self.without_code || self.set_code_aside;
+        let back = self.before_deploy.is_some() || self.undo || self.no_undo;
+        let part = self.from.is_some() || self.is_of_one();
+        self.into_folder.as_deref().filter(|_| !(elsewhere || about_code || back || part))
     }
 
     pub(in crate::cli) fn only_looks(&self) -> bool {
