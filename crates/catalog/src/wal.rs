@@ -68,8 +68,7 @@ impl Catalog {
         let write = self.write().await?;
         let expires = micros(now.saturating_add(lease).unwrap_or(Timestamp::MAX));
         let sql = "INSERT INTO wal_receiver (app_id, owner, token, expires_at) VALUES ($1, $2, 1, $3) ON CONFLICT (app_id) DO UPDATE SET owner = excluded.owner, expires_at = excluded.expires_at, token = wal_receiver.token + CASE WHEN wal_receiver.owner = excluded.owner THEN 0 ELSE 1 END WHERE wal_receiver.owner = excluded.owner OR wal_receiver.expires_at <= $4";
-        let values =
-            vec![app.to_string().into(), owner.into(), expires.into(), micros(now).into()];
+        let values = vec![app.to_string().into(), owner.into(), expires.into(), micros(now).into()];
         let taken = execute(&write.tx, sql, values).await?.rows_affected() == 1;
         let select = "SELECT token FROM wal_receiver WHERE app_id = $1";
         let found = row(&write.tx, select, vec![app.to_string().into()]).await?;

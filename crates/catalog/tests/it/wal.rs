@@ -2,9 +2,7 @@
 
 use catalog::{Catalog, CatalogError};
 use jiff::{SignedDuration, Timestamp};
-use model::{
-    AppId, ArchiveStanding, Lsn, RestorePoint, WalPiece, WalPieceKind, WalPieceState,
-};
+use model::{AppId, ArchiveStanding, Lsn, RestorePoint, WalPiece, WalPieceKind, WalPieceState};
 use secrecy::SecretString;
 
 fn now() -> Timestamp {

@@ -6,7 +6,10 @@ use bollard::query_parameters::InspectContainerOptions;
 use model::{Failure, FailureCode};
 use replication::{Host, Settings, Tls};
 
-use crate::{docker, source::{direct::Asked, reach}};
+use crate::{
+    docker,
+    source::{direct::Asked, reach},
+};
 
 /// How the server of a source is reached; its addresses are judged.
 pub(super) async fn of(asked: &Asked<'_>) -> Result<Settings, Failure> {
@@ -18,7 +21,9 @@ pub(super) async fn of(asked: &Asked<'_>) -> Result<Settings, Failure> {
             let addresses = of_container(asked, container).await?;
             (Host::Tcp(container.to_owned(), port), addresses)
         }
-        (Some(folder), None) if folder.starts_with('/') => (Host::Unix(folder.into(), port), vec![]),
+        (Some(folder), None) if folder.starts_with('/') => {
+            (Host::Unix(folder.into(), port), vec![])
+        }
         (Some(host), None) => {
             (Host::Tcp(host.to_owned(), port), reach::allowed(config, host).await?)
         }

@@ -261,7 +261,11 @@ impl Archive {
     }
 
     /// Deletes exactly the object of `piece`, then forgets it.
-    pub(crate) async fn delete(&self, engine: &Engine, piece: &WalPiece) -> Result<(), EngineError> {
+    pub(crate) async fn delete(
+        &self,
+        engine: &Engine,
+        piece: &WalPiece,
+    ) -> Result<(), EngineError> {
         self.store.delete(&key(&piece.key)?).await?;
         Ok(engine.0.catalog.forget_wal(self.app, std::slice::from_ref(&piece.key)).await?)
     }

@@ -286,9 +286,9 @@ impl Base {
     }
 
     /// Waits until the WAL that it needs is stored: without that it is no backup.
-    async fn wait(&self) -> Result<(), Failure> {
-        let Some(facts) = &self.facts else { return Ok(()) };
-        let engine = &self.context.engine;
+    async fn wait(&mut self) -> Result<(), Failure> {
+        let Some(facts) = self.facts.clone() else { return Ok(()) };
+        let engine = self.context.engine.clone();
         let app = self.context.app().await?;
         self.context.journal.info(format!(
             "the base backup is whole and proven by its manifest; waiting for WAL from {} to {}",
@@ -300,7 +300,7 @@ impl Base {
         let from = self.start.size.start_of(self.start.at);
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let index = Index::load(engine, app.id).await;
+            let index = Index::load(&engine, app.id).await;
             let index = index.map_err(|error| failure::of_engine(&error))?;
             let own = index.stored.of(self.start.system, self.start.timeline);
             let end = Lsn(facts.end.0);

@@ -68,7 +68,10 @@ async fn reconcile(engine: &Engine, tasks: &mut HashMap<AppId, Task>) -> Result<
         let Some(task) = tasks.remove(&id) else { continue };
         let before = end(task).await;
         let streams = |app: &App| {
-            app.recovery.as_ref().filter(|plan| plan.way == WalWay::Stream).map(|p| p.source.clone())
+            app.recovery
+                .as_ref()
+                .filter(|plan| plan.way == WalWay::Stream)
+                .map(|p| p.source.clone())
         };
         let after = engine.0.catalog.app(id).await.ok().filter(|_| wanted.contains_key(&id));
         let is_held = engine.recovery_hold().await?.is_some();

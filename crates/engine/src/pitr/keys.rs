@@ -56,8 +56,8 @@ pub(super) async fn of_repository(
     };
     if kept.as_ref().is_none_or(|kept| kept.mark != mark) {
         let file = write(store, &root, &identity, &password).await?;
-        let sealed = engine
-            .with_rng(|rng| engine.0.vault.seal(Purpose::DestinationSecret, &identity, rng));
+        let sealed =
+            engine.with_rng(|rng| engine.0.vault.seal(Purpose::DestinationSecret, &identity, rng));
         let kept = Kept { identity: sealed, file, mark };
         let text = serde_json::to_string(&kept).unwrap_or_default();
         engine.0.catalog.set_setting(&setting, &text).await?;

@@ -36,9 +36,7 @@ use crate::{Engine, EngineError, source::direct::Asked};
 
 /// `app` as a base backup sees it: one server, and the one destination of its archive.
 pub(crate) fn alone(engine: &Engine, app: &App) -> Result<App, model::Failure> {
-    let changed = |why: String| {
-        model::Failure::new(model::FailureCode::ConfigurationChanged, why)
-    };
+    let changed = |why: String| model::Failure::new(model::FailureCode::ConfigurationChanged, why);
     let source = asked(engine, app).map_err(|error| changed(error.to_string()))?.source.clone();
     let mut alone = app.clone();
     let at = app.recovery.as_ref().map(|plan| plan.destination);

@@ -65,13 +65,16 @@ impl PieceName {
         }
         let (system, size) = cluster.strip_suffix('m')?.split_once('-')?;
         let size = SegmentSize::new(size.parse::<u64>().ok()?.checked_mul(MIB)?)?;
-        let timeline = Timeline::new(hex(timeline).filter(|_| timeline.len() == 8)?.try_into().ok()?)?;
+        let timeline =
+            Timeline::new(hex(timeline).filter(|_| timeline.len() == 8)?.try_into().ok()?)?;
         let name = name.strip_suffix(SEALED).or_else(|| name.strip_suffix(PACKED))?;
         let words: Vec<&str> = name.split('-').collect();
         let (file, end, hash, commit) = match words.as_slice() {
             [file, hash] => (*file, None, *hash, "0"),
             [file, hash, commit] => (*file, None, *hash, *commit),
-            [file, end, hash, commit] => (file.strip_suffix(".partial")?, Some(hex(end)?), *hash, *commit),
+            [file, end, hash, commit] => {
+                (file.strip_suffix(".partial")?, Some(hex(end)?), *hash, *commit)
+            }
             _ => return None,
         };
         if hash.len() != HASH || hex(hash).is_none() {
@@ -104,7 +107,13 @@ impl PieceName {
     }
 
     /// The piece at `key`, as it comes into the catalog.
-    pub(crate) fn piece(&self, app_id: AppId, key: &str, stored_bytes: u64, at: Timestamp) -> WalPiece {
+    pub(crate) fn piece(
+        &self,
+        app_id: AppId,
+        key: &str,
+        stored_bytes: u64,
+        at: Timestamp,
+    ) -> WalPiece {
         WalPiece {
             app_id,
             system: self.system.to_string(),

@@ -9,12 +9,12 @@ use model::{App, AppId, EventKind, Fact, Severity, WalPiece, WalPieceKind, WalPi
 use replication::{Commits, Lsn, Scanner, SegmentSize, SystemId, Timeline};
 
 use super::{
-    archive::{Archive, Put, Unhashed, WalStream},
+    archive::{Put, Unhashed, WalStream},
     asked,
     content::Content,
     index::Index,
-    told,
     names::{PieceName, is_label},
+    told,
 };
 use crate::{Engine, EngineError};
 

@@ -254,9 +254,9 @@ async fn write(work: &Work) -> Result<(), EngineError> {
     let standing = work.standing();
     let (engine, app) = (&work.engine, &work.app);
     engine.0.catalog.set_wal_standing(app.id, &standing).await?;
-    let silent = standing.heard_at.map_or(0, |at| {
-        u64::try_from(engine.now().duration_since(at).as_secs()).unwrap_or(0)
-    });
+    let silent = standing
+        .heard_at
+        .map_or(0, |at| u64::try_from(engine.now().duration_since(at).as_secs()).unwrap_or(0));
     let late = if standing.is_live { standing.lag_secs } else { silent.max(standing.lag_secs) };
     let name = app.name.to_string();
     let behind = engine.0.config.wal.behind.as_secs();

@@ -129,3 +129,69 @@ async fn forget_points(engine: &Engine, app: &App, there: &[There]) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{AppId, Lsn, WalPieceState};
+
+    use super::*;
+
+    fn at(days: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000).unwrap() + SignedDuration::from_hours(24 * days)
+    }
+
+    fn piece(system: &str, kind: WalPieceKind, number: u64, stored_at: Timestamp) -> WalPiece {
+        WalPiece {
+            app_id: AppId::generate(at(0), &mut rand::rng()),
+            system: system.to_owned(),
+            timeline: 1,
+            kind,
+            name: number.to_string(),
+            start: Lsn(number << 20),
+            end: Lsn((number + 1) << 20),
+            segment_bytes: 1 << 20,
+            hash: String::new(),
+            key: format!("{system}/{number}"),
+            stored_bytes: 1,
+            stored_at,
+            modified_at: None,
+            last_commit: None,
+            history: None,
+            state: WalPieceState::Good,
+        }
+    }
+
+    fn base(system: &str, number: u64, ended: Timestamp) -> There {
+        let facts = BaseFacts {
+            system: system.to_owned(),
+            timeline: 1,
+            start: Lsn((number << 20) + 40),
+            end: Lsn((number << 20) + 400),
+            segment_bytes: 1 << 20,
+            major: 15,
+        };
+        There { facts, at: ended }
+    }
+
+    #[test]
+    fn only_what_no_base_needs_goes() {
+        use WalPieceKind as K;
+        let all = [
+            piece("7", K::History, 0, at(0)),
+            piece("7", K::Segment, 3, at(0)),
+            piece("7", K::Segment, 4, at(1)),
+            piece("7", K::Segment, 5, at(2)),
+            piece("7", K::Beginning, 6, at(3)),
+            piece("6", K::Segment, 9, at(-9)),
+        ];
+        let goes = |there: &[There], begins| -> Vec<String> {
+            unneeded(&all, there, begins).iter().map(|piece| piece.key.clone()).collect()
+        };
+        assert!(goes(&[], at(5)).is_empty(), "without a base nothing is old");
+        let bases = [base("7", 4, at(1)), base("7", 6, at(3))];
+        assert_eq!(goes(&bases, at(0)), ["7/3"]);
+        // Of a cluster that is no more all goes once another reaches far enough back.
+        assert_eq!(goes(&bases, at(2)), ["6/9", "7/3"]);
+        assert_eq!(goes(&bases[1..], at(2)), ["7/3", "7/4", "7/5"]);
+    }
+}

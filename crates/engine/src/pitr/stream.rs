@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{App, EventKind, Fact, Severity, WalPieceKind, WalPieceState};
+use model::{EventKind, Fact, Severity, WalPieceKind, WalPieceState};
 use replication::{
     Connection, Error, Event, Piece, Problem, Receipt, Receiver, ReceiverOptions, SegmentSize,
     SystemId,
@@ -288,7 +288,11 @@ async fn tidy_or_warn(engine: &Engine, archive: &Archive, file: &str) {
 }
 
 /// Deletes the beginnings of a segment that something longer has replaced.
-pub(super) async fn tidy(engine: &Engine, archive: &Archive, file: &str) -> Result<(), EngineError> {
+pub(super) async fn tidy(
+    engine: &Engine,
+    archive: &Archive,
+    file: &str,
+) -> Result<(), EngineError> {
     if archive.destination.append_only {
         return Ok(());
     }

@@ -41,7 +41,11 @@ pub(super) async fn begins(
 }
 
 /// Whether something was told that is now over.
-pub(super) async fn over(engine: &Engine, app: AppId, kind: EventKind) -> Result<bool, EngineError> {
+pub(super) async fn over(
+    engine: &Engine,
+    app: AppId,
+    kind: EventKind,
+) -> Result<bool, EngineError> {
     let (name, catalog) = (setting(app, kind), &engine.0.catalog);
     let was = catalog.setting(&name).await?.is_some();
     if was {

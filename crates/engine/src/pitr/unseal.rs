@@ -56,9 +56,8 @@ fn undo(
     plain: &mpsc::Sender<Result<Bytes, EngineError>>,
 ) -> Result<(), EngineError> {
     let stored = Stored { chunks, rest: Bytes::new() };
-    let damaged = |how: &str| {
-        EngineError::Damaged(format!("{} is not what was put there: {how}", piece.key))
-    };
+    let damaged =
+        |how: &str| EngineError::Damaged(format!("{} is not what was put there: {how}", piece.key));
     let opened = if is_encrypted {
         artifact::unseal(stored, identities)
     } else {

@@ -114,9 +114,8 @@ fn reach(
         .last_commit(system, &history, (found.start, found.end))
         .filter(|commit| *commit >= at.at);
     let is_newest = index.newest(system) == Some(found.timeline);
-    let quiet_at = quiet
-        .filter(|quiet| is_newest && quiet.at <= told(found.end))
-        .map(|quiet| quiet.heard);
+    let quiet_at =
+        quiet.filter(|quiet| is_newest && quiet.at <= told(found.end)).map(|quiet| quiet.heard);
     let end_at = [Some(at.at), last_commit_at, quiet_at].into_iter().flatten().max()?;
     let window = RecoveryWindow {
         base: at.snapshot,
@@ -170,4 +169,168 @@ fn gaps(reaches: &[Reach], index: &Index) -> Vec<WalGap> {
         });
     }
     gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use model::{AppId, Lsn, WalPiece, WalPieceKind, WalPieceState};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SEGMENT: u64 = 1 << 20;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + secs).unwrap()
+    }
+
+    fn piece(timeline: u32, number: u64, part: Option<u64>) -> WalPiece {
+        let start = number * SEGMENT;
+        WalPiece {
+            app_id: AppId::generate(at(0), &mut rand::rng()),
+            system: "7".to_owned(),
+            timeline,
+            kind: part.map_or(WalPieceKind::Segment, |_| WalPieceKind::Beginning),
+            name: format!("{timeline:08X}{number:016X}"),
+            start: Lsn(start),
+            end: Lsn(start + part.unwrap_or(SEGMENT)),
+            segment_bytes: SEGMENT,
+            hash: String::new(),
+            key: format!("{timeline}/{number}/{part:?}"),
+            stored_bytes: 1,
+            stored_at: at(0),
+            modified_at: None,
+            last_commit: Some(at(i64::try_from(number).unwrap())),
+            history: None,
+            state: WalPieceState::Good,
+        }
+    }
+
+    fn history(timeline: u32, text: &str) -> WalPiece {
+        WalPiece {
+            kind: WalPieceKind::History,
+            name: format!("{timeline:08X}.history"),
+            history: Some(text.to_owned()),
+            ..piece(timeline, 0, None)
+        }
+    }
+
+    /// A base that begins in segment `number` and ends in the middle of it.
+    fn base(timeline: u32, number: u64) -> BaseAt {
+        BaseAt {
+            snapshot: SnapshotId::generate(at(0), &mut rand::rng()),
+            facts: BaseFacts {
+                system: "7".to_owned(),
+                timeline,
+                start: Lsn(number * SEGMENT + 40),
+                end: Lsn(number * SEGMENT + 500),
+                segment_bytes: SEGMENT,
+                major: 15,
+            },
+            at: at(i64::try_from(number).unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_hole_parts_two_windows_and_a_base_within_one_makes_none() {
+        let pieces = (3..20).filter(|n| *n != 9).map(|n| piece(1, n, None));
+        let pieces = pieces.chain([piece(1, 20, Some(4_096)), piece(1, 20, Some(512))]);
+        let index = Index::of(pieces);
+        let bases = [base(1, 3), base(1, 5), base(1, 12), base(1, 15)];
+        let (windows, gaps) = draw(&bases, &index, None);
+        assert_eq!(windows.len(), 2, "{windows:#?}");
+        assert_eq!((windows[0].base, windows[0].end), (bases[0].snapshot, Lsn(9 * SEGMENT)));
+        assert_eq!(windows[0].end_at, at(8));
+        assert_eq!(windows[1].base, bases[2].snapshot);
+        assert_eq!(windows[1].end, Lsn(20 * SEGMENT + 4_096));
+        assert_eq!(windows[1].last_commit_at, Some(at(20)));
+        let [gap] = gaps.as_slice() else { panic!("{gaps:#?}") };
+        assert_eq!((gap.start, gap.end), (Lsn(9 * SEGMENT), Lsn(10 * SEGMENT)));
+        assert_eq!((gap.from_at, gap.until_at), (Some(at(8)), Some(at(12))));
+        // Without a base behind the hole, what comes after it leads nowhere.
+        let (windows, gaps) = draw(&bases[..2], &index, None);
+        assert_eq!(windows.len(), 1);
+        assert_eq!((gaps[0].start, gaps[0].until_at), (Lsn(9 * SEGMENT), None));
+        // A base whose own WAL is not whole is none.
+        let (windows, _) = draw(&[base(1, 9)], &index, None);
+        assert!(windows.is_empty(), "{windows:#?}");
+    }
+
+    #[test]
+    fn a_quiet_server_makes_later_moments_restorable() {
+        let index = Index::of((3..6).map(|n| piece(1, n, None)));
+        let quiet = Quiet { at: Lsn(6 * SEGMENT), heard: at(1_000) };
+        let (windows, _) = draw(&[base(1, 3)], &index, Some(quiet));
+        assert_eq!(windows[0].end_at, at(1_000));
+        assert_eq!(windows[0].last_commit_at, Some(at(5)));
+        let beyond = Quiet { at: Lsn(7 * SEGMENT), ..quiet };
+        let (windows, _) = draw(&[base(1, 3)], &index, Some(beyond));
+        assert_eq!(windows[0].end_at, at(5));
+    }
+
+    #[test]
+    fn windows_go_on_over_a_fork_and_what_was_left_stays_reachable() {
+        let fork = 6 * SEGMENT + 100;
+        let text = format!("1\t0/{fork:X}\tno recovery target specified\n");
+        let second = (6..9).map(|n| piece(2, n, None)).chain([history(2, &text)]);
+        let ends_at_fork = (3..6).map(|n| piece(1, n, None)).chain([piece(1, 6, Some(100))]);
+        let (windows, gaps) =
+            draw(&[base(1, 3)], &Index::of(ends_at_fork.chain(second.clone())), None);
+        assert_eq!(windows.len(), 1, "{windows:#?}");
+        assert_eq!((windows[0].timeline, windows[0].end), (2, Lsn(9 * SEGMENT)));
+        assert!(gaps.is_empty(), "{gaps:#?}");
+        let goes_on = (3..7).map(|n| piece(1, n, None));
+        let (windows, _) = draw(&[base(1, 3)], &Index::of(goes_on.chain(second)), None);
+        let mut ends: Vec<_> = windows.iter().map(|one| (one.timeline, one.end)).collect();
+        ends.sort_unstable();
+        assert_eq!(ends, [(1, Lsn(7 * SEGMENT)), (2, Lsn(9 * SEGMENT))]);
+    }
+
+    proptest! {
+        /// Every position of a window can be replayed to, and none outside of them.
+        #[test]
+        fn windows_are_true(
+            stored in proptest::collection::btree_set(0_u64..24, 0..24),
+            bases in proptest::collection::btree_set(0_u64..24, 0..5),
+        ) {
+            let index = Index::of(stored.iter().map(|n| piece(1, *n, None)));
+            let bases: Vec<_> = bases.into_iter().map(|n| base(1, n)).collect();
+            let (windows, gaps) = draw(&bases, &index, None);
+            let reachable = |number: u64| bases.iter().any(|base| {
+                let first = base.facts.start.0 / SEGMENT;
+                first <= number && (first..=number).all(|n| stored.contains(&n))
+            });
+            for number in 0..24 {
+                let last = Lsn((number + 1) * SEGMENT);
+                let within = windows.iter().any(|one| one.start < last && last <= one.end);
+                prop_assert_eq!(within, reachable(number), "{} in {:?}", number, windows);
+                for gap in &gaps {
+                    let is_missing = gap.start < last && last <= gap.end;
+                    prop_assert!(!(is_missing && within), "{} in {:?} and {:?}", number, gap, windows);
+                }
+            }
+            for pair in windows.windows(2) {
+                prop_assert!(pair[0].end < pair[1].start);
+            }
+            let history = index.history(7, Timeline::new(1).unwrap());
+            for window in &windows {
+                let base = bases.iter().find(|base| base.snapshot == window.base).unwrap();
+                let span = (read(base.facts.start), read(window.end));
+                let needed = index.needed(7, &history, span).unwrap();
+                prop_assert_eq!(needed.first().unwrap().start.0, base.facts.start.0 / SEGMENT * SEGMENT);
+                prop_assert!(needed.last().unwrap().end >= window.end);
+            }
+        }
+    }
+
+    #[test]
+    fn days_do_not_matter() {
+        // A base that is listed late is not taken for the newest.
+        let late = BaseAt { at: at(0) + SignedDuration::from_hours(48), ..base(1, 3) };
+        let index = Index::of((3..6).map(|n| piece(1, n, None)));
+        let (windows, _) = draw(&[late.clone()], &index, None);
+        assert_eq!((windows[0].start_at, windows[0].end_at), (late.at, late.at));
+        assert_eq!(windows[0].last_commit_at, None);
+    }
 }

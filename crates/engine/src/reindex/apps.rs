@@ -165,10 +165,9 @@ impl Engine {
             drill: settings.drill,
             quiesce: settings.quiesce,
             code: settings.code,
-            recovery: settings.recovery.map(|plan| model::RecoveryPlan {
-                destination: destination.id,
-                ..plan
-            }),
+            recovery: settings
+                .recovery
+                .map(|plan| model::RecoveryPlan { destination: destination.id, ..plan }),
             managed_by: None,
             created_at: now,
             updated_at: now,

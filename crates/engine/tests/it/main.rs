@@ -50,5 +50,7 @@ mod sshd;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
 mod upkeep;
+mod wal;
+mod wal_faults;
 mod whole;
 mod world;
