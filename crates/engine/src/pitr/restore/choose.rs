@@ -38,8 +38,6 @@ pub(crate) struct KnownPiece {
     pub(crate) end: Lsn,
     /// Its last commit, where it holds one.
     pub(crate) last_commit: Option<Timestamp>,
-    /// Its number in what it was made of.
-    pub(crate) number: usize,
 }
 
 /// Where replay ends.
@@ -337,7 +335,6 @@ mod tests {
             start: Lsn(number * 16 * MB),
             end: Lsn((number + 1) * 16 * MB),
             last_commit: Some(at(i64::try_from(number).unwrap() * 10 + 9)),
-            number: 0,
         })
     }
 
