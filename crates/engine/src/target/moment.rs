@@ -171,7 +171,7 @@ pub(crate) async fn files(
     data: &Path,
 ) -> Result<Vec<Sentence>, Failure> {
     let Placing { context, aim, .. } = *placing;
-    let needed = wal::needed(archive, way);
+    let needed = wal::needed(archive, way)?;
     // Fetched, and replayed.
     context.journal.expect_bytes(2 * wal::size(way));
     let packed = packed(aim.artifact).ok_or_else(|| refused(Fact::NoBase {}))?;

@@ -38,8 +38,6 @@ pub(crate) struct KnownPiece {
     pub(crate) end: Lsn,
     /// Its last commit, where it holds one.
     pub(crate) last_commit: Option<Timestamp>,
-    /// Its number in what it was made of.
-    pub(crate) number: usize,
 }
 
 /// Where replay ends.
@@ -153,14 +151,15 @@ fn reaches(
         let on = match timeline.map(Timeline::new) {
             Some(Some(asked)) if there.contains(&asked) => asked,
             Some(_) => continue,
-            None => there.last().copied().unwrap_or(base.base.timeline),
+            // Of a timeline without its history it is not known where it comes from.
+            None => *there
+                .iter()
+                .rev()
+                .find(|line| **line == base.base.timeline || history(known, base, **line).is_some())
+                .unwrap_or(&base.base.timeline),
         };
         is_known = true;
-        let own = known
-            .histories
-            .iter()
-            .find(|(system, history)| *system == base.base.system && history.timeline() == on);
-        let history = own.map_or_else(|| History::first(on), |(_, history)| history.clone());
+        let history = history(known, base, on).cloned().unwrap_or_else(|| History::first(on));
         if let Some(window) = stored.window(&base.base, &history) {
             all.push(Reach::of(known, base, history, window));
         }
@@ -170,6 +169,14 @@ fn reaches(
         (true, true) => Err(Missed::new(Fact::NoBase {})),
         (true, false) => Ok(all),
     }
+}
+
+/// Where a timeline of the cluster of `base` comes from.
+fn history<'a>(known: &'a Known, base: &KnownBase, on: Timeline) -> Option<&'a History> {
+    let own = |(system, history): &&(SystemId, History)| {
+        *system == base.base.system && history.timeline() == on
+    };
+    known.histories.iter().find(own).map(|(_, history)| history)
 }
 
 /// The timelines of a cluster that something is stored of, oldest first.
@@ -328,7 +335,6 @@ mod tests {
             start: Lsn(number * 16 * MB),
             end: Lsn((number + 1) * 16 * MB),
             last_commit: Some(at(i64::try_from(number).unwrap() * 10 + 9)),
-            number: 0,
         })
     }
 

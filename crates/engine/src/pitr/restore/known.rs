@@ -5,14 +5,14 @@ use model::{App, ArchiveStanding, Artifact, Snapshot, WalPiece, WalPieceKind, Wa
 use replication::{Base, History, Lsn, SegmentSize, SystemId, Timeline};
 
 use super::choose::{Known, KnownBase, KnownPiece};
-use crate::Engine;
+use crate::{Engine, pitr::index::Index};
 
 /// What is stored for one app, and the objects that hold it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Archive {
     pub(crate) known: Known,
-    /// What [`KnownPiece::number`] counts.
-    pub(crate) pieces: Vec<WalPiece>,
+    /// The objects that hold its WAL.
+    pub(crate) index: Index,
     /// Base backups that can be read.
     pub(crate) bases: Vec<Snapshot>,
 }
@@ -30,12 +30,12 @@ impl Archive {
         });
         let known = Known {
             bases: bases.iter().filter_map(known_base).collect(),
-            pieces: pieces.iter().enumerate().filter_map(known_piece).collect(),
+            pieces: pieces.iter().filter_map(known_piece).collect(),
             histories: pieces.iter().filter_map(history).collect(),
             points,
             quiet_until: standing.as_ref().and_then(quiet_until),
         };
-        Ok(Self { known, pieces, bases })
+        Ok(Self { known, index: Index::of(pieces), bases })
     }
 }
 
@@ -62,7 +62,7 @@ fn known_base(snapshot: &Snapshot) -> Option<KnownBase> {
     })
 }
 
-fn known_piece((number, piece): (usize, &WalPiece)) -> Option<KnownPiece> {
+fn known_piece(piece: &WalPiece) -> Option<KnownPiece> {
     let is_wal = matches!(piece.kind, WalPieceKind::Segment | WalPieceKind::Beginning);
     if !is_wal || piece.state != WalPieceState::Good {
         return None;
@@ -73,7 +73,6 @@ fn known_piece((number, piece): (usize, &WalPiece)) -> Option<KnownPiece> {
         start: Lsn(piece.start.0),
         end: Lsn(piece.end.0),
         last_commit: piece.last_commit,
-        number,
     })
 }
 
