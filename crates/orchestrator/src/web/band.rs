@@ -183,11 +183,9 @@ impl Frame {
 
 /// A gap as a sentence.
 pub(super) fn gap_words(gap: &WalGap, visitor: &Visitor) -> String {
-    let at = |at: Option<Timestamp>, none: &str| {
-        at.map_or_else(|| visitor.t(none), |at| visitor.when(at).absolute)
-    };
-    let (from, until) =
-        (at(gap.from_at, "moments-gap-before"), at(gap.until_at, "moments-gap-open"));
+    let told = |at: Timestamp| visitor.when(at).absolute;
+    let from = gap.from_at.map_or_else(|| visitor.t("moments-gap-before"), told);
+    let until = gap.until_at.map_or_else(|| visitor.t("moments-gap-open"), told);
     visitor.lang.fill("moments-gap", [("from", from.into()), ("until", until.into())])
 }
 
