@@ -27,6 +27,6 @@ pub use keys::{Identities, KeyError, Recipients};
 pub use manifest::{Manifest, ManifestError, Restart};
 pub use open::{OpenError, Opener};
 pub use range::{Proof, RangeOpener};
-pub use reader::unseal;
+pub use reader::{decompress, unseal};
 pub use recipe::{Compression, Method, ParseCompressionError, Recipe};
 pub use seal::{SealError, Sealed, Sealer};

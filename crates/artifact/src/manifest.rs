@@ -133,6 +133,9 @@ pub struct ManifestArtifact {
     /// What was counted in it while it was stored. Opaque here.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub contents: serde_json::Value,
+    /// What it is for WAL, where it is a base backup. Opaque here.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub base: serde_json::Value,
     /// The image of the server it is from, by digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

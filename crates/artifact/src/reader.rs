@@ -28,6 +28,14 @@ pub fn unseal<R: Read + 'static>(
     Ok(Box::new(Whole(stream)))
 }
 
+/// Reads a zstd stream. What is cut or damaged ends in an error, never early. Blocks where `inner`
+/// does.
+pub fn decompress<R: Read + 'static>(inner: R) -> Result<Box<dyn Read>, OpenError> {
+    let stream = zstd::stream::Decoder::new(inner)
+        .map_err(|error| OpenError::Encrypted { reason: error.to_string() })?;
+    Ok(Box::new(Whole(stream)))
+}
+
 /// Passes errors on with what they are about.
 struct Whole<R>(R);
 

@@ -33,6 +33,7 @@ mod tokens;
 mod totals;
 mod upkeep;
 mod users;
+mod wal;
 
 pub use adopt::Adoption;
 pub use alerts::{AlertChanges, AlertQuery, Claimed, DamagedCopies, DeliveryQuery, PlaceEvidence};

@@ -4,7 +4,8 @@
 //! text, documents are JSON text.
 
 /// Versions in order; a catalog remembers how many of them it has.
-pub(crate) const VERSIONS: &[&[&str]] = &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, ALERTS, TOTALS];
+pub(crate) const VERSIONS: &[&[&str]] =
+    &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, ALERTS, TOTALS, WAL];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -90,4 +91,14 @@ const TOTALS: &[&str] = &[
     "INSERT INTO run_total (app_id, kind, state, runs, micros, bytes_read, bytes_written) SELECT COALESCE(app_id, ''), kind, state, COUNT(*), \
      CAST(COALESCE(SUM(finished_at - COALESCE((SELECT MIN(began.started_at) FROM run_stage began WHERE began.run_id = run.id), finished_at)), 0) AS BIGINT), \
      CAST(SUM(bytes_read) AS BIGINT), 0 FROM run WHERE finished_at IS NOT NULL GROUP BY COALESCE(app_id, ''), kind, state",
+];
+
+/// Archives of WAL: what is stored, named moments, who receives, and how it stands.
+const WAL: &[&str] = &[
+    "CREATE TABLE wal_piece (app_id TEXT NOT NULL, object_key TEXT NOT NULL, name TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (app_id, object_key))",
+    "CREATE INDEX wal_piece_name ON wal_piece (app_id, name)",
+    "CREATE TABLE restore_point (app_id TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (app_id, name))",
+    "CREATE TABLE wal_receiver (app_id TEXT PRIMARY KEY, owner TEXT NOT NULL, token BIGINT NOT NULL, expires_at BIGINT NOT NULL)",
+    "ALTER TABLE snapshot_copy ADD COLUMN kind TEXT",
+    "CREATE TABLE wal_standing (app_id TEXT PRIMARY KEY, doc TEXT NOT NULL)",
 ];

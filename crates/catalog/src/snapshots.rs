@@ -194,7 +194,7 @@ impl Catalog {
         Ok(used.filter_map(|run| run.snapshot_id).collect())
     }
 
-    /// The newest snapshot with a good copy, app by app.
+    /// The newest snapshot with a good copy that is no base backup, app by app.
     pub async fn last_good_snapshots(
         &self,
         apps: &[AppId],
@@ -203,7 +203,7 @@ impl Catalog {
         for some in apps.chunks(500) {
             let values: Vec<Value> = some.iter().map(|id| id.to_string().into()).collect();
             let select = format!(
-                "SELECT doc, pinned FROM snapshot WHERE id IN (SELECT MAX(snapshot_id) FROM snapshot_copy WHERE state = 'good' AND app_id IN ({}) GROUP BY app_id)",
+                "SELECT doc, pinned FROM snapshot WHERE id IN (SELECT MAX(snapshot_id) FROM snapshot_copy WHERE state = 'good' AND app_id IN ({}) AND (kind IS NULL OR kind <> 'base') GROUP BY app_id)",
                 list(1, some.len())
             );
             let found = rows(&self.db, &select, values).await?;
@@ -330,11 +330,11 @@ pub(crate) async fn insert_copies<C: ConnectionTrait>(
 ) -> Result<(), CatalogError> {
     for some in copies.chunks(AT_ONCE) {
         let sql = format!(
-            "INSERT INTO snapshot_copy (snapshot_id, destination_id, app_id, state, stored_bytes, expiring_since, checked_at, doc) VALUES {} \
+            "INSERT INTO snapshot_copy (snapshot_id, destination_id, app_id, state, stored_bytes, expiring_since, checked_at, kind, doc) VALUES {} \
              ON CONFLICT (snapshot_id, destination_id) DO UPDATE SET state = excluded.state, stored_bytes = excluded.stored_bytes, expiring_since = excluded.expiring_since, checked_at = excluded.checked_at, doc = excluded.doc",
-            lists(some.len(), 8)
+            lists(some.len(), 9)
         );
-        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 8);
+        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 9);
         for (snapshot, copy) in some {
             values.extend([
                 snapshot.id.to_string().into(),
@@ -344,6 +344,7 @@ pub(crate) async fn insert_copies<C: ConnectionTrait>(
                 count(copy.stored_bytes()).into(),
                 copy.expiring_since.map(micros).into(),
                 micros(copy.checked_at()).into(),
+                snapshot.kind.to_string().into(),
                 json(copy)?.into(),
             ]);
         }

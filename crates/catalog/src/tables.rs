@@ -5,9 +5,20 @@ use crate::schema::VERSIONS;
 
 /// What no copy of a catalog holds: it belongs to a process (logins, what a run owes, whose turn it
 /// is) or would be dangerous later (what a run had begun may have become a snapshot since, messages
-/// that waited may have been sent), or is only long.
-const LEFT_OUT: &[&str] =
-    &["run_log", "login_session", "begun_object", "run_duty", "alert_inbox", "delivery", "turn"];
+/// that waited may have been sent), or is only long (the pieces of WAL, which a listing of their
+/// destination tells).
+const LEFT_OUT: &[&str] = &[
+    "run_log",
+    "login_session",
+    "begun_object",
+    "run_duty",
+    "alert_inbox",
+    "delivery",
+    "turn",
+    "wal_piece",
+    "wal_receiver",
+    "wal_standing",
+];
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

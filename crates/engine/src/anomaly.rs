@@ -25,6 +25,7 @@ pub(crate) async fn is_anomalous(engine: &Engine, snapshot: &Snapshot) -> Result
         .map_err(|error| failure::of_catalog(&error))?;
     let mut usual: Vec<_> = earlier
         .iter()
+        .filter(|one| one.is_base() == snapshot.is_base())
         .filter(|one| !one.anomalous && one.artifacts.len() == snapshot.artifacts.len())
         .collect();
     usual.sort_by_key(|one| std::cmp::Reverse(one.taken_at));

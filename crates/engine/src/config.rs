@@ -94,6 +94,8 @@ pub struct EngineConfig {
     pub alert_retry_delay: Duration,
     /// Written into manifests as their maker.
     pub producer: String,
+    /// How often archives of WAL are looked after.
+    pub wal: WalTimes,
 }
 
 /// Google's addresses for OAuth, or of what stands in for them.
@@ -118,6 +120,37 @@ impl GoogleUrls {
     /// The token's address, where it is not Google's.
     pub(crate) fn token_elsewhere(&self) -> Option<String> {
         (*self != Self::default()).then(|| self.token.clone())
+    }
+}
+
+/// How often archives of WAL are looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalTimes {
+    /// How often the beginning of an unfinished segment is stored.
+    pub partial: Duration,
+    /// How often the destination's listing is held against the catalog, and it is looked whether a
+    /// base backup is due.
+    pub scan: Duration,
+    /// How often it is looked what the server keeps for us.
+    pub look: Duration,
+    /// How often WAL that nothing needs any more is deleted.
+    pub tend: Duration,
+    /// How often a row is written where the app asks for that.
+    pub beat: Duration,
+    /// How old WAL that is not stored may be before that is told.
+    pub behind: Duration,
+}
+
+impl Default for WalTimes {
+    fn default() -> Self {
+        Self {
+            partial: Duration::from_secs(15),
+            scan: Duration::from_secs(60),
+            look: Duration::from_secs(30),
+            tend: Duration::from_secs(3600),
+            beat: Duration::from_secs(60),
+            behind: Duration::from_secs(300),
+        }
     }
 }
 
@@ -166,6 +199,7 @@ impl EngineConfig {
             alerts_every: Duration::from_secs(15),
             alert_retry_delay: Duration::from_secs(30),
             producer: concat!("backup-orchestrator ", env!("CARGO_PKG_VERSION")).to_owned(),
+            wal: WalTimes::default(),
         }
     }
 }

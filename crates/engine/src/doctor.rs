@@ -12,7 +12,7 @@ use serde::Serialize;
 use store::{Key, Prefix, S3, Store};
 
 use crate::{
-    Engine, EngineError, repositories::is_repository, run::commit::put, source,
+    Engine, EngineError, pitr, repositories::is_repository, run::commit::put, source,
     stores::object_lock, trees::Host,
 };
 
@@ -109,6 +109,13 @@ impl Engine {
             }
             for check in report.checks.iter_mut().skip(before) {
                 check.source = Some(source.name.clone());
+            }
+        }
+        if let Some(plan) = &app.recovery {
+            let before = report.checks.len();
+            pitr::doctor::look(self, app, &mut report).await;
+            for check in report.checks.iter_mut().skip(before) {
+                check.source = Some(plan.source.clone());
             }
         }
         report

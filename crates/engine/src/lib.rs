@@ -19,6 +19,7 @@ mod index;
 mod keyring;
 mod ops;
 mod orphans;
+mod pitr;
 mod process;
 mod pulse;
 pub mod recovery;
@@ -48,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use alerts::{DigestEntry, Notice, PlainWording, Usual, Wording};
 pub use clock::SystemClock;
-pub use config::{EngineConfig, GoogleUrls};
+pub use config::{EngineConfig, GoogleUrls, WalTimes};
 pub use contact::Contact;
 pub use docker::{
     coverage::{CoverageState, Covered, CoveredKind},
@@ -67,8 +68,10 @@ pub use ops::{
     google::GoogleQuestion,
     indexing::is_archive,
     managed::{DeclareError, Declared, Entry, Reconciled},
+    moments::{MomentPreflight, MomentRequest},
     overview::{AppCard, Health, Overview},
     projection::Projection,
+    recovery_plan::RecoveryDraft,
     restore::{PartRequest, RestoreRequest},
     retention::{PreviewedSnapshot, RetentionPreview},
     routes::{DeliveryShown, RouteDraft},
@@ -77,6 +80,7 @@ pub use ops::{
     sources::{SourceDraft, shown_settings, stored_secrets},
     storage::{StorageDay, StorageForecast, StorageTrend},
 };
+pub use pitr::{Pushed, WalBody, WalStream};
 pub use pulse::Pace;
 pub use reindex::{ReindexProblem, Reindexed};
 pub use repositories::{
@@ -99,6 +103,8 @@ struct Inner {
     rng: Mutex<StdRng>,
     stores: stores::StoreCache,
     repositories: stores::RepositoryCache,
+    /// Where WAL lies beside repositories.
+    wal_stores: stores::StoreCache,
     /// Exports this process works on.
     streams: AtomicUsize,
     /// Whose turn it is to write progress.
@@ -146,6 +152,7 @@ impl Engine {
             rng: Mutex::new(parts.rng),
             stores: stores::StoreCache::default(),
             repositories: stores::RepositoryCache::default(),
+            wal_stores: stores::StoreCache::default(),
             streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
             pulse: pulse::Pulse::default(),
@@ -171,6 +178,7 @@ impl Engine {
             docker::coverage::follow_coverage(self, shutdown.clone()),
             recovery::follow::follow(self, shutdown.clone()),
             alerts::follow(self, shutdown.clone()),
+            pitr::follow(self, shutdown.clone()),
         );
     }
 

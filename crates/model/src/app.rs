@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr};
 
 use crate::{
-    AppId, CodePlan, DestinationId, DrillPlan, Name, QuiescePlan, Source, layout::Template,
-    retention::RetentionPolicy, schedule::Schedule,
+    AppId, CodePlan, DestinationId, DrillPlan, Name, QuiescePlan, RecoveryPlan, Source,
+    layout::Template, retention::RetentionPolicy, schedule::Schedule,
 };
 
 /// One application: its sources, where their copies go, how often, and for how long.
@@ -41,6 +41,9 @@ pub struct App {
     /// Its code, where the orchestrator is to know of it.
     #[serde(default)]
     pub code: Option<CodePlan>,
+    /// Its continuous archive of WAL, where it is to go back to any moment.
+    #[serde(default)]
+    pub recovery: Option<RecoveryPlan>,
     /// Who keeps it as it is, where that is not people.
     #[serde(default)]
     pub managed_by: Option<ManagedBy>,

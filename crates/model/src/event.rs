@@ -87,6 +87,14 @@ words! {
         Reindexed,
         /// A message about an alert was given up.
         AlertUndelivered,
+        /// WAL is missing: moments in it cannot be restored.
+        WalGap,
+        /// WAL has not come, or could not be stored, for too long.
+        WalBehind,
+        /// WAL comes and is stored again.
+        WalResumed,
+        /// A slot was let go of, so that the server's disk does not fill.
+        SlotReleased,
     }
 }
 

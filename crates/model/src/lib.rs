@@ -20,7 +20,9 @@ pub mod fact;
 pub mod failure;
 pub mod id;
 pub mod layout;
+pub mod lsn;
 pub mod name;
+pub mod recovery;
 pub mod restore;
 pub mod retention;
 pub mod run;
@@ -55,7 +57,12 @@ pub use id::{
     AlertId, AppId, AuditId, ChannelId, DeliveryId, DestinationId, EventId, PlanId, RouteId, RunId,
     SessionId, SnapshotId, TokenId, UserId,
 };
+pub use lsn::{Lsn, LsnError};
 pub use name::{Name, NameError};
+pub use recovery::{
+    ArchiveStanding, BaseFacts, Landing, Moment, MomentOrder, RecoveryPlan, RecoveryState,
+    RecoveryWindow, RestorePoint, WalGap, WalPiece, WalPieceKind, WalPieceState, WalWay,
+};
 pub use restore::{
     Condition, Preflight, PreflightCheck, PreflightItem, PreflightLevel, RestoreOrder,
     RestoreReport, RestoreStep, RestoreTarget, Selection, StepState, WholeAct, WholeOrder,

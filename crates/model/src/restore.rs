@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CodeState, DestinationId, FailureCode, Name, Sentence, SnapshotId};
+use crate::{
+    CodeState, DestinationId, FailureCode, Landing, MomentOrder, Name, Sentence, SnapshotId,
+};
 
 /// What a restore is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub struct RestoreOrder {
     /// The app comes back as a whole: it is stopped, and started again with its code as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<WholeOrder>,
+    /// A base backup is brought to this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<MomentOrder>,
     /// Why it was given up: what earlier tries have made is cleared away, and nothing is brought
     /// back any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +106,9 @@ pub struct RestoreReport {
     /// What is done of the app as a whole, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<WholeReport>,
+    /// Where it landed, where it was to a moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<Landing>,
     /// In what state it left the app.
     pub condition: Condition,
     /// Seconds from its first try's start to its end.

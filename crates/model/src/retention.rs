@@ -200,6 +200,8 @@ pub enum Reason {
     NoRules,
     /// It is the newest good one.
     LastGood,
+    /// It is a base backup by which moments of the window are reached.
+    Anchor,
     /// Somebody pinned it.
     Pinned,
     /// A run refers to it.
@@ -339,6 +341,7 @@ impl fmt::Display for Reason {
             Self::Rule { rule, number, of } => write!(f, "{rule} {number} of {of}"),
             Self::Within { within } => write!(f, "within {within}"),
             Self::NoRules => f.write_str("there are no rules: everything is kept"),
+            Self::Anchor => f.write_str("base backup that moments of the window need"),
             Self::LastGood => f.write_str("the newest good one is always kept"),
             Self::Pinned => f.write_str("pinned"),
             Self::InUse => f.write_str("in use by a run"),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{AppId, AppState, Contents, DestinationId, Name, Proof, RunId, SnapshotId};
+use crate::{AppId, AppState, BaseFacts, Contents, DestinationId, Name, Proof, RunId, SnapshotId};
 
 /// A restorable point. It exists in the catalog only when at least one copy was proven.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,11 @@ impl Snapshot {
         (self.artifacts.len() > 1).then(|| last.duration_since(first).as_secs())
     }
 
+    /// Whether it is a base backup, which comes back to a moment only.
+    pub fn is_base(&self) -> bool {
+        self.kind == SnapshotKind::Base
+    }
+
     /// Whether any destination holds a copy believed good.
     pub fn is_good(&self) -> bool {
         self.copies.iter().any(|copy| copy.state == CopyState::Good)
@@ -99,6 +104,8 @@ pub enum SnapshotKind {
     Automatic,
     /// Taken before a deployment.
     PreDeploy,
+    /// A base backup, from which WAL is replayed to any moment after it.
+    Base,
 }
 
 /// What one source sent.
@@ -131,6 +138,9 @@ pub struct Artifact {
     /// What was counted in it while it was stored, where its format can be read.
     #[serde(default)]
     pub contents: Option<Contents>,
+    /// What it is for WAL, where it is a base backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseFacts>,
     /// The image of the server it is from, by digest, where that ran in a container of our Docker.
     #[serde(default)]
     pub image: Option<String>,

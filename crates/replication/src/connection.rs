@@ -1,6 +1,6 @@
 //! A connection in replication mode.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use postgres_protocol::message::{backend::Message, frontend};
 use tokio::{
@@ -107,7 +107,14 @@ async fn reach(settings: &Settings) -> Result<(Box<dyn Socket>, Way), Error> {
         Host::Tcp(host, port) => (host.as_str(), *port),
     };
     let name = host.trim_matches(['[', ']']);
-    let mut socket = TcpStream::connect((name, port)).await.map_err(failed)?;
+    let judged: Vec<SocketAddr> =
+        settings.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
+    let connected = if judged.is_empty() {
+        TcpStream::connect((name, port)).await
+    } else {
+        TcpStream::connect(judged.as_slice()).await
+    };
+    let mut socket = connected.map_err(failed)?;
     socket.set_nodelay(true).map_err(failed)?;
     if settings.tls == Tls::Disable {
         return Ok((Box::new(socket), plain));

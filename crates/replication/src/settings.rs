@@ -1,6 +1,6 @@
 //! Where a server is, and how we make ourselves known.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
@@ -44,6 +44,8 @@ pub enum Tls {
 pub struct Settings {
     /// Where it listens.
     pub host: Host,
+    /// Addresses to connect to, in this order, instead of asking for the host's.
+    pub addresses: Vec<IpAddr>,
     /// The role; it needs the right `REPLICATION`.
     pub role: String,
     /// Its password.
@@ -65,6 +67,7 @@ impl Settings {
     pub fn new(host: Host, role: impl Into<String>) -> Self {
         Self {
             host,
+            addresses: Vec::new(),
             role: role.into(),
             password: None,
             tls: Tls::default(),

@@ -12,6 +12,7 @@ mod restore;
 mod server;
 mod spool;
 mod strategy;
+mod wal;
 
 use std::path::PathBuf;
 
@@ -25,7 +26,21 @@ const EXIT_CODES: &str = "Exit codes:
   0  everything is right
   1  the server failed, or does not answer `healthcheck`
   2  the configuration file or the command line cannot be used
-  3  `check`: the file is right, but a folder, file, program or port is not";
+  3  `check`: the file is right, but a folder, file, program or port is not
+
+`wal-push` and `wal-fetch` have their own, as PostgreSQL reads them: see their help";
+
+/// What the exit codes of `wal-push` mean.
+const PUSH_CODES: &str = "Exit codes:
+  0  the file is durable at the destination
+  1  it is not, or nobody knows: PostgreSQL keeps it and tries again
+  2  the command line cannot be used";
+
+/// What the exit codes of `wal-fetch` mean.
+const FETCH_CODES: &str = "Exit codes:
+  0    the file is at PATH
+  1    it is proven not to be in the archive: PostgreSQL takes that for the end of WAL
+  200  nobody knows, or the command line cannot be used: PostgreSQL stops the recovery";
 
 /// Serves backup contract v1 beside an application.
 #[derive(Parser)]
@@ -54,15 +69,48 @@ enum Command {
     Healthcheck,
     /// Prints the JSON schema of the configuration.
     Schema,
+    /// PostgreSQL's `archive_command`: hands a file of WAL to the orchestrator. Needs no
+    /// configuration file.
+    ///
+    ///   archive_command = 'backup-sidecar wal-push %p'
+    #[command(verbatim_doc_comment, after_help = PUSH_CODES)]
+    WalPush(wal::PushArgs),
+    /// PostgreSQL's `restore_command`: gets a file of WAL from the orchestrator. Needs no
+    /// configuration file.
+    ///
+    ///   restore_command = 'backup-sidecar wal-fetch %f %p'
+    #[command(verbatim_doc_comment, after_help = FETCH_CODES)]
+    WalFetch(wal::FetchArgs),
+}
+
+/// The command line; ends the process where that is wrong.
+fn arguments() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|error| {
+        // To PostgreSQL the usual code for wrong usage is that of the end of WAL.
+        if error.use_stderr() && std::env::args_os().any(|word| word == "wal-fetch") {
+            let _ = error.print();
+            std::process::exit(wal::UNKNOWN.into());
+        }
+        error.exit()
+    })
 }
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = arguments();
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Runtime::new().context("no runtime") {
         Ok(runtime) => runtime,
+        Err(error) if matches!(arguments.command, Some(Command::WalFetch(_))) => {
+            eprintln!("{error:#}");
+            return wal::UNKNOWN.into();
+        }
         Err(error) => return failed(&error),
     };
+    match arguments.command {
+        Some(Command::WalPush(given)) => return runtime.block_on(wal::push(given)).into(),
+        Some(Command::WalFetch(given)) => return runtime.block_on(wal::fetch(given)).into(),
+        other => arguments.command = other,
+    }
     let environment: Environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -75,7 +123,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Check { json }) => {
             return runtime.block_on(check::run(file, &environment, *json)).into();
         }
-        Some(Command::Healthcheck | Command::Serve) | None => {}
+        _ => {}
     }
     let is_serving = !matches!(arguments.command, Some(Command::Healthcheck));
     let config = match Config::load(file, &environment) {

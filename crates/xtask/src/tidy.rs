@@ -16,7 +16,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("contract", &[]),
     (
         "engine",
-        &["archive", "artifact", "catalog", "contract", "model", "notify", "repository", "store"],
+        &[
+            "archive",
+            "artifact",
+            "catalog",
+            "contract",
+            "model",
+            "notify",
+            "replication",
+            "repository",
+            "store",
+        ],
     ),
     ("handwritten", &[]),
     ("model", &[]),

@@ -34,6 +34,7 @@ pub(crate) fn example() -> Manifest {
             encryption: Encryption::None,
             recipients: Vec::new(),
             contents: serde_json::Value::Null,
+            base: serde_json::Value::Null,
             image: None,
             objects: vec![Object {
                 key: "shop_20261121_0300.dump.zst".into(),

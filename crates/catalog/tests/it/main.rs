@@ -6,6 +6,7 @@ mod databases;
 mod figures;
 mod postgres;
 mod suite;
+mod wal;
 
 macro_rules! on_both {
     ($suite:ident: $($name:ident),+ $(,)?) => {
@@ -53,6 +54,10 @@ mod numbers_and_searches {
         copies_and_the_queue_are_counted,
         a_log_is_searched_by_text_and_level,
     }
+}
+
+mod archives_of_wal {
+    on_both! { wal: pieces_are_kept_by_object, one_orchestrator_receives }
 }
 
 mod people_and_programs {

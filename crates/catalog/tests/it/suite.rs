@@ -76,6 +76,7 @@ fn app(name: &str, to: DestinationId) -> App {
         drill: model::DrillPlan::default(),
         quiesce: model::QuiescePlan::default(),
         code: None,
+        recovery: None,
         managed_by: None,
         created_at: now(),
         updated_at: now(),
@@ -158,6 +159,7 @@ pub(crate) fn snapshot(app_id: AppId, run_id: RunId, at: DestinationId) -> Snaps
             size_bytes: 7,
             sha256: "00".repeat(32),
             contents: None,
+            base: None,
             image: None,
         }],
         copies: vec![StoredCopy {

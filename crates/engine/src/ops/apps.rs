@@ -10,7 +10,10 @@ use model::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{drill::check_plan, managed::refuse_if_managed, sources::SourceDraft, validate, whole};
+use super::{
+    drill::check_plan, managed::refuse_if_managed, recovery_plan::RecoveryDraft,
+    sources::SourceDraft, validate, whole,
+};
 use crate::{Engine, EngineError, FieldError, Report};
 
 /// Longest time a source may be given, in seconds: a week.
@@ -64,6 +67,9 @@ pub struct AppDraft {
     /// when editing what was there; an empty path takes it away.
     #[cfg_attr(feature = "openapi", schema(default = json!(null)))]
     pub code: Option<CodePlan>,
+    /// Its continuous archive of WAL. Left out: none, or when editing what was there.
+    #[cfg_attr(feature = "openapi", schema(default = json!(null)))]
+    pub recovery: Option<RecoveryDraft>,
     /// Whether its schedule runs.
     pub enabled: bool,
 }
@@ -87,6 +93,7 @@ impl Default for AppDraft {
             drill: None,
             quiesce: None,
             code: None,
+            recovery: None,
             enabled: true,
         }
     }
@@ -206,6 +213,7 @@ impl Engine {
                 drill: model::DrillPlan::default(),
                 quiesce: model::QuiescePlan::default(),
                 code: None,
+                recovery: None,
                 managed_by: None,
                 created_at: now,
                 updated_at: now,
@@ -295,6 +303,7 @@ impl Engine {
         errors.extend(draft.code.iter().filter_map(whole::check_code));
         let destinations = parse_bindings(&draft.destinations, known, &mut errors);
         check_trees(&sources, &destinations, known, &mut errors);
+        let recovery = draft.recovery_plan(current, &sources, &destinations, known, &mut errors);
         match name {
             Some(name) if errors.is_empty() => Ok(App {
                 id: current.map_or_else(|| self.new_id(AppId::generate), |app| app.id),
@@ -318,6 +327,7 @@ impl Engine {
                     Some(code) => Some(code).filter(|code| !code.path.as_os_str().is_empty()),
                     None => current.and_then(|app| app.code.clone()),
                 },
+                recovery,
                 managed_by: current.and_then(|app| app.managed_by),
                 created_at: self.now(),
                 updated_at: self.now(),

@@ -64,6 +64,17 @@ pub struct PartRequest {
     pub tables: Vec<String>,
 }
 
+/// A base backup alone is no state of a server: it comes back to a moment.
+fn refuse_base(snapshot: &Snapshot) -> Result<(), EngineError> {
+    if !snapshot.is_base() {
+        return Ok(());
+    }
+    Err(EngineError::Refused(
+        "this is a base backup: choose a moment that it leads to (`restore APP --at TIME`)"
+            .to_owned(),
+    ))
+}
+
 impl Engine {
     /// What a restore would meet; changes nothing.
     pub async fn preflight(
@@ -73,6 +84,7 @@ impl Engine {
     ) -> Result<Preflight, EngineError> {
         let order = self.order(request).await?;
         let (snapshot, app) = self.restorable(snapshot).await?;
+        refuse_base(&snapshot)?;
         self.look(&app, &snapshot, &order).await
     }
 
@@ -85,6 +97,7 @@ impl Engine {
     ) -> Result<Run, EngineError> {
         let mut order = self.order(request).await?;
         let (snapshot, app) = self.restorable(snapshot).await?;
+        refuse_base(&snapshot)?;
         let seen = self.look(&app, &snapshot, &order).await?;
         if let Some(blocked) =
             seen.checks.iter().find(|check| check.level == model::PreflightLevel::Blocked)
@@ -221,7 +234,15 @@ impl Engine {
         };
         let (without_code, set_aside) = (request.without_code, request.set_code_aside);
         let whole = request.whole.then_some(WholeOrder { without_code, set_aside });
-        Ok(RestoreOrder { target, only, from, overwrite: false, whole, given_up: None })
+        Ok(RestoreOrder {
+            target,
+            only,
+            from,
+            overwrite: false,
+            whole,
+            moment: None,
+            given_up: None,
+        })
     }
 
     pub(crate) async fn queue(&self, run: Run) -> Result<Run, EngineError> {

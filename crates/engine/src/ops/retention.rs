@@ -9,7 +9,7 @@ use model::{
 };
 use serde::Serialize;
 
-use crate::{Engine, EngineError, stores::object_lock, timekeeping};
+use crate::{Engine, EngineError, pitr::keep, stores::object_lock, timekeeping};
 
 /// What a policy would do at one destination, for people.
 #[derive(Debug, Clone, Serialize)]
@@ -97,12 +97,20 @@ pub(crate) async fn plan_for(
     own_run: Option<RunId>,
 ) -> Result<RetentionPlan, EngineError> {
     let in_use = engine.0.catalog.snapshots_in_use(own_run).await?;
-    let candidates: Vec<_> =
-        snapshots.iter().filter_map(|one| candidate(one, destination, &in_use)).collect();
+    let candidates: Vec<_> = snapshots
+        .iter()
+        .filter(|one| !one.is_base())
+        .filter_map(|one| candidate(one, destination, &in_use))
+        .collect();
     let guards =
         Guards { append_only: destination.append_only, ..guards(engine, app, snapshots).await? };
     let zone = app.schedule.as_ref().map_or(TimeZone::UTC, |s| s.time_zone.zone());
-    Ok(plan(policy_at(app, binding), &candidates, engine.now(), &zone, &guards))
+    let now = engine.now();
+    let mut plan = plan(policy_at(app, binding), &candidates, now, &zone, &guards);
+    let bases = keep::decide(app, destination, snapshots, &in_use, (now, &guards.jumps));
+    plan.refusal = plan.refusal.or_else(|| keep::refusal(&bases, now, &guards));
+    plan.decisions.extend(bases);
+    Ok(plan)
 }
 
 fn candidate(
@@ -134,7 +142,7 @@ async fn guards(engine: &Engine, app: &App, snapshots: &[Snapshot]) -> Result<Gu
     });
     let newest = snapshots
         .iter()
-        .filter(|snapshot| snapshot.taken_at <= horizon)
+        .filter(|snapshot| snapshot.taken_at <= horizon && !snapshot.is_base())
         .max_by_key(|snapshot| snapshot.taken_at);
     let clock = timekeeping::look(engine).await?;
     Ok(Guards {

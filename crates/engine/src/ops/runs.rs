@@ -52,6 +52,9 @@ impl Engine {
         request: &RunRequest,
         named_at: Option<Timestamp>,
     ) -> Result<Run, EngineError> {
+        if request.kind == Some(SnapshotKind::Base) {
+            return self.queue_base(app.id).await;
+        }
         let label = validate::line("label", request.label.as_deref(), 200)?;
         let git_commit = validate::commit("git_commit", request.git_commit.as_deref())?;
         let deploy = validate::line("deploy", request.deploy.as_deref(), 200)?;

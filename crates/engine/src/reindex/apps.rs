@@ -64,6 +64,8 @@ struct Settings {
     quiesce: model::QuiescePlan,
     #[serde(default)]
     code: Option<model::CodePlan>,
+    #[serde(default)]
+    recovery: Option<model::RecoveryPlan>,
     binding: Option<ToldBinding>,
 }
 
@@ -163,6 +165,9 @@ impl Engine {
             drill: settings.drill,
             quiesce: settings.quiesce,
             code: settings.code,
+            recovery: settings
+                .recovery
+                .map(|plan| model::RecoveryPlan { destination: destination.id, ..plan }),
             managed_by: None,
             created_at: now,
             updated_at: now,

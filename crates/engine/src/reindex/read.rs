@@ -58,6 +58,7 @@ pub(super) fn snapshot(
             size_bytes: told.plain.size_bytes,
             sha256: told.plain.sha256.to_string(),
             contents: serde_json::from_value(told.contents.clone()).ok(),
+            base: serde_json::from_value(told.base.clone()).ok(),
             image: told.image.clone(),
         });
     }

@@ -17,7 +17,7 @@ use super::{
     place::Place,
     whole::Standstill,
 };
-use crate::{anomaly, docker::around::Around, source};
+use crate::{anomaly, docker::around::Around, pitr, source};
 
 /// Makes a snapshot of the run's app.
 pub(crate) async fn backup(context: &RunContext) -> Outcome {
@@ -39,7 +39,11 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
             format!("`{}` was disabled after this run was queued", app.name),
         ));
     }
+    let app = if pitr::is_base(&context.run) { pitr::alone(&context.engine, &app)? } else { app };
     *places = Place::open_all(context, &app).await?;
+    if pitr::is_base(&context.run) {
+        return make_base(context, &app, places).await;
+    }
 
     let around = Around::begin(context, &app).await?;
     let mut still = match Standstill::begin(context, &app).await {
@@ -83,6 +87,29 @@ async fn make_snapshot(context: &RunContext, places: &mut Vec<Place>) -> Result<
         });
     }
     Ok(outcome)
+}
+
+/// A base backup of the server whose WAL is archived: the app is not stopped for it.
+async fn make_base(
+    context: &RunContext,
+    app: &App,
+    places: &mut [Place],
+) -> Result<Outcome, Failure> {
+    let source = app.sources.first().ok_or_else(|| {
+        Failure::new(FailureCode::ConfigurationChanged, "the app's archive of WAL has no source")
+    })?;
+    let exported = export(context, app, source, &pitr::base_part(&source.name), places).await?;
+    let mut snapshot = describe(context, app, vec![exported]);
+    snapshot.anomalous = anomaly::is_anomalous(&context.engine, &snapshot).await?;
+    enter(context, Stage::Commit).await?;
+    for place in places.iter_mut().filter(|place| place.is_well()) {
+        context.check_lease().await?;
+        put_manifest(context, app, &mut snapshot, place).await?;
+    }
+    if snapshot.copies.is_empty() {
+        return Err(first_failure(places));
+    }
+    Ok(conclude(context, app, snapshot, places))
 }
 
 /// Every part of every source, one after the other. What can be read from a snapshot of its file

@@ -163,6 +163,7 @@ fn manifest_of(
             encryption: first.encryption.parse().map_err(|e| internal(&e))?,
             recipients: place.recipients.as_ref().map(Recipients::fingerprints).unwrap_or_default(),
             contents: serde_json::to_value(&artifact.contents).unwrap_or_default(),
+            base: serde_json::to_value(&artifact.base).unwrap_or_default(),
             image: artifact.image.clone(),
             objects: objects
                 .iter()
@@ -234,6 +235,7 @@ fn settings_of(app: &App, place: &Place) -> serde_json::Value {
         "drill": app.drill,
         "quiesce": app.quiesce,
         "code": app.code,
+        "recovery": app.recovery,
         "destination": { "id": place.destination.id, "name": place.destination.name },
         "binding": {
             "folder": place.binding.folder,

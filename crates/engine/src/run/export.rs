@@ -108,6 +108,7 @@ pub(crate) async fn export(
             size_bytes: sealed.plain.size_bytes,
             sha256: sealed.plain.sha256.to_string(),
             contents: counted.or_else(|| opened.counted().map(contents)),
+            base: opened.base(),
             image: crate::docker::image::of_source(&context.engine.0.config, source).await,
         },
         verified_by_source,

@@ -4,9 +4,9 @@ mod contract;
 pub(crate) mod direct;
 pub(crate) mod files;
 pub(crate) mod mysql;
-mod parts;
+pub(crate) mod parts;
 pub(crate) mod postgres;
-mod reach;
+pub(crate) mod reach;
 pub(crate) mod redis;
 pub(crate) mod sqlite;
 pub(crate) mod tool;
@@ -55,6 +55,10 @@ pub(crate) trait SourceStream: Send {
     }
     /// Rows that the source counted itself, where the stream does not tell; asked after its end.
     fn counted(&self) -> Option<Counted> {
+        None
+    }
+    /// What it is for WAL, where it is a base backup; asked after its end.
+    fn base(&self) -> Option<model::BaseFacts> {
         None
     }
     /// The folder at the destination of the tree that the stream lists, if it lists one.

@@ -45,7 +45,7 @@ pub(super) fn of_databases(source: &Name, databases: &[String]) -> Vec<Part> {
 
 /// The part of what a server has beside its databases, `what` in one word and `told` in a few; no
 /// database's part has two dots.
-pub(super) fn of_server(source: &Name, what: &str, told: &str) -> Part {
+pub(crate) fn of_server(source: &Name, what: &str, told: &str) -> Part {
     part(source, &format!("server.{what}"), told)
 }
 

@@ -8,7 +8,7 @@ use model::{Failure, FailureCode};
 use crate::EngineConfig;
 
 /// The addresses of `host` that may be connected to, in the order in which to try them.
-pub(super) async fn allowed(config: &EngineConfig, host: &str) -> Result<Vec<IpAddr>, Failure> {
+pub(crate) async fn allowed(config: &EngineConfig, host: &str) -> Result<Vec<IpAddr>, Failure> {
     let unknown = |why: String| {
         let message = format!("the name `{host}` is not known: {why}; check host and network");
         Failure::new(FailureCode::SourceUnreachable, message)

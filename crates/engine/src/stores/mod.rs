@@ -59,6 +59,24 @@ impl Inner {
         Ok(store)
     }
 
+    /// Where the WAL at `destination` lies: beside a repository, never in it.
+    pub(crate) async fn wal_store(
+        &self,
+        destination: &Destination,
+    ) -> Result<Arc<dyn Store>, EngineError> {
+        if !is_repository(destination) {
+            return self.store_for(destination).await;
+        }
+        if let Some((version, store)) = self.wal_stores.lock().get(&destination.id)
+            && *version == destination.version
+        {
+            return Ok(Arc::clone(store));
+        }
+        let store = self.open_plain_store(destination).await?;
+        self.wal_stores.lock().insert(destination.id, (destination.version, Arc::clone(&store)));
+        Ok(store)
+    }
+
     /// The repository at `destination`, opened or from the cache.
     pub(crate) async fn objects_for(
         &self,

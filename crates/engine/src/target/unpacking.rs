@@ -269,6 +269,7 @@ mod tests {
                 size_bytes: 1,
                 sha256: String::new(),
                 contents: None,
+                base: None,
                 image: None,
             })
         };

@@ -22,6 +22,7 @@ mod logs;
 mod managed;
 #[path = "../../../archive/tests/it/member.rs"]
 mod member;
+mod moments;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod recovery;
@@ -51,5 +52,7 @@ mod sshd;
 #[path = "../../../sidecar/tests/it/tree.rs"]
 mod tree;
 mod upkeep;
+mod wal;
+mod wal_faults;
 mod whole;
 mod world;

@@ -174,6 +174,27 @@ macro_rules! with_happenings {
             DoRunByHand {} = "Run it yourself, or correct the app";
             DoRemoveByHand {} = "Remove it";
 
+            // Archives of WAL.
+            WalLost { app: String, name: String, count: u64 } =
+                "{count} pieces of the WAL of `{app}` are damaged or gone, {name} first: moments \
+                 that need them cannot be restored; a new base backup is taken where one is needed";
+            WalOther { app: String, why: String } = "WAL of `{app}` is refused: {why}";
+            WalRemoved { app: String, why: String } =
+                "WAL of `{app}` was gone from its server before it was received: moments in it \
+                 cannot be restored; a new base backup is taken. {why}";
+            WalElsewhere { app: String, why: String } =
+                "the WAL of `{app}` begins anew: {why}";
+            WalLate { app: String, minutes: u64, why: String } =
+                "the WAL of `{app}` is {minutes} minutes behind: {why}";
+            WalBack { app: String } = "the WAL of `{app}` comes and is stored again";
+            WalKept { app: String, kept: Size, most: Size } =
+                "the server of `{app}` keeps {kept} of WAL that is not stored yet; at {most} its \
+                 slot is let go of, so that its disk does not fill";
+            SlotLetGo { app: String, kept: Size, most: Size } =
+                "the slot of `{app}` was let go of, since its server kept {kept} of WAL for it, and \
+                 {most} are allowed: moments that need it cannot be restored; a new base backup is \
+                 taken as soon as the destination takes it";
+
             // Docker.
             DockerUnset {} =
                 "Docker is not reachable from here: mount its socket (or a filtering proxy) and \

@@ -90,6 +90,16 @@ fact-do_open = Open those that are there: `ALTER DATABASE … ALLOW_CONNECTIONS 
 fact-do_run_by_hand = Run it yourself, or correct the app.
 fact-do_remove_by_hand = Remove it.
 
+# Archives of WAL.
+fact-wal_lost = { $count } pieces of the WAL of `{ $app }` are damaged or gone, { $name } first: moments that need them cannot be restored; a new base backup is taken where one is needed.
+fact-wal_other = WAL of `{ $app }` is refused: { $why }
+fact-wal_removed = WAL of `{ $app }` was gone from its server before it was received: moments in it cannot be restored; a new base backup is taken. { $why }
+fact-wal_elsewhere = The WAL of `{ $app }` begins anew: { $why }
+fact-wal_late = The WAL of `{ $app }` is { $minutes } minutes behind: { $why }
+fact-wal_back = The WAL of `{ $app }` comes and is stored again.
+fact-wal_kept = The server of `{ $app }` keeps { $kept } of WAL that is not stored yet; at { $most } its slot is let go of, so that its disk does not fill.
+fact-slot_let_go = The slot of `{ $app }` was let go of, since its server kept { $kept } of WAL for it, and { $most } are allowed: moments that need it cannot be restored; a new base backup is taken as soon as the destination takes it.
+
 # Docker.
 fact-docker_unset = Docker is not reachable from here: mount its socket (or a filtering proxy) and set DOCKER_HOST, for example unix:///var/run/docker.sock.
 fact-docker_host_wrong = `DOCKER_HOST` is `{ $host }`: use `unix:///PATH` or `tcp://HOST:PORT`.

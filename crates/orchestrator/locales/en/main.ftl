@@ -388,6 +388,7 @@ reason-pre-deploy = before a deployment { $number } of { $of }
 reason-within = younger than { $length }
 reason-no-rules = no rules: everything is kept
 reason-last-good = newest good one
+reason-anchor = base backup that moments of the window need
 reason-pinned = pinned
 reason-in-use = in use by a run
 reason-future = dated in the future
@@ -673,6 +674,10 @@ event-recovery_kit_due = recovery kit not stored
 event-catalog_rebuilt = catalog rebuilt
 event-reindexed = manifests read
 event-alert_undelivered = alert not delivered
+event-wal_gap = WAL missing
+event-wal_behind = WAL behind
+event-wal_resumed = WAL stored again
+event-slot_released = slot let go of
 
 # Errors
 error-home = To the overview
@@ -763,7 +768,7 @@ scope-read = look at everything
 scope-run = look, run, verify, cancel, pin
 scope-restore = look, download
 scope-admin = everything
-scope-append = only start runs and follow them
+scope-append = only start runs, follow them, and hand over WAL
 since = Since
 until = Until
 may = May

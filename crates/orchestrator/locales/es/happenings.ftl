@@ -90,6 +90,16 @@ fact-do_open = Abrir las que estén: `ALTER DATABASE … ALLOW_CONNECTIONS true`
 fact-do_run_by_hand = Ejecutarlo a mano, o corregir la app.
 fact-do_remove_by_hand = Quitarla.
 
+# Archivos de WAL.
+fact-wal_lost = { $count } piezas del WAL de `{ $app }` están dañadas o ya no están, la primera { $name }: los momentos que las necesitan no se pueden restaurar; se toma una nueva copia base donde haga falta.
+fact-wal_other = Se rechaza WAL de `{ $app }`: { $why }
+fact-wal_removed = El WAL de `{ $app }` desapareció de su servidor antes de recibirse: los momentos que contiene no se pueden restaurar; se toma una nueva copia base. { $why }
+fact-wal_elsewhere = El WAL de `{ $app }` empieza de nuevo: { $why }
+fact-wal_late = El WAL de `{ $app }` lleva { $minutes } minutos de retraso: { $why }
+fact-wal_back = El WAL de `{ $app }` llega y se guarda otra vez.
+fact-wal_kept = El servidor de `{ $app }` conserva { $kept } de WAL que aún no está guardado; al llegar a { $most } se suelta su slot, para que no se llene su disco.
+fact-slot_let_go = Se soltó el slot de `{ $app }`, porque su servidor conservaba { $kept } de WAL y se permiten { $most }: los momentos que lo necesitan no se pueden restaurar; se toma una nueva copia base en cuanto el destino la admita.
+
 # Docker.
 fact-docker_unset = Desde aquí no se llega a Docker: montar su socket (o un proxy que filtre) y poner DOCKER_HOST, por ejemplo unix:///var/run/docker.sock.
 fact-docker_host_wrong = `DOCKER_HOST` es `{ $host }`: usar `unix:///RUTA` o `tcp://HOST:PUERTO`.

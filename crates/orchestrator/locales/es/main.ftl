@@ -388,6 +388,7 @@ reason-pre-deploy = antes de un despliegue { $number } de { $of }
 reason-within = más nueva que { $length }
 reason-no-rules = sin reglas: se conserva todo
 reason-last-good = última buena
+reason-anchor = copia base que necesitan momentos de la ventana
 reason-pinned = fijada
 reason-in-use = en uso por una ejecución
 reason-future = con fecha futura
@@ -673,6 +674,10 @@ event-recovery_kit_due = kit de recuperación sin guardar
 event-catalog_rebuilt = catálogo reconstruido
 event-reindexed = manifiestos leídos
 event-alert_undelivered = aviso no entregado
+event-wal_gap = falta WAL
+event-wal_behind = WAL con retraso
+event-wal_resumed = WAL guardado otra vez
+event-slot_released = slot soltado
 
 # Errors
 error-home = Al resumen
@@ -763,7 +768,7 @@ scope-read = mirar todo
 scope-run = mirar, ejecutar, verificar, cancelar, fijar
 scope-restore = mirar, descargar
 scope-admin = todo
-scope-append = solo iniciar ejecuciones y seguirlas
+scope-append = solo iniciar ejecuciones, seguirlas y entregar WAL
 since = Desde
 until = Hasta
 may = Puede

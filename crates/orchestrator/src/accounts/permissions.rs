@@ -46,6 +46,15 @@ pub(crate) const ROUTES: &[Route] = &[
     act("PUT", "/api/v1/apps/{app}/drill-plan", Configure, "app.drill-plan"),
     look("/api/v1/apps/{app}/retention", See),
     act("POST", "/api/v1/apps/{app}/expire", Configure, "app.expire"),
+    look("/api/v1/apps/{app}/recovery", See),
+    act("POST", "/api/v1/apps/{app}/recovery/base", Operate, "app.base"),
+    act("POST", "/api/v1/apps/{app}/recovery/restore-points", Run, "app.restore-point"),
+    ask("/api/v1/apps/{app}/recovery/preflight", Download),
+    act("POST", "/api/v1/apps/{app}/recovery/restore", Download, "app.restore"),
+    act("POST", "/api/v1/apps/{app}/recovery/drill", Operate, "app.drill"),
+    act("GET", "/api/v1/wal/{app}/{name}", Download, "wal.fetch"),
+    // A server hands one over every few seconds: in the audit log they would hide all else.
+    Route { method: "PUT", path: "/api/v1/wal/{app}/{name}", permission: Run, action: None },
     look("/api/v1/apps/{app}/snapshots", See),
     look("/api/v1/apps/{app}/before-deploy", See),
     look("/api/v1/overview", See),
@@ -202,7 +211,8 @@ mod tests {
             // What only looks asks for no more than a look; all else is noted.
             let looks = matches!(route.permission, See | Follow)
                 && !route.path.starts_with("/api/v1/account/")
-                || route.path.ends_with("/preflight");
+                || route.path.ends_with("/preflight")
+                || (route.method, route.path) == ("PUT", "/api/v1/wal/{app}/{name}");
             assert!(route.method == "GET" || looks != route.action.is_some(), "{route:?}");
         }
         assert_eq!(find(&Method::PATCH, "/api/v1/apps"), None);

@@ -10,6 +10,7 @@ mod destinations;
 mod events;
 mod extract;
 mod host;
+mod moments;
 mod openapi;
 mod problem;
 mod recover;
@@ -24,6 +25,7 @@ mod snapshots;
 mod source_kinds;
 mod tokens;
 mod users;
+mod wal;
 
 use std::sync::Arc;
 
@@ -77,6 +79,13 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/apps/{app}/drill-plan", put(restores::plan))
         .route("/apps/{app}/retention", get(apps::retention))
         .route("/apps/{app}/expire", post(apps::expire))
+        .route("/apps/{app}/recovery", get(moments::show))
+        .route("/apps/{app}/recovery/base", post(moments::base))
+        .route("/apps/{app}/recovery/restore-points", post(moments::point))
+        .route("/apps/{app}/recovery/preflight", post(moments::preflight))
+        .route("/apps/{app}/recovery/restore", post(moments::restore))
+        .route("/apps/{app}/recovery/drill", post(moments::drill))
+        .route("/wal/{app}/{name}", get(wal::fetch).put(wal::push))
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/apps/{app}/usual", get(alerts::usual))
         .route("/apps/{app}/before-deploy", get(snapshots::before_deploy))

@@ -68,6 +68,7 @@ impl Reader<'_> {
             // What was there before is not kept: the file is the whole truth.
             quiesce: Some(self.quiesce(base, entry.quiesce.as_ref())),
             code: Some(self.code(base, entry.code.as_ref())),
+            recovery: Some(self.recovery(base, entry.recovery.as_ref())),
             name,
             enabled: self.flag(&format!("{base}.enabled"), entry.enabled.as_ref(), true),
             schedule: self.schedule(base, &time, has_config),

@@ -10,6 +10,7 @@ use super::{
         AppEntry, BindingEntry, DestinationEntry, DrillBootEntry, DrillCommandEntry, DrillEntry,
         DrillQuestionEntry, LimitsEntry, RetentionEntry, ScheduleEntry, SourceEntry,
     },
+    recovery,
     values::{Flag, Number, Settings, ShortOr, Text},
     variables::literally,
     whole,
@@ -123,6 +124,9 @@ fn app(one: &Value, names: &BTreeMap<String, String>, variables: &mut Variables)
         drill: drill(&one["drill"]),
         quiesce: whole::quiesce(&one["quiesce"]),
         code: whole::code(&one["code"]),
+        recovery: recovery::entry(&one["recovery"], |id| {
+            names.get(id).cloned().unwrap_or_else(|| id.to_owned())
+        }),
         name,
     }
 }

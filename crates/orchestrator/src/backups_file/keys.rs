@@ -56,6 +56,8 @@ pub(crate) struct Target {
     pub(crate) limits: Option<LimitsEntry>,
     /// What its drills do, and when; only when asked where it is not set.
     pub(crate) drill: Option<DrillEntry>,
+    /// All WAL of a PostgreSQL server, to go back to any moment; none where it is not set.
+    pub(crate) recovery: Option<RecoveryEntry>,
 }
 
 /// A Docker volume.
@@ -171,6 +173,8 @@ pub(crate) struct AppEntry {
     pub(crate) quiesce: Option<QuiesceEntry>,
     /// Its code, whose commit is noted with each snapshot and can be gone back to.
     pub(crate) code: Option<CodeEntry>,
+    /// All WAL of its PostgreSQL server, to go back to any moment; none where it is not set.
+    pub(crate) recovery: Option<RecoveryEntry>,
 }
 
 /// A source of an app.
@@ -299,6 +303,30 @@ pub(crate) struct HookEntry {
 pub(crate) struct CodeEntry {
     /// The top of a git work tree, in a folder that `BACKUP_FILE_ROOTS` names.
     pub(crate) path: String,
+}
+
+/// All WAL of a PostgreSQL server, with base backups to begin with.
+#[skip_serializing_none]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RecoveryEntry {
+    /// How WAL comes: `stream`, as the server writes it, which is so where it is not set; or `push`,
+    /// by its `archive_command`.
+    pub(crate) way: Option<String>,
+    /// The source, where more than one is a PostgreSQL server.
+    pub(crate) source: Option<String>,
+    /// Which of the app's destinations; the first where it is not set.
+    pub(crate) destination: Option<String>,
+    /// Hours from one base backup to the next; 24 where it is not set.
+    pub(crate) base_every_hours: Option<Number>,
+    /// How many days back any moment can be gone back to; 7 where it is not set.
+    pub(crate) window_days: Option<Number>,
+    /// Whether a row is written in the server every minute, by which drills prove the moment; it is
+    /// not where it is not set.
+    pub(crate) heartbeat: Option<Flag>,
+    /// WAL that the server may keep for us, in bytes, before its slot is let go of so that its disk
+    /// does not fill.
+    pub(crate) most_kept_bytes: Option<Number>,
 }
 
 /// What an app's drills do: restores to scratch that prove that it can come back.

@@ -7,6 +7,7 @@ mod finding;
 mod keys;
 mod places;
 mod reader;
+mod recovery;
 mod targets;
 mod values;
 mod variables;

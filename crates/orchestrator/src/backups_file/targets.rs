@@ -180,6 +180,7 @@ impl Reader<'_> {
         draft.schedule = self.schedule(base, &time, true);
         draft.limits = self.limits(base, target.limits.as_ref());
         draft.drill = self.drill(base, &draft.name, target.drill.as_ref());
+        draft.recovery = Some(self.recovery(base, target.recovery.as_ref()));
         draft.sources = vec![source];
         Some(draft)
     }
@@ -217,6 +218,7 @@ impl Reader<'_> {
         draft.schedule = self.schedule(base, &time, true);
         draft.limits = self.limits(base, volume.limits.as_ref());
         draft.drill = self.drill(base, &draft.name, volume.drill.as_ref());
+        draft.recovery = Some(self.recovery(base, None));
         draft.sources = vec![source];
         draft
     }

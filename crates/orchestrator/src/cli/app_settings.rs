@@ -7,6 +7,7 @@ use super::{
     client::CliError,
     drill_settings::DrillSettings,
     quantity::{Change, Length, Size},
+    recovery_settings::RecoverySettings,
     show::{items, text},
 };
 
@@ -72,6 +73,8 @@ pub(crate) struct AppSettings {
     keep: Keep,
     #[command(flatten)]
     drill: DrillSettings,
+    #[command(flatten)]
+    recovery: RecoverySettings,
 }
 
 /// Which snapshots are kept; none of these keeps all.
@@ -129,10 +132,13 @@ fn put_setting(draft: &mut Value, key: &str, given: Option<Value>) -> Result<(),
 }
 
 impl AppSettings {
-    /// Puts the plan that `app` has into `draft` where something of it is to change.
-    pub(super) fn begin_drill(&self, app: &Value, draft: &mut Value) {
+    /// Puts the plans that `app` has into `draft` where something of them is to change.
+    pub(super) fn begin(&self, app: &Value, draft: &mut Value) {
         if self.drill.is_given() {
             draft["drill"] = app["drill"].clone();
+        }
+        if self.recovery.is_given() {
+            self.recovery.begin(app, draft);
         }
     }
 
@@ -147,6 +153,7 @@ impl AppSettings {
         }
         self.keep.apply(&mut draft["retention"]);
         self.drill.apply(draft);
+        self.recovery.apply(draft)?;
         let limits = &mut draft["limits"];
         put(limits, "timeout_secs", self.timeout);
         put(limits, "max_size_bytes", self.max_size);

@@ -153,7 +153,7 @@ pub(super) async fn app(
             let path = format!("apps/{}", part(&name));
             let shown = client.get(&path).await?;
             let mut draft = draft_of(&shown["app"]);
-            settings.begin_drill(&shown["app"], &mut draft);
+            settings.begin(&shown["app"], &mut draft);
             if !destination.is_empty() {
                 let mut known = items(&draft["destinations"]).to_vec();
                 let names = client.names("destinations").await?;
@@ -264,6 +264,19 @@ async fn print(client: &Client, card: &Value, out: &Out) -> Result<(), CliError>
         if !value.is_null() {
             fields.push((name, cell(value)));
         }
+    }
+    if let Some(plan) = app["recovery"].as_object() {
+        let told = |key: &str| show::word(&plan[key]);
+        fields.push((
+            "any moment",
+            plain(format!(
+                "of `{}`, {} days back, a base every {} h, WAL by {}",
+                told("source"),
+                told("window_days"),
+                told("base_every_hours"),
+                told("way")
+            )),
+        ));
     }
     out.fields(fields);
     Ok(())

@@ -207,9 +207,11 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Copies a snapshot to another destination.
     Copy(CopyArgs),
-    /// Brings a snapshot back: into a folder here, into its app, or beside it.
+    /// Brings a snapshot back: into a folder here, into its app, or beside it; or an app's PostgreSQL
+    /// server to any moment, into a folder.
     Restore(RestoreArgs),
-    /// Restores the newest snapshot of an app to scratch and checks what came.
+    /// Restores the newest snapshot of an app to scratch and checks what came; or its PostgreSQL
+    /// server to a moment.
     Drill(DrillArgs),
     /// Shows what a restore or a drill tells of itself.
     Report {
@@ -235,7 +237,8 @@ pub(crate) enum Command {
         /// The destination.
         destination: String,
     },
-    /// Copies of the catalog, and what follows a recovery.
+    /// Copies of the catalog, what follows a recovery, and the moments that an app's PostgreSQL
+    /// server can be gone back to.
     #[command(subcommand)]
     Recovery(RecoveryCommand),
     /// Prints what it takes to come back: the key, the places, the commands.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     client::{CliError, Client, part},
+    moments::{self, MomentArgs},
     show::{self, Out, items, safe, text},
     wait,
 };
@@ -17,21 +18,44 @@ pub(crate) struct DrillArgs {
     /// This snapshot instead.
     #[arg(long, value_name = "SNAPSHOT", conflicts_with = "app")]
     snapshot: Option<String>,
+    /// Any moment of the app's PostgreSQL server that can be gone back to: a random one, unless one
+    /// is said.
+    #[arg(long, conflicts_with = "snapshot")]
+    moment: bool,
     /// Wait for the end, and tell it by the exit code.
     #[arg(long)]
     wait: bool,
+    // The last: what follows would stand under its heading.
+    #[command(flatten)]
+    which: MomentArgs,
 }
 
 pub(super) async fn drill(client: &Client, given: DrillArgs, out: &Out) -> Result<u8, CliError> {
+    if given.moment || given.which.is_given() {
+        let Some(app) = given.app.filter(|_| given.snapshot.is_none()) else {
+            return Err(CliError::Usage("a moment is of an app: name it".to_owned()));
+        };
+        return moments::drill(client, &app, &given.which, given.wait, out).await;
+    }
     let path = match (&given.snapshot, &given.app) {
         (Some(snapshot), _) => format!("snapshots/{}/drill", part(snapshot)),
         (None, Some(app)) => format!("apps/{}/drill", part(app)),
         (None, None) => return Err(CliError::Usage("name an app or a snapshot".to_owned())),
     };
     let run = client.post(&path, &serde_json::json!({})).await?;
+    finish(client, run, given.wait, out).await
+}
+
+/// Shows a drill that began, or waits for its end and tells what it found.
+pub(super) async fn finish(
+    client: &Client,
+    run: Value,
+    wait: bool,
+    out: &Out,
+) -> Result<u8, CliError> {
     let id = text(&run["id"]).to_owned();
-    let code = wait::finish(client, run, given.wait, out).await?;
-    if given.wait
+    let code = wait::finish(client, run, wait, out).await?;
+    if wait
         && !out.json
         && let Ok(report) = client.get(&format!("runs/{}/report", part(&id))).await
     {

@@ -1,10 +1,11 @@
-//! What makes a recovery possible, and what follows one.
+//! What makes a recovery possible, and what follows one; of a server of PostgreSQL, to any moment.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
     client::{CliError, Client, part},
+    moments::{self, PlanArgs},
     show::{self, Out, cell, items, plain, text},
 };
 
@@ -16,6 +17,28 @@ pub(crate) enum RecoveryCommand {
     Copy,
     /// Says that a rebuilt catalog is as it should be: schedules and retention go on.
     Confirm,
+    /// Shows which moments of an app's PostgreSQL server can be gone back to, and how its WAL comes.
+    Status {
+        /// The app.
+        app: String,
+    },
+    /// Takes a base backup of an app's PostgreSQL server now.
+    Base {
+        /// The app.
+        app: String,
+        /// Wait for the end, and tell it by the exit code.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Gives this moment of an app's PostgreSQL server a name, to go back to it later.
+    RestorePoint {
+        /// The app.
+        app: String,
+        /// What the moment is called.
+        name: String,
+    },
+    /// Looks at what going back to a moment would meet; changes nothing.
+    Plan(PlanArgs),
 }
 
 #[derive(Args)]
@@ -49,6 +72,14 @@ pub(super) async fn recovery(
             client.post("recovery/confirm", &json!({})).await?;
             out.done("confirmed: schedules and retention go on");
         }
+        RecoveryCommand::Status { app } => return moments::status(client, &app, out).await,
+        RecoveryCommand::Base { app, wait } => {
+            return moments::base(client, &app, wait, out).await;
+        }
+        RecoveryCommand::RestorePoint { app, name } => {
+            return moments::point(client, &app, &name, out).await;
+        }
+        RecoveryCommand::Plan(given) => return moments::plan(client, &given, out).await,
     }
     Ok(0)
 }

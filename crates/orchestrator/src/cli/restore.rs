@@ -13,18 +13,19 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use self::on_server::OnServer;
+pub(super) use self::on_server::OnServer;
 use super::{
     browse,
     client::{CliError, Client, part},
     extract,
+    moments::{self, MomentArgs},
     show::{self, LANG, Out, items, safe, text},
     wait,
 };
 
 #[derive(Args)]
 pub(crate) struct RestoreArgs {
-    /// The snapshot; with `--before-deploy` the app, with `--undo` the run of the restore.
+    /// The snapshot; with a moment or `--before-deploy` the app, with `--undo` the run of the restore.
     snapshot: String,
     /// Download into this folder here.
     #[arg(long, value_name = "DIR", required_unless_present_any = ["into_app", "beside", "into_folder", "before_deploy", "undo"])]
@@ -40,6 +41,9 @@ pub(crate) struct RestoreArgs {
     /// Unpack tar archives, plain or compressed; one that would write elsewhere is refused.
     #[arg(long)]
     extract: bool,
+    // The last: what follows would stand under its heading.
+    #[command(flatten)]
+    moment: MomentArgs,
 }
 
 pub(super) async fn restore(
@@ -50,6 +54,15 @@ pub(super) async fn restore(
     if given.only.len() > 1 && given.on_server.is_of_one() {
         let told = "--table and --path are parts of one source: give --only once with them";
         return Err(CliError::Refused(told.to_owned()));
+    }
+    if given.moment.is_given() {
+        if given.to.is_some() || given.extract || !given.only.is_empty() {
+            let told = "a moment is of a whole server, which is made on the orchestrator's machine: \
+                        give --into-folder, without --to, --only and --extract";
+            return Err(CliError::Usage(told.to_owned()));
+        }
+        let (app, to) = (&given.snapshot, &given.on_server);
+        return moments::restore(client, app, &given.moment, to, out).await;
     }
     let Some(to) = &given.to else {
         let snapshot = on_server::meant(client, &given.snapshot, &given.on_server).await?;

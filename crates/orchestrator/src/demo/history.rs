@@ -275,6 +275,7 @@ impl History {
                 size_bytes: size,
                 sha256: sha,
                 contents: None,
+                base: None,
                 image: None,
             }],
             copies,

@@ -8,8 +8,8 @@ use axum::{
     response::{Html, Response},
 };
 use catalog::RunQuery;
-use engine::{Report, RunRequest};
-use model::{App, CopyState, SnapshotKind, Source, SourceKind};
+use engine::{AppCard, Report, RunRequest};
+use model::{App, CopyState, Snapshot, SnapshotKind, Source, SourceKind};
 
 use super::{
     Web,
@@ -21,6 +21,7 @@ use super::{
     form::{Sealed, redirect},
     format::When,
     lang::Lang,
+    moments,
     overview::{Row, row},
     page::{Nav, Page},
     report::CheckRow,
@@ -83,9 +84,31 @@ struct AppPage {
     wrong_name: bool,
     /// The snapshot that a restore would most likely be of.
     newest: Option<String>,
+    /// Which moments can be gone back to, where its server can.
+    moments: Option<(String, &'static str)>,
     drill: Option<LastDrill>,
     plan: Planned,
     usual: UsualPanel,
+}
+
+/// The newest good snapshot that is restored as it is: a base backup is brought to a moment.
+fn newest(card: &AppCard, snapshots: &[Snapshot]) -> Option<String> {
+    let is_whole = |one: &&Snapshot| one.kind != SnapshotKind::Base;
+    let last = card.last_good.as_ref().filter(is_whole);
+    let newest = last.or_else(|| snapshots.iter().filter(is_whole).find(|one| one.is_good()));
+    newest.map(|one| one.id.to_string())
+}
+
+async fn moments(
+    web: &Web,
+    app: &App,
+    visitor: &Visitor,
+) -> Result<Option<(String, &'static str)>, Fault> {
+    if app.recovery.is_none() {
+        return Ok(None);
+    }
+    let state = moments::known(web, app).await?;
+    Ok(Some(moments::sentence(&state, visitor)))
 }
 
 async fn find(web: &Web, name: &str) -> Result<App, Fault> {
@@ -118,7 +141,8 @@ async fn page_of(
         catalog.runs(RunQuery { app_id: Some(app.id), limit: 8, ..RunQuery::default() }).await?;
     let card = web.engine.card(app.clone()).await?;
     let page = AppPage {
-        newest: card.last_good.as_ref().map(|one| one.id.to_string()),
+        newest: newest(&card, &snapshots),
+        moments: moments(web, &app, visitor).await?,
         drill: LastDrill::of(&card, visitor),
         plan: Planned::of(&app, visitor),
         usual: UsualPanel::new(&web.engine.usual(&app).await?, lang),

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine::{AppDraft, BindingDraft, FieldError, ScheduleDraft};
+use engine::{AppDraft, BindingDraft, FieldError, RecoveryDraft, ScheduleDraft};
 use jiff::tz::TimeZone;
-use model::{App, Destination, Limits, retention::RetentionPolicy, schedule::Schedule};
+use model::{
+    App, Destination, Limits, RecoveryPlan, WalWay, retention::RetentionPolicy, schedule::Schedule,
+};
 
 use super::{
     app_sources,
@@ -118,6 +120,9 @@ impl Values {
             ("keep_weekly", "4"),
             ("keep_monthly", "6"),
             ("catch_up", "on"),
+            ("wal-way", "stream"),
+            ("wal-window", "7"),
+            ("wal-base", "24"),
         ] {
             values.set(name, value);
         }
@@ -181,7 +186,29 @@ impl Values {
         values.set("retries", text(limits.retries.map(u64::from)));
         values.set("objective", text(limits.objective_secs.map(|secs| secs.div_ceil(3_600))));
         values.set("rto", text(limits.restore_objective_secs.map(|secs| secs.div_ceil(60))));
+        if let Some(plan) = &app.recovery {
+            values.of_recovery(plan);
+        }
         values
+    }
+
+    /// What an archive of WAL is asked to do.
+    fn of_recovery(&mut self, plan: &RecoveryPlan) {
+        let most = plan.most_kept_bytes.map(|bytes| (bytes >> 20).to_string());
+        for (name, value) in [
+            ("wal", "on".to_owned()),
+            ("wal-way", plan.way.to_string()),
+            ("wal-source", plan.source.to_string()),
+            ("wal-destination", plan.destination.to_string()),
+            ("wal-window", plan.window_days.to_string()),
+            ("wal-base", plan.base_every_hours.to_string()),
+            ("wal-kept", most.unwrap_or_default()),
+        ] {
+            self.set(name, value);
+        }
+        if plan.heartbeat {
+            self.set("heartbeat", "on");
+        }
     }
 
     /// What a stored schedule says.
@@ -271,6 +298,7 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
             })
             .collect(),
         schedule: schedule(fields, errors),
+        recovery: Some(recovery(fields, errors)),
         retention,
         limits: Limits {
             timeout_secs,
@@ -280,6 +308,38 @@ pub(super) fn draft(fields: &Fields, errors: &mut Vec<FieldError>) -> AppDraft {
             restore_objective_secs,
         },
         ..AppDraft::default()
+    }
+}
+
+/// The archive of WAL that the fields describe; none where it is not ticked.
+fn recovery(fields: &Fields, errors: &mut Vec<FieldError>) -> RecoveryDraft {
+    let default = RecoveryDraft::default();
+    if !fields.ticked("wal") {
+        return RecoveryDraft { enabled: false, ..default };
+    }
+    let text = |name: &str| Some(fields.text(name).to_owned()).filter(|text| !text.is_empty());
+    let mut number = |name, field: &str| -> Option<u64> {
+        let mut wrong = Vec::new();
+        let number = fields.number(name, &mut wrong);
+        let there = |one: FieldError| FieldError::new(format!("recovery.{field}"), one.message);
+        errors.extend(wrong.into_iter().map(there));
+        number
+    };
+    let narrow = |number: Option<u64>, default| {
+        number.map_or(default, |number| u32::try_from(number).unwrap_or(u32::MAX))
+    };
+    let window = number("wal-window", "window_days");
+    let base = number("wal-base", "base_every_hours");
+    let most = number("wal-kept", "most_kept_bytes");
+    RecoveryDraft {
+        enabled: true,
+        source: text("wal-source"),
+        way: fields.text("wal-way").parse().unwrap_or(WalWay::Stream),
+        destination: text("wal-destination"),
+        base_every_hours: narrow(base, default.base_every_hours),
+        window_days: narrow(window, default.window_days),
+        heartbeat: fields.ticked("heartbeat"),
+        most_kept_bytes: most.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
     }
 }
 
@@ -332,6 +392,29 @@ mod tests {
         assert_eq!(round("daily"), "0 3 * * *");
         assert_eq!(round("weekly"), "0 3 * * 0");
         assert_eq!(round("@hourly"), "@hourly");
+    }
+
+    #[test]
+    fn a_form_gives_back_the_archive_it_was_given() {
+        let plan = RecoveryPlan {
+            source: "db".parse().unwrap(),
+            way: WalWay::Push,
+            destination: "01arz3ndektsv4rrffq69g5fav".parse().unwrap(),
+            base_every_hours: 12,
+            window_days: 14,
+            heartbeat: true,
+            most_kept_bytes: Some(512 << 20),
+        };
+        let mut values = Values::blank(&TimeZone::UTC, &[]);
+        let none = recovery(&values.fields(), &mut Vec::new());
+        assert!(!none.enabled);
+        values.of_recovery(&plan);
+        let mut errors = Vec::new();
+        assert_eq!(recovery(&values.fields(), &mut errors), RecoveryDraft::from(&plan));
+        assert!(errors.is_empty());
+        values.set("wal-window", "a week");
+        recovery(&values.fields(), &mut errors);
+        assert_eq!(errors[0].field, "recovery.window_days");
     }
 
     #[test]

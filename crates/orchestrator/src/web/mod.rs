@@ -11,6 +11,7 @@ mod app_sources;
 mod app_state;
 mod assets;
 mod audit;
+mod band;
 mod browse;
 mod coverage;
 mod destination_fields;
@@ -26,6 +27,8 @@ mod guard;
 mod lang;
 mod login;
 mod mark;
+mod moment_form;
+mod moments;
 mod overview;
 mod page;
 mod pager;
@@ -47,6 +50,7 @@ mod settings;
 mod snapshots;
 mod storage;
 mod strip;
+mod timeline;
 mod tokens;
 mod users;
 mod visitor;
@@ -117,6 +121,11 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/apps/{app}/retention", get(retention::preview))
         .route("/apps/{app}/drill", post(drills::drill_app))
         .route("/apps/{app}/drills", get(drills::plan).post(drills::save))
+        .route("/apps/{app}/recovery", get(moments::ask).post(moments::sent))
+        .route("/apps/{app}/recovery/base", post(moments::base))
+        .route("/apps/{app}/recovery/points", post(moments::point))
+        .route("/apps/{app}/recovery/drill", post(moments::drill))
+        .route("/apps/{app}/timeline", get(timeline::page))
         .route("/runs", get(runs::list))
         .route("/runs/{run}", get(runs::page))
         .route("/runs/{run}/events", get(runs::events))

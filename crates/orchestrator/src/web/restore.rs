@@ -7,7 +7,7 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 use engine::{EngineError, PartRequest, RestoreRequest};
-use model::{CopyState, Preflight, PreflightLevel, Snapshot, SnapshotId};
+use model::{CopyState, Preflight, PreflightLevel, Snapshot, SnapshotId, SnapshotKind};
 
 use super::{
     Web,
@@ -213,10 +213,13 @@ pub(super) async fn ask(
     visitor: Visitor,
     State(web): State<Web>,
     Path(text): Path<String>,
-) -> Result<Html<String>, Fault> {
+) -> Result<Response, Fault> {
     let found = find(&web, &text).await?;
+    if found.snapshot.kind == SnapshotKind::Base {
+        return Ok(redirect(&format!("/apps/{}/recovery", found.app)));
+    }
     let asked = Asked::blank(&found.snapshot, &found.app, &visitor);
-    form(&web, &visitor, &found, asked, Errors::default()).await
+    Ok(form(&web, &visitor, &found, asked, Errors::default()).await?.into_response())
 }
 
 pub(super) async fn sent(
@@ -363,7 +366,7 @@ fn command(snapshot: &Snapshot, request: &RestoreRequest) -> String {
 }
 
 /// A word as a shell takes it.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

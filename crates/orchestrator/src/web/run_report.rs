@@ -6,8 +6,8 @@ use axum::{
     response::Html,
 };
 use model::{
-    BootReport, Condition, DrillItem, DrillReport, DrillState, RestoreReport, RestoreStep, Run,
-    RunKind, StepState, WholeAct,
+    BootReport, Condition, DrillItem, DrillReport, DrillState, Landing, RestoreReport, RestoreStep,
+    Run, RunKind, StepState, WholeAct,
 };
 
 use super::{
@@ -39,6 +39,34 @@ pub(super) struct Step {
     pub(super) notes: Vec<String>,
 }
 
+/// Where a server that was brought to a moment landed.
+pub(super) struct Landed {
+    pub(super) last: Option<When>,
+    pub(super) replayed: String,
+    pub(super) timeline: String,
+    pub(super) is_promoted: bool,
+    pub(super) base: Option<String>,
+}
+
+impl Landed {
+    fn of(landing: &Landing, visitor: &Visitor) -> Self {
+        let end = |at: Option<model::Lsn>| at.map(|at| at.to_string());
+        let replayed = end(landing.replayed_to).unwrap_or_else(|| "–".to_owned());
+        let replayed = match end(landing.replay_end).filter(|end| *end != replayed) {
+            Some(end) => format!("{replayed} / {end}"),
+            None => replayed,
+        };
+        let timeline = landing.timeline.map(|timeline| timeline.to_string());
+        Self {
+            last: landing.last_commit_at.map(|at| visitor.when(at)),
+            replayed,
+            timeline: timeline.unwrap_or_else(|| "–".to_owned()),
+            is_promoted: landing.is_promoted,
+            base: landing.base.map(|id| id.to_string()),
+        }
+    }
+}
+
 /// One artifact that was tried.
 pub(super) struct Item {
     pub(super) artifact: String,
@@ -47,6 +75,7 @@ pub(super) struct Item {
     pub(super) restore: String,
     pub(super) check: String,
     pub(super) checks: Vec<Check>,
+    pub(super) landed: Option<Landed>,
 }
 
 /// The app that was booted on what came back.
@@ -66,6 +95,7 @@ pub(super) struct Told {
     pub(super) items: Vec<Item>,
     pub(super) boot: Option<Boot>,
     pub(super) undo: Option<String>,
+    pub(super) landed: Option<Landed>,
     pub(super) took: String,
 }
 
@@ -111,6 +141,7 @@ async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, visitor: &Vi
         items: Vec::new(),
         boot: None,
         undo: report.undo_snapshot.map(|id| id.to_string()),
+        landed: report.landing.as_ref().map(|landing| Landed::of(landing, visitor)),
         took: seconds(report.took_secs, lang),
     }
 }
@@ -161,6 +192,7 @@ fn of_drill(report: &DrillReport, ended: bool, visitor: &Visitor) -> Told {
         items: report.items.iter().map(|item| of_item(item, visitor)).collect(),
         boot: report.boot.as_ref().map(|boot| of_boot(boot, visitor)),
         undo: None,
+        landed: None,
         took: seconds(report.took_secs, lang),
     }
 }
@@ -174,6 +206,7 @@ fn of_item(item: &DrillItem, visitor: &Visitor) -> Item {
         restore: seconds(item.restore_secs, lang),
         check: seconds(item.check_secs, lang),
         checks: item.checks.iter().map(|one| of_check(one, visitor)).collect(),
+        landed: item.landing.as_ref().map(|landing| Landed::of(landing, visitor)),
     }
 }
 

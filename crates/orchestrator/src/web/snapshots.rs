@@ -168,6 +168,8 @@ struct SnapshotPage {
     commit: Option<String>,
     state: Option<StateShown>,
     pre_deploy: bool,
+    /// It is brought back to a moment, never as it is.
+    base: bool,
     pinned: bool,
     anomalous: bool,
     /// An app sent neither size nor checksum.
@@ -267,6 +269,7 @@ pub(super) async fn page(
         commit: one.git_commit.clone(),
         state: one.app_state.as_ref().map(|state| StateShown::of(state, &visitor)),
         pre_deploy: one.kind == model::SnapshotKind::PreDeploy,
+        base: one.kind == model::SnapshotKind::Base,
         pinned: one.pinned,
         anomalous: one.anomalous,
         unverified: !one.verified_by_source && !direct,

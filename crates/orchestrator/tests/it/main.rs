@@ -33,6 +33,7 @@ mod login_browser;
 mod logins;
 mod logs;
 mod metrics;
+mod moments;
 mod oidc;
 mod oidc_server;
 mod openapi;

@@ -20,3 +20,4 @@ mod redis;
 mod sidecar;
 mod sqlite;
 mod tree;
+mod wal;

@@ -20,7 +20,7 @@ use super::{
     parts,
     tool::ToolStream,
 };
-use crate::{Report, run::RunContext};
+use crate::{Report, pitr, run::RunContext};
 use session::Session;
 
 /// What stands for all databases.
@@ -84,6 +84,9 @@ impl Driver for Postgres {
         asked: &Asked<'_>,
         part: &Part,
     ) -> Result<OpenedSource, Failure> {
+        if *part == pitr::base_part(&asked.source.name) {
+            return pitr::open_base(context, asked, part).await;
+        }
         let opened = async {
             let session = Session::of(asked).await?;
             if *part == of_globals(&asked.source.name) {

@@ -16,6 +16,8 @@ pub(super) struct Operation {
     /// Name, kind and description of what may come after the `?`.
     query: Vec<(&'static str, &'static str, &'static str)>,
     body: Option<Shape>,
+    /// Its body is not JSON.
+    takes_bytes: bool,
     replies: Vec<Reply>,
     refusals: Vec<u16>,
     is_open: bool,
@@ -35,6 +37,7 @@ impl Operation {
             summary,
             query: Vec::new(),
             body: None,
+            takes_bytes: false,
             replies: Vec::new(),
             refusals: Vec::new(),
             is_open: false,
@@ -77,6 +80,12 @@ impl Operation {
     /// Takes a body.
     pub(super) fn takes<T: ToSchema>(mut self) -> Self {
         self.body = Some(Schemas::one::<T>);
+        self
+    }
+
+    /// Takes a file as its body.
+    pub(super) fn takes_bytes(mut self) -> Self {
+        self.takes_bytes = true;
         self
     }
 
@@ -157,6 +166,11 @@ impl Operation {
             let content = json!({ "application/json": { "schema": shape(schemas) } });
             one["requestBody"] = json!({ "required": true, "content": content });
         }
+        if self.takes_bytes {
+            let schema = json!({ "type": "string", "format": "binary" });
+            let content = json!({ "application/octet-stream": { "schema": schema } });
+            one["requestBody"] = json!({ "required": true, "content": content });
+        }
         if self.is_open {
             one["security"] = json!([]);
         }
@@ -228,6 +242,7 @@ fn meaning(parameter: &str) -> &'static str {
         "user" => "Name or id of the user.",
         "token" => "Name or id of the token.",
         "session" => "Id of the login.",
+        "name" => "Name of the file, as PostgreSQL calls it.",
         "word" => "What was told when it was looked for.",
         "channel" => "Name or id of the channel.",
         "route" => "Name or id of the route.",
@@ -243,7 +258,8 @@ fn refusal(status: u16) -> &'static str {
         403 => "The caller may not do this.",
         404 => "There is no such thing.",
         409 => "It clashes with what is there: a name taken, an old version, something in use.",
-        413 => "The body is larger than 1 MiB.",
+        411 => "`Content-Length` is not told.",
+        413 => "The body is larger than 1 MiB, a file of WAL larger than 1 GiB.",
         415 => "The body is not said to be JSON.",
         422 => "What was sent cannot be accepted; `errors` tells which field and why.",
         429 => "Too many failed logins; `Retry-After` tells when to come back.",

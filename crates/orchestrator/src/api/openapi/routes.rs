@@ -2,23 +2,27 @@
 
 use engine::{
     AppDraft, ArchiveEntry, ChannelDraft, Covered, DeliveryShown, DestinationDraft, Listing,
-    ProtectRequest, Protected, Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest,
-    RetentionPreview, RouteDraft, RunRequest, SnapshotDiff, StorageTrend, Usual,
+    MomentPreflight, MomentRequest, ProtectRequest, Protected, Reindexed, Report, RepositoryKey,
+    RepositoryState, RestoreRequest, RetentionPreview, RouteDraft, RunRequest, SnapshotDiff,
+    StorageTrend, Usual,
 };
-use model::{Alert, AuditEntry, ChannelTry, Event, LogLine, Preflight, Run, Snapshot};
+use model::{
+    Alert, AuditEntry, ChannelTry, Event, LogLine, Preflight, RecoveryState, RestorePoint, Run,
+    Snapshot,
+};
 
 use super::operation::Operation;
 use crate::{
     accounts::{LoginRules, RulesEdit, TokenDraft, UserDraft, UserEdit},
     api::{
-        apps, clock, host, recover, recovery, repositories, restores, session,
+        apps, clock, host, moments, recover, recovery, repositories, restores, session,
         shapes::{
             AppEdit, AppShown, CallerShown, Cancelled, CardShown, ChannelEdit, ChannelKindShown,
             ChannelShown, DestinationEdit, DestinationMade, DestinationShown, EnrolmentShown,
             Fires, NewTokenShown, OverviewShown, RecoveryCodes, RouteEdit, RouteShown, RunShown,
             SessionShown, TokenShown, UserShown,
         },
-        snapshots, source_kinds,
+        snapshots, source_kinds, wal,
     },
     backups_file::ConfigShown,
 };
@@ -32,6 +36,7 @@ pub(super) fn groups() -> Vec<Group> {
         ("schedules", "When apps run.", of_schedules()),
         ("destinations", "Where copies go.", of_destinations()),
         ("repositories", "Destinations in restic's format.", of_repositories()),
+        ("moments", "Going back to any moment of a PostgreSQL server.", of_moments()),
         ("recovery", "Coming back after a loss.", of_recovery()),
         ("host", "The machine that the server runs on.", of_host()),
         ("runs", "Attempts at something: under way, ended, to come.", of_runs()),
@@ -224,6 +229,51 @@ fn of_repositories() -> Vec<Operation> {
         )
         .done("It opens nothing any more.")
         .may_fail(&[409, 502]),
+    ]
+}
+
+fn of_moments() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/apps/{app}/recovery", "Which moments can be gone back to")
+            .gives::<RecoveryState>(200, "Windows, gaps, named moments, and how WAL comes.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/apps/{app}/recovery/base", "Take a base backup now")
+            .gives::<Run>(202, "The run that does it.")
+            .may_fail(&[409]),
+        Operation::post("/api/v1/apps/{app}/recovery/restore-points", "Give this moment a name")
+            .takes::<moments::PointDraft>()
+            .gives::<RestorePoint>(201, "The moment.")
+            .may_fail(&[409, 502]),
+        Operation::post(
+            "/api/v1/apps/{app}/recovery/preflight",
+            "What going back to a moment would meet",
+        )
+        .takes::<MomentRequest>()
+        .gives::<MomentPreflight>(200, "What it begins with, and what stands against it.")
+        .may_fail(&[409]),
+        Operation::post("/api/v1/apps/{app}/recovery/restore", "Go back to a moment")
+            .takes::<MomentRequest>()
+            .gives::<Run>(202, "The run that does it; its report tells where it landed.")
+            .may_fail(&[409]),
+        Operation::post(
+            "/api/v1/apps/{app}/recovery/drill",
+            "Try whether a moment can be gone back to",
+        )
+        .takes::<moments::DrillRequest>()
+        .gives::<Run>(202, "The run that does it.")
+        .may_fail(&[409]),
+        Operation::put("/api/v1/wal/{app}/{name}", "Hand over a file of WAL")
+            .takes_bytes()
+            .gives::<wal::WalStored>(201, "It is durable at the destination.")
+            .gives::<wal::WalStored>(200, "It was there already.")
+            .may_fail(&[409, 411, 413, 422, 502]),
+        Operation::get("/api/v1/wal/{app}/{name}", "Get a file of WAL")
+            .streams(
+                "application/octet-stream",
+                "Its bytes; without its last chunk the answer has not proven true. Where it is \
+                 proven not to be there, the refusal carries `X-Wal: absent`.",
+            )
+            .may_fail(&[409, 502]),
     ]
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use engine::{AppCard, AppDraft, Health, Overview};
 use jiff::Timestamp;
 use model::{
-    App, AppId, Binding, CodePlan, DrillPlan, Limits, ManagedBy, Name, Proof, QuiescePlan, Run,
-    RunState, Snapshot, Source, retention::RetentionPolicy, schedule::Schedule,
+    App, AppId, Binding, CodePlan, DrillPlan, Limits, ManagedBy, Name, Proof, QuiescePlan,
+    RecoveryPlan, Run, RunState, Snapshot, Source, retention::RetentionPolicy, schedule::Schedule,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,6 +39,8 @@ pub(in crate::api) struct AppShown {
     quiesce: QuiescePlan,
     /// Its code; `null` where the orchestrator does not know of it.
     code: Option<CodePlan>,
+    /// Its continuous archive of WAL; `null` where there is none.
+    recovery: Option<RecoveryPlan>,
     /// What it is declared in, where that is not here; it is changed there.
     managed_by: Option<ManagedBy>,
     /// When it was registered.
@@ -160,6 +162,7 @@ impl From<App> for AppShown {
             drill: app.drill,
             quiesce: app.quiesce,
             code: app.code,
+            recovery: app.recovery,
             managed_by: app.managed_by,
             created_at: app.created_at,
             updated_at: app.updated_at,

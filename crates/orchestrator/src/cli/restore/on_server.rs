@@ -72,6 +72,43 @@ pub(crate) struct OnServer {
 }
 
 impl OnServer {
+    /// The folder, where nothing is said that is about snapshots alone.
+    pub(in crate::cli) fn only_folder(&self) -> Option<&str> {
+        let elsewhere = self.into_app || self.beside.is_some() || self.confirm.is_some();
+        let about_code = self.whole || self.without_code || self.set_code_aside;
+        let back = self.before_deploy.is_some() || self.undo || self.no_undo;
+        let part = self.from.is_some() || self.is_of_one();
+        self.into_folder.as_deref().filter(|_| !(elsewhere || about_code || back || part))
+    }
+
+    pub(in crate::cli) fn only_looks(&self) -> bool {
+        self.preflight
+    }
+
+    pub(in crate::cli) fn waits(&self) -> bool {
+        self.wait
+    }
+
+    /// Shows a run that began, or waits for its end.
+    pub(in crate::cli) async fn finish(
+        &self,
+        client: &Client,
+        mut run: Value,
+        out: &Out,
+    ) -> Result<u8, CliError> {
+        if !self.wait {
+            return wait::finish(client, run, false, out).await;
+        }
+        // One that was cut off, or that waits for its undo snapshot, goes on as another run.
+        loop {
+            let ended = wait::ended(client, &run, out).await?;
+            match next_try(client, &ended).await? {
+                Some(next) => run = next,
+                None => return Ok(wait::end(&ended, out)),
+            }
+        }
+    }
+
     /// Whether it asks for a part of one source.
     pub(super) fn is_of_one(&self) -> bool {
         !self.table.is_empty() || !self.path.is_empty()
@@ -125,18 +162,8 @@ pub(super) async fn restore(
             safe(wanted)
         )));
     }
-    let mut run = client.post(&format!("{path}/restore"), &request).await?;
-    if !given.wait {
-        return wait::finish(client, run, false, out).await;
-    }
-    // One that was cut off, or that waits for its undo snapshot, goes on as another run.
-    loop {
-        let ended = wait::ended(client, &run, out).await?;
-        match next_try(client, &ended).await? {
-            Some(next) => run = next,
-            None => return Ok(wait::end(&ended, out)),
-        }
-    }
+    let run = client.post(&format!("{path}/restore"), &request).await?;
+    given.finish(client, run, out).await
 }
 
 /// The run that goes on where `run` ended.

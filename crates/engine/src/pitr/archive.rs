@@ -1,0 +1,311 @@
+//! An app's archive at its destination: a piece is put once, and read back proven.
+
+use std::{path::Path, sync::Arc};
+
+use artifact::{Identities, Recipients};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use model::{App, AppId, Destination, WalPiece, WalPieceKind, WalPieceState};
+use ring::digest::{Context, SHA256};
+use store::{CreateOptions, Key, Prefix, Store, StoreError};
+use tokio::io::AsyncWriteExt as _;
+
+use super::{
+    content::Content,
+    names::{FOLDER, HASH, PieceName},
+    seal::Sealing,
+    unseal,
+};
+use crate::{Engine, EngineError, repositories::is_repository};
+
+/// Plain bytes of a piece. What was handed out counts only once the stream has ended well.
+pub type WalStream = BoxStream<'static, Result<Bytes, EngineError>>;
+
+/// Zeros that fill up a segment.
+const ZEROS: &[u8] = &[0; 64 << 10];
+
+/// What is to be put, but for its hash.
+pub(crate) type Unhashed = PieceName;
+
+/// What became of a piece that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It is durable since now.
+    Stored(WalPiece),
+    /// It was there already, with the same content.
+    AlreadyThere(WalPiece),
+}
+
+/// An app's archive.
+#[derive(Clone)]
+pub(crate) struct Archive {
+    pub(crate) app: AppId,
+    pub(crate) destination: Destination,
+    /// The app's folder there, without slashes around it.
+    folder: String,
+    pub(crate) store: Arc<dyn Store>,
+    recipients: Option<Recipients>,
+    identities: Identities,
+}
+
+impl Engine {
+    /// The archive of `app`, opened.
+    pub(crate) async fn wal_archive(&self, app: &App) -> Result<Archive, EngineError> {
+        let Some(plan) = &app.recovery else {
+            return Err(EngineError::Refused(format!(
+                "`{}` has no archive of WAL: say so in its settings first",
+                app.name
+            )));
+        };
+        let binding = app.destinations.iter().find(|one| one.destination_id == plan.destination);
+        let folder = binding.map_or("", |binding| binding.folder.trim_matches('/')).to_owned();
+        let destination = self.0.catalog.destination(plan.destination).await?;
+        let store = self.0.wal_store(&destination).await?;
+        let (recipients, identities) = if is_repository(&destination) {
+            let (recipients, identities) =
+                super::keys::of_repository(self, &destination, store.as_ref(), &folder).await?;
+            (Some(recipients), identities)
+        } else {
+            let locked = |failure: model::Failure| EngineError::Locked(failure.message);
+            (
+                self.0.recipients_of(&destination).map_err(locked)?,
+                self.0.identities_of(&destination).map_err(locked)?,
+            )
+        };
+        Ok(Archive { app: app.id, destination, folder, store, recipients, identities })
+    }
+}
+
+impl Archive {
+    /// Where all of it lies.
+    pub(crate) fn prefix(&self) -> Result<Prefix, EngineError> {
+        let text = self.inside(FOLDER);
+        Prefix::new(&text).map_err(|error| {
+            EngineError::Store(StoreError::config(format!("`{text}` is no folder: {error}")))
+        })
+    }
+
+    fn inside(&self, path: &str) -> String {
+        if self.folder.is_empty() { path.to_owned() } else { format!("{}/{path}", self.folder) }
+    }
+
+    /// What `key` is called within the app's folder.
+    pub(crate) fn within<'a>(&self, key: &'a str) -> Option<&'a str> {
+        if self.folder.is_empty() {
+            return Some(key);
+        }
+        key.strip_prefix(&self.folder)?.strip_prefix('/')
+    }
+
+    /// Puts a piece and proves that it is there whole. One of the same content is not put twice;
+    /// one of other content is refused: [`EngineError::Conflict`].
+    pub(crate) async fn put(
+        &self,
+        engine: &Engine,
+        what: &Unhashed,
+        content: Content,
+    ) -> Result<Put, EngineError> {
+        let name = PieceName { hash: hash(content.clone()).await?, ..what.clone() };
+        let known = engine.0.catalog.wal_named(self.app, &name.file).await?;
+        let own = |one: &&WalPiece| {
+            one.system == name.system.to_string()
+                && one.kind == name.kind
+                && (name.kind != WalPieceKind::Beginning || one.end.0 == name.end.0)
+        };
+        let mut before = known.iter().filter(own);
+        if let Some(other) = before.clone().find(|one| one.hash != name.hash)
+            && name.kind != WalPieceKind::Beginning
+        {
+            return Err(EngineError::Conflict(format!(
+                "{} is in the archive of WAL with other content ({} there, {} now): nothing is \
+                 overwritten; two servers may be writing into one archive, or one was restored \
+                 without a new timeline",
+                name.file, other.hash, name.hash
+            )));
+        }
+        if let Some(same) = before.find(|one| one.hash == name.hash) {
+            match same.state {
+                WalPieceState::Good => return Ok(Put::AlreadyThere(same.clone())),
+                WalPieceState::Damaged => self.store.delete(&key(&same.key)?).await?,
+                WalPieceState::Missing => {}
+            }
+        }
+        let text = self.inside(&name.path(self.recipients.is_some()));
+        let at = key(&text)?;
+        match self.upload(&at, content.clone()).await {
+            Ok(meta) => {
+                let history = match name.kind {
+                    WalPieceKind::History => Some(text_of(content).await?),
+                    _ => None,
+                };
+                let modified_at = meta.modified_at.and_then(|at| at.try_into().ok());
+                let piece = name.piece(self.app, &text, meta.size_bytes, engine.now());
+                let piece = WalPiece { history, modified_at, ..piece };
+                engine.0.catalog.put_wal(&piece).await?;
+                Ok(Put::Stored(piece))
+            }
+            Err(EngineError::Store(error)) if error.is_already_exists() => {
+                // Put by an earlier try of which nobody has heard.
+                self.adopt(engine, &name, &at).await.map(Put::AlreadyThere)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn upload(
+        &self,
+        key: &Key,
+        mut content: Content,
+    ) -> Result<store::ObjectMeta, EngineError> {
+        let mut upload = self.store.create(key, &CreateOptions::default()).await?;
+        let sent = async {
+            let mut sealing = Sealing::new(self.recipients.clone())?;
+            while let Some(chunk) = content.next().await.map_err(unreadable)? {
+                let (on, packed) = sealing.push(chunk).await?;
+                sealing = on;
+                for bytes in packed {
+                    upload.write(bytes).await?;
+                }
+            }
+            let (packed, size_bytes) = sealing.finish().await?;
+            for bytes in packed {
+                upload.write(bytes).await?;
+            }
+            Ok::<_, EngineError>(size_bytes)
+        };
+        let size_bytes = match sent.await {
+            Ok(size_bytes) => size_bytes,
+            Err(error) => {
+                // What is left of it is swept.
+                let _ = upload.abort().await;
+                return Err(error);
+            }
+        };
+        let meta = upload.finish().await?;
+        if meta.size_bytes == size_bytes {
+            return Ok(meta);
+        }
+        let how = format!("has {} bytes there, {size_bytes} were sent", meta.size_bytes);
+        // It is not what its name says.
+        let _ = self.store.delete(key).await;
+        Err(StoreError::mismatch(key, &how).into())
+    }
+
+    /// Takes an object into the catalog that was there before; it is read and proven first.
+    pub(crate) async fn adopt(
+        &self,
+        engine: &Engine,
+        name: &PieceName,
+        key: &Key,
+    ) -> Result<WalPiece, EngineError> {
+        let meta = self.store.stat(key).await?;
+        let mut piece = name.piece(self.app, key.as_str(), meta.size_bytes, engine.now());
+        piece.modified_at = meta.modified_at.and_then(|at| at.try_into().ok());
+        if name.kind == WalPieceKind::History {
+            let bytes = self.small(&piece).await?;
+            piece.history = Some(String::from_utf8_lossy(&bytes).into_owned());
+        } else {
+            self.prove(&piece).await?;
+        }
+        engine.0.catalog.put_wal(&piece).await?;
+        Ok(piece)
+    }
+
+    /// Reads all of a piece; an error unless it is what its name says.
+    pub(crate) async fn prove(&self, piece: &WalPiece) -> Result<(), EngineError> {
+        self.get(piece).await?.try_for_each(|_| async { Ok(()) }).await
+    }
+
+    async fn small(&self, piece: &WalPiece) -> Result<Vec<u8>, EngineError> {
+        let chunks: Vec<Bytes> = self.get(piece).await?.try_collect().await?;
+        Ok(chunks.concat())
+    }
+
+    /// The plain bytes of a piece; the stream ends in [`EngineError::Damaged`] where they are not
+    /// what was put.
+    pub(crate) async fn get(&self, piece: &WalPiece) -> Result<WalStream, EngineError> {
+        let stored = self.store.read(&key(&piece.key)?, None).await?;
+        let is_encrypted = piece.key.ends_with(".age");
+        Ok(unseal::open(stored, is_encrypted, self.identities.clone(), piece.clone()))
+    }
+
+    /// The same, with zeros after a beginning up to a whole segment.
+    pub(crate) async fn get_whole(&self, piece: &WalPiece) -> Result<WalStream, EngineError> {
+        let stream = self.get(piece).await?;
+        let end = piece.start.0 + piece.segment_bytes;
+        let mut missing = match piece.kind {
+            WalPieceKind::Segment | WalPieceKind::Beginning => end.saturating_sub(piece.end.0),
+            WalPieceKind::History | WalPieceKind::Label => 0,
+        };
+        let zeros = std::iter::from_fn(move || {
+            let now = missing.min(ZEROS.len() as u64);
+            missing -= now;
+            let now = usize::try_from(now).unwrap_or(0);
+            (now > 0).then(|| Ok(Bytes::from_static(&ZEROS[..now])))
+        });
+        Ok(stream.chain(futures::stream::iter(zeros)).boxed())
+    }
+
+    /// Writes a piece into a new file at `path`, a beginning filled up with zeros to a whole
+    /// segment. Only a file that was written without an error is to be used.
+    pub(crate) async fn fetch_to(&self, piece: &WalPiece, path: &Path) -> Result<(), EngineError> {
+        let told = |error: std::io::Error| {
+            EngineError::Refused(format!("{} cannot be written: {error}", path.display()))
+        };
+        let mut stream = self.get_whole(piece).await?;
+        let mut file = tokio::fs::File::create_new(path).await.map_err(told)?;
+        while let Some(chunk) = stream.try_next().await? {
+            file.write_all(&chunk).await.map_err(told)?;
+        }
+        file.sync_all().await.map_err(told)
+    }
+
+    /// Deletes exactly the object of `piece`, then forgets it.
+    pub(crate) async fn delete(
+        &self,
+        engine: &Engine,
+        piece: &WalPiece,
+    ) -> Result<(), EngineError> {
+        self.store.delete(&key(&piece.key)?).await?;
+        Ok(engine.0.catalog.forget_wal(self.app, std::slice::from_ref(&piece.key)).await?)
+    }
+}
+
+pub(crate) fn key(text: &str) -> Result<Key, EngineError> {
+    Key::new(text).map_err(|error| {
+        EngineError::Store(StoreError::config(format!("`{text}` cannot be a name: {error}")))
+    })
+}
+
+fn unreadable(error: std::io::Error) -> EngineError {
+    EngineError::Store(StoreError::internal(format!("WAL in the spool cannot be read: {error}")))
+}
+
+/// The first hex digits of a content's SHA-256.
+async fn hash(mut content: Content) -> Result<String, EngineError> {
+    let mut context = Context::new(&SHA256);
+    while let Some(chunk) = content.next().await.map_err(unreadable)? {
+        // Work for a processor, a few milliseconds for each chunk.
+        context = tokio::task::spawn_blocking(move || {
+            context.update(&chunk);
+            context
+        })
+        .await
+        .map_err(|error| unreadable(std::io::Error::other(error)))?;
+    }
+    Ok(hash_text(context))
+}
+
+pub(super) fn hash_text(context: Context) -> String {
+    let mut text = hex::encode(context.finish());
+    text.truncate(HASH);
+    text
+}
+
+async fn text_of(mut content: Content) -> Result<String, EngineError> {
+    let mut all = Vec::new();
+    while let Some(chunk) = content.next().await.map_err(unreadable)? {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(String::from_utf8_lossy(&all).into_owned())
+}

@@ -1,0 +1,270 @@
+//! The second way in: segments that the server's `archive_command` hands over, and what its
+//! `restore_command` asks for.
+
+use std::{fs::File, io::Write as _, os::unix::fs::FileExt as _, sync::Arc};
+
+use bytes::Bytes;
+use futures::{TryStreamExt as _, stream::BoxStream};
+use model::{App, AppId, EventKind, Fact, Severity, WalPiece, WalPieceKind, WalPieceState};
+use replication::{Commits, Lsn, Scanner, SegmentSize, SystemId, Timeline};
+
+use super::{
+    archive::{Put, Unhashed, WalStream},
+    asked,
+    content::Content,
+    index::Index,
+    names::{PieceName, is_label},
+    told,
+};
+use crate::{Engine, EngineError};
+
+/// A file that is handed over.
+pub type WalBody = BoxStream<'static, Result<Bytes, std::io::Error>>;
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is durable at the destination.
+    Stored,
+    /// It was so already, with the same content.
+    AlreadyThere,
+}
+
+/// Largest file that is taken: a segment of the largest size.
+const MOST: u64 = 1 << 30;
+/// The head of a segment: where it says whose it is.
+const HEAD: usize = 40;
+/// The first page's header is the long one.
+const LONG: u16 = 2;
+
+impl Engine {
+    /// Takes a file from a server's `archive_command`; well only once it is durable at the
+    /// destination. [`EngineError::Conflict`] where one of other content is there.
+    pub async fn push_wal(
+        &self,
+        app: AppId,
+        name: &str,
+        body: WalBody,
+        size: u64,
+    ) -> Result<Pushed, EngineError> {
+        let app = self.0.catalog.app(app).await?;
+        let archive = self.wal_archive(&app).await?;
+        let is_history = name.len() == 16 && name.ends_with(".history");
+        let is_segment = name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !(is_history || is_segment || is_label(name)) {
+            let message = format!("`{name:.80}` is no name of a file of WAL");
+            return Err(EngineError::invalid("name", message));
+        }
+        if size == 0 || size > MOST || is_history && size > replication::MAX_HISTORY as u64 {
+            return Err(EngineError::invalid("size", format!("{size} bytes are no file of WAL")));
+        }
+        let file = Arc::new(self.spooled(body, size).await?);
+        let content = Content::File(Arc::clone(&file), 0, size);
+        let what = if is_segment {
+            segment(name, &file, size).await?
+        } else {
+            self.other(&app, name, is_history).await?
+        };
+        let put = archive.put(self, &what, content).await;
+        let put = match put {
+            Ok(put) => put,
+            Err(EngineError::Conflict(why)) => {
+                let told = Fact::WalOther { app: app.name.to_string(), why: why.clone() };
+                told::tell_once(self, app.id, EventKind::WalGap, Severity::Error, told).await?;
+                return Err(EngineError::Conflict(why));
+            }
+            Err(error) => return Err(error),
+        };
+        let now = self.now();
+        let mut standing = self.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
+        standing.is_live = true;
+        standing.trouble = None;
+        standing.heard_at = Some(now);
+        if what.kind == WalPieceKind::Segment {
+            let end = super::names::told(what.end);
+            standing.stored_to = standing.stored_to.max(Some(end));
+            standing.server_at = standing.server_at.max(Some(end));
+            standing.lag_secs = 0;
+        }
+        self.0.catalog.set_wal_standing(app.id, &standing).await?;
+        Ok(match put {
+            Put::Stored(_) => Pushed::Stored,
+            Put::AlreadyThere(_) => Pushed::AlreadyThere,
+        })
+    }
+
+    /// A file for a server's `restore_command`, a beginning filled up to a whole segment; `None`
+    /// only where it is proven that there is none: neither catalog nor destination has it.
+    pub async fn fetch_wal(
+        &self,
+        app: AppId,
+        name: &str,
+    ) -> Result<Option<WalStream>, EngineError> {
+        let app = self.0.catalog.app(app).await?;
+        let archive = self.wal_archive(&app).await?;
+        if let Some(piece) = self.wal_piece(&app, name).await? {
+            return Ok(Some(archive.get_whole(&piece).await?));
+        }
+        // The catalog may know less than is there.
+        super::scan::scan(self, &archive).await?;
+        match self.wal_piece(&app, name).await? {
+            Some(piece) => Ok(Some(archive.get_whole(&piece).await?)),
+            None => {
+                let known = self.0.catalog.wal_named(app.id, name).await?;
+                if known.iter().any(|piece| piece.kind != WalPieceKind::Beginning) {
+                    return Err(EngineError::Damaged(format!(
+                        "{name} was in the archive of `{}` and is damaged or gone",
+                        app.name
+                    )));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The good piece of that file: the whole one, or else the longest beginning.
+    async fn wal_piece(&self, app: &App, name: &str) -> Result<Option<WalPiece>, EngineError> {
+        let found = self.0.catalog.wal_named(app.id, name).await?;
+        let good = found.into_iter().filter(|piece| piece.state == WalPieceState::Good);
+        // Of several clusters the one that was stored last.
+        Ok(good.max_by_key(|piece| {
+            (piece.kind != WalPieceKind::Beginning, piece.stored_at, piece.end)
+        }))
+    }
+
+    /// Writes what comes into a file of the spool that has no name.
+    async fn spooled(&self, mut body: WalBody, size: u64) -> Result<File, EngineError> {
+        let folder = self.0.config.spool.clone();
+        let told = |error: std::io::Error| {
+            EngineError::Store(store::StoreError::new(
+                store::StoreErrorKind::Unavailable,
+                format!("a file of WAL cannot be taken: {error}"),
+            ))
+        };
+        let work = move || {
+            std::fs::create_dir_all(&folder)?;
+            tempfile::tempfile_in(folder)
+        };
+        let mut file = joined(work).await.map_err(told)?;
+        let mut taken = 0_u64;
+        while let Some(chunk) = body.try_next().await.map_err(told)? {
+            taken += chunk.len() as u64;
+            if taken > size {
+                break;
+            }
+            file = joined(move || file.write_all(&chunk).map(|()| file)).await.map_err(told)?;
+        }
+        if taken != size {
+            let message = format!("{taken} bytes came of {size}: it is not taken");
+            return Err(EngineError::invalid("size", message));
+        }
+        Ok(file)
+    }
+
+    /// A history, or anything that is no segment: it does not say whose it is.
+    async fn other(&self, app: &App, name: &str, history: bool) -> Result<Unhashed, EngineError> {
+        let bad = || EngineError::invalid("name", format!("`{name:.80}` begins with no timeline"));
+        let timeline = u32::from_str_radix(&name[..8], 16).ok().and_then(Timeline::new);
+        let timeline = timeline.ok_or_else(bad)?;
+        let index = Index::load(self, app.id).await?;
+        let known = index.end().and_then(|end| Some((end.system, index.size(end.system)?)));
+        let (system, size) = match known {
+            Some(known) => known,
+            // The first file of an archive: the server says who it is.
+            None => identity(self, app).await?,
+        };
+        Ok(PieceName {
+            system,
+            size,
+            timeline,
+            kind: if history { WalPieceKind::History } else { WalPieceKind::Label },
+            file: name.to_owned(),
+            start: Lsn(0),
+            end: Lsn(0),
+            hash: String::new(),
+            last_commit: None,
+        })
+    }
+}
+
+/// Who the server is, and how large its segments are.
+async fn identity(engine: &Engine, app: &App) -> Result<(SystemId, SegmentSize), EngineError> {
+    let told = |error: replication::Error| EngineError::Refused(error.to_string());
+    let settings = super::address::of(&asked(engine, app)?).await.map_err(super::ops::refused)?;
+    let mut connection = replication::Connection::open(&settings).await.map_err(told)?;
+    let system = connection.identify().await.map_err(told)?.system;
+    let size = connection.segment_size().await.map_err(told)?;
+    connection.close().await;
+    Ok((system, size))
+}
+
+async fn joined<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}
+
+/// What a segment says of itself, held against its name and size.
+async fn segment(name: &str, file: &Arc<File>, size: u64) -> Result<Unhashed, EngineError> {
+    let wrong = |how: String| EngineError::invalid("body", format!("{name}: {how}"));
+    let segment_size = SegmentSize::new(size)
+        .ok_or_else(|| wrong(format!("{size} bytes are no size of a segment")))?;
+    let (timeline, start) = segment_size
+        .parse_name(name)
+        .ok_or_else(|| wrong("this is no name of a segment of that size".to_owned()))?;
+    let mut head = [0; HEAD];
+    file.read_exact_at(&mut head, 0).map_err(|error| wrong(error.to_string()))?;
+    let told = Head::read(&head).ok_or_else(|| {
+        wrong("it does not begin as a segment does: hand over the server's own files".to_owned())
+    })?;
+    if told.at != start.0 || u64::from(told.segment) != size {
+        return Err(wrong(format!(
+            "it is the segment at {} of {} bytes, and not what its name says",
+            Lsn(told.at),
+            told.segment
+        )));
+    }
+    let file = Arc::clone(file);
+    let commits = joined(move || commits(&file, segment_size, start)).await;
+    let commits = commits.map_err(|error| wrong(error.to_string()))?;
+    Ok(PieceName {
+        system: told.system,
+        size: segment_size,
+        timeline,
+        kind: WalPieceKind::Segment,
+        file: name.to_owned(),
+        start,
+        end: start.plus(size),
+        hash: String::new(),
+        last_commit: commits.map(|commits| commits.last),
+    })
+}
+
+/// The commits in a whole segment.
+fn commits(file: &File, size: SegmentSize, start: Lsn) -> std::io::Result<Option<Commits>> {
+    let mut scanner = Scanner::new(size, start);
+    let mut block = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < size.bytes() {
+        file.read_exact_at(&mut block, at)?;
+        scanner.feed(&block);
+        at += block.len() as u64;
+    }
+    Ok(scanner.take())
+}
+
+/// The head of a segment's first page, the same from PostgreSQL 13 to 18.
+struct Head {
+    at: u64,
+    system: u64,
+    segment: u32,
+}
+
+impl Head {
+    fn read(bytes: &[u8; HEAD]) -> Option<Self> {
+        let word = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+        let half = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+        let info = u16::from_le_bytes([bytes[2], bytes[3]]);
+        (info & LONG != 0).then_some(Self { at: word(8)?, system: word(24)?, segment: half(32)? })
+    }
+}

@@ -1,0 +1,411 @@
+//! One app's archive, looked after by whoever holds the right to: WAL comes, and what follows.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    App, ArchiveStanding, EventKind, Fact, RecoveryPlan, RunKind, RunState, Severity, Size,
+    SnapshotKind, Trigger, WalWay,
+};
+use replication::{Lsn, SystemId, Timeline};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    address,
+    archive::Archive,
+    asked, heartbeat,
+    index::Index,
+    names::{PieceName, told as position},
+    retention, scan, slot, stream, told, window,
+};
+use crate::{Engine, EngineError};
+
+/// How long the right to look after an archive holds.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+const RENEW: Duration = Duration::from_secs(8);
+/// How often it is written how the archive stands.
+const STAND_EVERY: Duration = Duration::from_secs(2);
+/// A server that was not heard for so long is not live.
+const SILENCE: SignedDuration = SignedDuration::from_secs(90);
+/// Pause after the archive cannot be opened.
+const PAUSE: Duration = Duration::from_secs(5);
+/// A base backup that failed is asked for again after so many looks.
+const BASE_AGAIN: u32 = 10;
+/// Most moments at which the server's end is remembered.
+const SAMPLES: usize = 4_096;
+
+/// An app whose archive is looked after.
+pub(super) struct Work {
+    pub(super) engine: Engine,
+    pub(super) app: App,
+    pub(super) plan: RecoveryPlan,
+    pub(super) archive: Archive,
+    /// Rung when the slot is to be let go of.
+    pub(super) release: Notify,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    standing: ArchiveStanding,
+    live: Option<(SystemId, Timeline)>,
+    /// When the server's end was first seen to be there.
+    ends: VecDeque<(Lsn, Timestamp)>,
+    streams: bool,
+}
+
+/// Looks after the archive of `app` until `stop`, while no one else does.
+pub(super) async fn look_after(engine: Engine, app: App, stop: CancellationToken) {
+    let owner = engine.0.config.instance.clone();
+    loop {
+        let taken = engine.0.catalog.take_receiver(app.id, &owner, engine.now(), LEASE).await;
+        let token = match taken {
+            Ok(Some(token)) => token,
+            Ok(None) | Err(_) => {
+                if paused(&stop, RENEW).await {
+                    return;
+                }
+                continue;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = renew(&engine, &app, &owner, token) => {}
+            error = work(&engine, &app, token) => {
+                let trouble = error.to_string();
+                let before = engine.0.catalog.wal_standing(app.id).await.ok().flatten();
+                let standing = ArchiveStanding {
+                    is_live: false,
+                    trouble: Some(trouble),
+                    ..before.unwrap_or_default()
+                };
+                // The catalog may be what is away.
+                let _ = engine.0.catalog.set_wal_standing(app.id, &standing).await;
+            }
+        }
+        // Where this fails the right runs out by itself.
+        let _ = engine.0.catalog.leave_receiver(app.id, token).await;
+        if stop.is_cancelled() || paused(&stop, PAUSE.min(engine.0.config.wal.scan)).await {
+            return;
+        }
+    }
+}
+
+async fn paused(stop: &CancellationToken, length: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => true,
+        () = tokio::time::sleep(length) => false,
+    }
+}
+
+/// Renews the right; ends when it is lost.
+async fn renew(engine: &Engine, app: &App, owner: &str, token: i64) {
+    let mut renewed = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(RENEW).await;
+        match engine.0.catalog.take_receiver(app.id, owner, engine.now(), LEASE).await {
+            Ok(Some(same)) if same == token => renewed = tokio::time::Instant::now(),
+            Ok(_) => return,
+            // The catalog is away: go on until the right would have run out.
+            Err(_) if renewed.elapsed() < LEASE.unsigned_abs() => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Everything that is done for an archive; ends only with what stands against it.
+async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
+    let opened = async {
+        let plan = app.recovery.clone().ok_or_else(|| {
+            EngineError::Refused(format!("`{}` has no archive of WAL any more", app.name))
+        })?;
+        let archive = engine.wal_archive(app).await?;
+        // Nothing comes before it is known what is there.
+        scan::scan(engine, &archive).await?;
+        let standing = engine.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
+        let seen = Seen {
+            standing: ArchiveStanding { is_live: false, trouble: None, ..standing },
+            ..Seen::default()
+        };
+        Ok::<_, EngineError>(Arc::new(Work {
+            engine: engine.clone(),
+            app: app.clone(),
+            plan,
+            archive,
+            release: Notify::new(),
+            seen: Mutex::new(seen),
+        }))
+    };
+    let work = match opened.await {
+        Ok(work) => work,
+        Err(error) => return error,
+    };
+    let streams = work.plan.way == WalWay::Stream;
+    let stream = async {
+        if streams {
+            stream::stream(&work).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = stream => EngineError::Refused("receiving ended".to_owned()),
+        () = every(engine.0.config.wal.scan, || tend(&work, token)) => unreachable(),
+        () = every(STAND_EVERY.min(engine.0.config.wal.scan), || write(&work)) => unreachable(),
+        () = every(engine.0.config.wal.look, || look_at_slot(&work)), if streams => unreachable(),
+        () = every(engine.0.config.wal.beat, || beat(&work)), if work.plan.heartbeat => unreachable(),
+    }
+}
+
+fn unreachable() -> EngineError {
+    EngineError::Refused("looking after the archive ended".to_owned())
+}
+
+/// Does something again and again; what it cannot do now it tries again.
+async fn every<F: Future<Output = Result<(), EngineError>>>(
+    length: Duration,
+    mut act: impl FnMut() -> F,
+) {
+    let mut ticks = tokio::time::interval(length);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = act().await {
+            tracing::warn!(%error, "an archive of WAL cannot be looked after now; trying again");
+        }
+    }
+}
+
+impl Work {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What stands against it now.
+    pub(super) fn trouble(&self, why: String) {
+        self.seen().standing.trouble = Some(why);
+    }
+
+    /// WAL of this cluster comes.
+    pub(super) fn live(&self, system: SystemId, timeline: Timeline) {
+        let mut seen = self.seen();
+        seen.live = Some((system, timeline));
+        seen.standing.trouble = None;
+    }
+
+    /// A piece is durable.
+    pub(super) fn stored(&self, what: &PieceName) {
+        let mut seen = self.seen();
+        seen.standing.trouble = None;
+        if what.end > Lsn(0) {
+            seen.live = Some((what.system, what.timeline));
+        }
+    }
+
+    /// How the stream stands.
+    pub(super) fn stand(&self, now: replication::Standing) {
+        let at = self.engine.now();
+        let mut seen = self.seen();
+        seen.streams = now.is_streaming;
+        if !now.is_streaming {
+            return;
+        }
+        let standing = &mut seen.standing;
+        standing.heard_at = now.heard;
+        standing.server_at = Some(position(now.server));
+        // Before the first receipt it says where receiving began, which is stored.
+        standing.stored_to = Some(position(now.durable));
+        if seen.ends.back().is_none_or(|(end, _)| *end < now.server) {
+            if seen.ends.len() == SAMPLES {
+                // Fewer of the later ones: the oldest tells the lag.
+                seen.ends.pop_back();
+            }
+            seen.ends.push_back((now.server, at));
+        }
+        while seen.ends.front().is_some_and(|(end, _)| *end <= now.durable) {
+            seen.ends.pop_front();
+        }
+    }
+
+    /// How it stands, for people.
+    fn standing(&self) -> ArchiveStanding {
+        let now = self.engine.now();
+        let mut seen = self.seen();
+        let lag = seen.ends.front().map_or(0, |(_, since)| now.duration_since(*since).as_secs());
+        let streams = seen.streams;
+        let standing = &mut seen.standing;
+        standing.lag_secs = u64::try_from(lag).unwrap_or(0);
+        let is_heard = standing.heard_at.is_some_and(|at| now.duration_since(at) < SILENCE);
+        standing.is_live = streams && is_heard;
+        standing.clone()
+    }
+}
+
+/// Writes how it stands, and tells where it falls behind or goes on.
+async fn write(work: &Work) -> Result<(), EngineError> {
+    if work.plan.way == WalWay::Push {
+        return Ok(());
+    }
+    let standing = work.standing();
+    let (engine, app) = (&work.engine, &work.app);
+    engine.0.catalog.set_wal_standing(app.id, &standing).await?;
+    let silent = standing
+        .heard_at
+        .map_or(0, |at| u64::try_from(engine.now().duration_since(at).as_secs()).unwrap_or(0));
+    let late = if standing.is_live { standing.lag_secs } else { silent.max(standing.lag_secs) };
+    let name = app.name.to_string();
+    let behind = engine.0.config.wal.behind.as_secs();
+    if late >= behind {
+        let why = standing.trouble.unwrap_or_else(|| "nothing comes from the server".to_owned());
+        let fact = Fact::WalLate { app: name, minutes: late / 60, why };
+        told::begins(engine, app.id, EventKind::WalBehind, Severity::Error, fact).await?;
+    } else if standing.is_live
+        && late * 5 <= behind
+        && told::over(engine, app.id, EventKind::WalBehind).await?
+    {
+        let back = Fact::WalBack { app: name };
+        engine.tell_of_wal(app.id, EventKind::WalResumed, Severity::Info, back).await?;
+    }
+    Ok(())
+}
+
+/// What the server keeps for us, and lets go of it before its disk fills.
+async fn look_at_slot(work: &Work) -> Result<(), EngineError> {
+    let asked = asked(&work.engine, &work.app)?;
+    let Ok(kept) = slot::look(&asked).await else {
+        // The stream itself tells of a server that is away.
+        return Ok(());
+    };
+    {
+        let mut seen = work.seen();
+        seen.standing.kept_bytes = kept.as_ref().map(|kept| kept.bytes);
+        seen.standing.slot_status = kept.as_ref().map(|kept| kept.status.clone());
+    }
+    let Some(kept) = kept else { return Ok(()) };
+    let (engine, app) = (&work.engine, work.app.id);
+    let most = slot::most(&work.plan);
+    let name = work.app.name.to_string();
+    let (bytes, limit) = (Size(kept.bytes), Size(most));
+    if kept.bytes > most {
+        work.release.notify_one();
+        let settings = address::of(&asked).await.map_err(super::ops::refused)?;
+        let released = slot::release(&settings, &slot::name(app)).await;
+        released.map_err(|error| EngineError::Refused(error.to_string()))?;
+        let fact = Fact::SlotLetGo { app: name, kept: bytes, most: limit };
+        return engine.tell_of_wal(app, EventKind::SlotReleased, Severity::Error, fact).await;
+    }
+    if kept.bytes > most / 4 * 3 {
+        let fact = Fact::WalKept { app: name, kept: bytes, most: limit };
+        told::begins(engine, app, EventKind::WalBehind, Severity::Warning, fact).await?;
+    }
+    Ok(())
+}
+
+async fn beat(work: &Work) -> Result<(), EngineError> {
+    let asked = asked(&work.engine, &work.app)?;
+    heartbeat::beat(&asked, work.plan.window_days).await.map_err(super::ops::refused)
+}
+
+/// Looks whether all is there that should be, what is not needed, and whether a base is due.
+async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
+    let (engine, app) = (&work.engine, &work.app);
+    let scanned = scan::scan(engine, &work.archive).await?;
+    if let Some(first) = scanned.lost.first() {
+        let fact = Fact::WalLost {
+            app: app.name.to_string(),
+            name: first.name.clone(),
+            count: scanned.lost.len() as u64,
+        };
+        engine.tell_of_wal(app.id, EventKind::WalGap, Severity::Error, fact).await?;
+    } else if is_time(engine, app).await? {
+        retention::apply(engine, app, &work.plan, &work.archive, token).await?;
+        sweep_beginnings(work).await?;
+    }
+    let held = engine.recovery_hold().await?.is_some_and(|hold| hold.schedules);
+    if !held && base_is_due(work).await? {
+        engine.base_run(app, Trigger::Schedule).await?;
+    }
+    Ok(())
+}
+
+/// Whether what is not needed was last deleted long enough ago.
+async fn is_time(engine: &Engine, app: &App) -> Result<bool, EngineError> {
+    let name = format!("wal_tended/{}", app.id);
+    let every = SignedDuration::try_from(engine.0.config.wal.tend).unwrap_or(SignedDuration::MAX);
+    let now = engine.now();
+    let last = engine.0.catalog.setting(&name).await?;
+    let last: Option<Timestamp> = last.and_then(|text| text.parse().ok());
+    if last.is_some_and(|last| now.duration_since(last).abs() < every) {
+        return Ok(false);
+    }
+    engine.0.catalog.set_setting(&name, &now.to_string()).await?;
+    Ok(true)
+}
+
+/// Deletes beginnings that were replaced while that could not be done.
+async fn sweep_beginnings(work: &Work) -> Result<(), EngineError> {
+    let pieces = work.engine.0.catalog.wal_of_app(work.app.id).await?;
+    let mut names: Vec<&str> = pieces
+        .iter()
+        .filter(|piece| piece.kind == model::WalPieceKind::Beginning)
+        .map(|piece| piece.name.as_str())
+        .collect();
+    names.dedup();
+    for name in names {
+        stream::tidy(&work.engine, &work.archive, name).await?;
+    }
+    Ok(())
+}
+
+/// Whether a base backup is wanted now: the first, the next, or one from which on WAL is whole.
+async fn base_is_due(work: &Work) -> Result<bool, EngineError> {
+    let (engine, app) = (&work.engine, &work.app);
+    let streams = work.plan.way == WalWay::Stream;
+    let live = work.seen().live;
+    if streams && live.is_none() {
+        return Ok(false);
+    }
+    let now = engine.now();
+    if asked_lately(engine, app, now).await? {
+        return Ok(false);
+    }
+    let bases = engine.wal_bases(app.id).await?;
+    let index = Index::load(engine, app.id).await?;
+    let current = live.or_else(|| index.end().map(|end| (end.system, end.timeline)));
+    let Some((system, timeline)) = current else { return Ok(bases.is_empty()) };
+    let newest = bases.iter().rev().find(|base| base.facts.system == system.to_string());
+    let Some(newest) = newest else { return Ok(true) };
+    let every = SignedDuration::from_hours(i64::from(work.plan.base_every_hours));
+    if now.duration_since(newest.at) >= every || newest.facts.timeline != timeline.number() {
+        return Ok(true);
+    }
+    // A hole after the newest base: what comes behind it leads nowhere.
+    let Some(end) = index.stored.of(system, timeline).and_then(replication::Ranges::end) else {
+        return Ok(false);
+    };
+    let reaches = window::reaches(std::slice::from_ref(newest), &index, None);
+    Ok(!reaches.iter().any(|reach| reach.window.end >= position(end)))
+}
+
+/// Whether a base backup waits or goes on, or was tried a short while ago.
+async fn asked_lately(engine: &Engine, app: &App, now: Timestamp) -> Result<bool, EngineError> {
+    let active = engine.0.catalog.active_runs().await?;
+    if active.iter().any(|run| run.app_id == Some(app.id) && super::is_base(run)) {
+        return Ok(true);
+    }
+    let query = catalog::RunQuery { app_id: Some(app.id), limit: 50, ..Default::default() };
+    let runs = engine.0.catalog.runs(query).await?;
+    let last = runs.iter().find(|run| {
+        run.kind == RunKind::Backup
+            && run.snapshot_kind == SnapshotKind::Base
+            && run.state != RunState::Succeeded
+    });
+    let pause = SignedDuration::try_from(engine.0.config.wal.scan * BASE_AGAIN);
+    let pause = pause.unwrap_or(SignedDuration::MAX);
+    Ok(last.is_some_and(|run| now.duration_since(run.queued_at).abs() < pause))
+}

@@ -1,0 +1,313 @@
+//! WAL as the server writes it, into the archive; acknowledged only once it is durable there.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{EventKind, Fact, Severity, WalPieceKind, WalPieceState};
+use replication::{
+    Connection, Error, Event, Piece, Problem, Receipt, Receiver, ReceiverOptions, SegmentSize,
+    SystemId,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use super::{
+    address,
+    archive::{Archive, Put},
+    asked,
+    content::Content,
+    index::Index,
+    names::PieceName,
+    receive::Work,
+    slot, told,
+};
+use crate::{Engine, EngineError};
+
+/// Segments on their way to the destination at once.
+const AT_ONCE: usize = 2;
+/// First and longest pause after something failed.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(30);
+/// How often beginnings are stored where none of them can be deleted.
+const SELDOM: Duration = Duration::from_secs(300);
+
+/// Receives without an end, connection after connection.
+pub(super) async fn stream(work: &Arc<Work>) {
+    let mut pause = PAUSE;
+    // Whether to begin where the slot does, since what came before is not to be had.
+    let mut anew = false;
+    loop {
+        let began = tokio::time::Instant::now();
+        let ended = once(work, anew).await;
+        if began.elapsed() > LONGEST {
+            pause = PAUSE;
+        }
+        let why = match ended {
+            Ended::Released => {
+                pause = PAUSE;
+                continue;
+            }
+            Ended::Failed(why) => why,
+            Ended::Lost(error) => match after(work, &error).await {
+                Ok(next) => {
+                    anew = next;
+                    error.to_string()
+                }
+                Err(trouble) => trouble.to_string(),
+            },
+        };
+        work.trouble(why);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+/// Why receiving ended.
+enum Ended {
+    /// The server or the way to it.
+    Lost(Error),
+    /// Something on our side.
+    Failed(String),
+    /// The slot was let go of.
+    Released,
+}
+
+impl From<EngineError> for Ended {
+    fn from(error: EngineError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// One connection, from where the archive ends.
+async fn once(work: &Arc<Work>, anew: bool) -> Ended {
+    match connected(work, anew).await {
+        Ok(ended) | Err(ended) => ended,
+    }
+}
+
+async fn connected(work: &Arc<Work>, anew: bool) -> Result<Ended, Ended> {
+    let asked = asked(&work.engine, &work.app)?;
+    let failed = |failure: model::Failure| Ended::Failed(failure.message);
+    let settings = address::of(&asked).await.map_err(failed)?;
+    let slot = slot::name(work.app.id);
+    slot::ensure(&settings, &slot).await.map_err(Ended::Lost)?;
+    let index = Index::load(&work.engine, work.app.id).await?;
+    let start = if anew { None } else { index.end() };
+    let times = work.engine.0.config.wal;
+    let is_kept = work.archive.destination.append_only;
+    let (events, taken) = mpsc::channel(AT_ONCE);
+    let mut receiver = Receiver::new(
+        ReceiverOptions {
+            slot: Some(slot.clone()),
+            start,
+            spool: Some(work.engine.0.config.spool.clone()),
+            prefix_every: Some(if is_kept { times.partial.max(SELDOM) } else { times.partial }),
+            ..ReceiverOptions::default()
+        },
+        events,
+    );
+    let mut standing = receiver.standing();
+    let follow = async {
+        loop {
+            let now = *standing.borrow_and_update();
+            work.stand(now);
+            if standing.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        error = receiver.run(&settings) => Ok(Ended::Lost(error)),
+        () = keep(work, taken) => Ok(Ended::Failed("the WAL is not kept any more".to_owned())),
+        () = follow => Ok(Ended::Failed("the stream is not followed any more".to_owned())),
+        // Dropped, so that the slot is free to be dropped.
+        kept = work.release.notified() => {
+            let () = kept;
+            Ok(Ended::Released)
+        }
+    }
+}
+
+/// What follows from the end of a connection; whether to begin anew where the slot does.
+async fn after(work: &Work, error: &Error) -> Result<bool, EngineError> {
+    let app = work.app.name.to_string();
+    let why = error.to_string();
+    let tell = |fact: Fact| {
+        told::tell_once(&work.engine, work.app.id, EventKind::WalGap, Severity::Error, fact)
+    };
+    match error {
+        Error::OtherCluster { .. } | Error::Diverged { .. } => {
+            tell(Fact::WalElsewhere { app, why }).await?;
+            Ok(true)
+        }
+        Error::Server(said) => match said.problem {
+            Problem::WalRemoved => {
+                tell(Fact::WalRemoved { app, why }).await?;
+                Ok(true)
+            }
+            Problem::SlotLost => {
+                let asked = asked(&work.engine, &work.app)?;
+                let settings = address::of(&asked).await.map_err(super::ops::refused)?;
+                // One that is lost is of no more use; the next connection makes another.
+                let name = slot::name(work.app.id);
+                slot::release(&settings, &name).await.map_err(refused)?;
+                Ok(false)
+            }
+            _ => Ok(false),
+        },
+        _ => Ok(false),
+    }
+}
+
+fn refused(error: Error) -> EngineError {
+    EngineError::Refused(error.to_string())
+}
+
+/// Takes what the receiver hands out.
+async fn keep(work: &Arc<Work>, mut taken: mpsc::Receiver<Event>) {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut under_way = JoinSet::new();
+    let mut of: Option<(SystemId, SegmentSize)> = None;
+    while let Some(event) = taken.recv().await {
+        while under_way.try_join_next().is_some() {}
+        match event {
+            Event::Started { system, size, timeline, .. } => {
+                of = Some((system, size));
+                work.live(system, timeline);
+            }
+            Event::Segment(piece) | Event::Tail(piece) => {
+                let Some(of) = of else { continue };
+                let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+                let work = Arc::clone(work);
+                under_way.spawn(async move {
+                    let (what, content, receipt) = parts(piece, of);
+                    until_kept(&work, &what, content, receipt).await;
+                    drop(permit);
+                });
+            }
+            Event::Prefix(piece) => {
+                let Some(of) = of else { continue };
+                let work = Arc::clone(work);
+                under_way.spawn(async move {
+                    let (what, content, receipt) = parts(piece, of);
+                    match work.archive.put(&work.engine, &what, content).await {
+                        Ok(_) => {
+                            receipt.durable();
+                            work.stored(&what);
+                            tidy_or_warn(&work.engine, &work.archive, &what.file).await;
+                        }
+                        // It costs nothing: the next one is longer.
+                        Err(error) => work.trouble(error.to_string()),
+                    }
+                });
+            }
+            Event::History { history, bytes, receipt } => {
+                let Some((system, size)) = of.or(known(work).await) else {
+                    // The first connection: the server is asked again once it streams.
+                    receipt.durable();
+                    continue;
+                };
+                let what = PieceName {
+                    system,
+                    size,
+                    timeline: history.timeline(),
+                    kind: WalPieceKind::History,
+                    file: history.timeline().history_name(),
+                    start: replication::Lsn(0),
+                    end: replication::Lsn(0),
+                    hash: String::new(),
+                    last_commit: None,
+                };
+                until_kept(work, &what, Content::small(bytes), receipt).await;
+            }
+        }
+    }
+}
+
+/// Who the server is, where a history comes before the first word of the stream.
+async fn known(work: &Work) -> Option<(SystemId, SegmentSize)> {
+    let asked = asked(&work.engine, &work.app).ok()?;
+    let settings = address::of(&asked).await.ok()?;
+    let mut connection = Connection::open(&settings).await.ok()?;
+    let system = connection.identify().await.ok()?.system;
+    let size = connection.segment_size().await.ok()?;
+    connection.close().await;
+    Some((system, size))
+}
+
+fn parts(piece: Piece, (system, size): (SystemId, SegmentSize)) -> (PieceName, Content, Receipt) {
+    let Piece { filled, name, receipt } = piece;
+    let kind = if filled.whole { WalPieceKind::Segment } else { WalPieceKind::Beginning };
+    let what = PieceName {
+        system,
+        size,
+        timeline: filled.timeline,
+        kind,
+        file: name,
+        start: filled.start,
+        end: filled.end,
+        hash: String::new(),
+        last_commit: filled.commits.map(|commits| commits.last),
+    };
+    (what, Content::Received(filled.body), receipt)
+}
+
+/// Puts a piece, however long its destination is away; the receipt is given only then. What clashes
+/// with what is stored is given back: it will not go away by itself.
+async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Receipt) {
+    let mut pause = PAUSE;
+    loop {
+        match work.archive.put(&work.engine, what, content.clone()).await {
+            Ok(Put::Stored(_) | Put::AlreadyThere(_)) => break,
+            Err(EngineError::Conflict(why)) => {
+                work.trouble(why.clone());
+                let app = work.app.name.to_string();
+                let fact = Fact::WalOther { app, why };
+                let (kind, severity) = (EventKind::WalGap, Severity::Error);
+                let told = told::tell_once(&work.engine, work.app.id, kind, severity, fact).await;
+                if let Err(error) = told {
+                    tracing::warn!(%error, "an event of an archive of WAL cannot be written");
+                }
+                return;
+            }
+            Err(error) => work.trouble(error.to_string()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST);
+    }
+    receipt.durable();
+    work.stored(what);
+    tidy_or_warn(&work.engine, &work.archive, &what.file).await;
+}
+
+async fn tidy_or_warn(engine: &Engine, archive: &Archive, file: &str) {
+    if let Err(error) = tidy(engine, archive, file).await {
+        tracing::warn!(%error, file, "an older beginning of a segment stays for now");
+    }
+}
+
+/// Deletes the beginnings of a segment that something longer has replaced.
+pub(super) async fn tidy(
+    engine: &Engine,
+    archive: &Archive,
+    file: &str,
+) -> Result<(), EngineError> {
+    if archive.destination.append_only {
+        return Ok(());
+    }
+    let named = engine.0.catalog.wal_named(archive.app, file).await?;
+    let good = |one: &&model::WalPiece| one.state == WalPieceState::Good;
+    for piece in named.iter().filter(|piece| piece.kind == WalPieceKind::Beginning) {
+        let is_replaced = named.iter().filter(good).any(|other| {
+            other.system == piece.system
+                && other.key != piece.key
+                && (other.kind == WalPieceKind::Segment
+                    || other.kind == WalPieceKind::Beginning && other.end > piece.end)
+        });
+        if is_replaced {
+            archive.delete(engine, piece).await?;
+        }
+    }
+    Ok(())
+}
