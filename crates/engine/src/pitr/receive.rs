@@ -114,10 +114,9 @@ async fn renew(engine: &Engine, app: &App, owner: &str, token: i64) {
         tokio::time::sleep(RENEW).await;
         match engine.0.catalog.take_receiver(app.id, owner, engine.now(), LEASE).await {
             Ok(Some(same)) if same == token => renewed = tokio::time::Instant::now(),
-            Ok(_) => return,
             // The catalog is away: go on until the right would have run out.
             Err(_) if renewed.elapsed() < LEASE.unsigned_abs() => {}
-            Err(_) => return,
+            Ok(_) | Err(_) => return,
         }
     }
 }
