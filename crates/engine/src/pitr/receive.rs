@@ -86,6 +86,10 @@ pub(super) async fn look_after(engine: Engine, app: App, stop: CancellationToken
                 };
                 // The catalog may be what is away.
                 let _ = engine.0.catalog.set_wal_standing(app.id, &standing).await;
+                // The server keeps WAL for us all the while.
+                if let Err(error) = let_go(&engine, &app).await {
+                    tracing::debug!(%error, "the slot cannot be looked at");
+                }
             }
         }
         // Where this fails the right runs out by itself.
@@ -155,14 +159,14 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
     };
     tokio::select! {
         () = stream => EngineError::Refused("receiving ended".to_owned()),
-        () = every(engine.0.config.wal.scan, || tend(&work, token)) => unreachable(),
-        () = every(STAND_EVERY.min(engine.0.config.wal.scan), || write(&work)) => unreachable(),
-        () = every(engine.0.config.wal.look, || look_at_slot(&work)), if streams => unreachable(),
-        () = every(engine.0.config.wal.beat, || beat(&work)), if work.plan.heartbeat => unreachable(),
+        () = every(engine.0.config.wal.scan, || tend(&work, token)) => ended(),
+        () = every(STAND_EVERY.min(engine.0.config.wal.scan), || write(&work)) => ended(),
+        () = every(engine.0.config.wal.look, || look_at_slot(&work)), if streams => ended(),
+        () = every(engine.0.config.wal.beat, || beat(&work)), if work.plan.heartbeat => ended(),
     }
 }
 
-fn unreachable() -> EngineError {
+fn ended() -> EngineError {
     EngineError::Refused("looking after the archive ended".to_owned())
 }
 
@@ -202,7 +206,8 @@ impl Work {
     pub(super) fn stored(&self, what: &PieceName) {
         let mut seen = self.seen();
         seen.standing.trouble = None;
-        if what.end > Lsn(0) {
+        let is_older = |live: (SystemId, Timeline)| live.0 == what.system && live.1 > what.timeline;
+        if what.end > Lsn(0) && !seen.live.is_some_and(is_older) {
             seen.live = Some((what.system, what.timeline));
         }
     }
@@ -217,6 +222,7 @@ impl Work {
         }
         let standing = &mut seen.standing;
         standing.heard_at = now.heard;
+        standing.said_at = now.said;
         standing.server_at = Some(position(now.server));
         // Before the first receipt it says where receiving began, which is stored.
         standing.stored_to = Some(position(now.durable));
@@ -292,18 +298,32 @@ async fn look_at_slot(work: &Work) -> Result<(), EngineError> {
     let name = work.app.name.to_string();
     let (bytes, limit) = (Size(kept.bytes), Size(most));
     if kept.bytes > most {
+        // Whoever streams from it has to leave it first.
         work.release.notify_one();
-        let settings = address::of(&asked).await.map_err(super::ops::refused)?;
-        let released = slot::release(&settings, &slot::name(app)).await;
-        released.map_err(|error| EngineError::Refused(error.to_string()))?;
-        let fact = Fact::SlotLetGo { app: name, kept: bytes, most: limit };
-        return engine.tell_of_wal(app, EventKind::SlotReleased, Severity::Error, fact).await;
+        return Ok(());
     }
     if kept.bytes > most / 4 * 3 {
         let fact = Fact::WalKept { app: name, kept: bytes, most: limit };
         told::begins(engine, app, EventKind::WalBehind, Severity::Warning, fact).await?;
     }
     Ok(())
+}
+
+/// Lets go of the slot, where it still keeps too much, and tells of it. Nobody streams from it now.
+pub(super) async fn let_go(engine: &Engine, app: &App) -> Result<(), EngineError> {
+    let Some(plan) = app.recovery.as_ref().filter(|plan| plan.way == WalWay::Stream) else {
+        return Ok(());
+    };
+    let asked = asked(engine, app)?;
+    let kept = slot::look(&asked).await.map_err(super::ops::refused)?;
+    let most = slot::most(plan);
+    let Some(kept) = kept.filter(|kept| kept.bytes > most) else { return Ok(()) };
+    let settings = address::of(&asked).await.map_err(super::ops::refused)?;
+    let released = slot::release(&settings, &slot::name(app.id)).await;
+    released.map_err(|error| EngineError::Refused(error.to_string()))?;
+    let (kept, most) = (Size(kept.bytes), Size(most));
+    let fact = Fact::SlotLetGo { app: app.name.to_string(), kept, most };
+    engine.tell_of_wal(app.id, EventKind::SlotReleased, Severity::Error, fact).await
 }
 
 async fn beat(work: &Work) -> Result<(), EngineError> {
@@ -388,8 +408,11 @@ async fn base_is_due(work: &Work) -> Result<bool, EngineError> {
     let Some(end) = index.stored.of(system, timeline).and_then(replication::Ranges::end) else {
         return Ok(false);
     };
+    // Pieces may become durable out of their order; only below what was acknowledged is it a hole.
+    let acknowledged = work.seen().standing.stored_to.filter(|_| streams);
+    let end = acknowledged.map_or(position(end), |stored| stored.min(position(end)));
     let reaches = window::reaches(std::slice::from_ref(newest), &index, None);
-    Ok(!reaches.iter().any(|reach| reach.window.end >= position(end)))
+    Ok(!reaches.iter().any(|reach| reach.window.end >= end))
 }
 
 /// Whether a base backup waits or goes on, or was tried a short while ago.
