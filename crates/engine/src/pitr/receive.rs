@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     address,
     archive::Archive,
-    asked, heartbeat,
+    archiver, asked, heartbeat,
     index::Index,
     names::{PieceName, told as position},
     retention, scan, slot, stream, told, window,
@@ -114,10 +114,9 @@ async fn renew(engine: &Engine, app: &App, owner: &str, token: i64) {
         tokio::time::sleep(RENEW).await;
         match engine.0.catalog.take_receiver(app.id, owner, engine.now(), LEASE).await {
             Ok(Some(same)) if same == token => renewed = tokio::time::Instant::now(),
-            Ok(_) => return,
             // The catalog is away: go on until the right would have run out.
             Err(_) if renewed.elapsed() < LEASE.unsigned_abs() => {}
-            Err(_) => return,
+            Ok(_) | Err(_) => return,
         }
     }
 }
@@ -150,6 +149,9 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
         Err(error) => return error,
     };
     let streams = work.plan.way == WalWay::Stream;
+    let times = engine.0.config.wal;
+    // One is read out of memory, the other is asked of the server.
+    let stand_every = if streams { STAND_EVERY.min(times.scan) } else { times.look };
     let stream = async {
         if streams {
             stream::stream(&work).await;
@@ -160,7 +162,7 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
     tokio::select! {
         () = stream => EngineError::Refused("receiving ended".to_owned()),
         () = every(engine.0.config.wal.scan, || tend(&work, token)) => ended(),
-        () = every(STAND_EVERY.min(engine.0.config.wal.scan), || write(&work)) => ended(),
+        () = every(stand_every, || write(&work)) => ended(),
         () = every(engine.0.config.wal.look, || look_at_slot(&work)), if streams => ended(),
         () = every(engine.0.config.wal.beat, || beat(&work)), if work.plan.heartbeat => ended(),
     }
@@ -254,11 +256,11 @@ impl Work {
 
 /// Writes how it stands, and tells where it falls behind or goes on.
 async fn write(work: &Work) -> Result<(), EngineError> {
+    let (engine, app) = (&work.engine, &work.app);
     if work.plan.way == WalWay::Push {
-        return Ok(());
+        return handed_over(work).await;
     }
     let standing = work.standing();
-    let (engine, app) = (&work.engine, &work.app);
     engine.0.catalog.set_wal_standing(app.id, &standing).await?;
     let silent = standing
         .heard_at
@@ -274,6 +276,55 @@ async fn write(work: &Work) -> Result<(), EngineError> {
         && late * 5 <= behind
         && told::over(engine, app.id, EventKind::WalBehind).await?
     {
+        let back = Fact::WalBack { app: name };
+        engine.tell_of_wal(app.id, EventKind::WalResumed, Severity::Info, back).await?;
+    }
+    Ok(())
+}
+
+/// The same where the server hands its WAL over: an idle server hands over nothing, so what counts
+/// is what it says of its archiver.
+async fn handed_over(work: &Work) -> Result<(), EngineError> {
+    let (engine, app) = (&work.engine, &work.app);
+    let asked = asked(engine, app)?;
+    let now = engine.now();
+    let looked = archiver::look(&asked).await;
+    let mut standing = engine.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
+    match &looked {
+        Ok(found) => {
+            standing.heard_at = Some(now);
+            standing.said_at = Some(found.said);
+            standing.server_at = Some(found.at);
+            standing.is_live = found.failing.is_none();
+            standing.trouble = found.failing.as_ref().map(|file| {
+                format!("the server's archive_command fails for {file}: see the server's log")
+            });
+            let mut seen = work.seen();
+            let end = Lsn(found.at.0);
+            if seen.ends.back().is_none_or(|(last, _)| *last < end) && seen.ends.len() < SAMPLES {
+                seen.ends.push_back((end, now));
+            }
+            let stored = Lsn(standing.stored_to.map_or(0, |at| at.0));
+            while seen.ends.front().is_some_and(|(end, _)| *end <= stored) {
+                seen.ends.pop_front();
+            }
+            let lag =
+                seen.ends.front().map_or(0, |(_, since)| now.duration_since(*since).as_secs());
+            standing.lag_secs = u64::try_from(lag).unwrap_or(0);
+        }
+        Err(failure) => {
+            standing.is_live = false;
+            standing.trouble = Some(failure.message.clone());
+        }
+    }
+    engine.0.catalog.set_wal_standing(app.id, &standing).await?;
+    let name = app.name.to_string();
+    if let (false, Some(why)) = (standing.is_live, standing.trouble) {
+        if standing.lag_secs >= engine.0.config.wal.behind.as_secs() {
+            let fact = Fact::WalLate { app: name, minutes: standing.lag_secs / 60, why };
+            told::begins(engine, app.id, EventKind::WalBehind, Severity::Error, fact).await?;
+        }
+    } else if told::over(engine, app.id, EventKind::WalBehind).await? {
         let back = Fact::WalBack { app: name };
         engine.tell_of_wal(app.id, EventKind::WalResumed, Severity::Info, back).await?;
     }

@@ -41,7 +41,7 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
             Look::Now(next) => {
                 catalog.put_wal(&next).await?;
                 if is_good && next.state != WalPieceState::Good {
-                    scanned.lost.push(next);
+                    scanned.lost.push(*next);
                 }
             }
             Look::Gone => {
@@ -92,7 +92,7 @@ pub(super) fn is_replaced(piece: &WalPiece, named: &[WalPiece]) -> bool {
 
 enum Look {
     Same,
-    Now(WalPiece),
+    Now(Box<WalPiece>),
     Gone,
 }
 
@@ -116,7 +116,7 @@ async fn look(
         return Ok(Look::Same);
     }
     let modified_at = moment(&meta);
-    let next = |state| WalPiece { state, modified_at, ..piece.clone() };
+    let next = |state| Box::new(WalPiece { state, modified_at, ..piece.clone() });
     if meta.size_bytes != piece.stored_bytes {
         return Ok(Look::Now(next(WalPieceState::Damaged)));
     }

@@ -89,9 +89,9 @@ impl Archived {
     pub(crate) fn write(&self, mib: u32) {
         self.sql("CREATE TABLE IF NOT EXISTS filled (n int, what text)");
         for n in 0..mib {
-            let text = "repeat(md5(random()::text), 64)";
-            let fill =
-                format!("INSERT INTO filled SELECT {n}, {text} FROM generate_series(1, 480)");
+            let fill = format!(
+                "INSERT INTO filled SELECT {n}, md5(random()::text) FROM generate_series(1, 10500)"
+            );
             self.sql(&fill);
         }
     }
