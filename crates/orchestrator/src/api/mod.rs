@@ -141,20 +141,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/snapshots/{snapshot}/search", get(browse::search))
         .route("/snapshots/{snapshot}/diff", get(browse::diff))
         .route("/snapshots/{snapshot}/file", get(browse::file))
-        .route("/alerts", get(alerts::list))
-        .route("/alert-messages", get(alerts::sent))
-        .route("/alert-channel-kinds", get(alerts::kinds))
-        .route("/alert-channels", get(alerts::channels).post(alerts::add_channel))
-        .route(
-            "/alert-channels/{channel}",
-            get(alerts::channel).put(alerts::edit_channel).delete(alerts::remove_channel),
-        )
-        .route("/alert-channels/{channel}/test", post(alerts::test_channel))
-        .route("/alert-routes", get(alerts::routes).post(alerts::add_route))
-        .route(
-            "/alert-routes/{route}",
-            get(alerts::route).put(alerts::edit_route).delete(alerts::remove_route),
-        )
+        .merge(of_alerts())
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", put(users::edit).delete(users::remove))
         .route("/tokens", get(tokens::list).post(tokens::create))
@@ -172,6 +159,24 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)
+}
+
+fn of_alerts() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/alerts", get(alerts::list))
+        .route("/alert-messages", get(alerts::sent))
+        .route("/alert-channel-kinds", get(alerts::kinds))
+        .route("/alert-channels", get(alerts::channels).post(alerts::add_channel))
+        .route(
+            "/alert-channels/{channel}",
+            get(alerts::channel).put(alerts::edit_channel).delete(alerts::remove_channel),
+        )
+        .route("/alert-channels/{channel}/test", post(alerts::test_channel))
+        .route("/alert-routes", get(alerts::routes).post(alerts::add_route))
+        .route(
+            "/alert-routes/{route}",
+            get(alerts::route).put(alerts::edit_route).delete(alerts::remove_route),
+        )
 }
 
 async fn ready(State(shared): Api) -> Result<&'static str, Problem> {
