@@ -27,10 +27,11 @@ fn plain(address: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => embedded(6),
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => embedded(6),
+        [0, 0, 0, 0, 0, 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..]
+        | [0, 0, 0, 0, 0, 0, 1.., _] => embedded(6),
         [0x2002, ..] => embedded(1),
-        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => embedded(6),
         _ => address,
     }
 }

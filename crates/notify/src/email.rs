@@ -277,18 +277,19 @@ fn html(message: &Message) -> String {
     let attribute = |text: &str| escape(text).replace('"', "&quot;");
     let mut html = format!("<p><strong>{}</strong></p>", escape(&message.title));
     for paragraph in message.body.split("\n\n").filter(|text| !text.trim().is_empty()) {
-        html.push_str(&format!("<p>{}</p>", escape(paragraph).replace('\n', "<br>")));
+        let paragraph = escape(paragraph).replace('\n', "<br>");
+        html.extend(["<p>", &paragraph, "</p>"]);
     }
     if !message.facts.is_empty() {
         html.push_str("<table cellpadding=\"4\">");
         for (name, value) in &message.facts {
             let (name, value) = (escape(name), escape(value));
-            html.push_str(&format!("<tr><td>{name}</td><td><strong>{value}</strong></td></tr>"));
+            html.extend(["<tr><td>", &name, "</td><td><strong>", &value, "</strong></td></tr>"]);
         }
         html.push_str("</table>");
     }
     if let Some(link) = &message.link {
-        html.push_str(&format!("<p><a href=\"{}\">{}</a></p>", attribute(link), escape(link)));
+        html.extend(["<p><a href=\"", &attribute(link), "\">", &escape(link), "</a></p>"]);
     }
     cut_html(html)
 }

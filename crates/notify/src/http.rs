@@ -189,7 +189,7 @@ impl Http {
         }
         // The address may be a secret; it is in the error's text.
         let error = error.without_url();
-        SendError::Unreachable { place, reason: self.told(&chain(&error)) }
+        SendError::Unreachable { place, reason: self.told(&root(&error)) }
     }
 
     fn refused(&self, reply: &Reply) -> SendError {
@@ -232,6 +232,12 @@ pub(crate) fn without(secrets: &[SecretString], text: &str) -> String {
         }
     }
     text
+}
+
+/// What an error comes from at last: the layers above it only say that it was about a request.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |cause| cause.source());
+    all.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// An error with its causes, in one line.

@@ -82,10 +82,10 @@ impl Message {
             text.push('\n');
         }
         for (name, value) in &self.facts {
-            text.push_str(&format!("\n{name}: {value}"));
+            text.extend(["\n", name, ": ", value]);
         }
         if let Some(link) = &self.link {
-            text.push_str(&format!("\n\n{link}"));
+            text.extend(["\n\n", link]);
         }
         text.trim().to_owned()
     }

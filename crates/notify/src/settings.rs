@@ -107,9 +107,10 @@ impl<'a> Given<'a> {
 
     /// The address in a setting or a secret; `None` where it is missing or was refused.
     pub(crate) fn url(&mut self, key: &str) -> Option<Url> {
-        let text = match self.kind.field(key)?.secret {
-            true => self.secret(key)?.expose_secret().trim(),
-            false => self.text(key)?,
+        let text = if self.kind.field(key)?.secret {
+            self.secret(key)?.expose_secret().trim()
+        } else {
+            self.text(key)?
         };
         let Ok(url) = Url::parse(text) else {
             self.wrong(key, "is no address: write it as https://…");

@@ -27,7 +27,7 @@ pub(crate) struct Telegram {
     thread_id: Option<i64>,
 }
 
-/// As @BotFather gives it: a number, a colon, letters and digits.
+/// As `@BotFather` gives it: a number, a colon, letters and digits.
 fn is_token(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     text.split_once(':').is_some_and(|(id, rest)| {

@@ -152,20 +152,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/snapshots/{snapshot}/search", get(browse::search))
         .route("/snapshots/{snapshot}/diff", get(browse::diff))
         .route("/snapshots/{snapshot}/file", get(browse::file))
-        .route("/alerts", get(alerts::list))
-        .route("/alert-messages", get(alerts::sent))
-        .route("/alert-channel-kinds", get(alerts::kinds))
-        .route("/alert-channels", get(alerts::channels).post(alerts::add_channel))
-        .route(
-            "/alert-channels/{channel}",
-            get(alerts::channel).put(alerts::edit_channel).delete(alerts::remove_channel),
-        )
-        .route("/alert-channels/{channel}/test", post(alerts::test_channel))
-        .route("/alert-routes", get(alerts::routes).post(alerts::add_route))
-        .route(
-            "/alert-routes/{route}",
-            get(alerts::route).put(alerts::edit_route).delete(alerts::remove_route),
-        )
+        .merge(of_alerts())
         .merge(account_routes())
         .route("/audit", get(audit::list))
         .route("/audit.csv", get(audit::csv))
@@ -201,6 +188,29 @@ fn account_routes() -> Router<Arc<Shared>> {
         .route("/account/sessions/{session}", delete(sessions::end_own))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::revoke))
+}
+
+fn of_alerts() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/alerts", get(alerts::list))
+        .route("/alert-messages", get(alerts::sent))
+        .route("/alert-channel-kinds", get(alerts::kinds))
+        .route("/alert-channels", get(alerts::channels).post(alerts::add_channel))
+        .route(
+            "/alert-channels/{channel}",
+            get(alerts::channel).put(alerts::edit_channel).delete(alerts::remove_channel),
+        )
+        .route("/alert-channels/{channel}/test", post(alerts::test_channel))
+        .route("/alert-routes", get(alerts::routes).post(alerts::add_route))
+        .route(
+            "/alert-routes/{route}",
+            get(alerts::route).put(alerts::edit_route).delete(alerts::remove_route),
+        )
+}
+
+async fn ready(State(shared): Api) -> Result<&'static str, Problem> {
+    shared.engine.catalog().ping().await.map_err(engine::EngineError::from)?;
+    Ok("ok")
 }
 
 async fn harden(request: Request, next: Next) -> Response {
