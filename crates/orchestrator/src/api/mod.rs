@@ -208,11 +208,6 @@ fn of_alerts() -> Router<Arc<Shared>> {
         )
 }
 
-async fn ready(State(shared): Api) -> Result<&'static str, Problem> {
-    shared.engine.catalog().ping().await.map_err(engine::EngineError::from)?;
-    Ok("ok")
-}
-
 async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

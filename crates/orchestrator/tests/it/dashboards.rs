@@ -50,7 +50,7 @@ async fn every_metric_of_the_examples_is_told() {
     ] {
         let names = named(&std::fs::read_to_string(&file).unwrap());
         assert!(!names.is_empty(), "{}", file.display());
-        for name in names {
+        for name in &names {
             assert!(told.contains(name), "{}: there is no metric {name}", file.display());
         }
     }
