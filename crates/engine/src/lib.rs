@@ -59,6 +59,7 @@ pub use ops::{
     google::GoogleQuestion,
     indexing::is_archive,
     managed::{DeclareError, Declared, Entry, Reconciled},
+    moments::{MomentPreflight, MomentRequest},
     overview::{AppCard, Health, Overview},
     projection::Projection,
     recovery_plan::RecoveryDraft,

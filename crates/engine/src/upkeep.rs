@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use catalog::Enqueued;
 use jiff::{SignedDuration, Timestamp};
 use model::{
     App, Destination, DestinationId, FailureCode, Run, RunId, RunKind, SnapshotId, Trigger,
@@ -233,16 +234,20 @@ async fn drill_what_is_due(
     let ids: Vec<_> = due.iter().map(|(app, ..)| app.id).collect();
     let snapshots = catalog.last_good_snapshots(&ids).await?;
     for (app, schedule, fire_at) in due {
-        let Some(snapshot) = snapshots.get(&app.id) else { continue };
+        let of_moment = engine.drill_of_any_moment(app, Trigger::Schedule).await?;
+        let snapshot = snapshots.get(&app.id);
+        let of_snapshot = snapshot.map(|snapshot| engine.drill_of(snapshot, Trigger::Schedule));
+        let mut drills = of_snapshot.into_iter().chain(of_moment);
+        let Some(drill) = drills.next() else { continue };
         let delay = schedule.jitter(&app.id.to_string(), fire_at);
         let not_before = fire_at.saturating_add(delay).unwrap_or(now).max(now);
-        let run = Run {
-            fire_at: Some(fire_at),
-            not_before,
-            ..engine.drill_of(snapshot, Trigger::Schedule)
-        };
+        let run = Run { fire_at: Some(fire_at), not_before, ..drill };
         // Where another orchestrator asked for the same fire, that one is it.
-        catalog.enqueue(&run).await?;
+        if catalog.enqueue(&run).await? == Enqueued::New {
+            for other in drills {
+                catalog.enqueue(&Run { not_before, ..other }).await?;
+            }
+        }
         engine.0.queue_bell.notify_one();
     }
     Ok(())

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, RunId, Sentence, schedule::Schedule};
+use crate::{Landing, Name, RunId, Sentence, schedule::Schedule};
 
 /// What an app's drills do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -100,6 +100,9 @@ pub struct DrillItem {
     pub check_secs: f64,
     /// What was checked.
     pub checks: Vec<DrillCheck>,
+    /// Where replay ended, where it was a server at a moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<Landing>,
 }
 
 impl DrillItem {
@@ -196,6 +199,7 @@ mod tests {
                     sentence: Sentence::default(),
                 })
                 .collect(),
+            landing: None,
         };
         assert!(!item(&[]).is_proof());
         assert!(!item(&[Skipped]).is_proof());

@@ -9,6 +9,7 @@ mod encryption;
 pub(crate) mod google;
 pub(crate) mod indexing;
 pub(crate) mod managed;
+pub(crate) mod moments;
 pub(crate) mod overview;
 pub(crate) mod projection;
 pub(crate) mod recovery_plan;

@@ -92,10 +92,10 @@ impl Index {
         self.histories(system).last().map(History::timeline)
     }
 
-    /// The history files that a server needs that follows `history`.
-    pub(crate) fn files(&self, system: SystemId, history: &History) -> Vec<&WalPiece> {
-        let names = history.stretches().into_iter().map(|one| one.timeline.history_name());
-        names.filter_map(|name| self.files.get(&(system, name))).collect()
+    /// The history files of a cluster.
+    pub(crate) fn files(&self, system: SystemId) -> impl Iterator<Item = &WalPiece> {
+        let own = self.files.iter().filter(move |((of, _), _)| *of == system);
+        own.map(|(_, piece)| piece)
     }
 
     /// The pieces from the segment that holds `from` up to `to`, in their order along `history`;

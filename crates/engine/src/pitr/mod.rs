@@ -16,6 +16,7 @@ pub(crate) mod names;
 mod ops;
 mod push;
 mod receive;
+pub(crate) mod restore;
 mod retention;
 mod scan;
 mod seal;

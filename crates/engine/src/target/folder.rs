@@ -57,7 +57,7 @@ impl Target for Folder {
             let only = aim.paths().iter().map(PathBuf::from).collect();
             let wish = Wish { packed, only, privileges: false, devices: false };
             let report = unpacking::unpack(context, aim, supply, folder, wish).await?;
-            return Ok(Loaded { notes: unpacking::notes(&report) });
+            return Ok(Loaded { notes: unpacking::notes(&report), ..Loaded::default() });
         }
         let making = folder.to_owned();
         blocking(move || durable::make_folders(&making))

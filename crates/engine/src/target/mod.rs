@@ -4,6 +4,7 @@
 mod contract;
 mod files;
 pub(crate) mod folder;
+pub(crate) mod moment;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
@@ -15,8 +16,8 @@ mod volume;
 
 use artifact::Dump;
 use model::{
-    App, Artifact, DirectKind, DirectSource, Fact, Failure, FailureCode, Name, PreflightLevel,
-    RestoreTarget, Selection, Sentence, Source, SourceKind,
+    App, Artifact, DirectKind, DirectSource, Fact, Failure, FailureCode, Landing, MomentOrder,
+    Name, PreflightLevel, RestoreTarget, Selection, Sentence, Source, SourceKind,
 };
 
 use crate::{Engine, run::RunContext, source::direct::Asked};
@@ -31,6 +32,8 @@ pub(crate) struct Aim<'a> {
     pub(crate) artifact: &'a Artifact,
     pub(crate) selection: Option<&'a Selection>,
     pub(crate) target: &'a RestoreTarget,
+    /// The moment that a base backup is brought to.
+    pub(crate) moment: Option<&'a MomentOrder>,
     /// Whether several artifacts are restored together.
     pub(crate) is_one_of_many: bool,
     /// A short word of letters and digits that no other restore has.
@@ -126,6 +129,8 @@ impl Look {
 pub(crate) struct Loaded {
     /// Things to know.
     pub(crate) notes: Vec<Sentence>,
+    /// Where a server's replay ended, where it was one.
+    pub(crate) landing: Option<Landing>,
 }
 
 /// What came of putting it in its place.
@@ -187,6 +192,9 @@ pub(crate) trait Target: Send + Sync {
 
 /// The target for an artifact.
 pub(crate) fn target(aim: &Aim<'_>) -> Result<&'static dyn Target, Failure> {
+    if aim.artifact.base.is_some() {
+        return Ok(&moment::Moment);
+    }
     if matches!(aim.target, RestoreTarget::Folder { .. }) {
         return Ok(&folder::Folder);
     }
@@ -210,7 +218,7 @@ pub(crate) fn refused(message: impl Into<Sentence>) -> Failure {
 }
 
 /// Does `work` where it may block.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;

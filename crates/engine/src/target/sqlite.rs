@@ -121,7 +121,7 @@ impl Target for Sqlite {
             sync(&made)
         });
         given.await.map_err(|error| refused(error.to_string()))??;
-        Ok(Loaded { notes })
+        Ok(Loaded { notes, ..Loaded::default() })
     }
 
     async fn switch(

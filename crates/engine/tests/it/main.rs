@@ -20,6 +20,7 @@ mod logs;
 mod managed;
 #[path = "../../../archive/tests/it/member.rs"]
 mod member;
+mod moments;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod recovery;

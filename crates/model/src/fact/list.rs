@@ -516,4 +516,67 @@ with_happenings! {
         "{read} keys are in the file, {expired} of them expired; {loaded} were loaded";
     ProgramMissing { program: String } = "{program} is not on this machine";
     KeysUncounted {} = "it does not say how many keys it has read";
+
+    // A server at a moment.
+    NoBase {} = "there is no base backup yet whose WAL is stored: take one first";
+    NoTimeline { timeline: u64 } = "nothing is stored of timeline {timeline}";
+    NoRestorePoint { name: String } = "there is no restore point `{name}`";
+    MomentFuture { at: Timestamp } = "{at} is in the future: restore the latest state instead";
+    MomentTooEarly { at: Timestamp, first: Timestamp } =
+        "{at} is before the first moment that can be restored, {first}";
+    MomentInGap { at: Timestamp, before: Timestamp, after: Timestamp } =
+        "the WAL of {at} is missing: the nearest moments that can be restored are {before} and \
+         {after}";
+    MomentNotStored { at: Timestamp, before: Timestamp } =
+        "the WAL of {at} is not stored: the nearest moment that can be restored is {before}";
+    PositionTooEarly { position: String, first: String } =
+        "{position} is before the first position that can be restored, {first}";
+    PositionInGap { position: String, before: String, after: String } =
+        "the WAL at {position} is missing: the nearest positions that can be restored are \
+         {before} and {after}";
+    PositionNotStored { position: String, before: String } =
+        "the WAL at {position} is not stored: the nearest position that can be restored is \
+         {before}";
+    BaseNeedsMoment {} = "a base backup is restored to a moment: choose one";
+    MomentOnlyFolder {} =
+        "a server is restored to a moment into a folder only: start it from there, in a \
+         container or by its programs";
+    MomentFromBase { at: Timestamp, wal: Size } =
+        "it begins with the base backup of {at}, on which {wal} of WAL are replayed";
+    MomentToEnd { position: String } =
+        "no transaction was committed after that moment: all WAL is replayed, up to {position}";
+    ReplayedHere { major: u64 } =
+        "PostgreSQL {major} of this machine replays it, reachable by nobody";
+    NoServerToReplay { major: u64 } =
+        "there is no PostgreSQL {major} on this machine to replay WAL: install it (apt-get \
+         install postgresql-{major})";
+    OtherCluster {} = "what came back is another cluster than its record says";
+    WalNotGood { name: String, why: Told } = "WAL {name} cannot be used: {why}";
+    ReplayEnded { said: String } = "PostgreSQL did not come to the moment: {said}";
+    ReplayShort { at: String, end: String } =
+        "replay ended at {at}, but there is WAL up to {end}: something in it cannot be read";
+    NotPromoted {} = "the restored server did not become one of its own in half an hour";
+    Landed { position: String, at: Timestamp } =
+        "replay ended at {position}; the last transaction in it was committed at {at}";
+    LandedBeforeAny { position: String } =
+        "replay ended at {position}, before any transaction after the base backup";
+    LandedLate { at: Timestamp, wanted: Timestamp } =
+        "a transaction of {at} came back, which is after {wanted}";
+    MomentReady { command: String } = "a server of its own; it starts by `{command}`";
+    MomentWaits { command: String } =
+        "it waits at its moment and can be read: it starts by `{command}`, and becomes a server \
+         of its own by `pg_ctl promote`";
+    ArchiveModeOff {} =
+        "it archives none of its own WAL: `archive_mode` is off in its postgresql.auto.conf";
+    TablespacesMoved { count: u64 } =
+        "{count} tablespaces lie within the data directory now, in `pg_tblspc_files`";
+    ConfigElsewhere { file: String } =
+        "the server had its {file} elsewhere: an empty one was put in its place";
+    HeartbeatsTo { count: u64, at: Timestamp } =
+        "{count} heartbeats came back, the last of {at} and none after the moment";
+    HeartbeatAfter { at: Timestamp, moment: Timestamp } =
+        "a heartbeat of {at} came back, which is after {moment}";
+    HeartbeatMissing { at: Timestamp, moment: Timestamp } =
+        "the last heartbeat that came back is of {at}, too long before {moment}";
+    HeartbeatsNone {} = "there were no heartbeats yet at that moment";
 }

@@ -5,6 +5,7 @@ mod asked;
 pub(crate) mod boot;
 mod command;
 mod files;
+mod moment;
 mod mysql;
 mod owner;
 mod postgres;
@@ -19,8 +20,8 @@ use artifact::Dump;
 use catalog::CopyUpdate;
 use model::{
     App, Artifact, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty, Event,
-    EventId, EventKind, Fact, Failure, FailureCode, Proof, RestoreOrder, RestoreTarget, Sentence,
-    Severity, Snapshot, SourceKind, Stage,
+    EventId, EventKind, Fact, Failure, FailureCode, Landing, Proof, RestoreOrder, RestoreTarget,
+    Sentence, Severity, Snapshot, SnapshotKind, SourceKind, Stage,
 };
 
 use super::{Outcome, RunContext, failure, restore};
@@ -53,7 +54,10 @@ async fn all(
     context.journal.expect_bytes(snapshot.size_bytes());
     let began = Instant::now();
     let mut report = DrillReport::default();
-    let (stage, mut kept) = (staged(context, &app, &mut report).await?, Vec::new());
+    // An app waits on a server in a container, which one at a moment is not.
+    let is_base = snapshot.kind == SnapshotKind::Base;
+    let stage = if is_base { None } else { staged(context, &app, &mut report).await? };
+    let mut kept = Vec::new();
     for artifact in &snapshot.artifacts {
         context.check_lease().await?;
         let boot = stage.as_ref().filter(|stage| stage.needs(artifact));
@@ -134,6 +138,10 @@ pub(crate) trait Restored: Send + Sync {
     fn path(&self) -> Option<std::path::PathBuf> {
         None
     }
+    /// Where its replay ended, where it is a server at a moment.
+    fn landing(&self) -> Option<Landing> {
+        None
+    }
     /// Looks whether it is what it was.
     async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure>;
     /// Makes it what an app expects, on the network that the trial's boot has made.
@@ -165,7 +173,7 @@ async fn one(
         from: context.run.destination_id,
         overwrite: false,
         whole: None,
-        moment: None,
+        moment: context.run.restore.as_ref().and_then(|order| order.moment.clone()),
         given_up: None,
     };
     let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);
@@ -175,6 +183,7 @@ async fn one(
         restore_secs: 0.0,
         check_secs: 0.0,
         checks: Vec::new(),
+        landing: None,
     };
     let Some(way) = way(&aim) else {
         item.checks.push(check("kind", DrillState::Skipped, Fact::NothingChecks {}));
@@ -197,6 +206,7 @@ async fn one(
             let restored = way.restore(&trial).await?;
             item.restore_secs = began.elapsed().as_secs_f64();
             item.scratch = restored.place().into();
+            item.landing = restored.landing();
             enter(context, Stage::Check).await?;
             let checks = async {
                 let mut checks = restored.check(&trial).await?;
@@ -244,6 +254,9 @@ async fn one(
 
 /// The way to try an artifact: by its source's kind, else by its format.
 fn way(aim: &Aim<'_>) -> Option<&'static dyn Way> {
+    if aim.artifact.base.is_some() {
+        return Some(&moment::Moment);
+    }
     let kind = aim.source.and_then(|source| match &source.kind {
         SourceKind::Direct(direct) => Some(direct.what),
         SourceKind::Contract(_) => None,

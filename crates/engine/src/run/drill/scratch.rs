@@ -85,10 +85,10 @@ pub(crate) fn user(names: &[&str]) -> Option<(u32, u32)> {
         .next()
 }
 
-/// Gives `folder` to `user`.
-pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failure> {
+/// Errs where `user` may not come to `folder`: a folder of ours that nobody else may enter keeps
+/// them out of all below it.
+pub(crate) fn may_enter(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failure> {
     let Some((uid, gid)) = user else { return Ok(()) };
-    // A folder of ours that nobody else may enter keeps them out of all below it.
     let closed = folder.ancestors().skip(1).find(|above| {
         above.metadata().is_ok_and(|is| {
             let class = match (is.uid() == uid, is.gid() == gid) {
@@ -99,10 +99,15 @@ pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failur
             is.mode() & class == 0
         })
     });
-    if let Some(closed) = closed {
-        let closed = Fact::ScratchClosed { path: closed.display().to_string() };
-        return Err(Failure::new(FailureCode::RestoreRefused, closed));
-    }
+    let Some(closed) = closed else { return Ok(()) };
+    let closed = Fact::ScratchClosed { path: closed.display().to_string() };
+    Err(Failure::new(FailureCode::RestoreRefused, closed))
+}
+
+/// Gives `folder` to `user`.
+pub(crate) fn give(folder: &Path, user: Option<(u32, u32)>) -> Result<(), Failure> {
+    let Some((uid, gid)) = user else { return Ok(()) };
+    may_enter(folder, user)?;
     let given = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
     given.map_err(|error| {
         let (path, why) = (folder.display().to_string(), error.to_string());
@@ -351,6 +356,7 @@ impl Daemon {
             artifact: trial.aim.artifact,
             selection: None,
             target: &RestoreTarget::App,
+            moment: None,
             is_one_of_many: false,
             tag: trial.aim.tag,
         }

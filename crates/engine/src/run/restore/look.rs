@@ -35,6 +35,7 @@ pub(crate) fn aim<'a>(
         artifact,
         selection: order.only.iter().find(|one| one.artifact == artifact.source),
         target: &order.target,
+        moment: order.moment.as_ref(),
         is_one_of_many: chosen(snapshot, order).count() > 1,
         tag,
     }

@@ -228,6 +228,7 @@ impl<'a> Restore<'a> {
                     step.state = StepState::Loaded;
                     step.read_from = Some(copy.destination_id);
                     step.notes.extend(loaded.notes);
+                    self.report.landing = loaded.landing.or(self.report.landing.take());
                     return self.record().await;
                 }
                 Err(failure) => {

@@ -77,7 +77,7 @@ impl Target for Files {
             let only = aim.paths().iter().map(PathBuf::from).collect();
             let into = Path::new(made);
             let report = unpacking::unpack(context, aim, supply, into, wish(only)?).await?;
-            return Ok(Loaded { notes: unpacking::notes(&report) });
+            return Ok(Loaded { notes: unpacking::notes(&report), ..Loaded::default() });
         }
         let mut notes = Vec::new();
         for stage in made.lines().map(Path::new) {
@@ -91,7 +91,7 @@ impl Target for Files {
             // Nothing may be replaced by nothing.
             blocking(move || here.iter().try_for_each(|spot| spot.found().map(drop))).await??;
         }
-        Ok(Loaded { notes })
+        Ok(Loaded { notes, ..Loaded::default() })
     }
 
     async fn switch(

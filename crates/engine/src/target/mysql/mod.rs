@@ -130,7 +130,7 @@ impl Target for Mysql {
         if aim.beside().is_some() && on.disable_events(made).await? > 0 {
             notes.push(Fact::EventsDisabled {}.into());
         }
-        Ok(Loaded { notes })
+        Ok(Loaded { notes, ..Loaded::default() })
     }
 
     async fn keep(&self, placing: &Placing<'_>) -> Result<Option<String>, Failure> {

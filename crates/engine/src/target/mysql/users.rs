@@ -27,7 +27,7 @@ pub(crate) async fn load(client: &Client<'_>, supply: &Supply<'_>) -> Result<Loa
         client.tell(supply.context(), &all).await?;
     }
     let notes = vec![Fact::UsersMade { count: made as u64 }.into()];
-    Ok(Loaded { notes })
+    Ok(Loaded { notes, ..Loaded::default() })
 }
 
 async fn text_of(supply: &Supply<'_>) -> Result<String, Failure> {

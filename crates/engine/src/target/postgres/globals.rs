@@ -40,7 +40,8 @@ pub(crate) async fn load(
         }
     };
     let made = statements.iter().filter(|one| one.starts_with("CREATE ROLE ")).count();
-    Ok(Loaded { notes: vec![Fact::RolesMade { count: made as u64 }.into()] })
+    let notes = vec![Fact::RolesMade { count: made as u64 }.into()];
+    Ok(Loaded { notes, ..Loaded::default() })
 }
 
 async fn text_of(supply: &Supply<'_>) -> Result<String, Failure> {

@@ -122,7 +122,7 @@ impl Target for Postgres {
             }
             notes.push(Fact::ViewsLeftOut {}.into());
         }
-        Ok(Loaded { notes })
+        Ok(Loaded { notes, ..Loaded::default() })
     }
 
     async fn switch(

@@ -111,7 +111,7 @@ impl Target for Volume {
                 let wish = Wish { packed, only: Vec::new(), privileges: true, devices: true };
                 let stage = stage(&found, aim.tag);
                 let report = unpacking::unpack(context, aim, supply, &stage, wish).await?;
-                Ok(Loaded { notes: unpacking::notes(&report) })
+                Ok(Loaded { notes: unpacking::notes(&report), ..Loaded::default() })
             }
             Err(why) => {
                 fill::only_if_empty(context, aim, &docker, made, why).await?;

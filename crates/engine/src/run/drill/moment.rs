@@ -1,0 +1,301 @@
+//! Base backups, brought to a moment with their WAL on a server of our own that nobody else can
+//! reach.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use model::{
+    DrillCheck, DrillState, Fact, Failure, FailureCode, Landing, Moment as Wanted, MomentOrder,
+};
+
+use tokio::sync::Mutex;
+
+use super::{Restored, Trial, Way, asked, check, rows::compared};
+use crate::{
+    pitr::restore::server::{self, Plan, Server},
+    run::RunContext,
+    source::postgres::session::Session,
+    target::{Aim, Placing, moment, postgres::database, refused},
+};
+
+/// Asks the questions; the statement makes it.
+const READER: &str = "backup_orchestrator_reader";
+const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
+                           IN ROLE pg_read_all_data";
+/// Longest that the last heartbeat may be before the moment: one comes each minute, and a busy
+/// server may be late.
+const LATE_SECS: i64 = 90;
+
+pub(super) struct Moment;
+
+/// A server at its moment.
+struct At {
+    server: Mutex<Server>,
+    order: MomentOrder,
+    landing: Landing,
+    socket: PathBuf,
+    major: u32,
+}
+
+#[async_trait::async_trait]
+impl Way for Moment {
+    async fn restore(&self, trial: &Trial<'_>) -> Result<Box<dyn Restored>, Failure> {
+        let (context, aim) = (trial.context, trial.aim);
+        let archive = moment::known(aim).await?;
+        let order = match aim.moment {
+            Some(order) => order.clone(),
+            None => of_this_base(trial, &archive)?,
+        };
+        let way = moment::way(aim, &archive, &order)?;
+        let data = trial.folder.join("data");
+        let placing = Placing { context, aim, made: "" };
+        moment::files(&placing, &archive, &way, trial.supply, &data).await?;
+        let plan = Plan {
+            app: aim.app,
+            source: &aim.artifact.source,
+            settings: moment::settings(aim),
+            way: &way,
+            data,
+            room: trial.folder.clone(),
+            is_scratch: true,
+            pause: false,
+        };
+        let server = Server::replayed(context, &plan).await?;
+        let (socket, major) = (trial.folder.clone(), way.base.major);
+        let landing = server.landing.clone();
+        Ok(Box::new(At { server: Mutex::new(server), order, landing, socket, major }))
+    }
+}
+
+/// Any moment that this base backup reaches.
+fn of_this_base(
+    trial: &Trial<'_>,
+    archive: &crate::pitr::restore::known::Archive,
+) -> Result<MomentOrder, Failure> {
+    let mut own = archive.clone();
+    own.known.bases.retain(|one| {
+        archive.bases.iter().any(|base| {
+            base.id == one.snapshot
+                && base.artifacts.iter().any(|artifact| artifact == trial.aim.artifact)
+        })
+    });
+    let any = trial.context.engine.any_moment(&own);
+    any.ok_or_else(|| refused(Fact::NoBase {}))
+}
+
+#[async_trait::async_trait]
+impl Restored for At {
+    fn place(&self) -> Fact {
+        let kind = format!("PostgreSQL {}", self.major);
+        Fact::ScratchServer { kind, path: self.socket.display().to_string() }
+    }
+
+    fn landing(&self) -> Option<Landing> {
+        Some(self.landing.clone())
+    }
+
+    async fn check(&self, trial: &Trial<'_>) -> Result<Vec<DrillCheck>, Failure> {
+        let server = self.server.lock().await;
+        let mut checks = vec![self.landed()];
+        let databases = databases(trial, &server).await?;
+        if trial.aim.app.recovery.as_ref().is_some_and(|plan| plan.heartbeat) {
+            checks.push(self.heartbeats(trial, &server, &databases).await?);
+        }
+        checks.push(amcheck(trial, &server, &databases).await?);
+        checks.push(counted(trial, &server, &databases).await?);
+        checks.extend(questions(trial, &server, &databases).await?);
+        Ok(checks)
+    }
+
+    async fn end(&self, _context: &RunContext) {
+        self.server.lock().await.quit().await;
+    }
+}
+
+impl At {
+    fn wanted_at(&self) -> Option<Timestamp> {
+        match self.order.moment {
+            Wanted::Time { at } => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Whether replay ended where it was to.
+    fn landed(&self) -> DrillCheck {
+        let landing = &self.landing;
+        let late = self.wanted_at().zip(landing.last_commit_at).filter(|(wanted, at)| at > wanted);
+        if let Some((wanted, at)) = late {
+            return check("moment", DrillState::Failed, Fact::LandedLate { at, wanted });
+        }
+        check("moment", DrillState::Passed, server::landed(landing))
+    }
+
+    /// Whether the rows that were written each minute are there up to the moment, and none after.
+    async fn heartbeats(
+        &self,
+        trial: &Trial<'_>,
+        server: &Server,
+        databases: &[String],
+    ) -> Result<DrillCheck, Failure> {
+        let moment = self.wanted_at().or(self.landing.last_commit_at);
+        let (session, tools) = (session(trial, server).await?, &server.tools);
+        for database in databases {
+            // A view would run what somebody wrote into it.
+            let is_there = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c \
+                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                WHERE n.nspname = 'backup_orchestrator' AND c.relname = 'heartbeat' \
+                AND c.relkind = 'r')";
+            if session.value(tools, database, is_there).await? != "t" {
+                continue;
+            }
+            let last = "SELECT count(*), \
+                coalesce((extract(epoch FROM max(at)) * 1000000)::bigint::text, '') \
+                FROM backup_orchestrator.heartbeat";
+            let rows = session.ask(tools, database, last).await?;
+            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+            let count = row.first().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let last = row.get(1).and_then(|text| text.parse().ok());
+            let last = last.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+            return Ok(judged(count, last, moment));
+        }
+        Ok(check("heartbeat", DrillState::Skipped, Fact::HeartbeatsNone {}))
+    }
+}
+
+fn judged(count: u64, last: Option<Timestamp>, moment: Option<Timestamp>) -> DrillCheck {
+    let (Some(last), Some(moment)) = (last, moment) else {
+        return check("heartbeat", DrillState::Skipped, Fact::HeartbeatsNone {});
+    };
+    let (state, fact) = if last > moment {
+        (DrillState::Failed, Fact::HeartbeatAfter { at: last, moment })
+    } else if moment.duration_since(last).as_secs() > LATE_SECS {
+        (DrillState::Failed, Fact::HeartbeatMissing { at: last, moment })
+    } else {
+        (DrillState::Passed, Fact::HeartbeatsTo { count, at: last })
+    };
+    check("heartbeat", state, fact)
+}
+
+async fn session<'a>(trial: &'a Trial<'_>, server: &'a Server) -> Result<Session<'a>, Failure> {
+    let session = server.session(&trial.context.engine, trial.aim.app).await?;
+    Ok(session.patient(trial.aim.timeout()))
+}
+
+async fn databases(trial: &Trial<'_>, server: &Server) -> Result<Vec<String>, Failure> {
+    session(trial, server).await?.databases().await
+}
+
+/// Every table and index of every database, page by page.
+async fn amcheck(
+    trial: &Trial<'_>,
+    server: &Server,
+    databases: &[String],
+) -> Result<DrillCheck, Failure> {
+    let session = session(trial, server).await?;
+    let tool = session
+        .tool(&server.tools, "pg_amcheck")
+        .args(["--install-missing", "--heapallindexed", "--no-password"])
+        .arg(format!("--maintenance-db={}", server.maintenance))
+        .arg(format!("--host={}", session.server.host.as_deref().unwrap_or_default()))
+        .arg(format!("--port={}", session.server.port))
+        .arg(format!("--username={}", session.server.user))
+        .args(databases.iter().map(|name| format!("--database={}", pattern(name))));
+    Ok(match tool.output(1 << 20, trial.aim.timeout()).await {
+        Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
+        Err(failure) if failure.code == FailureCode::Cancelled => return Err(failure),
+        // The tool or its extension is not on this machine.
+        Err(failure)
+            if failure.code == FailureCode::SourceConfig
+                || failure.message.contains("extension control file")
+                || failure.message.contains("is not available") =>
+        {
+            check("pg_amcheck", DrillState::Skipped, failure)
+        }
+        Err(failure) => check("pg_amcheck", DrillState::Failed, failure),
+    })
+}
+
+/// A name that is meant as it is where a pattern is read.
+fn pattern(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Reads every row of every table.
+async fn counted(
+    trial: &Trial<'_>,
+    server: &Server,
+    databases: &[String],
+) -> Result<DrillCheck, Failure> {
+    let query = "SELECT n.nspname || '.' || c.relname, \
+                   pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) \
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace \
+                 WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' \
+                   AND n.nspname <> 'information_schema' ORDER BY 1";
+    let session = session(trial, server).await?;
+    let mut counts = BTreeMap::new();
+    for database in databases {
+        for row in session.ask(&server.tools, database, query).await? {
+            let [table, quoted] = row.as_slice() else { continue };
+            trial.context.keep_going()?;
+            let count = format!("SELECT count(*) FROM ONLY {quoted}");
+            let count = session.value(&server.tools, database, &count).await?;
+            counts.insert(format!("{database}.{table}"), count.parse::<u64>().unwrap_or(0));
+        }
+    }
+    Ok(compared(&counts, 0, None))
+}
+
+/// Asks as somebody who may read everything and do nothing else. A question to the dump of one
+/// database is one to that database here.
+async fn questions(
+    trial: &Trial<'_>,
+    server: &Server,
+    databases: &[String],
+) -> Result<Vec<DrillCheck>, Failure> {
+    let Some(of) = trial.aim.source.map(|source| source.name.as_str()) else {
+        return Ok(Vec::new());
+    };
+    let named = moment::settings(trial.aim);
+    let usual = named.get("database").and_then(|all| all.split(',').next()).map(str::trim);
+    let usual = usual.filter(|name| databases.iter().any(|one| one == name)).unwrap_or("postgres");
+    let meant = |artifact: &str| {
+        let part = artifact.strip_prefix(of)?;
+        let part = part.strip_prefix('.').or(part.is_empty().then_some(""))?;
+        Some(databases.iter().find(|name| *name == part).map_or(usual, String::as_str).to_owned())
+    };
+    let asked = trial.aim.app.drill.questions.iter();
+    let asked: Vec<_> =
+        asked.filter_map(|one| Some((one, meant(one.artifact.as_str())?))).collect();
+    let Some((_, first)) = asked.first() else { return Ok(Vec::new()) };
+    session(trial, server).await?.ask(&server.tools, first, READER_MADE).await?;
+    let path = named.get("user").map_or("postgres", String::as_str);
+    let path = format!("{}, public", database::ident(path));
+    let mut source = server.source.clone();
+    if let model::SourceKind::Direct(direct) = &mut source.kind {
+        direct.settings.insert("user".to_owned(), READER.to_owned());
+    }
+    let aim = Aim { source: Some(&source), ..*trial.aim };
+    let reader = Session::of(&aim.asked()?).await?.patient(trial.aim.timeout());
+    let mut checks = Vec::new();
+    for (question, database) in asked {
+        let answer = reader.value_along(&path, &server.tools, &database, &question.sql).await;
+        checks.push(asked::judge(question, answer));
+    }
+    Ok(checks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeats_end_at_the_moment() {
+        let at = |secs: i64| Some(Timestamp::from_second(1_700_000_000 + secs).unwrap());
+        let state = |last, moment| judged(3, last, moment).state;
+        assert_eq!(state(at(0), at(60)), DrillState::Passed);
+        assert_eq!(state(at(60), at(60)), DrillState::Passed);
+        assert_eq!(state(at(61), at(60)), DrillState::Failed);
+        assert_eq!(state(at(0), at(100)), DrillState::Failed);
+        assert_eq!(state(None, at(60)), DrillState::Skipped);
+    }
+}
