@@ -72,5 +72,6 @@ const WAL: &[&str] = &[
     "CREATE TABLE restore_point (app_id TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (app_id, name))",
     "CREATE TABLE wal_receiver (app_id TEXT PRIMARY KEY, owner TEXT NOT NULL, token BIGINT NOT NULL, expires_at BIGINT NOT NULL)",
     "ALTER TABLE snapshot_copy ADD COLUMN kind TEXT",
+    "CREATE INDEX snapshot_copy_kind ON snapshot_copy (kind, snapshot_id)",
     "CREATE TABLE wal_standing (app_id TEXT PRIMARY KEY, doc TEXT NOT NULL)",
 ];

@@ -142,7 +142,7 @@ impl Catalog {
             let mut values: Vec<Value> = vec![micros(since).into()];
             values.extend(some.iter().map(|id| Value::from(id.to_string())));
             let select = format!(
-                "SELECT app_id, taken_at FROM snapshot WHERE taken_at >= $1 AND app_id IN ({}) ORDER BY app_id, taken_at",
+                "SELECT app_id, taken_at FROM snapshot WHERE taken_at >= $1 AND app_id IN ({}) AND id NOT IN (SELECT snapshot_id FROM snapshot_copy WHERE kind = 'base') ORDER BY app_id, taken_at",
                 list(2, some.len())
             );
             for found in rows(&self.db, &select, values).await? {

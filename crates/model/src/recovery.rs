@@ -138,6 +138,9 @@ pub struct ArchiveStanding {
     pub trouble: Option<String>,
     /// When the server, or its `archive_command`, was heard last.
     pub heard_at: Option<Timestamp>,
+    /// When the server sent its last word, by its own clock.
+    #[serde(default)]
+    pub said_at: Option<Timestamp>,
     /// Where the server's WAL ends, by its last word.
     pub server_at: Option<Lsn>,
     /// Up to where WAL is durable at the destination.

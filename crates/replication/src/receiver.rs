@@ -79,6 +79,8 @@ pub struct Standing {
     pub durable: Lsn,
     /// When the server was heard last.
     pub heard: Option<Timestamp>,
+    /// When it sent its last word, by its own clock.
+    pub said: Option<Timestamp>,
 }
 
 /// Receives WAL; keeps its place from one connection to the next.

@@ -28,6 +28,8 @@ pub enum Message {
         start: Lsn,
         /// Where the server's WAL ends.
         end: Lsn,
+        /// When it was sent, by the server's clock.
+        sent: Option<Timestamp>,
         /// The bytes.
         bytes: Bytes,
     },
@@ -35,6 +37,8 @@ pub enum Message {
     Keepalive {
         /// Up to where the server has sent.
         end: Lsn,
+        /// When it was sent, by the server's clock.
+        sent: Option<Timestamp>,
         /// Whether the server waits for our status.
         reply: bool,
     },
@@ -62,13 +66,14 @@ pub(crate) fn read(mut bytes: Bytes) -> Result<Message, Error> {
     match bytes.try_get_u8().map_err(short)? {
         b'w' => {
             let (start, end) = (lsn(&mut bytes)?, lsn(&mut bytes)?);
-            lsn(&mut bytes)?;
-            Ok(Message::Wal { start, end, bytes })
+            let sent = time(bytes.try_get_i64().map_err(short)?);
+            Ok(Message::Wal { start, end, sent, bytes })
         }
         b'k' => {
             let end = lsn(&mut bytes)?;
-            lsn(&mut bytes)?;
-            Ok(Message::Keepalive { end, reply: bytes.try_get_u8().map_err(short)? != 0 })
+            let sent = time(bytes.try_get_i64().map_err(short)?);
+            let reply = bytes.try_get_u8().map_err(short)? != 0;
+            Ok(Message::Keepalive { end, sent, reply })
         }
         other => Err(Error::protocol(format!("{other:#04x} in a WAL stream"))),
     }

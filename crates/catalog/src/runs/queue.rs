@@ -1,7 +1,9 @@
 //! Into the queue, and out of it before anybody took it.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Event, EventId, EventKind, Fact, Run, RunId, RunState, Severity};
+use model::{
+    Event, EventId, EventKind, Fact, Run, RunId, RunKind, RunState, Severity, SnapshotKind,
+};
 use sea_orm::ConnectionTrait;
 
 use super::{COLUMNS, CancelOutcome, Enqueued, read};
@@ -80,6 +82,15 @@ impl Catalog {
     }
 }
 
+/// The kind by which a run is looked for. One that makes a base backup says nothing of whether its
+/// app is backed up, so it is none of those.
+fn sought(run: &Run) -> String {
+    match (run.kind, run.snapshot_kind) {
+        (RunKind::Backup, SnapshotKind::Base) => SnapshotKind::Base.to_string(),
+        (kind, _) => kind.to_string(),
+    }
+}
+
 pub(crate) async fn insert_run<C: ConnectionTrait>(
     on: &C,
     run: &Run,
@@ -89,7 +100,7 @@ pub(crate) async fn insert_run<C: ConnectionTrait>(
     let values = vec![
         run.id.to_string().into(),
         run.app_id.map(|id| id.to_string()).into(),
-        run.kind.to_string().into(),
+        sought(run).into(),
         run.state.to_string().into(),
         i64::from(run.attempt).into(),
         run.fire_at.map(micros).into(),

@@ -435,6 +435,24 @@ pub(crate) async fn the_end_is_one_transaction(url: &SecretString) {
     assert_eq!(catalog.last_good_snapshots(&[id]).await.unwrap()[&id].id, made.id);
     assert_eq!(catalog.last_runs(&[id]).await.unwrap()[&id].id, one.id);
     assert_eq!(catalog.run_ends(&[id], now()).await.unwrap()[&id].len(), 1);
+    // A base backup says nothing of whether the app is backed up.
+    let other = AppId::generate(now(), &mut rand::rng());
+    let base = Run { snapshot_kind: SnapshotKind::Base, ..run(Some(other)) };
+    catalog.enqueue(&base).await.unwrap();
+    let mut token = None;
+    while token.is_none() {
+        let taken = catalog.claim("worker", now(), LEASE).await.unwrap().unwrap();
+        token = taken.lease.filter(|_| taken.id == base.id).map(|lease| lease.token);
+    }
+    let made = Snapshot { kind: SnapshotKind::Base, ..snapshot(other, base.id, at) };
+    let end = Ending { snapshot: Some(made.clone()), ..ending(RunState::Succeeded) };
+    catalog.finish(base.id, token.unwrap(), &end).await.unwrap();
+    assert_eq!(catalog.run(base.id).await.unwrap().kind, RunKind::Backup);
+    assert_eq!(catalog.snapshot(made.id).await.unwrap(), made);
+    assert!(catalog.last_good_snapshots(&[other]).await.unwrap().is_empty());
+    assert!(catalog.last_runs(&[other]).await.unwrap().is_empty());
+    assert!(catalog.run_ends(&[other], now()).await.unwrap().is_empty());
+    assert!(catalog.good_moments(&[other], later(-9_999)).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_waiting_run_is_cancelled_at_once(url: &SecretString) {

@@ -100,6 +100,14 @@ const CHECKS: &[Setting] = &[
                  'backup-sidecar wal-push %p'; then restart the server",
     },
     Setting {
+        id: "wal_timeout",
+        setting: "archive_timeout",
+        is_well: |value, way| way == WalWay::Stream || value != "0",
+        state: CheckState::Warning,
+        advice: "ALTER SYSTEM SET archive_timeout = '60s'; SELECT pg_reload_conf(): a segment is \
+                 handed over when it is full, which on a quiet server takes days",
+    },
+    Setting {
         id: "wal_bound",
         setting: "max_slot_wal_keep_size",
         is_well: |value, way| way == WalWay::Push || value != "-1",

@@ -176,14 +176,9 @@ impl Index {
     pub(crate) fn end(&self) -> Option<Position> {
         let last = self.pieces.values().max_by_key(|piece| (piece.stored_at, piece.end))?;
         let system: SystemId = last.system.parse().ok()?;
-        let timeline = self.newest_with_wal(system)?;
+        let timeline = Timeline::new(last.timeline)?;
         let at = self.stored.of(system, timeline)?.end()?;
         Some(Position { system, timeline, at })
-    }
-
-    fn newest_with_wal(&self, system: SystemId) -> Option<Timeline> {
-        let own = self.timelines.iter().filter(|(one, _)| *one == system);
-        own.map(|(_, timeline)| *timeline).max()
     }
 
     /// How large segments of a cluster are.

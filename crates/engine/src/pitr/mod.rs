@@ -3,6 +3,7 @@
 
 mod address;
 pub(crate) mod archive;
+mod archiver;
 mod base;
 mod content;
 pub(crate) mod doctor;

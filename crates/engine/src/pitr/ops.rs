@@ -1,5 +1,6 @@
 //! What is asked of an app's archive: how it stands, a base backup now, a named moment.
 
+use jiff::SignedDuration;
 use model::{
     App, AppId, Event, EventId, EventKind, RecoveryState, RestorePoint, Run, RunId, RunKind,
     RunState, Sentence, Severity, Snapshot, SnapshotKind, Trigger, WalPieceState,
@@ -12,6 +13,8 @@ use super::{
 };
 use crate::{Engine, EngineError, run::backup, source::postgres};
 
+/// A word of the server holds for what was committed so long before it.
+const MARGIN: SignedDuration = SignedDuration::from_secs(1);
 /// Longest name of a restore point, as PostgreSQL takes it.
 const MAX_NAME: usize = 63;
 
@@ -27,9 +30,10 @@ impl Engine {
         let standing = catalog.wal_standing(app).await?.unwrap_or_default();
         let quiet = standing
             .stored_to
-            .zip(standing.heard_at)
+            .zip(standing.said_at)
             .filter(|(stored, _)| standing.server_at.is_none_or(|server| server <= *stored))
-            .map(|(at, heard)| Quiet { at, heard });
+            // What was committed while the word was on its way is not known yet.
+            .map(|(at, said)| Quiet { at, heard: said.saturating_sub(MARGIN).unwrap_or(said) });
         let (windows, gaps) = window::draw(&bases, &index, quiet);
         let mut restore_points = catalog.restore_points(app).await?;
         restore_points.retain(|point| {

@@ -84,7 +84,6 @@ impl Engine {
             let end = super::names::told(what.end);
             standing.stored_to = standing.stored_to.max(Some(end));
             standing.server_at = standing.server_at.max(Some(end));
-            standing.lag_secs = 0;
         }
         self.0.catalog.set_wal_standing(app.id, &standing).await?;
         Ok(match put {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     address,
     archive::Archive,
-    asked, heartbeat,
+    archiver, asked, heartbeat,
     index::Index,
     names::{PieceName, told as position},
     retention, scan, slot, stream, told, window,
@@ -86,6 +86,10 @@ pub(super) async fn look_after(engine: Engine, app: App, stop: CancellationToken
                 };
                 // The catalog may be what is away.
                 let _ = engine.0.catalog.set_wal_standing(app.id, &standing).await;
+                // The server keeps WAL for us all the while.
+                if let Err(error) = let_go(&engine, &app).await {
+                    tracing::debug!(%error, "the slot cannot be looked at");
+                }
             }
         }
         // Where this fails the right runs out by itself.
@@ -110,10 +114,9 @@ async fn renew(engine: &Engine, app: &App, owner: &str, token: i64) {
         tokio::time::sleep(RENEW).await;
         match engine.0.catalog.take_receiver(app.id, owner, engine.now(), LEASE).await {
             Ok(Some(same)) if same == token => renewed = tokio::time::Instant::now(),
-            Ok(_) => return,
             // The catalog is away: go on until the right would have run out.
             Err(_) if renewed.elapsed() < LEASE.unsigned_abs() => {}
-            Err(_) => return,
+            Ok(_) | Err(_) => return,
         }
     }
 }
@@ -146,6 +149,9 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
         Err(error) => return error,
     };
     let streams = work.plan.way == WalWay::Stream;
+    let times = engine.0.config.wal;
+    // One is read out of memory, the other is asked of the server.
+    let stand_every = if streams { STAND_EVERY.min(times.scan) } else { times.look };
     let stream = async {
         if streams {
             stream::stream(&work).await;
@@ -155,14 +161,14 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
     };
     tokio::select! {
         () = stream => EngineError::Refused("receiving ended".to_owned()),
-        () = every(engine.0.config.wal.scan, || tend(&work, token)) => unreachable(),
-        () = every(STAND_EVERY.min(engine.0.config.wal.scan), || write(&work)) => unreachable(),
-        () = every(engine.0.config.wal.look, || look_at_slot(&work)), if streams => unreachable(),
-        () = every(engine.0.config.wal.beat, || beat(&work)), if work.plan.heartbeat => unreachable(),
+        () = every(engine.0.config.wal.scan, || tend(&work, token)) => ended(),
+        () = every(stand_every, || write(&work)) => ended(),
+        () = every(engine.0.config.wal.look, || look_at_slot(&work)), if streams => ended(),
+        () = every(engine.0.config.wal.beat, || beat(&work)), if work.plan.heartbeat => ended(),
     }
 }
 
-fn unreachable() -> EngineError {
+fn ended() -> EngineError {
     EngineError::Refused("looking after the archive ended".to_owned())
 }
 
@@ -202,7 +208,8 @@ impl Work {
     pub(super) fn stored(&self, what: &PieceName) {
         let mut seen = self.seen();
         seen.standing.trouble = None;
-        if what.end > Lsn(0) {
+        let is_older = |live: (SystemId, Timeline)| live.0 == what.system && live.1 > what.timeline;
+        if what.end > Lsn(0) && !seen.live.is_some_and(is_older) {
             seen.live = Some((what.system, what.timeline));
         }
     }
@@ -217,6 +224,7 @@ impl Work {
         }
         let standing = &mut seen.standing;
         standing.heard_at = now.heard;
+        standing.said_at = now.said;
         standing.server_at = Some(position(now.server));
         // Before the first receipt it says where receiving began, which is stored.
         standing.stored_to = Some(position(now.durable));
@@ -248,11 +256,11 @@ impl Work {
 
 /// Writes how it stands, and tells where it falls behind or goes on.
 async fn write(work: &Work) -> Result<(), EngineError> {
+    let (engine, app) = (&work.engine, &work.app);
     if work.plan.way == WalWay::Push {
-        return Ok(());
+        return handed_over(work).await;
     }
     let standing = work.standing();
-    let (engine, app) = (&work.engine, &work.app);
     engine.0.catalog.set_wal_standing(app.id, &standing).await?;
     let silent = standing
         .heard_at
@@ -268,6 +276,55 @@ async fn write(work: &Work) -> Result<(), EngineError> {
         && late * 5 <= behind
         && told::over(engine, app.id, EventKind::WalBehind).await?
     {
+        let back = Fact::WalBack { app: name };
+        engine.tell_of_wal(app.id, EventKind::WalResumed, Severity::Info, back).await?;
+    }
+    Ok(())
+}
+
+/// The same where the server hands its WAL over: an idle server hands over nothing, so what counts
+/// is what it says of its archiver.
+async fn handed_over(work: &Work) -> Result<(), EngineError> {
+    let (engine, app) = (&work.engine, &work.app);
+    let asked = asked(engine, app)?;
+    let now = engine.now();
+    let looked = archiver::look(&asked).await;
+    let mut standing = engine.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
+    match &looked {
+        Ok(found) => {
+            standing.heard_at = Some(now);
+            standing.said_at = Some(found.said);
+            standing.server_at = Some(found.at);
+            standing.is_live = found.failing.is_none();
+            standing.trouble = found.failing.as_ref().map(|file| {
+                format!("the server's archive_command fails for {file}: see the server's log")
+            });
+            let mut seen = work.seen();
+            let end = Lsn(found.at.0);
+            if seen.ends.back().is_none_or(|(last, _)| *last < end) && seen.ends.len() < SAMPLES {
+                seen.ends.push_back((end, now));
+            }
+            let stored = Lsn(standing.stored_to.map_or(0, |at| at.0));
+            while seen.ends.front().is_some_and(|(end, _)| *end <= stored) {
+                seen.ends.pop_front();
+            }
+            let lag =
+                seen.ends.front().map_or(0, |(_, since)| now.duration_since(*since).as_secs());
+            standing.lag_secs = u64::try_from(lag).unwrap_or(0);
+        }
+        Err(failure) => {
+            standing.is_live = false;
+            standing.trouble = Some(failure.message.clone());
+        }
+    }
+    engine.0.catalog.set_wal_standing(app.id, &standing).await?;
+    let name = app.name.to_string();
+    if let (false, Some(why)) = (standing.is_live, standing.trouble) {
+        if standing.lag_secs >= engine.0.config.wal.behind.as_secs() {
+            let fact = Fact::WalLate { app: name, minutes: standing.lag_secs / 60, why };
+            told::begins(engine, app.id, EventKind::WalBehind, Severity::Error, fact).await?;
+        }
+    } else if told::over(engine, app.id, EventKind::WalBehind).await? {
         let back = Fact::WalBack { app: name };
         engine.tell_of_wal(app.id, EventKind::WalResumed, Severity::Info, back).await?;
     }
@@ -292,18 +349,32 @@ async fn look_at_slot(work: &Work) -> Result<(), EngineError> {
     let name = work.app.name.to_string();
     let (bytes, limit) = (Size(kept.bytes), Size(most));
     if kept.bytes > most {
+        // Whoever streams from it has to leave it first.
         work.release.notify_one();
-        let settings = address::of(&asked).await.map_err(super::ops::refused)?;
-        let released = slot::release(&settings, &slot::name(app)).await;
-        released.map_err(|error| EngineError::Refused(error.to_string()))?;
-        let fact = Fact::SlotLetGo { app: name, kept: bytes, most: limit };
-        return engine.tell_of_wal(app, EventKind::SlotReleased, Severity::Error, fact).await;
+        return Ok(());
     }
     if kept.bytes > most / 4 * 3 {
         let fact = Fact::WalKept { app: name, kept: bytes, most: limit };
         told::begins(engine, app, EventKind::WalBehind, Severity::Warning, fact).await?;
     }
     Ok(())
+}
+
+/// Lets go of the slot, where it still keeps too much, and tells of it. Nobody streams from it now.
+pub(super) async fn let_go(engine: &Engine, app: &App) -> Result<(), EngineError> {
+    let Some(plan) = app.recovery.as_ref().filter(|plan| plan.way == WalWay::Stream) else {
+        return Ok(());
+    };
+    let asked = asked(engine, app)?;
+    let kept = slot::look(&asked).await.map_err(super::ops::refused)?;
+    let most = slot::most(plan);
+    let Some(kept) = kept.filter(|kept| kept.bytes > most) else { return Ok(()) };
+    let settings = address::of(&asked).await.map_err(super::ops::refused)?;
+    let released = slot::release(&settings, &slot::name(app.id)).await;
+    released.map_err(|error| EngineError::Refused(error.to_string()))?;
+    let (kept, most) = (Size(kept.bytes), Size(most));
+    let fact = Fact::SlotLetGo { app: app.name.to_string(), kept, most };
+    engine.tell_of_wal(app.id, EventKind::SlotReleased, Severity::Error, fact).await
 }
 
 async fn beat(work: &Work) -> Result<(), EngineError> {
@@ -388,8 +459,11 @@ async fn base_is_due(work: &Work) -> Result<bool, EngineError> {
     let Some(end) = index.stored.of(system, timeline).and_then(replication::Ranges::end) else {
         return Ok(false);
     };
+    // Pieces may become durable out of their order; only below what was acknowledged is it a hole.
+    let acknowledged = work.seen().standing.stored_to.filter(|_| streams);
+    let end = acknowledged.map_or(position(end), |stored| stored.min(position(end)));
     let reaches = window::reaches(std::slice::from_ref(newest), &index, None);
-    Ok(!reaches.iter().any(|reach| reach.window.end >= position(end)))
+    Ok(!reaches.iter().any(|reach| reach.window.end >= end))
 }
 
 /// Whether a base backup waits or goes on, or was tried a short while ago.

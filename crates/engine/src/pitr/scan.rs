@@ -41,13 +41,15 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
             Look::Now(next) => {
                 catalog.put_wal(&next).await?;
                 if is_good && next.state != WalPieceState::Good {
-                    scanned.lost.push(next);
+                    scanned.lost.push(*next);
                 }
             }
             Look::Gone => {
                 // It may have been replaced by a longer one meanwhile.
-                let still = catalog.wal_named(archive.app, &piece.name).await?;
-                if still.iter().any(|one| one.key == piece.key) {
+                let named = catalog.wal_named(archive.app, &piece.name).await?;
+                if is_replaced(&piece, &named) {
+                    catalog.forget_wal(archive.app, &[piece.key]).await?;
+                } else if named.iter().any(|one| one.key == piece.key) {
                     let next = WalPiece { state: WalPieceState::Missing, ..piece };
                     catalog.put_wal(&next).await?;
                     scanned.lost.push(next);
@@ -66,13 +68,31 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
         let at = modified_at.unwrap_or_else(|| engine.now());
         let piece = name.piece(archive.app, meta.key.as_str(), meta.size_bytes, at);
         catalog.put_wal(&WalPiece { modified_at, ..piece }).await?;
+        // A beginning that was replaced since the listing was made.
+        if let Err(error) = archive.store.stat(&meta.key).await
+            && error.kind() == store::StoreErrorKind::NotFound
+        {
+            catalog.forget_wal(archive.app, &[meta.key.to_string()]).await?;
+        }
     }
     Ok(scanned)
 }
 
+/// Whether a beginning has a good successor: then nothing is lost with it.
+pub(super) fn is_replaced(piece: &WalPiece, named: &[WalPiece]) -> bool {
+    piece.kind == WalPieceKind::Beginning
+        && named.iter().any(|other| {
+            other.state == WalPieceState::Good
+                && other.system == piece.system
+                && other.key != piece.key
+                && (other.kind == WalPieceKind::Segment
+                    || other.kind == WalPieceKind::Beginning && other.end > piece.end)
+        })
+}
+
 enum Look {
     Same,
-    Now(WalPiece),
+    Now(Box<WalPiece>),
     Gone,
 }
 
@@ -96,7 +116,7 @@ async fn look(
         return Ok(Look::Same);
     }
     let modified_at = moment(&meta);
-    let next = |state| WalPiece { state, modified_at, ..piece.clone() };
+    let next = |state| Box::new(WalPiece { state, modified_at, ..piece.clone() });
     if meta.size_bytes != piece.stored_bytes {
         return Ok(Look::Now(next(WalPieceState::Damaged)));
     }

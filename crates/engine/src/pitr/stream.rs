@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{EventKind, Fact, Severity, WalPieceKind, WalPieceState};
+use model::{EventKind, Fact, Severity, WalPieceKind};
 use replication::{
     Connection, Error, Event, Piece, Problem, Receipt, Receiver, ReceiverOptions, SegmentSize,
     SystemId,
@@ -19,8 +19,8 @@ use super::{
     content::Content,
     index::Index,
     names::PieceName,
-    receive::Work,
-    slot, told,
+    receive::{self, Work},
+    scan, slot, told,
 };
 use crate::{Engine, EngineError};
 
@@ -45,7 +45,7 @@ pub(super) async fn stream(work: &Arc<Work>) {
         }
         let why = match ended {
             Ended::Released => {
-                pause = PAUSE;
+                release(work).await;
                 continue;
             }
             Ended::Failed(why) => why,
@@ -58,8 +58,18 @@ pub(super) async fn stream(work: &Arc<Work>) {
             },
         };
         work.trouble(why);
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = work.release.notified() => release(work).await,
+        }
         pause = (pause * 2).min(LONGEST);
+    }
+}
+
+async fn release(work: &Work) {
+    if let Err(error) = receive::let_go(&work.engine, &work.app).await {
+        work.trouble(format!("the slot keeps too much and cannot be let go of: {error}"));
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -122,10 +132,7 @@ async fn connected(work: &Arc<Work>, anew: bool) -> Result<Ended, Ended> {
         () = keep(work, taken) => Ok(Ended::Failed("the WAL is not kept any more".to_owned())),
         () = follow => Ok(Ended::Failed("the stream is not followed any more".to_owned())),
         // Dropped, so that the slot is free to be dropped.
-        kept = work.release.notified() => {
-            let () = kept;
-            Ok(Ended::Released)
-        }
+        () = work.release.notified() => Ok(Ended::Released),
     }
 }
 
@@ -297,17 +304,8 @@ pub(super) async fn tidy(
         return Ok(());
     }
     let named = engine.0.catalog.wal_named(archive.app, file).await?;
-    let good = |one: &&model::WalPiece| one.state == WalPieceState::Good;
-    for piece in named.iter().filter(|piece| piece.kind == WalPieceKind::Beginning) {
-        let is_replaced = named.iter().filter(good).any(|other| {
-            other.system == piece.system
-                && other.key != piece.key
-                && (other.kind == WalPieceKind::Segment
-                    || other.kind == WalPieceKind::Beginning && other.end > piece.end)
-        });
-        if is_replaced {
-            archive.delete(engine, piece).await?;
-        }
+    for piece in named.iter().filter(|piece| scan::is_replaced(piece, &named)) {
+        archive.delete(engine, piece).await?;
     }
     Ok(())
 }

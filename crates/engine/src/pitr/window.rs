@@ -325,8 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn days_do_not_matter() {
-        // A base that is listed late is not taken for the newest.
+    fn a_base_that_ended_after_all_commits_begins_a_window_of_one_moment() {
         let late = BaseAt { at: at(0) + SignedDuration::from_hours(48), ..base(1, 3) };
         let index = Index::of((3..6).map(|n| piece(1, n, None)));
         let (windows, _) = draw(&[late.clone()], &index, None);

@@ -89,9 +89,9 @@ impl Archived {
     pub(crate) fn write(&self, mib: u32) {
         self.sql("CREATE TABLE IF NOT EXISTS filled (n int, what text)");
         for n in 0..mib {
-            let text = "repeat(md5(random()::text), 64)";
-            let fill =
-                format!("INSERT INTO filled SELECT {n}, {text} FROM generate_series(1, 480)");
+            let fill = format!(
+                "INSERT INTO filled SELECT {n}, md5(random()::text) FROM generate_series(1, 10500)"
+            );
             self.sql(&fill);
         }
     }
@@ -281,6 +281,9 @@ async fn beside_a_repository_wal_is_encrypted_to_its_password() {
 async fn what_is_handed_over_is_taken_once_and_never_overwritten() {
     let Some(archived) = Archived::to("disk", WalWay::Push).await else { return };
     let (engine, app) = (&archived.world.engine, archived.world.app.id);
+    // A checkpoint is not to take away what is handed over below.
+    archived.sql("ALTER SYSTEM SET wal_keep_size = '256MB'");
+    archived.sql("SELECT pg_reload_conf()");
     archived.write(2);
     let name = archived.sql("SELECT pg_walfile_name(pg_switch_wal())");
     archived.write(1);

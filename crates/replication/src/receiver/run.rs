@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::{Event, Piece, Position, Receipt, Receiver, Settled, Standing};
@@ -28,6 +29,8 @@ struct Flow {
     rest: Option<(Lsn, Bytes)>,
     server: Lsn,
     heard: Instant,
+    /// When the server sent its last word, by its own clock.
+    said: Option<Timestamp>,
     /// How often it was asked for a sign of life since.
     unanswered: u32,
     /// Up to where a prefix was handed out, and whether it is still out.
@@ -49,6 +52,7 @@ impl Flow {
             rest: None,
             server: prefix,
             heard: now,
+            said: None,
             unanswered: 0,
             prefix,
             prefix_is_out: false,
@@ -206,14 +210,16 @@ impl Receiver {
                 message = stream.next(), if may_read => {
                     flow.hear();
                     match message? {
-                        Message::Wal { start, end, bytes } => {
+                        Message::Wal { start, end, sent, bytes } => {
+                            flow.said = sent.or(flow.said);
                             flow.server = end.max(flow.server);
                             flow.asked = 0;
                             flow.rest = Some((start, bytes));
                             self.take_rest(&mut flow).await?;
                             self.stand(&flow);
                         }
-                        Message::Keepalive { end, reply } => {
+                        Message::Keepalive { end, sent, reply } => {
+                            flow.said = sent.or(flow.said);
                             flow.server = end.max(flow.server);
                             self.stand(&flow);
                             if reply {
@@ -324,6 +330,7 @@ impl Receiver {
             received: flow.assembler.at(),
             durable: self.durable.flushed(),
             heard: Some((self.options.clock)()),
+            said: flow.said,
         };
         self.standing.send_replace(standing);
     }
