@@ -79,9 +79,8 @@ impl Engine {
     ) -> Result<Run, EngineError> {
         let app = self.0.catalog.app(app).await?;
         let (seen, base) = self.look_at_moment(&app, &request).await?;
-        let blocked = seen.preflight.checks.iter();
-        let blocked = blocked.filter(|check| check.level == PreflightLevel::Blocked);
-        if let Some(blocked) = blocked.into_iter().next() {
+        let mut checks = seen.preflight.checks.iter();
+        if let Some(blocked) = checks.find(|check| check.level == PreflightLevel::Blocked) {
             return Err(EngineError::Refused(blocked.sentence.message.clone()));
         }
         let base = base.ok_or_else(no_base)?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{Engine, EngineError, run::backup, source::postgres};
 
 /// A word of the server holds for what was committed so long before it.
-const MARGIN: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const MARGIN: SignedDuration = SignedDuration::from_secs(1);
 /// Longest name of a restore point, as PostgreSQL takes it.
 const MAX_NAME: usize = 63;
 

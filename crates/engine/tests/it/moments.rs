@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{EngineConfig, MomentRequest, WalTimes};
+use engine::{EngineConfig, MomentRequest, SystemClock, WalTimes};
 use jiff::Timestamp;
 use model::{
     DrillState, Lsn, Moment, MomentOrder, PreflightLevel, RecoveryPlan, RecoveryState,
@@ -19,11 +19,12 @@ use model::{
     WalPieceState, WalWay,
 };
 use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     daemon,
     postgres::{self, Server},
-    world::{World, quick, source},
+    world::{World, open, quick, source},
 };
 
 fn start() -> Option<Server> {
@@ -324,6 +325,7 @@ async fn any_moment_comes_back() {
     assert!(auto.contains("restore_command = 'cp \"pg_wal_archive/%f\" \"%p\"'"), "{auto}");
 
     refusals(&world, first, folder.path()).await;
+    cut_off(&world, &server, &beats, folder.path()).await;
     drills(&world).await;
 }
 
@@ -377,6 +379,43 @@ async fn refusals(world: &World, first: Timestamp, folder: &Path) {
     let base = bases(world).await.remove(0);
     let refused = world.engine.preflight(base.id, &plain).await.unwrap_err();
     assert!(refused.to_string().contains("choose a moment"), "{refused}");
+}
+
+/// A restore that is cut off while its server replays begins that again, and leaves no server.
+async fn cut_off(world: &World, server: &Server, beats: &[Beat], folder: &Path) {
+    let last = beats.last().unwrap().known_at;
+    let into = folder.join("cut");
+    let asked = request(to(Moment::Time { at: last }), &into);
+    let run = world.engine.restore_to_moment(world.app.id, asked).await.unwrap();
+    let began = Instant::now();
+    while !is_served(&into) {
+        assert!(began.elapsed() < Duration::from_secs(90), "no server replays");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.stop();
+    assert_eq!(ended(world, &run).await.state, RunState::Interrupted);
+    assert!(!is_served(&into), "a server goes on");
+
+    let mut config = config(folder);
+    "two".clone_into(&mut config.instance);
+    config.spool = world.folder.path().join("spool");
+    config.source_timeout = Duration::from_secs(60);
+    let engine = open(world.folder.path(), config, Arc::new(SystemClock)).await;
+    tokio::spawn(async move { engine.serve(CancellationToken::new()).await });
+    let place = into.join("pg.server.base");
+    while !place.exists() {
+        assert!(began.elapsed() < Duration::from_secs(180), "it does not go on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    as_it_was(beats, &rows(server, &place), last);
+    let left: Vec<_> = std::fs::read_dir(&into).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// Whether a server works in a folder within `into`.
+fn is_served(into: &Path) -> bool {
+    let folders = std::fs::read_dir(into).into_iter().flatten().flatten();
+    folders.into_iter().any(|folder| folder.path().join("postmaster.pid").exists())
 }
 
 async fn drills(world: &World) {

@@ -569,7 +569,7 @@ with_happenings! {
     ArchiveModeOff {} =
         "it archives none of its own WAL: `archive_mode` is off in its postgresql.auto.conf";
     TablespacesMoved { count: u64 } =
-        "{count} tablespaces lie within the data directory now, in pg_tblspc_files";
+        "{count} tablespaces lie within the data directory now, in `pg_tblspc_files`";
     ConfigElsewhere { file: String } =
         "the server had its {file} elsewhere: an empty one was put in its place";
     HeartbeatsTo { count: u64, at: Timestamp } =

@@ -320,7 +320,7 @@ fact-archive_mode_off = It archives none of its own WAL: `archive_mode` is off i
 fact-tablespaces_moved = { $count ->
     [one] One tablespace lies
    *[other] { $count } tablespaces lie
-} within the data directory now, in pg_tblspc_files.
+} within the data directory now, in `pg_tblspc_files`.
 fact-config_elsewhere = The server had its { $file } elsewhere: an empty one was put in its place.
 fact-heartbeats_to = { $count } heartbeats came back, the last of { $at } and none after the moment.
 fact-heartbeat_after = A heartbeat of { $at } came back, which is after { $moment }.

@@ -320,7 +320,7 @@ fact-archive_mode_off = No archiva su propio WAL: `archive_mode` está desactiva
 fact-tablespaces_moved = { $count ->
     [one] Un espacio de tablas está
    *[other] { $count } espacios de tablas están
-} ahora dentro del directorio de datos, en pg_tblspc_files.
+} ahora dentro del directorio de datos, en `pg_tblspc_files`.
 fact-config_elsewhere = El servidor tenía su { $file } en otro sitio: se ha puesto uno vacío en su lugar.
 fact-heartbeats_to = Volvieron { $count } latidos, el último de { $at } y ninguno posterior al momento.
 fact-heartbeat_after = Volvió un latido de { $at }, que es posterior a { $moment }.

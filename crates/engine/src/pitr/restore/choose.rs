@@ -221,14 +221,13 @@ impl<'a> Reach<'a> {
     /// From its base to `stop`, with no more WAL than that needs.
     fn way(&self, stop: Stop) -> Way {
         let needed = match &stop {
-            Stop::End => self.pieces.len(),
+            Stop::End | Stop::Name(_) => self.pieces.len(),
             // What begins there may end in the next.
             Stop::Time(at) => {
                 let beyond = |one: &&KnownPiece| one.last_commit.is_some_and(|last| last > *at);
                 self.pieces.iter().position(beyond).map_or(self.pieces.len(), |at| at + 2)
             }
             Stop::Lsn(at) => self.up_to(*at),
-            Stop::Name(_) => self.pieces.len(),
         };
         let pieces: Vec<_> = self.pieces.iter().take(needed).map(|one| (*one).clone()).collect();
         let end = pieces.iter().map(|one| one.end).max().unwrap_or(self.window.end);

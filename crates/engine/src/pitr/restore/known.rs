@@ -5,7 +5,10 @@ use model::{App, ArchiveStanding, Artifact, Snapshot, WalPiece, WalPieceKind, Wa
 use replication::{Base, History, Lsn, SegmentSize, SystemId, Timeline};
 
 use super::choose::{Known, KnownBase, KnownPiece};
-use crate::{Engine, pitr::index::Index};
+use crate::{
+    Engine,
+    pitr::{index::Index, ops::MARGIN},
+};
 
 /// What is stored for one app, and the objects that hold it.
 #[derive(Debug, Clone, Default)]
@@ -85,5 +88,6 @@ fn history(piece: &WalPiece) -> Option<(SystemId, History)> {
 /// When the server said last that it has written nothing that is not stored.
 fn quiet_until(standing: &ArchiveStanding) -> Option<Timestamp> {
     let (server, stored) = (standing.server_at?, standing.stored_to?);
-    standing.heard_at.filter(|_| stored >= server)
+    let said = standing.said_at.filter(|_| stored >= server)?;
+    Some(said.saturating_sub(MARGIN).unwrap_or(said))
 }

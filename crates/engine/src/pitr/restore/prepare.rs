@@ -123,7 +123,7 @@ fn tablespaces(data: &Path) -> io::Result<u64> {
         // As seen from the link's own folder, so that the whole may be moved.
         let seen = PathBuf::from("..").join(TABLESPACES).join(&oid);
         symlink(&seen, entry.path())?;
-        lines.push_str(&format!("{oid} {}\n", seen.display()));
+        lines.extend([oid.as_str(), " ", &seen.display().to_string(), "\n"]);
         moved += 1;
     }
     if map.exists() {
