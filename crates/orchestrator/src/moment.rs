@@ -31,9 +31,7 @@ pub(crate) enum MomentError {
         second: String,
     },
     /// Clocks are put forward over it.
-    #[error(
-        "`{text}` never was, because clocks are put forward then: `{before}` is when they are"
-    )]
+    #[error("`{text}` never was, because clocks are put forward then: `{before}` is when they are")]
     Never {
         /// As it was written.
         text: String,
@@ -52,7 +50,9 @@ pub(crate) fn parse(text: &str) -> Result<Timestamp, MomentError> {
         // With a zone beside it, both have to say the same.
         return match pieces.time_zone_annotation() {
             None => text.parse().map_err(|_| unreadable()),
-            Some(_) => text.parse::<jiff::Zoned>().map(|at| at.timestamp()).map_err(|_| unreadable()),
+            Some(_) => {
+                text.parse::<jiff::Zoned>().map(|at| at.timestamp()).map_err(|_| unreadable())
+            }
         };
     }
     let zone = pieces.to_time_zone().ok().flatten().ok_or_else(unreadable)?;

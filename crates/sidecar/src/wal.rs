@@ -97,7 +97,8 @@ pub(crate) async fn fetch(given: FetchArgs) -> u8 {
 /// `pg_backup_stop` leaves.
 fn is_wal(name: &str) -> bool {
     let is_hex = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
+        text.len() == length
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
     };
     match name.split_once('.') {
         None => is_hex(name, 24),
@@ -120,7 +121,9 @@ struct Client {
 impl Client {
     async fn new(to: &Orchestrator, name: &str) -> anyhow::Result<Self> {
         if !is_wal(name) {
-            bail!("`{name}` is no file of WAL: call this by `archive_command` or `restore_command`");
+            bail!(
+                "`{name}` is no file of WAL: call this by `archive_command` or `restore_command`"
+            );
         }
         let token = tokio::fs::read_to_string(&to.token_file).await;
         let token = token.with_context(|| format!("{}", to.token_file.display()))?;

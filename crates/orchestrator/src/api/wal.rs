@@ -1,6 +1,10 @@
 //! Files of WAL, as `archive_command` hands them over and `restore_command` asks for them.
 
-use std::{io, pin::Pin, task::{Context, Poll, ready}};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -42,10 +46,11 @@ pub(super) async fn push(
     let told = headers.get("x-checksum-sha256").map(digest_of).transpose()?;
     let app = api.engine.catalog().app_by_name(&name).await?;
     let body = Proven::new(body.into_data_stream().map(|one| one.map_err(io::Error::other)), told);
-    let (status, already_there) = match api.engine.push_wal(app.id, &file, body.boxed(), size).await? {
-        Pushed::Stored => (StatusCode::CREATED, false),
-        Pushed::AlreadyThere => (StatusCode::OK, true),
-    };
+    let (status, already_there) =
+        match api.engine.push_wal(app.id, &file, body.boxed(), size).await? {
+            Pushed::Stored => (StatusCode::CREATED, false),
+            Pushed::AlreadyThere => (StatusCode::OK, true),
+        };
     Ok((status, Json(WalStored { already_there })))
 }
 

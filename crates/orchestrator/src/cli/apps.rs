@@ -267,13 +267,16 @@ async fn print(client: &Client, card: &Value, out: &Out) -> Result<(), CliError>
     }
     if let Some(plan) = app["recovery"].as_object() {
         let told = |key: &str| show::word(&plan[key]);
-        fields.push(("any moment", plain(format!(
-            "of `{}`, {} days back, a base every {} h, WAL by {}",
-            told("source"),
-            told("window_days"),
-            told("base_every_hours"),
-            told("way")
-        ))));
+        fields.push((
+            "any moment",
+            plain(format!(
+                "of `{}`, {} days back, a base every {} h, WAL by {}",
+                told("source"),
+                told("window_days"),
+                told("base_every_hours"),
+                told("way")
+            )),
+        ));
     }
     out.fields(fields);
     Ok(())

@@ -157,7 +157,8 @@ mod tests {
     fn it_begins_by_saying_how() {
         let given = RecoverySettings { heartbeat: Some(true), ..none() };
         assert!(given.apply(&mut json!({})).is_err());
-        let half = RecoverySettings { wal_window: Some(Length(HOUR)), wal: Some(Wal::Push), ..none() };
+        let half =
+            RecoverySettings { wal_window: Some(Length(HOUR)), wal: Some(Wal::Push), ..none() };
         assert!(half.apply(&mut json!({})).is_err(), "half a day is no window");
         let mut draft = json!({});
         RecoverySettings { wal: Some(Wal::Stream), ..none() }.apply(&mut draft).unwrap();

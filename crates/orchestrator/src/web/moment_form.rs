@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_at_its_field() {
-        let fold =
-            Asked { date: "2026-10-25".to_owned(), time: "02:30".to_owned(), ..asked() };
+        let fold = Asked { date: "2026-10-25".to_owned(), time: "02:30".to_owned(), ..asked() };
         let errors = fold.request(Lang::Es).unwrap_err();
         assert_eq!(errors[0].field, "at");
         assert!(errors[0].message.contains("+02:00") && errors[0].message.contains("+01:00"));
@@ -224,6 +223,9 @@ mod tests {
     fn the_next_page_carries_what_was_chosen() {
         let pairs = asked().fields().into_iter().map(|(name, value)| (name.to_owned(), value));
         let again = Asked::of(&Fields::new(pairs.collect()));
-        assert_eq!(again.request(Lang::En).unwrap().order, asked().request(Lang::En).unwrap().order);
+        assert_eq!(
+            again.request(Lang::En).unwrap().order,
+            asked().request(Lang::En).unwrap().order
+        );
     }
 }

@@ -161,7 +161,8 @@ pub(super) fn sentence(state: &RecoveryState, visitor: &Visitor) -> (String, &'s
             ("ago", visitor.when(last.end_at).relative.into()),
         ],
     );
-    let class = match (state.standing.is_live, state.gaps.iter().any(|gap| gap.until_at.is_none())) {
+    let class = match (state.standing.is_live, state.gaps.iter().any(|gap| gap.until_at.is_none()))
+    {
         (_, true) => "failed",
         (false, _) => "late",
         (true, false) => "good",
@@ -328,7 +329,9 @@ pub(super) async fn sent(
             let page = preflight(&visitor, &app, &asked, &request, seen, errors);
             Ok((status, page).into_response())
         }
-        Err(error @ (EngineError::Invalid(_) | EngineError::Refused(_) | EngineError::Conflict(_))) => {
+        Err(
+            error @ (EngineError::Invalid(_) | EngineError::Refused(_) | EngineError::Conflict(_)),
+        ) => {
             let errors = Errors::from(error, visitor.lang)?;
             again(&web, &visitor, &app, asked, errors).await
         }

@@ -108,8 +108,7 @@ async fn runs(
 ) -> Result<(Vec<Run>, bool), Fault> {
     let mut all = Vec::new();
     for at in 0..PAGES {
-        let query =
-            RunQuery { app_id: Some(app.id), offset: at * AT_ONCE, limit: AT_ONCE };
+        let query = RunQuery { app_id: Some(app.id), offset: at * AT_ONCE, limit: AT_ONCE };
         let page = web.engine.catalog().runs(query).await?;
         let is_last = page.last().is_none_or(|run| run.queued_at < frame.from);
         all.extend(page.into_iter().filter(|run| wanted.contains(&run.kind)));
@@ -169,8 +168,8 @@ fn of_run(run: &Run, visitor: &Visitor) -> Happened {
 
 fn of_event(event: &Event, app: &App, visitor: &Visitor) -> Happened {
     let word = visitor.t(&format!("event-{}", event.kind));
-    let is_wal = event.kind.to_string().starts_with("wal_")
-        || event.kind == model::EventKind::SlotReleased;
+    let is_wal =
+        event.kind.to_string().starts_with("wal_") || event.kind == model::EventKind::SlotReleased;
     Happened {
         at: event.at,
         class: if event.severity == Severity::Error { "failed" } else { "late" },
@@ -217,10 +216,11 @@ pub(super) async fn page(
     let state = known(&web, &app).await?;
     let has_archive = app.recovery.is_some() || !state.windows.is_empty();
     let here = format!("/apps/{}/recovery", app.name);
-    let archive = has_archive
-        .then(|| (frame.archive(&state, &here, &visitor), sentence(&state, &visitor).0));
+    let archive =
+        has_archive.then(|| (frame.archive(&state, &here, &visitor), sentence(&state, &visitor).0));
     let date = |at: Timestamp| at.to_zoned(visitor.zone.clone()).date();
-    let later = frame.until.saturating_add(SignedDuration::from_hours(24 * days)).unwrap_or(frame.until);
+    let later =
+        frame.until.saturating_add(SignedDuration::from_hours(24 * days)).unwrap_or(frame.until);
     let given = wanted.until.parse::<Date>().ok();
     let title = visitor.lang.with("timeline-title", "app", app.name.as_str());
     let label = visitor.lang.fill(
@@ -282,11 +282,7 @@ fn lane(
 }
 
 /// The table, newest first, and whether something is left out.
-fn lines(
-    lanes: &[(&str, Vec<Happened>)],
-    frame: Frame,
-    visitor: &Visitor,
-) -> (Vec<Line>, bool) {
+fn lines(lanes: &[(&str, Vec<Happened>)], frame: Frame, visitor: &Visitor) -> (Vec<Line>, bool) {
     let all = lanes.iter().flat_map(|(key, all)| all.iter().map(move |one| (*key, one)));
     let mut all: Vec<_> = all.filter(|(_, one)| frame.holds(one.at)).collect();
     all.sort_by_key(|(_, one)| std::cmp::Reverse(one.at));

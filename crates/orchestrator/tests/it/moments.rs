@@ -68,16 +68,22 @@ async fn a_moment_is_gone_back_to_by_command_and_by_page() {
     // Nothing is kept until somebody says so.
     let (code, text) = told(place, &["app", "edit", "shop", "--heartbeat"]);
     assert!(code == 2 && text.contains("--wal"), "{text}");
-    let edit = ["app", "edit", "shop", "--wal", "stream", "--wal-window", "3d", "--base-every", "12h"];
+    let edit =
+        ["app", "edit", "shop", "--wal", "stream", "--wal-window", "3d", "--base-every", "12h"];
     let edit = [&edit[..], &["--wal-destination", "disk"]].concat();
     let (code, text) = told(place, &edit);
     assert_eq!(code, 0, "{text}");
     let plan = server.done_get("apps/shop").await["app"]["recovery"].clone();
     assert_eq!((&plan["window_days"], &plan["way"]), (&json!(3), &json!("stream")), "{plan}");
     let (code, text) = told(place, &["config", "export"]);
-    assert!(code == 0 && text.contains("recovery:") && text.contains("destination: disk"), "{text}");
+    assert!(
+        code == 0 && text.contains("recovery:") && text.contains("destination: disk"),
+        "{text}"
+    );
 
-    // The first base backup comes by itself.
+    // The first base backup would come by itself, too.
+    let (code, text) = told(place, &["recovery", "base", "shop", "--wait"]);
+    assert_eq!(code, 0, "{text}\n{}", place.log());
     once(&server, "a window", |state| !state["windows"].as_array().unwrap().is_empty()).await;
     database.sql("shop", "INSERT INTO orders VALUES (1)");
     let (code, text) = told(place, &["recovery", "restore-point", "shop", "before-it"]);
@@ -92,7 +98,9 @@ async fn a_moment_is_gone_back_to_by_command_and_by_page() {
     let state = once(&server, "the deletion is stored", |state| {
         let windows = state["windows"].as_array().unwrap();
         windows.last().is_some_and(|one| {
-            one["last_commit_at"].as_str().is_some_and(|at| at.parse::<jiff::Timestamp>().unwrap() > before)
+            one["last_commit_at"]
+                .as_str()
+                .is_some_and(|at| at.parse::<jiff::Timestamp>().unwrap() > before)
         })
     })
     .await;
@@ -105,10 +113,12 @@ async fn a_moment_is_gone_back_to_by_command_and_by_page() {
     let to = ["--at", &at, "--into-folder", &folder];
     let (code, text) = told(place, &[&["recovery", "plan", "shop"][..], &to].concat());
     assert!(code == 0 && text.contains("replay from"), "{text}");
-    let future = ["recovery", "plan", "shop", "--at", "2200-01-01T00:00:00Z", "--into-folder", &folder];
+    let future =
+        ["recovery", "plan", "shop", "--at", "2200-01-01T00:00:00Z", "--into-folder", &folder];
     let (code, text) = told(place, &future);
     assert!(code == 5 && text.contains("nearest moment before"), "{text}");
-    let fold = ["restore", "shop", "--at", "2026-10-25T02:30[Europe/Madrid]", "--into-folder", "/x"];
+    let fold =
+        ["restore", "shop", "--at", "2026-10-25T02:30[Europe/Madrid]", "--into-folder", "/x"];
     let (code, text) = told(place, &fold);
     assert!(code == 2 && text.contains("02:30:00+02:00"), "{text}");
     let (code, text) = told(place, &["restore", "shop", "--latest", "--to", "/x"]);
@@ -126,8 +136,7 @@ async fn by_page(server: &Server, database: &Postgres) {
     if !is_there() {
         return;
     }
-    let browser =
-        Chromium::open(&server.base, Look { lang: "en", dark: false, width: 1280 }).await;
+    let browser = Chromium::open(&server.base, Look { lang: "en", dark: false, width: 1280 }).await;
     // All of it works without a script.
     browser.tell("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
     browser.log_in("ana", PASSWORD).await;
@@ -170,7 +179,11 @@ async fn by_page(server: &Server, database: &Postgres) {
     browser.click(".aside button[value=save]").await;
     browser.after("/apps/").await;
     let plan = server.done_get("apps/shop").await["app"]["recovery"].clone();
-    assert_eq!((&plan["window_days"], &plan["base_every_hours"]), (&json!(5), &json!(12)), "{plan}");
+    assert_eq!(
+        (&plan["window_days"], &plan["base_every_hours"]),
+        (&json!(5), &json!(12)),
+        "{plan}"
+    );
     browser.close().await;
 
     for (lang, dark, width) in [("es", true, 1280), ("en", false, 390)] {
@@ -201,10 +214,8 @@ async fn by_page(server: &Server, database: &Postgres) {
 fn segment(database: &Postgres) -> (String, Vec<u8>) {
     let name = database.sql("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn())");
     database.sql("postgres", "SELECT pg_switch_wal()");
-    let bytes = database.sql(
-        "postgres",
-        &format!("SELECT encode(pg_read_binary_file('pg_wal/{name}'), 'hex')"),
-    );
+    let bytes = database
+        .sql("postgres", &format!("SELECT encode(pg_read_binary_file('pg_wal/{name}'), 'hex')"));
     (name, hex::decode(bytes).unwrap())
 }
 
@@ -229,13 +240,17 @@ async fn wal_is_handed_over_and_given_back() {
         };
         request.send().await.unwrap().status()
     };
-    let fetch = async |by: &As, path: &str| server.request(Method::GET, path, by).send().await.unwrap();
+    let fetch =
+        async |by: &As, path: &str| server.request(Method::GET, path, by).send().await.unwrap();
 
     assert_eq!(push(append, &bytes, None).await, 409, "an app that keeps no WAL takes none");
     let (code, text) = told(&server.place, &["app", "edit", "shop", "--wal", "push"]);
     assert_eq!(code, 0, "{text}");
     let none = fetch(restore, &path).await;
-    assert_eq!((none.status(), &none.headers()["x-wal"]), (StatusCode::NOT_FOUND, &"absent".parse().unwrap()));
+    assert_eq!(
+        (none.status(), &none.headers()["x-wal"]),
+        (StatusCode::NOT_FOUND, &"absent".parse().unwrap())
+    );
     // Neither a wrong app nor a wrong checksum is taken for anything else.
     let wrong = fetch(restore, &format!("/api/v1/wal/shopp/{name}")).await;
     assert!(wrong.status() == 404 && wrong.headers().get("x-wal").is_none());

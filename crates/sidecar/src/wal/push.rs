@@ -27,7 +27,8 @@ pub(super) async fn push(to: &Orchestrator, path: &Path) -> anyhow::Result<()> {
         .header("X-Checksum-SHA256", sha256)
         .body(body);
     let response = request.send().await.map_err(reqwest::Error::without_url);
-    let response = response.with_context(|| format!("`{}` did not reach the orchestrator", told()))?;
+    let response =
+        response.with_context(|| format!("`{}` did not reach the orchestrator", told()))?;
     if response.status().is_success() {
         return Ok(());
     }

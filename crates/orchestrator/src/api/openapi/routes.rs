@@ -2,8 +2,8 @@
 
 use engine::{
     AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, MomentPreflight, MomentRequest,
-    Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest, RetentionPreview, RunRequest,
-    SnapshotDiff, StorageTrend,
+    Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest, RetentionPreview,
+    RunRequest, SnapshotDiff, StorageTrend,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, RecoveryState, RestorePoint, Run, Snapshot};
 
