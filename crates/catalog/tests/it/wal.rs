@@ -43,7 +43,7 @@ pub(crate) async fn pieces_are_kept_by_object(url: &SecretString) {
     let all = catalog.wal_of_app(app).await.unwrap();
     assert_eq!(all, [piece(app, 1), changed.clone(), piece(app, 3)]);
     assert_eq!(catalog.wal_named(app, &changed.name).await.unwrap(), [changed.clone()]);
-    catalog.forget_wal(app, &[changed.key.clone()]).await.unwrap();
+    catalog.forget_wal(app, std::slice::from_ref(&changed.key)).await.unwrap();
     assert_eq!(catalog.wal_of_app(app).await.unwrap().len(), 2);
     assert_eq!(catalog.wal_of_app(other).await.unwrap().len(), 1);
     let standing = ArchiveStanding { stored_to: Some(Lsn(9)), ..ArchiveStanding::default() };

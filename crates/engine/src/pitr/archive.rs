@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{
     content::Content,
-    names::{FOLDER, HASH, PieceName},
+    names::{self, FOLDER, HASH, PieceName},
     seal::Sealing,
     unseal,
 };
@@ -225,7 +225,7 @@ impl Archive {
     /// what was put.
     pub(crate) async fn get(&self, piece: &WalPiece) -> Result<WalStream, EngineError> {
         let stored = self.store.read(&key(&piece.key)?, None).await?;
-        let is_encrypted = piece.key.ends_with(".age");
+        let is_encrypted = names::is_encrypted(&piece.key);
         Ok(unseal::open(stored, is_encrypted, self.identities.clone(), piece.clone()))
     }
 

@@ -58,7 +58,7 @@ pub(crate) async fn look(engine: &Engine, app: &App, report: &mut Report) {
     }
 }
 
-struct Setting {
+struct Wanted {
     id: &'static str,
     setting: &'static str,
     is_well: fn(&str, WalWay) -> bool,
@@ -66,15 +66,15 @@ struct Setting {
     advice: &'static str,
 }
 
-const CHECKS: &[Setting] = &[
-    Setting {
+const CHECKS: &[Wanted] = &[
+    Wanted {
         id: "wal_level",
         setting: "wal_level",
         is_well: |value, _| matches!(value, "replica" | "logical"),
         state: CheckState::Failed,
         advice: "ALTER SYSTEM SET wal_level = 'replica'; then restart the server",
     },
-    Setting {
+    Wanted {
         id: "wal_senders",
         setting: "max_wal_senders",
         // One receives while another takes a base backup.
@@ -82,7 +82,7 @@ const CHECKS: &[Setting] = &[
         state: CheckState::Failed,
         advice: "ALTER SYSTEM SET max_wal_senders = 10; then restart the server",
     },
-    Setting {
+    Wanted {
         id: "wal_slots",
         setting: "max_replication_slots",
         is_well: |value, way| {
@@ -91,7 +91,7 @@ const CHECKS: &[Setting] = &[
         state: CheckState::Failed,
         advice: "ALTER SYSTEM SET max_replication_slots = 10; then restart the server",
     },
-    Setting {
+    Wanted {
         id: "wal_archive",
         setting: "archive_mode",
         is_well: |value, way| way == WalWay::Stream || matches!(value, "on" | "always"),
@@ -99,7 +99,7 @@ const CHECKS: &[Setting] = &[
         advice: "ALTER SYSTEM SET archive_mode = 'on'; ALTER SYSTEM SET archive_command = \
                  'backup-sidecar wal-push %p'; then restart the server",
     },
-    Setting {
+    Wanted {
         id: "wal_timeout",
         setting: "archive_timeout",
         is_well: |value, way| way == WalWay::Stream || value != "0",
@@ -107,7 +107,7 @@ const CHECKS: &[Setting] = &[
         advice: "ALTER SYSTEM SET archive_timeout = '60s'; SELECT pg_reload_conf(): a segment is \
                  handed over when it is full, which on a quiet server takes days",
     },
-    Setting {
+    Wanted {
         id: "wal_bound",
         setting: "max_slot_wal_keep_size",
         is_well: |value, way| way == WalWay::Push || value != "-1",

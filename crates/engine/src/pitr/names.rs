@@ -135,6 +135,11 @@ impl PieceName {
     }
 }
 
+/// Whether what lies at `key` is encrypted.
+pub(crate) fn is_encrypted(key: &str) -> bool {
+    key.strip_suffix(SEALED).is_some()
+}
+
 /// Labels of backups (`….00000028.backup`) and what a promotion leaves (`….partial`).
 pub(crate) fn is_label(file: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.';

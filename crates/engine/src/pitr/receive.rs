@@ -64,14 +64,11 @@ pub(super) async fn look_after(engine: Engine, app: App, stop: CancellationToken
     let owner = engine.0.config.instance.clone();
     loop {
         let taken = engine.0.catalog.take_receiver(app.id, &owner, engine.now(), LEASE).await;
-        let token = match taken {
-            Ok(Some(token)) => token,
-            Ok(None) | Err(_) => {
-                if paused(&stop, RENEW).await {
-                    return;
-                }
-                continue;
+        let Ok(Some(token)) = taken else {
+            if paused(&stop, RENEW).await {
+                return;
             }
+            continue;
         };
         tokio::select! {
             () = stop.cancelled() => {}

@@ -328,7 +328,7 @@ mod tests {
     fn a_base_that_ended_after_all_commits_begins_a_window_of_one_moment() {
         let late = BaseAt { at: at(0) + SignedDuration::from_hours(48), ..base(1, 3) };
         let index = Index::of((3..6).map(|n| piece(1, n, None)));
-        let (windows, _) = draw(&[late.clone()], &index, None);
+        let (windows, _) = draw(std::slice::from_ref(&late), &index, None);
         assert_eq!((windows[0].start_at, windows[0].end_at), (late.at, late.at));
         assert_eq!(windows[0].last_commit_at, None);
     }
