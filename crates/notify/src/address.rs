@@ -29,8 +29,9 @@ fn plain(address: IpAddr) -> IpAddr {
     match segments {
         [0, 0, 0, 0, 0, 0xffff, ..]
         | [0, 0, 0, 0, 0xffff, 0, ..]
-        | [0x64, 0xff9b, 0, 0, 0, 0, ..]
-        | [0, 0, 0, 0, 0, 0, 1.., _] => embedded(6),
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => embedded(6),
+        // Not the unspecified address, nor loopback.
+        [0, 0, 0, 0, 0, 0, high, _] if high > 0 => embedded(6),
         [0x2002, ..] => embedded(1),
         _ => address,
     }

@@ -74,12 +74,14 @@ enum Command {
     ///
     ///   archive_command = 'backup-sidecar wal-push %p'
     #[command(verbatim_doc_comment, after_help = PUSH_CODES)]
+    #[expect(clippy::doc_markdown, reason = "the help shows the words as they are typed")]
     WalPush(wal::PushArgs),
     /// PostgreSQL's `restore_command`: gets a file of WAL from the orchestrator. Needs no
     /// configuration file.
     ///
     ///   restore_command = 'backup-sidecar wal-fetch %f %p'
     #[command(verbatim_doc_comment, after_help = FETCH_CODES)]
+    #[expect(clippy::doc_markdown, reason = "the help shows the words as they are typed")]
     WalFetch(wal::FetchArgs),
 }
 

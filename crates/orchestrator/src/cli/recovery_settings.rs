@@ -22,7 +22,6 @@ enum Wal {
 /// The continuous archive of a PostgreSQL server's WAL.
 #[derive(Args)]
 #[command(next_help_heading = "Any moment of a PostgreSQL server")]
-#[expect(clippy::struct_field_names, reason = "they are the names of flags among others")]
 pub(super) struct RecoverySettings {
     /// Keep all WAL, so that any moment can be gone back to.
     #[arg(long = "wal", value_name = "HOW")]

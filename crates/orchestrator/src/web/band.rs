@@ -7,7 +7,7 @@ use model::{RecoveryState, WalGap};
 use super::{lang::Lang, visitor::Visitor};
 
 /// Marks nearer than this part of the width are one.
-const CELLS: f64 = 36.0;
+const CELLS: i64 = 36;
 /// Narrower, a stretch would not be seen; in percent.
 const NARROWEST: f64 = 0.4;
 /// Up to this length clocks matter more than days; in seconds.
@@ -112,7 +112,8 @@ impl Frame {
     ) -> Vec<Dot> {
         all.retain(|one| self.holds(one.at));
         all.sort_by_key(|one| one.at);
-        let cell = |at: Timestamp| (self.percent(at) * CELLS / 100.0) as u32;
+        let secs = |from: Timestamp, until: Timestamp| until.duration_since(from).as_secs();
+        let cell = |at| secs(self.from, at) * CELLS / secs(self.from, self.until).max(1);
         let mut dots = Vec::new();
         for group in all.chunk_by(|a, b| cell(a.at) == cell(b.at)) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };

@@ -81,7 +81,9 @@ async fn a_moment_is_gone_back_to_by_command_and_by_page() {
         "{text}"
     );
 
-    // The first base backup comes by itself.
+    // The first base backup would come by itself, too.
+    let (code, text) = told(place, &["recovery", "base", "shop", "--wait"]);
+    assert_eq!(code, 0, "{text}\n{}", place.log());
     once(&server, "a window", |state| !state["windows"].as_array().unwrap().is_empty()).await;
     database.sql("shop", "INSERT INTO orders VALUES (1)");
     let (code, text) = told(place, &["recovery", "restore-point", "shop", "before-it"]);

@@ -196,7 +196,8 @@ async fn every_answer_is_as_the_description_tells() {
     let mut looked = 0;
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         // Streams, and what takes an archive to answer.
-        let others = ["/events", "/{source}", "/report", "/browse", "/search", "/file", "/diff"];
+        let others =
+            ["/events", "/{source}", "/{name}", "/report", "/browse", "/search", "/file", "/diff"];
         let is_stream =
             others.iter().any(|end| route.path.ends_with(end)) && route.path.contains('{');
         if is_stream || route.path == "/api/v1/audit.csv" {

@@ -127,7 +127,8 @@ impl Place {
 async fn what_is_pushed_is_fetched() {
     let place = Place::new().await;
     // Larger than the limit of any other request.
-    let bytes: Vec<u8> = (0..16 << 20).map(|at: u32| (at % 251) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..16 << 20).map(|at: u32| at.to_le_bytes()[1] ^ at.to_le_bytes()[0]).collect();
     std::fs::write(place.path("pg_wal").join(SEGMENT), &bytes).unwrap();
     let (code, output) = place.run(&format!("wal-push pg_wal/{SEGMENT}")).await;
     assert_eq!(code, 0, "{output:?}");
