@@ -71,6 +71,7 @@ impl AlertKind {
             EventKind::NotPutBack => Self::NotPutBack,
             EventKind::ConfigRejected => Self::ConfigRejected,
             EventKind::LabelsRefused => Self::LabelsRefused,
+            EventKind::WalGap => Self::WalGap,
             _ => return None,
         })
     }

@@ -117,7 +117,7 @@ mod tests {
         for most in 4..12 {
             let cut = fit("____________", most);
             let bare = cut.trim_end_matches('…');
-            assert!(bare.len() % 2 == 0, "{most}: {cut}");
+            assert!(bare.len().is_multiple_of(2), "{most}: {cut}");
         }
     }
 }

@@ -242,7 +242,7 @@ fn cannot(missed: Missed) -> MomentPreflight {
     let check = PreflightCheck {
         artifact: None,
         level: PreflightLevel::Blocked,
-        sentence: missed.why.into(),
+        sentence: (*missed.why).into(),
     };
     MomentPreflight {
         preflight: Preflight { checks: vec![check], ..Preflight::default() },

@@ -200,7 +200,7 @@ pub(crate) fn way(aim: &Aim<'_>, archive: &Archive, order: &MomentOrder) -> Resu
     };
     let base = archive.bases.iter().find(own).ok_or_else(|| refused(Fact::NoBase {}))?;
     let way = choose(&archive.known, order, Some(base.id), aim.engine.now());
-    way.map_err(|missed| refused(missed.why))
+    way.map_err(|missed| refused(*missed.why))
 }
 
 /// Which user and database the source was read with.

@@ -101,29 +101,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/clock", get(clock::show))
         .route("/clock/accept", post(clock::accept))
         .route("/schedule/next", post(apps::fires))
-        .route("/destinations", get(destinations::list).post(destinations::add))
-        .route(
-            "/destinations/{destination}",
-            get(destinations::show).put(destinations::edit).delete(destinations::remove),
-        )
-        .route("/destinations/{destination}/storage", get(destinations::storage))
-        .route("/destinations/{destination}/test", post(destinations::test))
-        .route("/destinations/{destination}/verify", post(destinations::verify))
-        .route("/destinations/{destination}/reindex", post(recovery::reindex))
-        .route("/destinations/{destination}/repository", get(repositories::show))
-        .route("/destinations/{destination}/repository/check", post(repositories::check))
-        .route("/destinations/{destination}/repository/prune", post(repositories::free))
-        .route("/destinations/{destination}/repository/copy", post(repositories::copy))
-        .route("/destinations/{destination}/repository/rotate", post(repositories::rotate))
-        .route("/destinations/{destination}/repository/unlock", post(repositories::unlock))
-        .route(
-            "/destinations/{destination}/repository/keys",
-            get(repositories::keys).post(repositories::add_key),
-        )
-        .route(
-            "/destinations/{destination}/repository/keys/{key}",
-            delete(repositories::remove_key),
-        )
+        .merge(of_destinations())
         .route("/recovery", get(recovery::show))
         .route("/recovery/copy", post(recovery::copy))
         .route("/recovery/confirm", post(recovery::confirm))
@@ -171,6 +149,34 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .nest("/api/v1", guarded.fallback(|| async { Problem::not_found("route") }))
         .layer(from_fn(harden))
         .with_state(shared)
+}
+
+/// Where copies go.
+fn of_destinations() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/destinations", get(destinations::list).post(destinations::add))
+        .route(
+            "/destinations/{destination}",
+            get(destinations::show).put(destinations::edit).delete(destinations::remove),
+        )
+        .route("/destinations/{destination}/storage", get(destinations::storage))
+        .route("/destinations/{destination}/test", post(destinations::test))
+        .route("/destinations/{destination}/verify", post(destinations::verify))
+        .route("/destinations/{destination}/reindex", post(recovery::reindex))
+        .route("/destinations/{destination}/repository", get(repositories::show))
+        .route("/destinations/{destination}/repository/check", post(repositories::check))
+        .route("/destinations/{destination}/repository/prune", post(repositories::free))
+        .route("/destinations/{destination}/repository/copy", post(repositories::copy))
+        .route("/destinations/{destination}/repository/rotate", post(repositories::rotate))
+        .route("/destinations/{destination}/repository/unlock", post(repositories::unlock))
+        .route(
+            "/destinations/{destination}/repository/keys",
+            get(repositories::keys).post(repositories::add_key),
+        )
+        .route(
+            "/destinations/{destination}/repository/keys/{key}",
+            delete(repositories::remove_key),
+        )
 }
 
 /// Users, logins, tokens.

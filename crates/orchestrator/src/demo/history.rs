@@ -6,10 +6,10 @@ use catalog::Past;
 use engine::{AppDraft, BindingDraft, Engine, EngineError, ScheduleDraft, SourceDraft};
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    App, AppId, Artifact, CopyState, Destination, DestinationId, DestinationKind,
-    DestinationOutcome, Event, EventId, EventKind, Fact, Failure, FailureCode, Name, Proof, Run,
-    RunId, RunKind, RunState, Severity, Snapshot, SnapshotId, SnapshotKind, Stage, StoredCopy,
-    StoredObject, Trigger, retention::RetentionPolicy,
+    App, Artifact, CopyState, Destination, DestinationId, DestinationKind, DestinationOutcome,
+    Event, EventId, EventKind, Fact, Failure, FailureCode, Name, Proof, Run, RunId, RunKind,
+    RunState, Severity, Snapshot, SnapshotId, SnapshotKind, Stage, StoredCopy, StoredObject,
+    Trigger, retention::RetentionPolicy,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -132,8 +132,8 @@ impl History {
             return;
         }
         let is_partial = self.rng.random_ratio(1, IS_PARTIAL);
-        let growth = (self.days - days_ago) as u64 * 3 << 20;
-        let size = ((number as u64 % 9 + 1) * 180 << 20) + growth;
+        let growth = (self.days - days_ago).unsigned_abs() * (3 << 20);
+        let size = (number as u64 % 9 + 1) * (180 << 20) + growth;
         let size = size + self.rng.random_range(0..8 << 20);
         let snapshot = self.snapshot(&app, &run, size, is_partial, days_ago);
         for (at, destination) in self.destinations.into_iter().enumerate() {
@@ -293,7 +293,7 @@ impl History {
             at,
             kind,
             severity,
-            app_id: run.app_id.map(AppId::from),
+            app_id: run.app_id,
             run_id: Some(run.id),
             snapshot_id: run.snapshot_id,
             destination_id: None,

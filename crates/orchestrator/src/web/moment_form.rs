@@ -163,7 +163,7 @@ pub(super) fn command(app: &str, request: &MomentRequest) -> String {
         Moment::Latest => words += " --latest",
     }
     if let Some(timeline) = request.order.timeline {
-        words += &format!(" --timeline {timeline}");
+        words.extend([" --timeline ", &timeline.to_string()]);
     }
     if request.order.pause {
         words += " --pause";

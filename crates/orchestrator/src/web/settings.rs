@@ -5,8 +5,7 @@ use axum::{extract::State, response::Html};
 
 use super::{
     Web,
-    fault::{Fault, show},
-    format::When,
+    fault::show,
     page::{Nav, Page},
     visitor::Visitor,
 };

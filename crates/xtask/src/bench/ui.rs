@@ -44,8 +44,8 @@ pub(super) fn run(apps: u32, days: u32, times: u32) -> Result<Value> {
         let path = path.replace("{run}", &server.run);
         let mut secs = server.ask(&path, times)?;
         secs.sort_by(f64::total_cmp);
-        let at = |part: f64| secs[((secs.len() - 1) as f64 * part).round() as usize];
-        let (median, p95, worst) = (at(0.5), at(0.95), at(1.0));
+        let at = |percent: usize| secs[(secs.len() - 1) * percent / 100];
+        let (median, p95, worst) = (at(50), at(95), at(100));
         let word = if p95 <= LIMIT_SECS { "" } else { "over" };
         println!(
             "| {name} | {:.1} | {:.1} | {:.1} | {word} |",
@@ -93,7 +93,8 @@ impl Server {
         })?;
         let runs = server.curl(&[&format!("{}/api/v1/runs?limit=1", server.base)])?;
         let runs: Value = serde_json::from_str(&runs)?;
-        server.run = runs[0]["id"].as_str().context("no run")?.to_owned();
+        let newest = runs[0]["id"].as_str().context("no run")?;
+        newest.clone_into(&mut server.run);
         Ok(server)
     }
 

@@ -68,14 +68,14 @@ pub(crate) struct Way {
 /// Why a moment cannot be reached, and which can that are nearest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missed {
-    pub(crate) why: Fact,
+    pub(crate) why: Box<Fact>,
     pub(crate) before: Option<Timestamp>,
     pub(crate) after: Option<Timestamp>,
 }
 
 impl Missed {
     fn new(why: Fact) -> Self {
-        Self { why, before: None, after: None }
+        Self { why: Box::new(why), before: None, after: None }
     }
 }
 
@@ -107,7 +107,8 @@ pub(crate) fn choose(
         }
         Moment::Time { at } if *at > now => {
             let last = reaches(known, order.timeline, only)?.iter().map(|one| one.end_at).max();
-            return Err(Missed { why: Fact::MomentFuture { at: *at }, before: last, after: None });
+            let why = Box::new(Fact::MomentFuture { at: *at });
+            return Err(Missed { why, before: last, after: None });
         }
         _ => None,
     };
@@ -259,7 +260,7 @@ fn by_time(all: &[Reach<'_>], at: Timestamp) -> Result<Way, Missed> {
         (Some(before), None) => Fact::MomentNotStored { at, before },
         (None, None) => Fact::NoBase {},
     };
-    Err(Missed { why, before, after })
+    Err(Missed { why: Box::new(why), before, after })
 }
 
 fn by_position(all: &[Reach<'_>], at: Lsn) -> Result<Way, Missed> {
@@ -278,7 +279,7 @@ fn by_position(all: &[Reach<'_>], at: Lsn) -> Result<Way, Missed> {
         (None, None) => Fact::NoBase {},
     };
     let (before, after) = (before.map(|one| one.end_at), after.map(|one| one.base.at));
-    Err(Missed { why, before, after })
+    Err(Missed { why: Box::new(why), before, after })
 }
 
 /// The spans of time that any moment of can be restored, oldest first, as far as `known` tells.
@@ -384,23 +385,23 @@ mod tests {
         let known = broken();
         let missed = |order: &MomentOrder| way(&known, order).unwrap_err();
         let early = missed(&time(19));
-        assert_eq!(early.why, Fact::MomentTooEarly { at: at(19), first: at(20) });
+        assert_eq!(*early.why, Fact::MomentTooEarly { at: at(19), first: at(20) });
         let gap = missed(&time(120));
-        assert_eq!(gap.why, Fact::MomentInGap { at: at(120), before: at(99), after: at(150) });
+        assert_eq!(*gap.why, Fact::MomentInGap { at: at(120), before: at(99), after: at(150) });
         assert_eq!((gap.before, gap.after), (Some(at(99)), Some(at(150))));
         let open = missed(&time(211));
-        assert_eq!(open.why, Fact::MomentNotStored { at: at(211), before: at(210) });
+        assert_eq!(*open.why, Fact::MomentNotStored { at: at(211), before: at(210) });
         let future = missed(&time(301));
-        assert_eq!(future.why, Fact::MomentFuture { at: at(301) });
+        assert_eq!(*future.why, Fact::MomentFuture { at: at(301) });
         let unknown = MomentOrder { timeline: Some(4), ..time(160) };
-        assert_eq!(missed(&unknown).why, Fact::NoTimeline { timeline: 4 });
+        assert_eq!(*missed(&unknown).why, Fact::NoTimeline { timeline: 4 });
         let point = to(Moment::RestorePoint { name: "none".to_owned() });
-        assert_eq!(missed(&point).why, Fact::NoRestorePoint { name: "none".to_owned() });
+        assert_eq!(*missed(&point).why, Fact::NoRestorePoint { name: "none".to_owned() });
         assert_eq!(missed(&to(Moment::Lsn { at: model::Lsn(1) })).why.code(), "position_too_early");
         let hole = to(Moment::Lsn { at: model::Lsn(200 * MB) });
         assert_eq!(missed(&hole).why.code(), "position_in_gap");
         let nothing = way(&Known::default(), &time(1)).unwrap_err();
-        assert_eq!(nothing.why, Fact::NoBase {});
+        assert_eq!(*nothing.why, Fact::NoBase {});
     }
 
     #[test]

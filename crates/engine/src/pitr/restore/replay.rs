@@ -113,7 +113,7 @@ mod tests {
 
     fn told(stop: Stop) -> String {
         let all = target(&way(stop));
-        all.iter().map(|(name, value)| format!("{name}={value};")).collect()
+        all.iter().flat_map(|(name, value)| [name, "=", value.as_str(), ";"]).collect()
     }
 
     #[test]
