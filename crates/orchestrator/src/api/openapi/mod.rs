@@ -4,6 +4,7 @@
 //! holds for all routes alike (permissions, refusals) is derived.
 
 mod operation;
+mod people;
 mod routes;
 mod schemas;
 #[cfg(test)]
