@@ -18,6 +18,10 @@ use model::{
     RestoreReport, RestoreTarget, Run, RunState, Snapshot, SnapshotKind, WalPieceKind,
     WalPieceState, WalWay,
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -384,15 +388,25 @@ async fn refusals(world: &World, first: Timestamp, folder: &Path) {
 /// A restore that is cut off while its server replays begins that again, and leaves no server.
 async fn cut_off(world: &World, server: &Server, beats: &[Beat], folder: &Path) {
     let last = beats.last().unwrap().known_at;
-    let into = folder.join("cut");
-    let asked = request(to(Moment::Time { at: last }), &into);
-    let run = world.engine.restore_to_moment(world.app.id, asked).await.unwrap();
     let began = Instant::now();
-    while !is_served(&into) {
-        assert!(began.elapsed() < Duration::from_secs(90), "no server replays");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let (run, into, replaying) = 'caught: {
+        for attempt in 0..20 {
+            let into = folder.join(format!("cut-{attempt}"));
+            let asked = request(to(Moment::Time { at: last }), &into);
+            let run = world.engine.restore_to_moment(world.app.id, asked).await.unwrap();
+            while !world.engine.catalog().run(run.id).await.unwrap().state.is_terminal() {
+                if let Some(replaying) = freeze(&into) {
+                    break 'caught (run, into, replaying);
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        panic!("no server was seen to replay");
+    };
     world.stop();
+    // What can end by itself may do so for two seconds; this cannot.
+    tokio::time::sleep(Duration::from_millis(2600)).await;
+    kill(replaying, Signal::SIGCONT).unwrap();
     assert_eq!(ended(world, &run).await.state, RunState::Interrupted);
     assert!(!is_served(&into), "a server goes on");
 
@@ -410,6 +424,23 @@ async fn cut_off(world: &World, server: &Server, beats: &[Beat], folder: &Path) 
     as_it_was(beats, &rows(server, &place), last);
     let left: Vec<_> = std::fs::read_dir(&into).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// Stops the process that replays in a folder within `into`, where there is one.
+fn freeze(into: &Path) -> Option<Pid> {
+    let folders = std::fs::read_dir(into).ok()?.flatten();
+    let mut files = folders.map(|folder| folder.path().join("postmaster.pid"));
+    let file = std::fs::read_to_string(files.find(|file| file.exists())?).ok()?;
+    let server = file.lines().next()?.trim();
+    let children = format!("/proc/{server}/task/{server}/children");
+    let children = std::fs::read_to_string(children).ok()?;
+    let replays = |child: &&str| {
+        let line = std::fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.starts_with("postgres: startup")
+    };
+    let child = Pid::from_raw(children.split_whitespace().find(replays)?.parse().ok()?);
+    kill(child, Signal::SIGSTOP).ok()?;
+    Some(child)
 }
 
 /// Whether a server works in a folder within `into`.
