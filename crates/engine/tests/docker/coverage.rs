@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use catalog::EventQuery;
-use engine::{CheckState, CoverageState, Covered, ProtectRequest, RunRequest};
-use model::{EventKind, RunState};
+use engine::{CheckState, CoverageState, Covered};
+use model::EventKind;
 
 use crate::{
     host::Host,
     images::Image,
-    postgres::{config, server},
     world::{World, quick, source},
 };
 
@@ -61,47 +60,4 @@ pub(crate) async fn what_is_in_no_app_is_told(host: Arc<Host>) {
     let report = world.engine.doctor_host().await.unwrap();
     let docker = report.checks.iter().find(|check| check.id == "docker").unwrap();
     assert_eq!(docker.state, CheckState::Ok, "{docker:?}");
-}
-
-/// A server of one compose project with its files and somebody's uploads: one app, tried, and its
-/// first run is good.
-pub(crate) async fn what_is_found_is_protected(host: Arc<Host>) {
-    let (files, uploads) = (host.volume("files"), host.volume("uploads"));
-    let project = "com.docker.compose.project=found-shop";
-    let mount = format!("{}:/data", files.name);
-    let options = ["-v", mount.as_str(), "--label", project, "--expose", "5432"];
-    let db = server(&host, "found-db", Image::Postgres17, "trust", &options);
-    let read = source("files", "volume", &[("volume", &uploads.name)], &[]);
-    let world = World::reading(vec![read], config(&host)).await;
-    let ids = [&format!("database:{}", db.name), &format!("volume:{}", files.name)];
-    let one = found(&world, ids[1]).await.unwrap();
-    assert_eq!(one.files_of.as_deref(), Some(db.name.as_str()));
-    let request = ProtectRequest {
-        ids: ids.map(Clone::clone).to_vec(),
-        destination: "disk".to_owned(),
-        ..ProtectRequest::default()
-    };
-    let made = world.engine.protect(&request).await.unwrap();
-    let [made] = made.as_slice() else { panic!("{made:?}") };
-    assert!(made.added, "{:?}", made.report);
-    assert_eq!((made.name.as_str(), &made.ids), ("found-shop", &vec![ids[0].clone()]));
-    for id in ids {
-        assert_eq!(found(&world, id).await.unwrap().state, CoverageState::Protected, "{id}");
-    }
-    let app = world.engine.catalog().all_apps().await.unwrap();
-    let app = app.into_iter().find(|app| app.name.as_str() == "found-shop").unwrap();
-    let run = world.engine.run_now(&app, &RunRequest::default()).await.unwrap();
-    assert_eq!(world.ended(&run).await.state, RunState::Succeeded);
-    // A second time it is refused, and what is nowhere too.
-    assert!(world.engine.protect(&request).await.is_err());
-    // What fails when it is tried is not kept.
-    let options = ["--expose", "6379"];
-    let cache = host.container("found-cache", &options, Image::Redis, &["redis-server"]);
-    let out_of_reach = ProtectRequest { ids: vec![format!("database:{}", cache.name)], ..request };
-    let nowhere = ProtectRequest { destination: "none".to_owned(), ..out_of_reach.clone() };
-    assert!(world.engine.protect(&nowhere).await.is_err());
-    let made = world.engine.protect(&out_of_reach).await.unwrap();
-    assert!(made.iter().all(|one| !one.added), "{made:?}");
-    let apps = world.engine.catalog().all_apps().await.unwrap();
-    assert!(apps.iter().all(|app| app.name.as_str() != cache.name));
 }
