@@ -13,6 +13,7 @@ mod serve;
 mod settings;
 mod source_kinds;
 mod telemetry;
+mod unread;
 mod web;
 
 fn main() -> std::process::ExitCode {

@@ -19,7 +19,7 @@ use crate::{
     recover::WayBack,
     settings::Settings,
     telemetry::{health, metrics, traces},
-    web,
+    unread, web,
 };
 
 /// Largest request body, in bytes.
@@ -76,6 +76,7 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(watched)
         .layer(from_fn_with_state(accounts, caller::identify))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(unread::read))
         .layer(from_fn(harden))
 }
 

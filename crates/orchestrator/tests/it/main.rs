@@ -66,3 +66,4 @@ mod traces;
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod tree;
 mod trees;
+mod unread;
