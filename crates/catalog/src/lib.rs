@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod import;
 mod marks;
+mod named;
 mod objects;
 mod past;
 mod plans;

@@ -6,24 +6,15 @@ use sea_orm::ConnectionTrait;
 
 use super::deliveries;
 use crate::{
-    Catalog, CatalogError,
-    sql::{doc, execute, json, micros, row, rows},
+    Catalog, CatalogError, named,
+    sql::{execute, json, micros, row},
 };
 
 impl Catalog {
     /// Adds a channel.
     pub async fn insert_alert_channel(&self, one: &AlertChannel) -> Result<(), CatalogError> {
         let write = self.write().await?;
-        name_is_free(&write.tx, one).await?;
-        let insert =
-            "INSERT INTO alert_channel (id, name_key, version, doc) VALUES ($1, $2, $3, $4)";
-        let values = vec![
-            one.id.to_string().into(),
-            one.name.as_str().to_lowercase().into(),
-            one.version.into(),
-            json(one)?.into(),
-        ];
-        execute(&write.tx, insert, values).await?;
+        named::insert(&write.tx, one).await?;
         write.commit().await
     }
 
@@ -33,41 +24,25 @@ impl Catalog {
         one: &AlertChannel,
         now: Timestamp,
     ) -> Result<AlertChannel, CatalogError> {
-        let next = AlertChannel { version: one.version + 1, updated_at: now, ..one.clone() };
         let write = self.write().await?;
-        name_is_free(&write.tx, one).await?;
-        let update = "UPDATE alert_channel SET name_key = $1, version = $2, doc = $3 WHERE id = $4 AND version = $5 AND removed_at IS NULL";
-        let values = vec![
-            next.name.as_str().to_lowercase().into(),
-            next.version.into(),
-            json(&next)?.into(),
-            one.id.to_string().into(),
-            one.version.into(),
-        ];
-        if execute(&write.tx, update, values).await?.rows_affected() == 0 {
-            return Err(CatalogError::Stale { name: one.name.to_string() });
-        }
+        let next = named::replace(&write.tx, one, now).await?;
         write.commit().await?;
         Ok(next)
     }
 
     /// A channel, also a removed one, whose name its messages still have.
     pub async fn alert_channel(&self, id: ChannelId) -> Result<AlertChannel, CatalogError> {
-        read(&self.db, id).await
+        named::even_removed(&self.db, id).await
     }
 
     /// A channel that is not removed, by its name (without regard to case) or id.
     pub async fn alert_channel_by_name(&self, name: &str) -> Result<AlertChannel, CatalogError> {
-        let select =
-            "SELECT doc FROM alert_channel WHERE (name_key = $1 OR id = $1) AND removed_at IS NULL";
-        let found = row(&self.db, select, vec![name.to_lowercase().into()]).await?;
-        doc(&found.ok_or_else(|| CatalogError::not_found("channel", name))?)
+        named::by_name(&self.db, name).await
     }
 
     /// Every channel that is not removed, by name.
     pub async fn alert_channels(&self) -> Result<Vec<AlertChannel>, CatalogError> {
-        let select = "SELECT doc FROM alert_channel WHERE removed_at IS NULL ORDER BY name_key";
-        rows(&self.db, select, vec![]).await?.iter().map(doc).collect()
+        named::all(&self.db).await
     }
 
     /// Removes a channel and its secrets, and gives up what waits for it; refused while a route
@@ -78,10 +53,8 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<(), CatalogError> {
         let write = self.write().await?;
-        let one = read(&write.tx, id).await?;
-        let select = "SELECT doc FROM alert_route WHERE removed_at IS NULL";
-        for route in &rows(&write.tx, select, vec![]).await? {
-            let route: AlertRoute = doc(route)?;
+        let one: AlertChannel = named::even_removed(&write.tx, id).await?;
+        for route in named::all::<AlertRoute, _>(&write.tx).await? {
             if route.channels.contains(&id) {
                 let by = format!("the route `{}`", route.name);
                 return Err(CatalogError::InUse { name: one.name.to_string(), by });
@@ -136,30 +109,11 @@ pub(super) async fn note_try<C: ConnectionTrait>(
     id: ChannelId,
     tried: &ChannelTry,
 ) -> Result<(), CatalogError> {
-    let found = read(on, id).await?;
+    let found: AlertChannel = named::even_removed(on, id).await?;
     // Where it is edited at the same time, the edit stands.
     let update = "UPDATE alert_channel SET doc = $1 WHERE id = $2 AND version = $3";
     let version = found.version;
     let next = AlertChannel { last_try: Some(tried.clone()), ..found };
     let values = vec![json(&next)?.into(), id.to_string().into(), version.into()];
     execute(on, update, values).await.map(drop)
-}
-
-async fn read<C: ConnectionTrait>(on: &C, id: ChannelId) -> Result<AlertChannel, CatalogError> {
-    let select = "SELECT doc FROM alert_channel WHERE id = $1";
-    let found = row(on, select, vec![id.to_string().into()]).await?;
-    doc(&found.ok_or_else(|| CatalogError::not_found("channel", id))?)
-}
-
-async fn name_is_free<C: ConnectionTrait>(on: &C, one: &AlertChannel) -> Result<(), CatalogError> {
-    let select =
-        "SELECT id FROM alert_channel WHERE name_key = $1 AND id <> $2 AND removed_at IS NULL";
-    let values = vec![one.name.as_str().to_lowercase().into(), one.id.to_string().into()];
-    match row(on, select, values).await? {
-        Some(_) => {
-            let name = one.name.to_string();
-            Err(CatalogError::NameTaken { what: "channel", name })
-        }
-        None => Ok(()),
-    }
 }

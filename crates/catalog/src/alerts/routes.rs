@@ -5,24 +5,16 @@ use model::{AlertRoute, ChannelId, RouteId};
 use sea_orm::ConnectionTrait;
 
 use crate::{
-    Catalog, CatalogError,
-    sql::{doc, execute, json, micros, row, rows},
+    Catalog, CatalogError, named,
+    sql::{execute, micros, row},
 };
 
 impl Catalog {
     /// Adds a route.
     pub async fn insert_alert_route(&self, one: &AlertRoute) -> Result<(), CatalogError> {
         let write = self.write().await?;
-        name_is_free(&write.tx, one).await?;
         channels_are_there(&write.tx, &one.channels).await?;
-        let insert = "INSERT INTO alert_route (id, name_key, version, doc) VALUES ($1, $2, $3, $4)";
-        let values = vec![
-            one.id.to_string().into(),
-            one.name.as_str().to_lowercase().into(),
-            one.version.into(),
-            json(one)?.into(),
-        ];
-        execute(&write.tx, insert, values).await?;
+        named::insert(&write.tx, one).await?;
         write.commit().await
     }
 
@@ -32,45 +24,26 @@ impl Catalog {
         one: &AlertRoute,
         now: Timestamp,
     ) -> Result<AlertRoute, CatalogError> {
-        let next = AlertRoute { version: one.version + 1, updated_at: now, ..one.clone() };
         let write = self.write().await?;
-        name_is_free(&write.tx, one).await?;
         channels_are_there(&write.tx, &one.channels).await?;
-        let update = "UPDATE alert_route SET name_key = $1, version = $2, doc = $3 WHERE id = $4 AND version = $5 AND removed_at IS NULL";
-        let values = vec![
-            next.name.as_str().to_lowercase().into(),
-            next.version.into(),
-            json(&next)?.into(),
-            one.id.to_string().into(),
-            one.version.into(),
-        ];
-        if execute(&write.tx, update, values).await?.rows_affected() == 0 {
-            return Err(CatalogError::Stale { name: one.name.to_string() });
-        }
+        let next = named::replace(&write.tx, one, now).await?;
         write.commit().await?;
         Ok(next)
     }
 
     /// A route, also a removed one.
     pub async fn alert_route(&self, id: RouteId) -> Result<AlertRoute, CatalogError> {
-        let select = "SELECT doc FROM alert_route WHERE id = $1";
-        let found = row(&self.db, select, vec![id.to_string().into()]).await?;
-        doc(&found.ok_or_else(|| CatalogError::not_found("route", id))?)
+        named::even_removed(&self.db, id).await
     }
 
     /// A route that is not removed, by its name (without regard to case) or id.
     pub async fn alert_route_by_name(&self, name: &str) -> Result<AlertRoute, CatalogError> {
-        let select =
-            "SELECT doc FROM alert_route WHERE (name_key = $1 OR id = $1) AND removed_at IS NULL";
-        let found = row(&self.db, select, vec![name.to_lowercase().into()]).await?;
-        doc(&found.ok_or_else(|| CatalogError::not_found("route", name))?)
+        named::by_name(&self.db, name).await
     }
 
     /// Every route that is not removed, in their order.
     pub async fn alert_routes(&self) -> Result<Vec<AlertRoute>, CatalogError> {
-        let select = "SELECT doc FROM alert_route WHERE removed_at IS NULL ORDER BY name_key";
-        let found = rows(&self.db, select, vec![]).await?;
-        let mut routes: Vec<AlertRoute> = found.iter().map(doc).collect::<Result<_, _>>()?;
+        let mut routes: Vec<AlertRoute> = named::all(&self.db).await?;
         routes.sort_by_key(|route| route.position);
         Ok(routes)
     }
@@ -82,8 +55,7 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<(), CatalogError> {
         let write = self.write().await?;
-        let update = "UPDATE alert_route SET removed_at = $1 WHERE id = $2 AND removed_at IS NULL";
-        execute(&write.tx, update, vec![micros(now).into(), id.to_string().into()]).await?;
+        named::remove::<AlertRoute, _>(&write.tx, id, now).await?;
         let free = "UPDATE delivery SET not_before = $1 WHERE route_id = $2 AND state = 'held'";
         execute(&write.tx, free, vec![micros(now).into(), id.to_string().into()]).await?;
         write.commit().await
@@ -102,17 +74,4 @@ async fn channels_are_there<C: ConnectionTrait>(
         }
     }
     Ok(())
-}
-
-async fn name_is_free<C: ConnectionTrait>(on: &C, one: &AlertRoute) -> Result<(), CatalogError> {
-    let select =
-        "SELECT id FROM alert_route WHERE name_key = $1 AND id <> $2 AND removed_at IS NULL";
-    let values = vec![one.name.as_str().to_lowercase().into(), one.id.to_string().into()];
-    match row(on, select, values).await? {
-        Some(_) => {
-            let name = one.name.to_string();
-            Err(CatalogError::NameTaken { what: "route", name })
-        }
-        None => Ok(()),
-    }
 }
