@@ -51,6 +51,8 @@ pub(crate) struct Hook {
     /// Every request, also those that were not taken.
     asked: Arc<Mutex<usize>>,
     status: Arc<Mutex<u16>>,
+    /// How long it thinks before it answers.
+    thinks: Arc<Mutex<Duration>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -69,6 +71,7 @@ impl Hook {
             taken: Arc::default(),
             asked: Arc::default(),
             status: Arc::new(Mutex::new(200)),
+            thinks: Arc::default(),
             task: None,
         }
     }
@@ -77,11 +80,12 @@ impl Hook {
         let listener = TcpListener::bind(self.address).await.unwrap();
         let (taken, asked, status) =
             (Arc::clone(&self.taken), Arc::clone(&self.asked), Arc::clone(&self.status));
+        let thinks = Arc::clone(&self.thinks);
         self.task = Some(tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let status = *status.lock().unwrap();
-                let Some(one) = answer(stream, status).await else { continue };
-                *asked.lock().unwrap() += 1;
+                let thought = *thinks.lock().unwrap();
+                let Some(one) = answer(stream, status, thought, &asked).await else { continue };
                 if status == 200 {
                     taken.lock().unwrap().push(one);
                 }
@@ -91,6 +95,22 @@ impl Hook {
 
     pub(crate) fn answer_with(&self, status: u16) {
         *self.status.lock().unwrap() = status;
+    }
+
+    /// Every answer comes so late from now on.
+    pub(crate) fn think(&self, length: Duration) {
+        *self.thinks.lock().unwrap() = length;
+    }
+
+    /// Waits until it was asked `count` times, whether it has answered or not.
+    pub(crate) async fn is_asked(&self, count: usize) {
+        for _ in 0..1_500 {
+            if self.asked() >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it was to be asked {count} times, and was {}", self.asked());
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -131,7 +151,12 @@ impl Drop for Hook {
     }
 }
 
-async fn answer(mut stream: TcpStream, status: u16) -> Option<Taken> {
+async fn answer(
+    mut stream: TcpStream,
+    status: u16,
+    thought: Duration,
+    asked: &Mutex<usize>,
+) -> Option<Taken> {
     let mut request = Vec::new();
     let mut chunk = [0; 4_096];
     let head = loop {
@@ -150,6 +175,8 @@ async fn answer(mut stream: TcpStream, status: u16) -> Option<Taken> {
     }
     let path = text.lines().next()?.split(' ').nth(1)?.to_owned();
     let body = serde_json::from_slice(&request[head + 4..whole]).unwrap_or(Value::Null);
+    *asked.lock().unwrap() += 1;
+    tokio::time::sleep(thought).await;
     let reply = format!(
         "HTTP/1.1 {status} Told\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nOK"
     );

@@ -15,6 +15,7 @@ use super::{
     page::{Nav, Page},
     visitor::Visitor,
 };
+use crate::legible;
 
 /// An error on the way to a page.
 #[derive(Debug, Clone)]
@@ -112,5 +113,5 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
 /// A template as a page.
 pub(crate) fn show(template: &impl Template) -> Html<String> {
     // Writing into a string fails only where a value's own formatting does, and ours do not.
-    Html(template.render().unwrap_or_else(|error| format!("template: {error}")))
+    Html(legible::page(template.render().unwrap_or_else(|error| format!("template: {error}"))))
 }
