@@ -1,19 +1,21 @@
 //! What becomes of alerts and messages when channels and routes change (F34), are declared in a
 //! file, or are long past.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use catalog::{CatalogError, DeliveryQuery};
 use engine::{ChannelDraft, DeclareError, Declared, EngineError, Entry, RouteDraft};
 use jiff::SignedDuration;
-use model::{Alert, DeliveryId, DeliveryState, ManagedBy, Run, RunState};
+use model::{Alert, DeliveryId, DeliveryState, ManagedBy, ManualClock, Run, RunState};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     alerts::{
-        HOUR, fail, happens, listening, open_now, pass, settle, succeed, to, waiting, webhook,
-        world,
+        HOUR, config, fail, happens, listening, open_now, pass, settle, succeed, to, waiting,
+        webhook, world,
     },
     hook::Hook,
+    world::{World, open},
 };
 
 const OPENED: &str = "opened backup_failed shop";
@@ -78,6 +80,115 @@ async fn who_comes_later_hears_of_what_lasts_once() {
     assert_eq!(hook.told("second"), [OPENED], "no route leads there any more");
     assert_eq!(hook.told("third"), [OPENED, CLOSED]);
     assert_eq!(engine.alert_channel("first").await.unwrap().id, first.id);
+}
+
+/// F30: killed after the message was taken and before that was noted. Nobody can know then whether
+/// it arrived, so that it comes once more, under the id that it had.
+#[test]
+fn what_was_sent_and_not_noted_comes_once_more_under_its_id() {
+    let here = tokio::runtime::Runtime::new().unwrap();
+    // What is killed lives in a runtime of its own, which goes with all that it does.
+    let there = tokio::runtime::Runtime::new().unwrap();
+    let clock = Arc::new(ManualClock::new("2026-11-02T10:00:00Z".parse().unwrap()));
+    let (world, hook) = here.block_on(async {
+        let world = World::asleep(&["disk"], config("other"), clock.clone()).await;
+        (world, Hook::start().await)
+    });
+    let (folder, its_clock) = (world.folder.path().to_owned(), clock.clone());
+    there.block_on(async move {
+        let engine = open(&folder, config("one"), its_clock).await;
+        tokio::spawn(async move { engine.serve(CancellationToken::new()).await });
+    });
+    here.block_on(async {
+        webhook(&world.engine, "hook", &hook).await;
+        world.engine.add_alert_route(to("hook", &["backup_failed"])).await.unwrap();
+        hook.think(Duration::from_secs(3_600));
+        fail(&world, &clock).await;
+        hook.is_asked(1).await;
+    });
+    there.shutdown_background();
+    here.block_on(async {
+        settle().await;
+        assert_eq!(waiting(&world.engine, DeliveryState::Sent).await, 0);
+        hook.think(Duration::ZERO);
+        // The one that comes after it waits until nobody can be at work on it any more.
+        world.start();
+        settle().await;
+        assert_eq!(hook.asked(), 1);
+        for _ in 0..3 {
+            pass(&world, &clock, SignedDuration::from_mins(1)).await;
+        }
+        hook.takes(1).await;
+        for _ in 0..10 {
+            pass(&world, &clock, SignedDuration::from_mins(10)).await;
+        }
+        let ids = hook.asked_ids();
+        assert_eq!(ids.len(), 2, "once more, not oftener");
+        assert_eq!(ids[0], ids[1]);
+        assert_eq!(hook.told("hook"), [OPENED]);
+        assert_eq!(waiting(&world.engine, DeliveryState::Sent).await, 1);
+        world.stop();
+        settle().await;
+    });
+}
+
+/// F11: the catalog's disk is full when it is to be noted that a message was taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_while_the_disk_was_full_is_not_sent_again() {
+    let clock = Arc::new(ManualClock::new("2026-11-02T10:00:00Z".parse().unwrap()));
+    let small = tempfile::tempdir().unwrap();
+    let mut mount = std::process::Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(small.path());
+    if !mount.status().is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "mounting needs root");
+        return;
+    }
+    let _mounted = Mounted(small.path().to_owned());
+    let url = format!("sqlite://{}?mode=rwc", small.path().join("catalog.sqlite").display());
+    let world = World::on(&url.into(), &["disk"], config("one"), clock.clone()).await;
+    world.start();
+    let hook = listening(&world, &["backup_failed"]).await;
+    hook.think(Duration::from_millis(1_500));
+    fail(&world, &clock).await;
+    hook.is_asked(1).await;
+    let filler = small.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    for size in [1 << 16, 1 << 12, 1] {
+        while std::io::Write::write_all(&mut file, &vec![7; size]).is_ok() {}
+    }
+    let mut refused = false;
+    for _ in 0..500 {
+        refused = world.engine.catalog().set_setting("noise", &"x".repeat(9_000)).await.is_err();
+        if refused {
+            break;
+        }
+    }
+    assert!(refused, "the disk is never full");
+    hook.takes(1).await;
+    settle().await;
+    std::fs::remove_file(&filler).unwrap();
+    for _ in 0..500 {
+        if waiting(&world.engine, DeliveryState::Sent).await == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(waiting(&world.engine, DeliveryState::Sent).await, 1);
+    for _ in 0..10 {
+        pass(&world, &clock, SignedDuration::from_mins(10)).await;
+    }
+    assert_eq!((hook.asked(), hook.told("hook")), (1, vec![OPENED.to_owned()]));
+    succeed(&world, &clock).await;
+    hook.takes(2).await;
+    assert_eq!(hook.told("hook"), [OPENED, CLOSED]);
+}
+
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
 
 fn draft(name: &str, hook: &Hook) -> ChannelDraft {

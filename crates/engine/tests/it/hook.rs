@@ -49,7 +49,7 @@ pub(crate) struct Hook {
     pub(crate) address: SocketAddr,
     taken: Arc<Mutex<Vec<Taken>>>,
     /// Every request, also those that were not taken.
-    asked: Arc<Mutex<usize>>,
+    asked: Arc<Mutex<Vec<Taken>>>,
     status: Arc<Mutex<u16>>,
     /// How long it thinks before it answers.
     thinks: Arc<Mutex<Duration>>,
@@ -85,10 +85,13 @@ impl Hook {
             while let Ok((stream, _)) = listener.accept().await {
                 let status = *status.lock().unwrap();
                 let thought = *thinks.lock().unwrap();
-                let Some(one) = answer(stream, status, thought, &asked).await else { continue };
-                if status == 200 {
-                    taken.lock().unwrap().push(one);
-                }
+                let (taken, asked) = (Arc::clone(&taken), Arc::clone(&asked));
+                tokio::spawn(async move {
+                    let Some(one) = answer(stream, status, thought, &asked).await else { return };
+                    if status == 200 {
+                        taken.lock().unwrap().push(one);
+                    }
+                });
             }
         }));
     }
@@ -122,7 +125,12 @@ impl Hook {
     }
 
     pub(crate) fn asked(&self) -> usize {
-        *self.asked.lock().unwrap()
+        self.asked.lock().unwrap().len()
+    }
+
+    /// The ids of all requests, in order.
+    pub(crate) fn asked_ids(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(Taken::id).collect()
     }
 
     /// What was told at `path`, in order.
@@ -155,7 +163,7 @@ async fn answer(
     mut stream: TcpStream,
     status: u16,
     thought: Duration,
-    asked: &Mutex<usize>,
+    asked: &Mutex<Vec<Taken>>,
 ) -> Option<Taken> {
     let mut request = Vec::new();
     let mut chunk = [0; 4_096];
@@ -175,12 +183,13 @@ async fn answer(
     }
     let path = text.lines().next()?.split(' ').nth(1)?.to_owned();
     let body = serde_json::from_slice(&request[head + 4..whole]).unwrap_or(Value::Null);
-    *asked.lock().unwrap() += 1;
+    let one = Taken { path, body };
+    asked.lock().unwrap().push(one.clone());
     tokio::time::sleep(thought).await;
     let reply = format!(
         "HTTP/1.1 {status} Told\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nOK"
     );
     stream.write_all(reply.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()?;
-    Some(Taken { path, body })
+    Some(one)
 }
