@@ -209,6 +209,7 @@ async fn a_channel_that_is_edited_while_it_is_written_to_is_told_once() {
     hook.think(Duration::from_millis(800));
     fail(&world, &clock).await;
     hook.is_asked(1).await;
+    clock.advance(SignedDuration::from_secs(2));
     happens(engine, 1).await;
     settle().await;
     let other = Hook::start().await;
@@ -244,6 +245,7 @@ async fn a_route_and_a_channel_that_go_while_a_message_is_under_way() {
     hook.think(Duration::from_millis(800));
     fail(&world, &clock).await;
     hook.is_asked(1).await;
+    clock.advance(SignedDuration::from_secs(2));
     happens(engine, 1).await;
     settle().await;
     let channel = engine.alert_channel("hook").await.unwrap();
