@@ -264,13 +264,11 @@ impl Reply {
         if !(200..600).contains(&self.status) {
             wrong.push(self.status.to_string());
         }
-        for header in ["x-stolen"] {
-            if self.headers.contains_key(header) {
-                wrong.push(format!("the header {header}"));
-            }
+        if self.headers.contains_key("x-stolen") {
+            wrong.push("a header of others".to_owned());
         }
-        let cookies = self.headers.get_all(header::SET_COOKIE).iter();
-        if cookies.into_iter().any(|one| one.as_bytes().starts_with(b"stolen")) {
+        let mut cookies = self.headers.get_all(header::SET_COOKIE).iter();
+        if cookies.any(|one| one.as_bytes().starts_with(b"stolen")) {
             wrong.push("a cookie of others".to_owned());
         }
         let to = self.headers.get(header::LOCATION).map(|to| to.to_str().unwrap_or("?"));
@@ -350,7 +348,7 @@ async fn every_form_takes_hostile_and_empty_values() {
             "no page has the form {route}: add its fields to UNSEEN"
         );
         let mut names: BTreeSet<String> =
-            unseen.unwrap_or_default().iter().map(ToString::to_string).collect();
+            unseen.unwrap_or_default().iter().map(|name| (*name).to_owned()).collect();
         names.extend(here.iter().flat_map(|form| &form.fields).map(|(name, _)| name.clone()));
         let path = here.first().map_or_else(|| world.path(route), |form| form.action.clone());
         let mut attempts: Vec<Vec<(String, String)>> = vec![Vec::new()];
@@ -421,7 +419,7 @@ async fn a_hostile_name_in_an_address_is_not_found() {
             asked += 1;
             let mut faults = reply.faults();
             if !(400..500).contains(&reply.status) {
-                faults.push(format!("{}", reply.status));
+                faults.push(reply.status.to_string());
             }
             if !faults.is_empty() {
                 wrong.push(format!("{} {path}: {faults:?}", page.method));

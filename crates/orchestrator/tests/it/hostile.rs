@@ -104,9 +104,16 @@ async fn what_others_make_up_is_shown_as_it_is() {
         "/settings/sessions".to_owned(),
         "/account".to_owned(),
     ];
+    pages_are_legible(&server, &by, &paths).await;
+    commands_are_legible(&server, run, failed, snapshot);
+    the_audit_log_is_no_formula(&server, &by).await;
+    metrics_and_log_are_lines(&server).await;
+}
+
+async fn pages_are_legible(server: &Server, by: &As, paths: &[String]) {
     let mut met = BTreeMap::new();
-    for path in &paths {
-        let html = page(&server, &by, path).await;
+    for path in paths {
+        let html = page(server, by, path).await;
         assert!(!html.contains("<img src=x"), "{path} has it as markup");
         let text = shown(&html);
         let harmful: Vec<_> = text.chars().filter(|one| is_harmful(*one)).collect();
@@ -116,7 +123,9 @@ async fn what_others_make_up_is_shown_as_it_is() {
     // The test would find nothing where nothing of it is shown.
     let seen = met.values().filter(|met| **met).count();
     assert!(seen >= 5, "{met:#?}");
+}
 
+fn commands_are_legible(server: &Server, run: &str, failed: &str, snapshot: &str) {
     // Tables of the command line, and what goes wrong there.
     let commands: &[&[&str]] = &[
         &["runs"],
@@ -143,9 +152,11 @@ async fn what_others_make_up_is_shown_as_it_is() {
     }
     let told = String::from_utf8(server.place.run(&["audit"]).stdout).unwrap();
     assert!(told.contains(MARKUP), "{told}");
+}
 
+async fn the_audit_log_is_no_formula(server: &Server, by: &As) {
     // The audit log as a table: one line for each entry, and no formula.
-    let table = page(&server, &by, "/settings/audit.csv").await;
+    let table = page(server, by, "/settings/audit.csv").await;
     assert!(table.contains("'=cmd|"), "{table}");
     for line in table.lines() {
         for cell in line.split("\",\"").flat_map(|part| part.split(',')) {
@@ -156,7 +167,9 @@ async fn what_others_make_up_is_shown_as_it_is() {
     let entries = server.done_get("audit?limit=500").await.as_array().unwrap().len();
     let written = csv_records(&table);
     assert!(written.abs_diff(entries + 1) <= 1, "{written} lines of {entries} entries");
+}
 
+async fn metrics_and_log_are_lines(server: &Server) {
     // Metrics and log: a line is a line.
     let metrics = server.request(Method::GET, "/metrics", &As::Nobody).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
