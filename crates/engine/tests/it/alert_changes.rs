@@ -148,7 +148,7 @@ async fn what_was_sent_while_the_disk_was_full_is_not_sent_again() {
     let world = World::on(&url.into(), &["disk"], config("one"), clock.clone()).await;
     world.start();
     let hook = listening(&world, &["backup_failed"]).await;
-    hook.think(Duration::from_millis(1_500));
+    hook.think(Duration::from_secs(3));
     fail(&world, &clock).await;
     hook.is_asked(1).await;
     let filler = small.path().join("filler");
@@ -156,6 +156,8 @@ async fn what_was_sent_while_the_disk_was_full_is_not_sent_again() {
     for size in [1 << 16, 1 << 12, 1] {
         while std::io::Write::write_all(&mut file, &vec![7; size]).is_ok() {}
     }
+    // Open, it would keep its room.
+    drop(file);
     let mut refused = false;
     for _ in 0..500 {
         refused = world.engine.catalog().set_setting("noise", &"x".repeat(9_000)).await.is_err();
@@ -206,7 +208,7 @@ async fn a_channel_that_is_edited_while_it_is_written_to_is_told_once() {
     let (world, clock) = world().await;
     let engine = &world.engine;
     let hook = listening(&world, &["backup_failed", "fires_missed"]).await;
-    hook.think(Duration::from_millis(800));
+    hook.think(Duration::from_secs(3));
     fail(&world, &clock).await;
     hook.is_asked(1).await;
     clock.advance(SignedDuration::from_secs(2));
@@ -242,7 +244,7 @@ async fn a_route_and_a_channel_that_go_while_a_message_is_under_way() {
     let (world, clock) = world().await;
     let engine = &world.engine;
     let hook = listening(&world, &["backup_failed", "fires_missed"]).await;
-    hook.think(Duration::from_millis(800));
+    hook.think(Duration::from_secs(3));
     fail(&world, &clock).await;
     hook.is_asked(1).await;
     clock.advance(SignedDuration::from_secs(2));
@@ -254,7 +256,7 @@ async fn a_route_and_a_channel_that_go_while_a_message_is_under_way() {
     let route = engine.alert_route("to-hook").await.unwrap();
     engine.remove_alert_route(route.id).await.unwrap();
     engine.remove_alert_channel(channel.id).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(hook.asked(), 1, "what waited is not sent");
     let all = engine.deliveries(DeliveryQuery { limit: 9, ..DeliveryQuery::default() });
     let all = all.await.unwrap();
@@ -278,7 +280,7 @@ async fn an_app_that_goes_while_it_is_told_of_is_told_of_once() {
     let (world, clock) = world().await;
     let engine = &world.engine;
     let hook = listening(&world, &["backup_failed"]).await;
-    hook.think(Duration::from_millis(800));
+    hook.think(Duration::from_secs(3));
     fail(&world, &clock).await;
     hook.is_asked(1).await;
     engine.remove_app(world.app.id).await.unwrap();
