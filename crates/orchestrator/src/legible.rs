@@ -11,10 +11,15 @@ pub(crate) fn turns(character: char) -> bool {
     )
 }
 
-/// A page whose text has no such characters. Within tags they stay: what a form sends back is what
-/// it was given.
+/// Whether it is seen nowhere and has no place on a page.
+fn steers(character: char) -> bool {
+    character.is_control() && !matches!(character, '\n' | '\r' | '\t')
+}
+
+/// A page without controls, and whose text turns nowhere. Within tags what turns it stays: what a form
+/// sends back is what it was given.
 pub(crate) fn page(html: String) -> String {
-    if !html.contains(turns) {
+    if !html.contains(|one| turns(one) || steers(one)) {
         return html;
     }
     let mut in_tag = false;
@@ -24,7 +29,7 @@ pub(crate) fn page(html: String) -> String {
             '>' => in_tag = false,
             _ => {}
         }
-        if turns(one) && !in_tag { STAND_IN } else { one }
+        if steers(one) || turns(one) && !in_tag { STAND_IN } else { one }
     });
     shown.collect()
 }
@@ -39,5 +44,9 @@ mod tests {
         let html = "<a href=\"x\" title=\"a\u{202e}b\">cod\u{202e}gpj.exe</a>\u{2066}";
         let shown = "<a href=\"x\" title=\"a\u{202e}b\">cod\u{fffd}gpj.exe</a>\u{fffd}";
         assert_eq!(page(html.to_owned()), shown);
+        assert_eq!(
+            page("a\0b <i title=\"\u{1b}[m\">\n".to_owned()),
+            "a\u{fffd}b <i title=\"\u{fffd}[m\">\n"
+        );
     }
 }
