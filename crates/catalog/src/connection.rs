@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx::Connection as _,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, MutexGuard};
@@ -69,6 +69,18 @@ impl Catalog {
                     .pragma("journal_mode", "WAL")
                     .pragma("synchronous", "FULL")
                     .pragma("busy_timeout", "10000")
+            });
+            // Where its disk is full SQLite itself ends a transaction, which the driver does not
+            // notice: it would go on inside of one that is not there, and what it then begins
+            // would hold the right to write for ever. Such a connection is used no more.
+            options.map_sqlx_sqlite_pool_opts(|pool| {
+                pool.after_release(|connection, _| {
+                    Box::pin(async move {
+                        // What was given up may still be rolled back.
+                        connection.ping().await?;
+                        Ok(!connection.is_in_transaction())
+                    })
+                })
             });
         }
         let db = Database::connect(options).await.map_err(|error| {

@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AlertId, AppId, ChannelId, DeliveryId, DestinationId, EventKind, Name, RouteId, RunId,
-    SealedSecret, Sentence, Severity, SnapshotId, schedule::TimeZoneName,
+    AlertId, AppId, ChannelId, DeliveryId, DestinationId, EventKind, ManagedBy, Name, RouteId,
+    RunId, SealedSecret, Sentence, Severity, SnapshotId, schedule::TimeZoneName,
 };
 
 words! {
@@ -212,6 +212,9 @@ pub struct AlertChannel {
     pub settings: BTreeMap<String, String>,
     /// Settings that may not.
     pub secrets: BTreeMap<String, SealedSecret>,
+    /// Who keeps it as it is, where that is not people.
+    #[serde(default)]
+    pub managed_by: Option<ManagedBy>,
     /// When it was added.
     pub created_at: Timestamp,
     /// When it was last edited.
@@ -266,6 +269,9 @@ pub struct AlertRoute {
     /// Whose wall clock quiet hours and digests follow.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Europe/Madrid"))]
     pub time_zone: TimeZoneName,
+    /// Who keeps it as it is, where that is not people.
+    #[serde(default)]
+    pub managed_by: Option<ManagedBy>,
     /// When it was added.
     pub created_at: Timestamp,
     /// When it was last edited.
@@ -453,6 +459,7 @@ mod tests {
             digest,
             digest_hour: 8,
             time_zone: "Europe/Madrid".parse().unwrap(),
+            managed_by: None,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
             version: 1,
@@ -477,6 +484,35 @@ mod tests {
         // The night that the clock is set back is an hour longer, and ends as any other.
         let held = night.holds_until(Severity::Warning, at("2026-10-24T21:00:00Z"));
         assert_eq!(held, Some(at("2026-10-25T06:00:00Z")));
+    }
+
+    #[test]
+    fn an_hour_that_the_clock_skips_or_repeats_holds_nothing_twice() {
+        // On the 29th of March it goes from two to three: the end that is not there is passed.
+        let short = route(DigestEvery::None, Some(("22:00", "02:30")));
+        let held = |text| short.holds_until(Severity::Warning, at(text));
+        assert_eq!(held("2026-03-28T22:00:00Z"), Some(at("2026-03-29T01:30:00Z")));
+        assert_eq!(held("2026-03-29T01:30:00Z"), None);
+        // It begins in the hour that is not there: who is past it is in it.
+        let early = route(DigestEvery::None, Some(("02:15", "07:00")));
+        let held = |text| early.holds_until(Severity::Warning, at(text));
+        assert_eq!(held("2026-03-29T00:59:59Z"), None);
+        assert_eq!(held("2026-03-29T01:00:00Z"), Some(at("2026-03-29T05:00:00Z")));
+        // On the 25th of October half past two is twice: quiet ends by the first, for good.
+        let held = |text| short.holds_until(Severity::Warning, at(text));
+        assert_eq!(held("2026-10-25T00:29:00Z"), Some(at("2026-10-25T00:30:00Z")));
+        assert_eq!(held("2026-10-25T00:30:00Z"), None);
+        assert_eq!(held("2026-10-25T01:10:00Z"), None);
+        // A digest goes out by the wall clock, and once, on both days.
+        let mut daily = route(DigestEvery::Daily, None);
+        let next = |route: &AlertRoute, text| route.holds_until(Severity::Error, at(text));
+        assert_eq!(next(&daily, "2026-03-28T12:00:00Z"), Some(at("2026-03-29T06:00:00Z")));
+        assert_eq!(next(&daily, "2026-10-24T12:00:00Z"), Some(at("2026-10-25T07:00:00Z")));
+        daily.digest_hour = 2;
+        assert_eq!(next(&daily, "2026-03-28T12:00:00Z"), Some(at("2026-03-29T01:00:00Z")));
+        assert_eq!(next(&daily, "2026-03-29T01:00:00Z"), Some(at("2026-03-30T00:00:00Z")));
+        assert_eq!(next(&daily, "2026-10-24T12:00:00Z"), Some(at("2026-10-25T00:00:00Z")));
+        assert_eq!(next(&daily, "2026-10-25T00:00:00Z"), Some(at("2026-10-26T01:00:00Z")));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub struct App {
     pub version: i64,
 }
 
-/// What an app or a destination is declared in. It is changed there and nowhere else.
+/// What an app, a destination, a channel or a route is declared in. It is changed there and nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Display, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

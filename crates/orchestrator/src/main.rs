@@ -6,6 +6,7 @@ mod backups_file;
 mod cli;
 mod demo;
 mod follow;
+mod legible;
 mod moment;
 mod recover;
 mod router;

@@ -165,6 +165,36 @@ impl Catalog {
     }
 }
 
+/// The oldest that were sent or given up, where they are older than a moment, or not among the newest
+/// so many.
+const OLD: &str = "SELECT id FROM delivery WHERE state IN ('sent', 'failed') AND (created_at < $1 \
+                   OR created_at < (SELECT MIN(created_at) FROM (SELECT created_at FROM delivery \
+                   ORDER BY created_at DESC LIMIT $2) newest)) ORDER BY created_at, id LIMIT $3";
+
+impl Catalog {
+    /// Forgets messages that were sent or given up: those of before `before`, and those beyond the
+    /// newest `kept`; `most` at once. Tells how many there were.
+    pub async fn forget_deliveries(
+        &self,
+        before: Timestamp,
+        kept: u64,
+        most: u64,
+    ) -> Result<u64, CatalogError> {
+        let values = || -> Vec<Value> {
+            vec![micros(before).into(), count(kept).into(), count(most).into()]
+        };
+        // Looking is free, writing is not.
+        if row(&self.db, OLD, values()).await?.is_none() {
+            return Ok(0);
+        }
+        let write = self.write().await?;
+        let delete = format!("DELETE FROM delivery WHERE id IN ({OLD})");
+        let gone = execute(&write.tx, &delete, values()).await?.rows_affected();
+        write.commit().await?;
+        Ok(gone)
+    }
+}
+
 /// Gives up everything that waits for a channel.
 pub(super) async fn give_up_all<C: ConnectionTrait>(
     on: &C,

@@ -4,6 +4,7 @@ mod accounts;
 mod alerts;
 mod databases;
 mod figures;
+mod full_disk;
 mod postgres;
 mod suite;
 mod wal;

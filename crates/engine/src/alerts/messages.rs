@@ -54,7 +54,9 @@ impl Ways {
         let item = DeliveryItem { alert_id: alert.id, change: AlertChange::Closed };
         let mut deliveries = Vec::new();
         for told in &alert.told {
-            let Some(route) = self.way(told).filter(|route| route.recoveries) else { continue };
+            let Some(route) = self.way(alert, told).filter(|route| route.recoveries) else {
+                continue;
+            };
             // Nobody is woken for good news.
             let severity = Severity::Info;
             deliveries.push(self.delivery(engine, route, told.channel_id, item, severity));
@@ -66,8 +68,9 @@ impl Ways {
     pub(super) fn remind(&self, engine: &Engine, alert: &mut Alert) -> Vec<Delivery> {
         let item = DeliveryItem { alert_id: alert.id, change: AlertChange::Lasts };
         let mut deliveries = Vec::new();
-        for told in &mut alert.told {
-            let Some(route) = self.way(told) else { continue };
+        let mut all = std::mem::take(&mut alert.told);
+        for told in &mut all {
+            let Some(route) = self.way(alert, told) else { continue };
             let Some(hours) = route.remind_every_hours else { continue };
             let every = SignedDuration::from_hours(i64::from(hours));
             if self.now.duration_since(told.at).abs() < every {
@@ -77,13 +80,20 @@ impl Ways {
             let channel = told.channel_id;
             deliveries.push(self.delivery(engine, route, channel, item, alert.severity));
         }
+        alert.told = all;
         deliveries
     }
 
-    /// The route that `told` took, while it and its channel are there.
-    fn way(&self, told: &ToldThrough) -> Option<&AlertRoute> {
-        let route = self.routes.iter().find(|route| route.id == told.route_id)?;
-        (route.enabled && self.channels.contains(&told.channel_id)).then_some(route)
+    /// The route that `told` took, while it and its channel are there; where it was removed, the
+    /// first of the others that leads `alert` there.
+    fn way(&self, alert: &Alert, told: &ToldThrough) -> Option<&AlertRoute> {
+        if !self.channels.contains(&told.channel_id) {
+            return None;
+        }
+        let taken = self.routes.iter().find(|route| route.id == told.route_id);
+        let leads =
+            |route: &&AlertRoute| route.fits(alert) && route.channels.contains(&told.channel_id);
+        taken.or_else(|| self.routes.iter().find(leads)).filter(|route| route.enabled)
     }
 
     fn delivery(

@@ -12,13 +12,20 @@ use super::{
     conditions::{self, Seen},
     messages::{self, Ways},
 };
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, timekeeping};
 
 /// Whose turn it is to look, among several orchestrators.
 const TURN: &str = "alerts";
 /// How long a turn lasts unless it is renewed.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 const RENEW_EVERY: SignedDuration = SignedDuration::from_secs(15);
+/// How long messages that were sent or given up are kept.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// How many of them at most.
+const MOST_KEPT: u64 = 20_000;
+/// How often it is looked which are older, and how many are let go of in one go.
+const FORGET_EVERY: SignedDuration = SignedDuration::from_hours(1);
+const AT_ONCE: u64 = 500;
 /// Events that are told in one go.
 const EVENTS: u64 = 200;
 
@@ -49,6 +56,8 @@ struct Watcher {
     /// When this orchestrator last took or renewed its turn.
     turn_at: Option<Timestamp>,
     anomalies: Anomalies,
+    /// When it last had no old messages to let go of.
+    forgot_at: Option<Timestamp>,
 }
 
 impl Watcher {
@@ -64,6 +73,24 @@ impl Watcher {
         if messages::release(engine).await? || !changes.deliveries.is_empty() {
             engine.0.delivery_bell.notify_one();
         }
+        self.forget_old(engine).await
+    }
+
+    /// Lets go of messages that ended long ago, some at a time; of none while nobody knows how
+    /// long ago that is.
+    async fn forget_old(&mut self, engine: &Engine) -> Result<(), EngineError> {
+        let now = engine.now();
+        if self.forgot_at.is_some_and(|at| now.duration_since(at).abs() < FORGET_EVERY) {
+            return Ok(());
+        }
+        if !timekeeping::look(engine).await?.is_distrusted(now) {
+            let before = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+            let gone = engine.0.catalog.forget_deliveries(before, MOST_KEPT, AT_ONCE).await?;
+            if gone == AT_ONCE {
+                return Ok(());
+            }
+        }
+        self.forgot_at = Some(now);
         Ok(())
     }
 
@@ -100,7 +127,9 @@ async fn changes(engine: &Engine, seen: &Seen) -> Result<AlertChanges, EngineErr
             }
             Some(alert) => {
                 let mut alert = alert.clone();
-                let deliveries = ways.remind(engine, &mut alert);
+                // Channels that a route leads to only since then hear of it as well, once.
+                let mut deliveries = ways.open(engine, &mut alert);
+                deliveries.extend(ways.remind(engine, &mut alert));
                 if !deliveries.is_empty() {
                     changes.deliveries.extend(deliveries);
                     changes.told.push(alert);

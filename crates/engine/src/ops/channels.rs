@@ -6,7 +6,7 @@ use model::{AlertChannel, ChannelId, ChannelKind, ChannelTry};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::validate;
+use super::{managed::refuse_if_managed, validate};
 use crate::{
     Engine, EngineError, FieldError,
     alerts::{Notice, opened},
@@ -71,21 +71,7 @@ impl Engine {
     ) -> Result<AlertChannel, EngineError> {
         let kind = draft.kind.parse::<ChannelKind>();
         let kind = kind.map_err(|error| EngineError::invalid("kind", error))?;
-        let now = self.now();
-        let blank = AlertChannel {
-            id: self.new_id(ChannelId::generate),
-            name: "x".parse().map_err(|error| EngineError::invalid("name", error))?,
-            kind,
-            enabled: true,
-            language: String::new(),
-            settings: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            created_at: now,
-            updated_at: now,
-            version: 1,
-            last_try: None,
-        };
-        let channel = self.described_channel(blank, draft)?;
+        let channel = self.described_channel(self.blank_channel(kind)?, draft)?;
         self.0.catalog.insert_alert_channel(&channel).await?;
         Ok(channel)
     }
@@ -98,6 +84,7 @@ impl Engine {
         draft: ChannelDraft,
     ) -> Result<AlertChannel, EngineError> {
         let current = AlertChannel { version, ..self.0.catalog.alert_channel(id).await? };
+        refuse_if_managed(&current.name, current.managed_by)?;
         if !draft.kind.is_empty() && draft.kind != current.kind.to_string() {
             return Err(EngineError::invalid(
                 "kind",
@@ -114,6 +101,8 @@ impl Engine {
     /// Removes a channel that no route leads to, with its secrets. What still waited for it is
     /// given up.
     pub async fn remove_alert_channel(&self, id: ChannelId) -> Result<(), EngineError> {
+        let channel = self.0.catalog.alert_channel(id).await?;
+        refuse_if_managed(&channel.name, channel.managed_by)?;
         Ok(self.0.catalog.remove_alert_channel(id, self.now()).await?)
     }
 
@@ -132,7 +121,25 @@ impl Engine {
         Ok(tried)
     }
 
-    fn described_channel(
+    pub(super) fn blank_channel(&self, kind: ChannelKind) -> Result<AlertChannel, EngineError> {
+        let now = self.now();
+        Ok(AlertChannel {
+            id: self.new_id(ChannelId::generate),
+            name: "x".parse().map_err(|error| EngineError::invalid("name", error))?,
+            kind,
+            enabled: true,
+            language: String::new(),
+            settings: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            managed_by: None,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+            last_try: None,
+        })
+    }
+
+    pub(super) fn described_channel(
         &self,
         mut channel: AlertChannel,
         draft: ChannelDraft,

@@ -9,7 +9,10 @@ use model::{App, Destination, ManagedBy, Name, SealedSecret, Source, SourceKind}
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
-use super::{apps::AppDraft, destinations::DestinationDraft};
+use super::{
+    apps::AppDraft, channels::ChannelDraft, destinations::DestinationDraft,
+    managed_alerts::AlertPlan, routes::RouteDraft,
+};
 use crate::{Engine, EngineError, FieldError, repositories::is_repository, vault::Purpose};
 
 /// What is to be there.
@@ -19,6 +22,10 @@ pub struct Declared {
     pub destinations: Vec<DestinationDraft>,
     /// Apps; their destinations are any that are there, or of the same declaration.
     pub apps: Vec<AppDraft>,
+    /// Channels of alerts.
+    pub channels: Vec<ChannelDraft>,
+    /// Routes of alerts; their apps and channels are any that are there, or of the same declaration.
+    pub routes: Vec<RouteDraft>,
 }
 
 /// An entry of a declaration, by its place there.
@@ -28,6 +35,10 @@ pub enum Entry {
     Destination(usize),
     /// An app.
     App(usize),
+    /// A channel of alerts.
+    Channel(usize),
+    /// A route of alerts.
+    Route(usize),
 }
 
 /// Why a declaration is not brought about.
@@ -68,7 +79,8 @@ pub struct Reconciled {
     pub changed: Vec<String>,
     /// As they were.
     pub unchanged: Vec<String>,
-    /// Named no more: apps are disabled and keep their snapshots, destinations stay as they are.
+    /// Named no more: apps are disabled and keep their snapshots, routes of alerts are disabled,
+    /// destinations and channels stay as they are.
     pub released: Vec<String>,
 }
 
@@ -81,19 +93,29 @@ impl Reconciled {
 
 /// What is let go, by id, at which version: while nobody has edited it since, the declaration may
 /// have it back.
-type Released = BTreeMap<String, i64>;
+pub(super) type Released = BTreeMap<String, i64>;
 
-enum Step<T> {
+pub(super) enum Step<T> {
     Add(T),
     Change(T),
     Keep(T),
 }
 
 impl<T> Step<T> {
-    fn thing(&self) -> &T {
+    pub(super) fn thing(&self) -> &T {
         match self {
             Self::Add(thing) | Self::Change(thing) | Self::Keep(thing) => thing,
         }
+    }
+
+    /// Tells what becomes of what is called `name`.
+    pub(super) fn tell(&self, name: &Name, told: &mut Reconciled) {
+        let names = match self {
+            Self::Add(_) => &mut told.added,
+            Self::Change(_) => &mut told.changed,
+            Self::Keep(_) => &mut told.unchanged,
+        };
+        names.push(name.to_string());
     }
 }
 
@@ -102,37 +124,26 @@ struct Plan {
     apps: Vec<Step<App>>,
     gone_apps: Vec<App>,
     gone_destinations: Vec<Destination>,
+    alerts: Option<AlertPlan>,
     released: Released,
 }
 
 impl Plan {
     fn told(&self) -> Reconciled {
         let mut told = Reconciled::default();
-        let mut tell = |step: Step<()>, name: &Name| match step {
-            Step::Add(()) => told.added.push(name.to_string()),
-            Step::Change(()) => told.changed.push(name.to_string()),
-            Step::Keep(()) => told.unchanged.push(name.to_string()),
-        };
         for step in &self.destinations {
-            tell(step.kind(), &step.thing().name);
+            step.tell(&step.thing().name, &mut told);
         }
         for step in &self.apps {
-            tell(step.kind(), &step.thing().name);
+            step.tell(&step.thing().name, &mut told);
         }
         let apps = self.gone_apps.iter().map(|app| &app.name);
         let gone = apps.chain(self.gone_destinations.iter().map(|one| &one.name));
         told.released = gone.map(ToString::to_string).collect();
-        told
-    }
-}
-
-impl<T> Step<T> {
-    fn kind(&self) -> Step<()> {
-        match self {
-            Self::Add(_) => Step::Add(()),
-            Self::Change(_) => Step::Change(()),
-            Self::Keep(_) => Step::Keep(()),
+        if let Some(alerts) = &self.alerts {
+            alerts.tell(&mut told);
         }
+        told
     }
 }
 
@@ -172,6 +183,9 @@ impl Engine {
                 Step::Change(app) => _ = catalog.update_app(app, now).await?,
                 Step::Keep(_) => {}
             }
+        }
+        if let Some(alerts) = plan.alerts.take() {
+            self.bring_about_alerts(&alerts, &mut plan.released).await?;
         }
         for app in &plan.gone_apps {
             let app = App { enabled: false, managed_by: None, ..app.clone() };
@@ -238,6 +252,7 @@ impl Engine {
             apps: Vec::new(),
             gone_apps: Vec::new(),
             gone_destinations: Vec::new(),
+            alerts: None,
             released: serde_json::from_str(&released).unwrap_or_default(),
         };
         let mut wrong = Vec::new();
@@ -295,9 +310,16 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
+        let mut named = apps.clone();
+        for step in &plan.apps {
+            named.retain(|app| app.id != step.thing().id);
+            named.push(step.thing().clone());
+        }
+        let alerts = self.plan_alerts(by, declared, &named, &mut plan.released, &mut wrong).await?;
         if !wrong.is_empty() {
             return Err(DeclareError::Wrong(wrong));
         }
+        plan.alerts = Some(alerts);
         let kept: Vec<_> = plan.apps.iter().map(|step| step.thing().id).collect();
         let ours = |app: &App| app.managed_by == Some(by) && !kept.contains(&app.id);
         plan.gone_apps = apps.into_iter().filter(ours).collect();
@@ -382,7 +404,7 @@ impl Engine {
     }
 
     /// A secret that says the same is the same, however it was sealed.
-    fn keep_sealed(
+    pub(super) fn keep_sealed(
         &self,
         purpose: Purpose,
         before: &BTreeMap<String, SealedSecret>,
@@ -406,7 +428,7 @@ impl Engine {
     }
 }
 
-fn is_called(name: &Name, wanted: &str) -> bool {
+pub(super) fn is_called(name: &Name, wanted: &str) -> bool {
     name.as_str().eq_ignore_ascii_case(wanted.trim())
 }
 
@@ -416,7 +438,7 @@ fn setting(by: ManagedBy) -> String {
 
 /// Whether a declaration may change something that is there: it is its own, or was until it left
 /// it out, and nobody has edited it since.
-fn may_have(
+pub(super) fn may_have(
     by: ManagedBy,
     managed_by: Option<ManagedBy>,
     id: &str,
@@ -429,7 +451,7 @@ fn may_have(
     }
 }
 
-fn clash(what: &str, name: &str, taken: bool, twice: bool) -> Option<FieldError> {
+pub(super) fn clash(what: &str, name: &str, taken: bool, twice: bool) -> Option<FieldError> {
     let name = name.trim();
     let message = if twice {
         format!("`{name}` is declared twice")

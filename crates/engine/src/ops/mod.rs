@@ -10,6 +10,7 @@ mod encryption;
 pub(crate) mod google;
 pub(crate) mod indexing;
 pub(crate) mod managed;
+mod managed_alerts;
 pub(crate) mod moments;
 pub(crate) mod overview;
 pub(crate) mod projection;

@@ -5,12 +5,12 @@ use std::collections::{HashMap, hash_map::Entry};
 use catalog::{AlertQuery, DeliveryQuery};
 use jiff::civil::Time;
 use model::{
-    Alert, AlertKind, AlertRoute, Delivery, DigestEvery, QuietHours, RouteId, Severity,
-    schedule::TimeZoneName,
+    Alert, AlertChannel, AlertKind, AlertRoute, App, Delivery, DigestEvery, Name, QuietHours,
+    RouteId, Severity, schedule::TimeZoneName,
 };
 use serde::{Deserialize, Serialize};
 
-use super::validate;
+use super::{managed::refuse_if_managed, validate};
 use crate::{Engine, EngineError, FieldError};
 
 /// Longest time between two reminders, in hours.
@@ -102,27 +102,7 @@ impl Engine {
 
     /// Adds a route.
     pub async fn add_alert_route(&self, draft: RouteDraft) -> Result<AlertRoute, EngineError> {
-        let now = self.now();
-        let blank = AlertRoute {
-            id: self.new_id(RouteId::generate),
-            name: "x".parse().map_err(|error| EngineError::invalid("name", error))?,
-            position: 0,
-            enabled: true,
-            apps: Vec::new(),
-            kinds: Vec::new(),
-            least: Severity::Warning,
-            channels: Vec::new(),
-            recoveries: true,
-            remind_every_hours: None,
-            quiet: None,
-            digest: DigestEvery::None,
-            digest_hour: 8,
-            time_zone: TimeZoneName::utc(),
-            created_at: now,
-            updated_at: now,
-            version: 1,
-        };
-        let route = self.described_route(blank, draft).await?;
+        let route = self.described_route(self.blank_route()?, draft).await?;
         self.0.catalog.insert_alert_route(&route).await?;
         Ok(route)
     }
@@ -135,12 +115,15 @@ impl Engine {
         draft: RouteDraft,
     ) -> Result<AlertRoute, EngineError> {
         let current = AlertRoute { version, ..self.0.catalog.alert_route(id).await? };
+        refuse_if_managed(&current.name, current.managed_by)?;
         let route = self.described_route(current, draft).await?;
         Ok(self.0.catalog.update_alert_route(&route, self.now()).await?)
     }
 
     /// Removes a route. What it held goes out with the next look.
     pub async fn remove_alert_route(&self, id: RouteId) -> Result<(), EngineError> {
+        let route = self.0.catalog.alert_route(id).await?;
+        refuse_if_managed(&route.name, route.managed_by)?;
         Ok(self.0.catalog.remove_alert_route(id, self.now()).await?)
     }
 
@@ -174,78 +157,122 @@ impl Engine {
         Ok(shown)
     }
 
+    pub(super) fn blank_route(&self) -> Result<AlertRoute, EngineError> {
+        let now = self.now();
+        Ok(AlertRoute {
+            id: self.new_id(RouteId::generate),
+            name: "x".parse().map_err(|error| EngineError::invalid("name", error))?,
+            position: 0,
+            enabled: true,
+            apps: Vec::new(),
+            kinds: Vec::new(),
+            least: Severity::Warning,
+            channels: Vec::new(),
+            recoveries: true,
+            remind_every_hours: None,
+            quiet: None,
+            digest: DigestEvery::None,
+            digest_hour: 8,
+            time_zone: TimeZoneName::utc(),
+            managed_by: None,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        })
+    }
+
     async fn described_route(
         &self,
-        mut route: AlertRoute,
+        route: AlertRoute,
         draft: RouteDraft,
     ) -> Result<AlertRoute, EngineError> {
-        let mut errors = Vec::new();
-        if let Some(name) = validate::name("name", &draft.name, &mut errors) {
-            route.name = name;
-        }
-        route.enabled = draft.enabled;
-        route.recoveries = draft.recoveries;
-        route.position = draft.position;
-        route.digest_hour = draft.digest_hour;
-        route.remind_every_hours = draft.remind_every_hours;
-        let mut wrong = |is_wrong: bool, field: &str, message: String| {
-            if is_wrong {
-                errors.push(FieldError::new(field, message));
-            }
-        };
-        let position = format!("from 0 to {MAX_POSITION}");
-        wrong(draft.position > MAX_POSITION, "position", position);
-        wrong(draft.digest_hour > 23, "digest_hour", "an hour, from 0 to 23".to_owned());
-        let is_time = |hours| !(1..=MAX_REMIND_HOURS).contains(&hours);
-        let hours = format!("from 1 to {MAX_REMIND_HOURS} hours");
-        wrong(draft.remind_every_hours.is_some_and(is_time), "remind_every_hours", hours);
-        wrong(draft.channels.is_empty(), "channels", "at least one channel".to_owned());
-        settle(&mut route.least, &draft.least, ("least", "info, warning or error"), &mut errors);
-        let words = ("digest", "none, daily or weekly");
-        settle(&mut route.digest, &draft.digest, words, &mut errors);
-        route.time_zone = TimeZoneName::utc();
-        if !draft.time_zone.trim().is_empty() {
-            match draft.time_zone.parse() {
-                Ok(zone) => route.time_zone = zone,
-                Err(error) => errors.push(FieldError::new("time_zone", error)),
-            }
-        }
-        route.quiet = quiet(&draft, &mut errors);
-        route.kinds.clear();
-        for (n, kind) in draft.kinds.iter().enumerate() {
-            match kind.trim().parse::<AlertKind>() {
-                Ok(kind) if route.kinds.contains(&kind) => {}
-                Ok(kind) => route.kinds.push(kind),
-                Err(_) => {
-                    errors.push(FieldError::new(format!("kinds[{n}]"), "no such kind of alert"));
-                }
-            }
-        }
         let catalog = &self.0.catalog;
-        route.apps.clear();
-        for (n, name) in draft.apps.iter().enumerate() {
-            match catalog.app_by_name(name.trim()).await {
-                Ok(app) => route.apps.push(app.id),
-                Err(catalog::CatalogError::NotFound { .. }) => {
-                    errors.push(FieldError::new(format!("apps[{n}]"), "there is no such app"));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        route.channels.clear();
-        for (n, name) in draft.channels.iter().enumerate() {
-            match catalog.alert_channel_by_name(name.trim()).await {
-                Ok(channel) if route.channels.contains(&channel.id) => {}
-                Ok(channel) => route.channels.push(channel.id),
-                Err(catalog::CatalogError::NotFound { .. }) => {
-                    let field = format!("channels[{n}]");
-                    errors.push(FieldError::new(field, "there is no such channel: add it first"));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if errors.is_empty() { Ok(route) } else { Err(EngineError::Invalid(errors)) }
+        described_among(route, &draft, &catalog.all_apps().await?, &catalog.alert_channels().await?)
     }
+}
+
+/// `route` as `draft` has it, among these apps and channels.
+pub(super) fn described_among(
+    mut route: AlertRoute,
+    draft: &RouteDraft,
+    apps: &[App],
+    channels: &[AlertChannel],
+) -> Result<AlertRoute, EngineError> {
+    let mut errors = Vec::new();
+    if let Some(name) = validate::name("name", &draft.name, &mut errors) {
+        route.name = name;
+    }
+    route.enabled = draft.enabled;
+    route.recoveries = draft.recoveries;
+    route.position = draft.position;
+    route.digest_hour = draft.digest_hour;
+    route.remind_every_hours = draft.remind_every_hours;
+    let mut wrong = |is_wrong: bool, field: &str, message: String| {
+        if is_wrong {
+            errors.push(FieldError::new(field, message));
+        }
+    };
+    let position = format!("from 0 to {MAX_POSITION}");
+    wrong(draft.position > MAX_POSITION, "position", position);
+    wrong(draft.digest_hour > 23, "digest_hour", "an hour, from 0 to 23".to_owned());
+    let is_time = |hours| !(1..=MAX_REMIND_HOURS).contains(&hours);
+    let hours = format!("from 1 to {MAX_REMIND_HOURS} hours");
+    wrong(draft.remind_every_hours.is_some_and(is_time), "remind_every_hours", hours);
+    wrong(draft.channels.is_empty(), "channels", "at least one channel".to_owned());
+    settle(&mut route.least, &draft.least, ("least", "info, warning or error"), &mut errors);
+    let words = ("digest", "none, daily or weekly");
+    settle(&mut route.digest, &draft.digest, words, &mut errors);
+    route.time_zone = TimeZoneName::utc();
+    if !draft.time_zone.trim().is_empty() {
+        match draft.time_zone.parse() {
+            Ok(zone) => route.time_zone = zone,
+            Err(error) => errors.push(FieldError::new("time_zone", error)),
+        }
+    }
+    route.quiet = quiet(draft, &mut errors);
+    route.kinds.clear();
+    for (n, kind) in draft.kinds.iter().enumerate() {
+        match kind.trim().parse::<AlertKind>() {
+            Ok(kind) if route.kinds.contains(&kind) => {}
+            Ok(kind) => route.kinds.push(kind),
+            Err(_) => {
+                errors.push(FieldError::new(format!("kinds[{n}]"), "no such kind of alert"));
+            }
+        }
+    }
+    route.apps.clear();
+    for (n, name) in draft.apps.iter().enumerate() {
+        match apps.iter().find(|one| is_meant(&one.name, one.id, name)) {
+            Some(app) if route.apps.contains(&app.id) => {}
+            Some(app) => route.apps.push(app.id),
+            None => {
+                let told = format!("there is no app `{}`", quoted(name));
+                errors.push(FieldError::new(format!("apps[{n}]"), told));
+            }
+        }
+    }
+    route.channels.clear();
+    for (n, name) in draft.channels.iter().enumerate() {
+        match channels.iter().find(|one| is_meant(&one.name, one.id, name)) {
+            Some(channel) if route.channels.contains(&channel.id) => {}
+            Some(channel) => route.channels.push(channel.id),
+            None => {
+                let told = format!("there is no channel `{}`: add it first", quoted(name));
+                errors.push(FieldError::new(format!("channels[{n}]"), told));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(route) } else { Err(EngineError::Invalid(errors)) }
+}
+
+fn is_meant(name: &Name, id: impl ToString, wanted: &str) -> bool {
+    let wanted = wanted.trim();
+    name.as_str().eq_ignore_ascii_case(wanted) || id.to_string() == wanted.to_lowercase()
+}
+
+/// What somebody wrote, short and without what would steer a terminal.
+fn quoted(text: &str) -> String {
+    text.trim().chars().take(64).collect::<String>().escape_debug().to_string()
 }
 
 fn settle<T: std::str::FromStr>(

@@ -20,15 +20,15 @@ use crate::{
     world::{World, open, open_at, quick, sample},
 };
 
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-fn config(instance: &str) -> EngineConfig {
+pub(crate) fn config(instance: &str) -> EngineConfig {
     let mut config = quick(instance);
     config.alerts_every = Duration::from_millis(20);
     config
 }
 
-async fn world() -> (World, Arc<ManualClock>) {
+pub(crate) async fn world() -> (World, Arc<ManualClock>) {
     world_at("2026-11-02T10:00:00Z").await
 }
 
@@ -37,7 +37,7 @@ async fn world_at(start: &str) -> (World, Arc<ManualClock>) {
     (World::at(&["disk"], config("one"), clock.clone()).await, clock)
 }
 
-async fn webhook(engine: &Engine, name: &str, hook: &Hook) -> AlertChannel {
+pub(crate) async fn webhook(engine: &Engine, name: &str, hook: &Hook) -> AlertChannel {
     let draft = ChannelDraft {
         name: name.to_owned(),
         kind: "webhook".to_owned(),
@@ -48,7 +48,7 @@ async fn webhook(engine: &Engine, name: &str, hook: &Hook) -> AlertChannel {
 }
 
 /// A route to `channel` for these kinds; the clocks of tests leap, which is told as well.
-fn to(channel: &str, kinds: &[&str]) -> RouteDraft {
+pub(crate) fn to(channel: &str, kinds: &[&str]) -> RouteDraft {
     RouteDraft {
         name: format!("to-{channel}"),
         channels: vec![channel.to_owned()],
@@ -57,7 +57,7 @@ fn to(channel: &str, kinds: &[&str]) -> RouteDraft {
     }
 }
 
-async fn listening(world: &World, kinds: &[&str]) -> Hook {
+pub(crate) async fn listening(world: &World, kinds: &[&str]) -> Hook {
     let hook = Hook::start().await;
     webhook(&world.engine, "hook", &hook).await;
     world.engine.add_alert_route(to("hook", kinds)).await.unwrap();
@@ -65,12 +65,12 @@ async fn listening(world: &World, kinds: &[&str]) -> Hook {
 }
 
 /// Lets the loops look around.
-async fn settle() {
+pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(250)).await;
 }
 
 /// Moves the clock in steps that are no jumps.
-async fn pass(world: &World, clock: &ManualClock, time: SignedDuration) {
+pub(crate) async fn pass(world: &World, clock: &ManualClock, time: SignedDuration) {
     let mut left = time;
     while left.is_positive() {
         let step = left.min(HOUR * 12);
@@ -84,21 +84,21 @@ async fn pass(world: &World, clock: &ManualClock, time: SignedDuration) {
 }
 
 /// By a clock that stands still nobody could tell which of two runs was the last.
-async fn fail(world: &World, clock: &ManualClock) {
+pub(crate) async fn fail(world: &World, clock: &ManualClock) {
     clock.advance(SignedDuration::from_secs(2));
     world.server.answer_with(Export::Status(500));
     assert_eq!(world.back_up().await.state, RunState::Failed);
     world.quiet().await;
 }
 
-async fn succeed(world: &World, clock: &ManualClock) {
+pub(crate) async fn succeed(world: &World, clock: &ManualClock) {
     clock.advance(SignedDuration::from_secs(2));
     world.server.answer_with(Export::Trailers(sample(1)));
     world.good_snapshot().await;
 }
 
 /// Something that happens and lasts not.
-async fn happens(engine: &Engine, count: u64) {
+pub(crate) async fn happens(engine: &Engine, count: u64) {
     let event = Event {
         id: EventId::generate(engine.now(), &mut rand::rng()),
         at: engine.now(),
@@ -113,12 +113,12 @@ async fn happens(engine: &Engine, count: u64) {
     engine.catalog().append_events(&[event]).await.unwrap();
 }
 
-async fn open_now(engine: &Engine) -> Vec<Alert> {
+pub(crate) async fn open_now(engine: &Engine) -> Vec<Alert> {
     let query = AlertQuery { open: true, limit: 100, ..AlertQuery::default() };
     engine.alerts(query).await.unwrap()
 }
 
-async fn waiting(engine: &Engine, state: DeliveryState) -> usize {
+pub(crate) async fn waiting(engine: &Engine, state: DeliveryState) -> usize {
     let query = DeliveryQuery { state: Some(state), limit: 500, ..DeliveryQuery::default() };
     engine.deliveries(query).await.unwrap().len()
 }

@@ -49,8 +49,10 @@ pub(crate) struct Hook {
     pub(crate) address: SocketAddr,
     taken: Arc<Mutex<Vec<Taken>>>,
     /// Every request, also those that were not taken.
-    asked: Arc<Mutex<usize>>,
+    asked: Arc<Mutex<Vec<Taken>>>,
     status: Arc<Mutex<u16>>,
+    /// How long it thinks before it answers.
+    thinks: Arc<Mutex<Duration>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -69,6 +71,7 @@ impl Hook {
             taken: Arc::default(),
             asked: Arc::default(),
             status: Arc::new(Mutex::new(200)),
+            thinks: Arc::default(),
             task: None,
         }
     }
@@ -77,20 +80,40 @@ impl Hook {
         let listener = TcpListener::bind(self.address).await.unwrap();
         let (taken, asked, status) =
             (Arc::clone(&self.taken), Arc::clone(&self.asked), Arc::clone(&self.status));
+        let thinks = Arc::clone(&self.thinks);
         self.task = Some(tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let status = *status.lock().unwrap();
-                let Some(one) = answer(stream, status).await else { continue };
-                *asked.lock().unwrap() += 1;
-                if status == 200 {
-                    taken.lock().unwrap().push(one);
-                }
+                let thought = *thinks.lock().unwrap();
+                let (taken, asked) = (Arc::clone(&taken), Arc::clone(&asked));
+                tokio::spawn(async move {
+                    let Some(one) = answer(stream, status, thought, &asked).await else { return };
+                    if status == 200 {
+                        taken.lock().unwrap().push(one);
+                    }
+                });
             }
         }));
     }
 
     pub(crate) fn answer_with(&self, status: u16) {
         *self.status.lock().unwrap() = status;
+    }
+
+    /// Every answer comes so late from now on.
+    pub(crate) fn think(&self, length: Duration) {
+        *self.thinks.lock().unwrap() = length;
+    }
+
+    /// Waits until it was asked `count` times, whether it has answered or not.
+    pub(crate) async fn is_asked(&self, count: usize) {
+        for _ in 0..1_500 {
+            if self.asked() >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it was to be asked {count} times, and was {}", self.asked());
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -102,7 +125,12 @@ impl Hook {
     }
 
     pub(crate) fn asked(&self) -> usize {
-        *self.asked.lock().unwrap()
+        self.asked.lock().unwrap().len()
+    }
+
+    /// The ids of all requests, in order.
+    pub(crate) fn asked_ids(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(Taken::id).collect()
     }
 
     /// What was told at `path`, in order.
@@ -131,7 +159,12 @@ impl Drop for Hook {
     }
 }
 
-async fn answer(mut stream: TcpStream, status: u16) -> Option<Taken> {
+async fn answer(
+    mut stream: TcpStream,
+    status: u16,
+    thought: Duration,
+    asked: &Mutex<Vec<Taken>>,
+) -> Option<Taken> {
     let mut request = Vec::new();
     let mut chunk = [0; 4_096];
     let head = loop {
@@ -150,10 +183,13 @@ async fn answer(mut stream: TcpStream, status: u16) -> Option<Taken> {
     }
     let path = text.lines().next()?.split(' ').nth(1)?.to_owned();
     let body = serde_json::from_slice(&request[head + 4..whole]).unwrap_or(Value::Null);
+    let one = Taken { path, body };
+    asked.lock().unwrap().push(one.clone());
+    tokio::time::sleep(thought).await;
     let reply = format!(
         "HTTP/1.1 {status} Told\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nOK"
     );
     stream.write_all(reply.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()?;
-    Some(Taken { path, body })
+    Some(one)
 }

@@ -1,5 +1,6 @@
 //! The engine against a real catalog, real stores and an app that behaves as it is told.
 
+mod alert_changes;
 mod alerts;
 mod app_server;
 mod browse;

@@ -21,6 +21,7 @@ fn declared(world: &World, name: &str, token: &str) -> Declared {
     Declared {
         destinations: vec![local("tape", &world.folder.path().join("tape"))],
         apps: vec![app],
+        ..Declared::default()
     }
 }
 

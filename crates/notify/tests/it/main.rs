@@ -4,6 +4,7 @@ mod addresses;
 mod discord;
 mod gotify;
 mod healthchecks;
+mod hostile;
 mod limits;
 mod mail;
 mod ntfy;

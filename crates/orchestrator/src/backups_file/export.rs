@@ -6,9 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    alerts,
     keys::{
-        AppEntry, BindingEntry, DestinationEntry, DrillBootEntry, DrillCommandEntry, DrillEntry,
-        DrillQuestionEntry, LimitsEntry, RetentionEntry, ScheduleEntry, SourceEntry,
+        AlertChannelEntry, AlertRouteEntry, AppEntry, BindingEntry, DestinationEntry,
+        DrillBootEntry, DrillCommandEntry, DrillEntry, DrillQuestionEntry, LimitsEntry,
+        RetentionEntry, ScheduleEntry, SourceEntry,
     },
     recovery,
     values::{Flag, Number, Settings, ShortOr, Text},
@@ -27,14 +29,27 @@ struct Sections {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     destinations: Vec<DestinationEntry>,
     apps: Vec<AppEntry>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alert_channels: Vec<AlertChannelEntry>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alert_routes: Vec<AlertRouteEntry>,
+}
+
+/// Lists of what is registered, as the API shows them.
+#[derive(Default)]
+pub(crate) struct Registered {
+    pub(crate) apps: Value,
+    pub(crate) destinations: Value,
+    pub(crate) channels: Value,
+    pub(crate) routes: Value,
 }
 
 const HEAD: &str = "# What was registered, as `backup-orchestrator config export` told it. Secrets \
                     are in stack.env.\n";
 
-/// `apps` and `destinations` as the API shows them, as a file; of those that are declared
-/// elsewhere already, only with `all`.
-pub(crate) fn export(apps: &Value, destinations: &Value, all: bool) -> Exported {
+/// What is registered, as a file; what is declared elsewhere already, only with `all`.
+pub(crate) fn export(registered: &Registered, all: bool) -> Exported {
+    let Registered { apps, destinations, channels, routes } = registered;
     let mut variables = Variables::default();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let wanted = |one: &Value| all || one["managed_by"].is_null();
@@ -51,6 +66,21 @@ pub(crate) fn export(apps: &Value, destinations: &Value, all: bool) -> Exported 
             .filter(|one| wanted(one))
             .map(|one| app(one, &names, &mut variables))
             .collect(),
+        alert_channels: list(channels)
+            .iter()
+            .filter(|one| wanted(one))
+            .map(|one| {
+                let name = text(&one["name"]);
+                alerts::channel(one, variables.secrets(&[&name], &one["secrets"]))
+            })
+            .collect(),
+        alert_routes: list(routes)
+            .iter()
+            .filter(|one| wanted(one))
+            .filter_map(|one| {
+                alerts::route(one, |name| list(apps).iter().any(|app| app["name"] == name))
+            })
+            .collect(),
     };
     let yaml = serde_saphyr::to_string(&sections).unwrap_or_default();
     Exported { backups_yml: format!("{HEAD}{yaml}"), stack_env: variables.skeleton() }
@@ -64,7 +94,7 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-fn words(value: &Value) -> Option<String> {
+pub(super) fn words(value: &Value) -> Option<String> {
     (!value.is_null()).then(|| text(value)).filter(|text| !text.is_empty())
 }
 
@@ -73,11 +103,11 @@ pub(super) fn number(value: &Value) -> Option<Number> {
 }
 
 /// The flag where it is not what it would be left out.
-fn flag(value: &Value, default: bool) -> Option<Flag> {
+pub(super) fn flag(value: &Value, default: bool) -> Option<Flag> {
     value.as_bool().filter(|is| *is != default).map(|is| Flag(is.to_string()))
 }
 
-fn settings(value: &Value) -> Settings {
+pub(super) fn settings(value: &Value) -> Settings {
     let all = value.as_object().into_iter().flatten();
     Settings(all.map(|(key, value)| (key.clone(), vec![literally(&text(value))])).collect())
 }

@@ -21,6 +21,10 @@ pub(crate) struct File {
     pub(crate) destinations: Option<Vec<DestinationEntry>>,
     /// Apps with any sources.
     pub(crate) apps: Option<Vec<AppEntry>>,
+    /// Where people are told when something is wrong.
+    pub(crate) alert_channels: Option<Vec<AlertChannelEntry>>,
+    /// Which alerts go where, and when.
+    pub(crate) alert_routes: Option<Vec<AlertRouteEntry>>,
 }
 
 /// A database.
@@ -388,6 +392,65 @@ pub(crate) struct DrillCommandEntry {
     pub(crate) artifact: Option<String>,
     /// Program and arguments; `{}` is the path of the file or folder that came back.
     pub(crate) argv: Vec<String>,
+}
+
+/// A place that people are told at.
+#[skip_serializing_none]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertChannelEntry {
+    /// Unique name.
+    pub(crate) name: String,
+    /// `email`, `telegram`, `webhook`, `ntfy`, `slack`, `discord`, `gotify` or `healthchecks`.
+    pub(crate) kind: String,
+    /// Whether anything is sent there; left out it is.
+    pub(crate) enabled: Option<Flag>,
+    /// The language of its messages, `en` or `es`; English where it is not set.
+    pub(crate) language: Option<String>,
+    /// Its settings.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub(crate) settings: Settings,
+    /// Its secrets; `NAME_file` names a file that holds one.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub(crate) secrets: Settings,
+}
+
+/// Which alerts go where, and when.
+#[skip_serializing_none]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertRouteEntry {
+    /// Unique name.
+    pub(crate) name: String,
+    /// Names of the channels it leads to.
+    pub(crate) channels: Vec<String>,
+    /// Names of the apps it is for; all, and what concerns no app, where it is not set.
+    pub(crate) apps: Option<Vec<String>>,
+    /// What it is for, for example `backup_failed`; everything where it is not set.
+    pub(crate) kinds: Option<Vec<String>>,
+    /// What matters less does not go this way: `info`, `warning` or `error`; `warning` where it is
+    /// not set.
+    pub(crate) least: Option<String>,
+    /// Whether people are told when it is over; they are where it is not set.
+    pub(crate) recoveries: Option<Flag>,
+    /// Hours between two messages of what lasts; told once where it is not set.
+    pub(crate) remind_every_hours: Option<Number>,
+    /// When messages begin to wait, as `22:00`.
+    pub(crate) quiet_from: Option<Text>,
+    /// When they end to, as `07:00`.
+    pub(crate) quiet_to: Option<Text>,
+    /// Whether errors are told in quiet hours too; they are where it is not set.
+    pub(crate) urgent_breaks_quiet: Option<Flag>,
+    /// Whether messages are gathered: `none`, `daily` or `weekly`.
+    pub(crate) digest: Option<String>,
+    /// The hour at which what was gathered goes out; 8 where it is not set.
+    pub(crate) digest_hour: Option<Number>,
+    /// Whose wall clock; `backup_config.time_zone` where it is not set, else `TZ`, else UTC.
+    pub(crate) time_zone: Option<String>,
+    /// Routes are looked at from the lowest; their order in the file where it is not set.
+    pub(crate) position: Option<Number>,
+    /// Whether it leads anywhere; left out it does.
+    pub(crate) enabled: Option<Flag>,
 }
 
 impl Settings {

@@ -1,5 +1,6 @@
 //! `backups.yml`, with `stack.env` beside it: what is to be backed up, declared in a file.
 
+mod alerts;
 mod apps;
 mod drills;
 mod export;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use engine::{Declared, Entry, FieldError};
 use handwritten::Lines;
 
-pub(crate) use export::export;
+pub(crate) use export::{Registered, export};
 pub(crate) use finding::Finding;
 pub(crate) use keys::File;
 pub(crate) use variables::{Variables, read_small, stack_env_of};
@@ -44,6 +45,8 @@ pub(crate) struct Declaration {
 struct Places {
     destinations: Vec<Place>,
     apps: Vec<Place>,
+    channels: Vec<Place>,
+    routes: Vec<Place>,
 }
 
 impl Declaration {
@@ -70,6 +73,8 @@ impl Declaration {
             volumes: file.volume_backups.unwrap_or_default(),
             destinations: file.destinations.unwrap_or_default(),
             apps: file.apps.unwrap_or_default(),
+            channels: file.alert_channels.unwrap_or_default(),
+            routes: file.alert_routes.unwrap_or_default(),
         });
         let (mut findings, files) = reader.finish();
         for finding in &mut findings {
@@ -88,6 +93,8 @@ impl Declaration {
             let place = match entry {
                 Entry::Destination(at) => self.places.destinations.get(at),
                 Entry::App(at) => self.places.apps.get(at),
+                Entry::Channel(at) => self.places.channels.get(at),
+                Entry::Route(at) => self.places.routes.get(at),
             };
             let key = place.map_or_else(String::new, |one| one.key(&error.field, &self.lines));
             let line = self.lines.find(&key);
@@ -109,6 +116,8 @@ struct Sections {
     volumes: Vec<keys::VolumeBackup>,
     destinations: Vec<keys::DestinationEntry>,
     apps: Vec<keys::AppEntry>,
+    channels: Vec<keys::AlertChannelEntry>,
+    routes: Vec<keys::AlertRouteEntry>,
 }
 
 impl File {
@@ -118,6 +127,8 @@ impl File {
             && self.backup_config.is_none()
             && self.destinations.is_none()
             && self.apps.is_none()
+            && self.alert_channels.is_none()
+            && self.alert_routes.is_none()
     }
 }
 

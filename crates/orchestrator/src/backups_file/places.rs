@@ -15,6 +15,10 @@ pub(super) enum Place {
     Destination(usize),
     /// `apps[N]`.
     App(usize),
+    /// `alert_channels[N]`.
+    Channel(usize),
+    /// `alert_routes[N]`.
+    Route(usize),
 }
 
 impl Place {
@@ -25,6 +29,8 @@ impl Place {
             Self::Config => "backup_config".to_owned(),
             Self::Destination(at) => format!("destinations[{at}]"),
             Self::App(at) => format!("apps[{at}]"),
+            Self::Channel(at) => format!("alert_channels[{at}]"),
+            Self::Route(at) => format!("alert_routes[{at}]"),
         }
     }
 
@@ -32,7 +38,9 @@ impl Place {
     pub(super) fn key(self, field: &str, lines: &Lines) -> String {
         let base = self.base();
         match self {
-            Self::Destination(_) => return format!("{base}.{field}"),
+            Self::Destination(_) | Self::Channel(_) | Self::Route(_) => {
+                return format!("{base}.{field}");
+            }
             Self::Config => return format!("{base}.{}", of_config(field)),
             _ => {}
         }

@@ -80,6 +80,14 @@ impl<'a> Reader<'a> {
             declared.apps.push(self.app(&base, app, &common, sections.has_config));
             places.apps.push(Place::App(at));
         }
+        for (at, entry) in sections.channels.iter().enumerate() {
+            declared.channels.push(self.channel(&Place::Channel(at).base(), entry));
+            places.channels.push(Place::Channel(at));
+        }
+        for (at, entry) in sections.routes.iter().enumerate() {
+            declared.routes.push(self.route(at, &Place::Route(at).base(), entry));
+            places.routes.push(Place::Route(at));
+        }
         (declared, places)
     }
 

@@ -298,7 +298,8 @@ fn an_export_declares_what_was_there() {
         "id": "d1", "name": "disk", "kind": "local", "settings": { "path": "/copies" },
         "secrets": [], "append_only": true, "managed_by": null,
     }]);
-    let exported = export(&apps, &places, false);
+    let registered = Registered { apps, destinations: places, ..Registered::default() };
+    let exported = export(&registered, false);
     let filled = exported.stack_env.replace('=', "=a-token-of-it");
     assert!(filled.contains("SHOP_TOKEN=") && filled.contains("SHOP_OTHER_TOKEN="), "{filled}");
     let read = Declaration::parse(&exported.backups_yml, &variables(&filled), Path::new("."));
@@ -323,8 +324,101 @@ fn an_export_declares_what_was_there() {
     assert_eq!((app.limits.timeout_secs, app.limits.retries), (Some(60), None));
     assert_eq!(app.compression.as_deref(), Some("gzip:9"));
     assert!(read.declared.destinations[0].append_only);
-    let all = export(&apps, &places, true);
+    let all = export(&registered, true);
     assert!(all.backups_yml.contains("filed"));
+}
+
+const ALERTS: &str = "\
+alert_channels:
+  - name: ops
+    kind: ntfy
+    language: es
+    settings: { topic: our-backups }
+    secrets: { token: '${SHOP_TOKEN}' }
+  - { name: mail, kind: email, enabled: false, settings: { host: mail, port: 25, from: a@b.c, to: d@e.f } }
+alert_routes:
+  - name: nights
+    channels: [ops]
+    apps: [shop]
+    kinds: [overdue, drill_failed]
+    least: error
+    recoveries: false
+    remind_every_hours: 12
+    quiet_from: 22:00
+    quiet_to: 07:00
+    urgent_breaks_quiet: false
+    time_zone: Europe/Madrid
+  - { name: week, channels: [mail, ops], digest: weekly, digest_hour: 6 }
+";
+
+#[test]
+fn channels_and_routes_are_declared_and_told_back() {
+    let declared = parsed(ALERTS).declared;
+    let [ops, mail] = declared.channels.as_slice() else { panic!("two channels") };
+    assert_eq!((ops.kind.as_str(), ops.language.as_str(), ops.enabled), ("ntfy", "es", true));
+    assert_eq!(ops.settings["topic"], "our-backups");
+    assert_eq!(ops.secrets["token"].expose_secret(), "a-token-of-the-shop");
+    assert_eq!((mail.settings["port"].as_str(), mail.enabled), ("25", false));
+    let [nights, week] = declared.routes.as_slice() else { panic!("two routes") };
+    assert_eq!((nights.quiet_from.as_str(), nights.quiet_to.as_str()), ("22:00", "07:00"));
+    assert_eq!(
+        (nights.apps.as_slice(), nights.least.as_str()),
+        (&["shop".to_owned()][..], "error")
+    );
+    assert_eq!((nights.remind_every_hours, nights.recoveries), (Some(12), false));
+    assert!(!nights.urgent_breaks_quiet && week.urgent_breaks_quiet && week.recoveries);
+    assert_eq!((week.position, week.digest.as_str(), week.digest_hour), (1, "weekly", 6));
+    assert_eq!(
+        (nights.time_zone.as_str(), week.time_zone.as_str()),
+        ("Europe/Madrid", "America/Sao_Paulo")
+    );
+
+    // As the API shows them, and back.
+    let shown = |one: &engine::RouteDraft| {
+        serde_json::json!({
+            "name": one.name, "channels": one.channels, "apps": one.apps, "kinds": one.kinds,
+            "least": one.least, "recoveries": one.recoveries, "position": one.position,
+            "remind_every_hours": one.remind_every_hours, "quiet_from": one.quiet_from,
+            "quiet_to": one.quiet_to, "urgent_breaks_quiet": one.urgent_breaks_quiet,
+            "digest": one.digest, "digest_hour": one.digest_hour, "time_zone": one.time_zone,
+            "enabled": one.enabled,
+        })
+    };
+    let channel = serde_json::json!({
+        "name": "ops", "kind": "ntfy", "language": "es", "enabled": true, "managed_by": null,
+        "settings": ops.settings, "secrets": ["token"],
+    });
+    let mut gone = shown(nights);
+    gone["apps"] = serde_json::json!(["01arz3ndektsv4rrffq69g5fav"]);
+    let registered = Registered {
+        apps: serde_json::json!([{ "name": "shop", "managed_by": "file" }]),
+        channels: serde_json::json!([channel, { "name": "filed", "managed_by": "file" }]),
+        routes: serde_json::json!([shown(nights), shown(week), gone]),
+        ..Registered::default()
+    };
+    let told = export(&registered, false);
+    assert!(!told.backups_yml.contains("filed"), "{}", told.backups_yml);
+    let filled = told.stack_env.replace("OPS_TOKEN=", "OPS_TOKEN=a-token-of-it");
+    let read = Declaration::parse(&told.backups_yml, &variables(&filled), Path::new("."));
+    let Ok(again) = read else { panic!("{}", told.backups_yml) };
+    let [back] = again.declared.channels.as_slice() else { panic!("{}", told.backups_yml) };
+    assert_eq!((&back.settings, back.language.as_str()), (&ops.settings, "es"));
+    assert_eq!(back.secrets["token"].expose_secret(), "a-token-of-it");
+    let routes = &again.declared.routes;
+    assert_eq!(routes.len(), 2, "one that was for a removed app alone is not for all");
+    for (back, was) in routes.iter().zip([nights, week]) {
+        assert_eq!(shown(back), shown(was), "{}", told.backups_yml);
+    }
+    for (from, to, words) in [
+        ("kind: ntfy", "kind: ntfy\n    knid: x", "knid"),
+        ("digest_hour: 6", "digest_hour: six", "alert_routes[1].digest_hour"),
+        ("recoveries: false", "recoveries: perhaps", "alert_routes[0].recoveries"),
+        ("'${SHOP_TOKEN}'", "'${NO_TOKEN}'", "alert_channels[0].secrets.token"),
+        ("channels: [ops]", "chanels: [ops]", "did you mean `channels`?"),
+    ] {
+        let told = wrong(&ALERTS.replace(from, to));
+        assert!(told.iter().any(|one| one.contains(words)), "{told:?}");
+    }
 }
 
 #[test]
@@ -354,7 +448,7 @@ fn drills_are_declared_and_told_back() {
     let shown = serde_json::json!([{
         "name": "shop", "sources": [source], "destinations": [], "drill": plan,
     }]);
-    let told = export(&shown, &serde_json::json!([]), true).backups_yml;
+    let told = export(&Registered { apps: shown, ..Registered::default() }, true).backups_yml;
     let again = parsed(&told);
     assert_eq!(again.declared.apps[0].drill.as_ref(), Some(&plan), "{told}");
 

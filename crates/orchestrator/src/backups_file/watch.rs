@@ -266,8 +266,13 @@ impl BackupsFile {
     }
 
     async fn declares_something(&self) -> bool {
-        let apps = self.0.engine.catalog().all_apps().await.unwrap_or_default();
-        apps.iter().any(|app| app.managed_by == Some(ManagedBy::File))
+        let catalog = self.0.engine.catalog();
+        let apps = catalog.all_apps().await.unwrap_or_default();
+        let channels = catalog.alert_channels().await.unwrap_or_default();
+        let routes = catalog.alert_routes().await.unwrap_or_default();
+        let all = apps.iter().map(|one| one.managed_by);
+        let all = all.chain(channels.iter().map(|one| one.managed_by));
+        all.chain(routes.iter().map(|one| one.managed_by)).any(|by| by == Some(ManagedBy::File))
     }
 
     fn show(&self, state: ConfigState, found: Option<&Found>, findings: Vec<Finding>) {

@@ -464,7 +464,7 @@ async fn route(client: &Client, command: RouteCommand, out: &Out) -> Result<u8, 
         RouteCommand::Edit { name, rename, given } => {
             let mut body = client.get(&route_path(&name)).await?;
             if let Some(all) = body.as_object_mut() {
-                for known in ["id", "created_at", "updated_at"] {
+                for known in ["id", "managed_by", "created_at", "updated_at"] {
                     all.remove(known);
                 }
             }

@@ -1,6 +1,10 @@
 //! Talking to the server.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
@@ -11,6 +15,10 @@ use super::{
     show::{items, safe, text},
 };
 use crate::settings::{self, Environment};
+
+/// How long whoever follows something waits for a server that is away, and how often they ask.
+const PATIENCE: Duration = Duration::from_secs(60);
+const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a command ends with where it does not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +31,15 @@ pub(crate) enum CliError {
     Refused(String),
     #[error("{0}")]
     Failed(String),
+    /// The server cannot be reached, or not now.
+    #[error("{0}")]
+    Away(String),
 }
 
 impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Away(_) => 1,
             Self::Usage(_) => 2,
             Self::NotFound(_) => 4,
             Self::Refused(_) => 5,
@@ -94,6 +105,20 @@ impl Client {
         self.json(Method::GET, path, None).await
     }
 
+    /// The same for what somebody follows: where the connection breaks or the server starts anew, it
+    /// is asked again for a minute.
+    pub(crate) async fn get_again(&self, path: &str) -> Result<Value, CliError> {
+        let begun = Instant::now();
+        loop {
+            match self.get(path).await {
+                Err(CliError::Away(_)) if begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(ASK_EVERY).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, CliError> {
         self.json(Method::POST, path, Some(body)).await
     }
@@ -134,7 +159,7 @@ impl Client {
 
     fn broken(&self, error: reqwest::Error) -> CliError {
         if error.is_connect() {
-            return CliError::Failed(format!(
+            return CliError::Away(format!(
                 "cannot reach the server at {}: start it with `backup-orchestrator serve`, or \
                  give its address with --url",
                 self.base
@@ -144,7 +169,7 @@ impl Client {
             let wrong = format!("`{}` is no address: write it as http://HOST:PORT", self.base);
             return CliError::Usage(wrong);
         }
-        CliError::Failed(format!(
+        CliError::Away(format!(
             "the connection to {} broke: {}; look whether the server still runs",
             self.base,
             error.without_url()
@@ -204,6 +229,9 @@ impl Client {
                 CliError::Usage(fields.iter().map(told).collect::<Vec<_>>().join("\n"))
             }
             _ => match wait.as_ref().and_then(|wait| wait.to_str().ok()) {
+                Some(secs) if status == StatusCode::SERVICE_UNAVAILABLE => {
+                    CliError::Away(format!("{detail}; try again in {secs} s"))
+                }
                 Some(secs) => CliError::Failed(format!("{detail}; try again in {secs} s")),
                 None => CliError::Failed(detail),
             },

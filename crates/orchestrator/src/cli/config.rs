@@ -14,7 +14,9 @@ use super::{
     show::{self, Out, items, text},
 };
 use crate::{
-    backups_file::{Declaration, File, Finding, Variables, export, read_small, stack_env_of},
+    backups_file::{
+        Declaration, File, Finding, Registered, Variables, export, read_small, stack_env_of,
+    },
     settings::{Environment, Settings},
 };
 
@@ -68,8 +70,13 @@ pub(super) async fn config(
 ) -> Result<u8, CliError> {
     match command {
         ConfigCommand::Export { file, all } => {
-            let (apps, places) = (client.get("apps").await?, client.get("destinations").await?);
-            let exported = export(&apps, &places, all);
+            let registered = Registered {
+                apps: client.get("apps").await?,
+                destinations: client.get("destinations").await?,
+                channels: client.get("alert-channels").await?,
+                routes: client.get("alert-routes").await?,
+            };
+            let exported = export(&registered, all);
             match file {
                 Some(file) => write(&file, &exported.backups_yml, &exported.stack_env, out)?,
                 None if out.json => show::one(&json!({
@@ -175,6 +182,14 @@ async fn check(
         for app in items(&declares["apps"]) {
             show::line(&sentence(app));
         }
+        for channel in items(&declares["alert_channels"]) {
+            let (name, kind) = (text(&channel["name"]), text(&channel["kind"]));
+            show::line(&show::safe(&format!("channel {name} ({kind})")));
+        }
+        for route in items(&declares["alert_routes"]) {
+            let to = show::word(&route["channels"]);
+            show::line(&show::safe(&format!("route {} to {to}", text(&route["name"]))));
+        }
     });
     Ok(if is_wrong { 2 } else { 0 })
 }
@@ -215,10 +230,12 @@ async fn judge(
     match engine.try_declared(ManagedBy::File, &declaration.declared).await {
         Ok(_) => {}
         Err(DeclareError::Wrong(wrong)) => {
-            // A destination may be registered on the server, which is not asked.
+            // What is named may be registered on the server, which is not asked.
             let (elsewhere, wrong) = wrong.into_iter().partition(|(_, error)| {
-                error.field.ends_with(".destination")
-                    && error.message.starts_with("there is no destination")
+                let named = |field: bool, told| field && error.message.starts_with(told);
+                named(error.field.ends_with(".destination"), "there is no destination")
+                    || named(error.field.starts_with("channels["), "there is no channel")
+                    || named(error.field.starts_with("apps["), "there is no app")
             });
             findings.extend(declaration.locate(wrong));
             let elsewhere = declaration.locate(elsewhere);
@@ -263,5 +280,14 @@ fn declares(declaration: &Declaration) -> Value {
             })
         })
         .collect();
-    json!({ "destinations": destinations, "apps": apps })
+    let channels = declared.channels.iter();
+    let channels: Vec<_> =
+        channels.map(|one| json!({ "name": one.name, "kind": one.kind })).collect();
+    let routes = declared.routes.iter();
+    let routes: Vec<_> =
+        routes.map(|one| json!({ "name": one.name, "channels": one.channels })).collect();
+    json!({
+        "destinations": destinations, "apps": apps,
+        "alert_channels": channels, "alert_routes": routes,
+    })
 }

@@ -72,7 +72,10 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{error}");
+            // A server's words are in it.
+            for line in error.to_string().lines() {
+                eprintln!("{}", show::safe(line));
+            }
             error.exit_code()
         }
     }

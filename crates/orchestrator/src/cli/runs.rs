@@ -167,8 +167,9 @@ pub(super) async fn logs(client: &Client, given: LogsArgs, out: &Out) -> Result<
     let (id, filter) = (part(&given.id), given.filter());
     let mut all = Vec::new();
     let mut seen = 0;
+    let path = format!("runs/{id}");
+    let mut run = client.get(&path).await?;
     loop {
-        let run = client.get(&format!("runs/{id}")).await?;
         let lines = wait::log_after(client, &id, seen, &filter).await?;
         seen = lines.last().and_then(|line| line["seq"].as_i64()).unwrap_or(seen);
         if out.json {
@@ -182,6 +183,7 @@ pub(super) async fn logs(client: &Client, given: LogsArgs, out: &Out) -> Result<
             break;
         }
         tokio::time::sleep(wait::PAUSE).await;
+        run = client.get_again(&path).await?;
     }
     if out.json {
         show::one(&Value::Array(all));

@@ -9,7 +9,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
-use crate::{settings::Environment, web::Lang};
+use crate::{legible, settings::Environment, web::Lang};
 
 pub(super) const LANG: Lang = Lang::En;
 
@@ -44,9 +44,9 @@ pub(super) fn line(text: &str) {
     }
 }
 
-/// Text from elsewhere, without what would steer a terminal.
+/// Text from elsewhere, without what would steer a terminal or turn what is read.
 pub(super) fn safe(text: &str) -> String {
-    text.replace(|c: char| c.is_control(), "\u{fffd}")
+    text.replace(|c: char| c.is_control() || legible::turns(c), "\u{fffd}")
 }
 
 impl Out {

@@ -21,7 +21,7 @@ pub(super) async fn log_after(
 ) -> Result<Vec<Value>, CliError> {
     let mut all = Vec::new();
     loop {
-        let lines = client.get(&format!("runs/{id}/log?after={seen}&{filter}")).await?;
+        let lines = client.get_again(&format!("runs/{id}/log?after={seen}&{filter}")).await?;
         let lines = items(&lines);
         let Some(last) = lines.last().and_then(|line| line["seq"].as_i64()) else { return Ok(all) };
         if last <= seen {
@@ -149,7 +149,7 @@ pub(super) async fn ended(client: &Client, run: &Value, out: &Out) -> Result<Val
     let mut seen = 0;
     let mut bar = bar(run["bytes_expected"].as_u64());
     loop {
-        let shown = client.get(&path).await?;
+        let shown = client.get_again(&path).await?;
         let run = &shown["run"];
         if !out.json {
             for line in log_after(client, &part(&id), seen, "").await? {

@@ -53,6 +53,8 @@ struct FormPage {
     fields: FieldRows,
     errors: Errors,
     confirm: bool,
+    /// It is declared elsewhere: shown, and not changed here.
+    managed: bool,
 }
 
 /// What a form shows besides what was asked.
@@ -153,6 +155,7 @@ async fn form(
         enabled: filled.enabled,
         errors: filled.errors,
         confirm,
+        managed: current.is_some_and(|one| one.managed_by.is_some()),
     }))
 }
 

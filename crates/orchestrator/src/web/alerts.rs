@@ -135,6 +135,7 @@ pub(super) struct ChannelRow {
     pub(super) tried: Option<When>,
     pub(super) problem: Option<String>,
     pub(super) routes: Vec<String>,
+    pub(super) managed: Option<&'static str>,
 }
 
 impl ChannelRow {
@@ -154,6 +155,7 @@ impl ChannelRow {
             tried: one.last_try.as_ref().map(|tried| visitor.when(tried.at)),
             problem: one.last_try.as_ref().and_then(|tried| tried.problem.clone()),
             routes: routes.iter().filter(leads).map(|route| route.name.to_string()).collect(),
+            managed: one.managed_by.map(Into::into),
         }
     }
 }
@@ -167,6 +169,7 @@ struct RouteRow {
     least: String,
     channels: Vec<String>,
     when: Vec<String>,
+    managed: Option<&'static str>,
 }
 
 /// What ids are called.
@@ -237,6 +240,7 @@ impl RouteRow {
             least: lang.t(&format!("route-least-{}", route.least)),
             channels: route.channels.iter().map(|id| names.channel(*id)).collect(),
             when,
+            managed: route.managed_by.map(Into::into),
         }
     }
 }

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     extract::{Request, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
@@ -15,6 +15,7 @@ use super::{
     page::{Nav, Page},
     visitor::Visitor,
 };
+use crate::legible;
 
 /// An error on the way to a page.
 #[derive(Debug, Clone)]
@@ -106,11 +107,16 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
         (true, _) => visitor.t("error-other-detail"),
     };
     let page = visitor.page(title, Nav::None);
-    (status, show(&ErrorPage { page, detail, errors: fault.errors })).into_response()
+    let page = show(&ErrorPage { page, detail, errors: fault.errors });
+    let mut response = (status, page).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }
 
 /// A template as a page.
 pub(crate) fn show(template: &impl Template) -> Html<String> {
     // Writing into a string fails only where a value's own formatting does, and ours do not.
-    Html(template.render().unwrap_or_else(|error| format!("template: {error}")))
+    Html(legible::page(template.render().unwrap_or_else(|error| format!("template: {error}"))))
 }

@@ -30,6 +30,8 @@ use super::{
 use crate::follow::{Teller, follow};
 
 const PER_PAGE: u64 = 50;
+/// Lines of a log in one part of a stream.
+const AT_ONCE: usize = 100;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -357,9 +359,13 @@ impl Teller for InHtml {
     const STATE: &'static str = "panel";
 
     fn lines(&self, lines: &[LogLine]) -> Vec<(i64, String)> {
-        let last = lines.last().map_or(0, |line| line.seq);
-        let lines = lines.iter().map(|line| Line::new(line, &self.visitor)).collect();
-        vec![(last, show(&Lines { lines }).0)]
+        // In parts, so that what has come before a connection breaks need not come again.
+        let parts = lines.chunks(AT_ONCE).map(|some| {
+            let last = some.last().map_or(0, |line| line.seq);
+            let lines = some.iter().map(|line| Line::new(line, &self.visitor)).collect();
+            (last, show(&Lines { lines }).0)
+        });
+        parts.collect()
     }
 
     async fn state(&self, run: &Run) -> Option<String> {

@@ -143,6 +143,10 @@ async fn a_failure_and_its_end_are_told_once_each() {
     assert_eq!(of_it.len(), 2, "{about:?}");
     let usual = server.done_get("apps/shop/usual").await;
     assert_eq!((&usual["learned"], &usual["needed"]), (&json!(1), &json!(10)), "{usual}");
+    server.add_user("ana", "viewer").await;
+    let by = server.login("ana", PASSWORD).await;
+    let page = server.request(Method::GET, "/apps/shop", &by).send().await.unwrap();
+    assert!(page.text().await.unwrap().contains("Learning: 1 of 10 snapshots"));
 }
 
 fn document(place: &Place, words: &[&str], code: i32) -> Value {

@@ -359,3 +359,92 @@ async fn files_are_checked_without_a_server_and_exported_from_one() {
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     assert_eq!(matching(&disk.join("apps/$hop/logs"), r"^backup_\d{8}_\d{6}_shop\.log$").len(), 1);
 }
+
+const ALERTS: &str = "\
+alert_channels:
+  - name: team
+    kind: webhook
+    settings: { url: 'http://127.0.0.1:9/in' }
+    secrets: { token: '${HOOK_TOKEN}', secret_file: signing }
+alert_routes:
+  - { name: nights, channels: [team], kinds: [overdue], quiet_from: 22:00, quiet_to: 07:00 }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_are_declared_shown_and_not_changed_elsewhere() {
+    let place = Place::new(&[]);
+    place.file("backups.yml", ALERTS);
+    place.file("stack.env", "HOOK_TOKEN=canary-token-of-the-hook\n");
+    place.file("signing", "canary-signing-secret\n");
+    let server = place.serve().await;
+    let place = &server.place;
+    let config = server.done_get("config").await;
+    assert_eq!(config["last_change"]["added"], json!(["team", "nights"]), "{config}");
+    let team = server.done_get("alert-channels/team").await;
+    assert_eq!(
+        (&team["managed_by"], &team["secrets"]),
+        (&json!("file"), &json!(["secret", "token"]))
+    );
+    let nights = server.done_get("alert-routes/nights").await;
+    assert_eq!((&nights["managed_by"], &nights["quiet_from"]), (&json!("file"), &json!("22:00")));
+
+    // Neither the API nor the command line nor a page changes or removes them.
+    let channel = json!({ "version": 1, "name": "team", "kind": "webhook",
+        "settings": { "url": "http://127.0.0.1:9/other" } });
+    let route = json!({ "version": 1, "name": "nights", "channels": ["team"] });
+    for (method, path, body) in [
+        ("PUT", "alert-channels/team", channel),
+        ("DELETE", "alert-channels/team", Value::Null),
+        ("PUT", "alert-routes/nights", route),
+        ("DELETE", "alert-routes/nights", Value::Null),
+    ] {
+        let reply = server.send(method, path, &server.local(), Some(body)).await;
+        assert_eq!(reply.status(), 409, "{method} {path}");
+        assert!(reply.text().await.unwrap().contains("backups.yml"), "{method} {path}");
+    }
+    server.add_user("ana", "admin").await;
+    let by = server.login("ana", crate::server::PASSWORD).await;
+    for path in ["/alerts/channels/team", "/alerts/routes/nights"] {
+        let page = server.request(reqwest::Method::GET, path, &by).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        assert!(page.contains("declared in backups.yml") && page.contains("<fieldset"), "{page}");
+        assert!(page.contains(" disabled>") && !page.contains(">Save</button>"), "{page}");
+        assert!(!page.contains("/remove") && !page.contains("canary"), "{page}");
+    }
+    // A trial is no change.
+    let tried = server.done("POST", "alert-channels/team/test", json!({})).await;
+    assert!(tried["problem"].is_string(), "{tried}");
+
+    // What is wrong has its line; what it names may be on the server.
+    let check = |text: &str, code: i32| {
+        let file = place.file("other.yml", text);
+        let done = place.run(&["config", "check", &file]);
+        assert_eq!(done.status.code(), Some(code), "{done:?}");
+        String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned()
+    };
+    let told = check(&ALERTS.replace("[overdue]", "[boredom]"), 2);
+    assert!(told.contains("other.yml:7: alert_routes[0].kinds[0]"), "{told}");
+    let told = check(&ALERTS.replace("kind: webhook", "kind: pigeon"), 2);
+    assert!(told.contains("other.yml:3: alert_channels[0].kind"), "{told}");
+    let told = check(&ALERTS.replace("[team]", "[elsewhere]"), 0);
+    assert!(told.contains("warning") && told.contains("elsewhere"), "{told}");
+    assert!(told.contains("channel team (webhook)") && told.contains("route nights to elsewhere"));
+
+    // What was made by hand is exported, what is declared only when asked for.
+    let mine = json!({ "name": "mine", "kind": "ntfy", "settings": { "topic": "x" },
+        "secrets": { "token": "canary-token-of-mine" } });
+    server.done("POST", "alert-channels", mine).await;
+    let exported = |words: &[&str]| String::from_utf8(place.run(words).stdout).unwrap();
+    let told = exported(&["config", "export"]);
+    assert!(told.contains("name: mine") && told.contains("${MINE_TOKEN}"), "{told}");
+    assert!(!told.contains("name: team") && !told.contains("canary"), "{told}");
+    let told = exported(&["config", "export", "--all"]);
+    assert!(told.contains("name: team") && told.contains("name: nights"), "{told}");
+
+    // Gone from the file: the route leads nowhere any more, the channel is somebody's.
+    place.file("backups.yml", "alert_channels: []\n");
+    until(&server, "alert-routes/nights", |one| one["managed_by"].is_null()).await;
+    assert_eq!(server.done_get("alert-routes/nights").await["enabled"], false);
+    assert_eq!(server.done_get("alert-channels/team").await["enabled"], true);
+    assert!(!place.log().contains("canary"));
+}

@@ -7,7 +7,7 @@ use engine::{ChannelDraft, RouteDraft};
 use jiff::Timestamp;
 use model::{
     AlertChannel, AlertKind, AlertRoute, AppId, ChannelId, ChannelKind, ChannelTry, DigestEvery,
-    Name, RouteId, Severity,
+    ManagedBy, Name, RouteId, Severity,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -30,6 +30,8 @@ pub(in crate::api) struct ChannelShown {
     settings: BTreeMap<String, String>,
     /// Which secrets it has.
     secrets: Vec<String>,
+    /// Who keeps it as it is, where that is not people.
+    managed_by: Option<ManagedBy>,
     /// When it was added.
     created_at: Timestamp,
     /// When it was last edited.
@@ -50,6 +52,7 @@ impl From<AlertChannel> for ChannelShown {
             language: one.language,
             settings: one.settings,
             secrets: one.secrets.into_keys().collect(),
+            managed_by: one.managed_by,
             created_at: one.created_at,
             updated_at: one.updated_at,
             version: one.version,
@@ -142,6 +145,8 @@ pub(in crate::api) struct RouteShown {
     digest_hour: u8,
     /// Whose wall clock quiet hours and digests follow.
     time_zone: String,
+    /// Who keeps it as it is, where that is not people.
+    managed_by: Option<ManagedBy>,
     /// When it was added.
     created_at: Timestamp,
     /// When it was last edited.
@@ -174,6 +179,7 @@ impl RouteShown {
             digest: one.digest,
             digest_hour: one.digest_hour,
             time_zone: draft.time_zone,
+            managed_by: one.managed_by,
             created_at: one.created_at,
             updated_at: one.updated_at,
             version: one.version,
