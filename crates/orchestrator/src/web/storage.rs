@@ -22,6 +22,8 @@ pub(super) struct StoragePanel {
     /// Where today is.
     pub(super) today: String,
     pub(super) today_percent: String,
+    /// On which side of it its date stands, so that it meets no other.
+    pub(super) anchor: &'static str,
     /// All of it in words.
     pub(super) summary: String,
     /// What may come, in words; or how much is known of it yet.
@@ -79,6 +81,11 @@ impl StoragePanel {
             line,
             today: format!("{:.1}", WIDTH * known / all),
             today_percent: format!("{:.1}", 100.0 * known / all),
+            anchor: match known / all {
+                ..0.2 => "start",
+                0.2..=0.55 => "middle",
+                _ => "end",
+            },
             summary,
             forecast: forecast(trend.forecast, trend.days.len(), lang),
             ends_soon: full_in(trend).is_some_and(|days| days < SOON_DAYS),
