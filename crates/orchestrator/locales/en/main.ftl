@@ -821,6 +821,7 @@ api-refusals = What refusals mean
 
 # Coverage
 coverage = Coverage
+coverage-unused = used by no container
 coverage-text = What Docker on this machine keeps: every volume and database is in an app, left out for a reason, or not protected.
 coverage-off = Docker is not reachable from here. Set DOCKER_HOST, best with a filtering proxy in between, to see what is not protected.
 coverage-trouble = Docker cannot be asked.

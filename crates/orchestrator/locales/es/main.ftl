@@ -645,7 +645,7 @@ google-stale = Esta respuesta de Google no corresponde a ninguna pregunta abiert
 google-failed = No se conectó Google Drive. Google dijo:
 hint-encryption = El contenido se cifra antes de salir; los nombres, tamaños y fechas no. Sin clave abajo, se crea una nueva y se muestra una sola vez.
 hint-age-recipients = Empiezan con age1; varios se separan con comas.
-hint-age-identity = Hace falta para verificar el contenido y para restaurar desde aquí. Sin ella las ejecuciones siguen, y solo usted puede restaurar.
+hint-age-identity = Hace falta para verificar el contenido y para restaurar desde aquí. Sin ella las ejecuciones siguen, y solo restaura quien la tenga.
 hint-age-passphrase = En lugar de destinatarios. Un par de claves es la opción más segura.
 identity-once = Guardar ahora esta identidad de age: no se vuelve a mostrar.
 identity-once-text = Conviene tenerla fuera de esta máquina, por ejemplo en un gestor de contraseñas. Si se pierde este servidor, solo quien la tenga puede descifrar lo guardado aquí.
@@ -821,6 +821,7 @@ api-refusals = Qué significan los rechazos
 
 # Cobertura
 coverage = Cobertura
+coverage-unused = ningún contenedor lo usa
 coverage-text = Lo que guarda Docker en este equipo: cada volumen y cada base está en una app, queda fuera por un motivo o no está protegido.
 coverage-off = Desde aquí no se llega a Docker. Al definir DOCKER_HOST, mejor con un proxy que filtre, aquí se ve qué no está protegido.
 coverage-trouble = No se puede consultar a Docker.

@@ -200,10 +200,8 @@ async fn form(
         problems: Vec::new(),
         network: NETWORK,
         found: match current {
-            None if web.engine.config().docker_host.is_some() => {
-                Some(web.engine.uncovered_count().await?)
-            }
-            _ => None,
+            None => web.engine.uncovered_count().await?,
+            Some(_) => None,
         },
     }))
 }

@@ -12,6 +12,7 @@ use engine::{
 
 use super::{
     Web,
+    app_sources::kind_word,
     fault::{Fault, show},
     filters,
     form::{Errors, Sealed, redirect},
@@ -20,6 +21,9 @@ use super::{
     visitor::Visitor,
 };
 use crate::accounts::AuditTarget;
+
+/// What coverage says of a volume that no container uses.
+const UNUSED: &str = "used by no container";
 
 /// Something of the host.
 struct Row {
@@ -46,12 +50,17 @@ impl Row {
             CoveredKind::Volume => "volume",
             CoveredKind::Database => "database",
         };
+        let detail = match (one.kind, one.source_kind.as_deref()) {
+            (CoveredKind::Database, Some(kind)) => kind_word(page.lang, kind),
+            (CoveredKind::Volume, _) if one.detail == UNUSED => page.t("coverage-unused"),
+            _ => one.detail.clone(),
+        };
         Self {
             kind: page.t(&format!("covered-{kind}")),
             protect: form_for(&one),
             id: one.id,
             name: one.name,
-            detail: one.detail,
+            detail,
             apps: one.apps,
             ticked: one.files_of.is_none(),
             project: one.project,

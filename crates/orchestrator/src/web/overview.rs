@@ -168,8 +168,7 @@ pub(super) async fn show_overview(
     let (sentence, sentence_class) = sentence(&overview, &visitor);
     let troubles = troubles(&overview, visitor.lang);
     let uncovered = web.engine.uncovered_count().await?;
-    let is_watched = web.engine.config().docker_host.is_some();
-    let counters = counters(&overview, is_watched.then_some(uncovered), visitor.lang);
+    let counters = counters(&overview, uncovered, visitor.lang);
     let wanted = asked.q.trim().to_lowercase();
     let mut cards: Vec<&AppCard> = overview
         .cards
@@ -233,7 +232,7 @@ pub(super) async fn show_overview(
         sentence_class,
         troubles,
         counters,
-        uncovered,
+        uncovered: uncovered.unwrap_or(0),
         rows,
         pager,
         q: asked.q,

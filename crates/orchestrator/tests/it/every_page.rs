@@ -228,7 +228,11 @@ fn pages(runs: &[String; 3], snapshots: &[String; 4]) -> Vec<Page> {
             "destination-declared",
             "/destinations/declared-disk".to_owned(),
         ),
-        ("/destinations/{destination}/edit", "destination-edit", "/destinations/disk/edit".to_owned()),
+        (
+            "/destinations/{destination}/edit",
+            "destination-edit",
+            "/destinations/disk/edit".to_owned(),
+        ),
         ("/recover", "recover-refused", "/recover".to_owned()),
         ("/settings/recovery", "recovery", "/settings/recovery".to_owned()),
         ("/recovery-kit", "kit", "/recovery-kit".to_owned()),
