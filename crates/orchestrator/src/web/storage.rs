@@ -18,6 +18,8 @@ pub(super) struct StoragePanel {
     /// The days as a closed shape, and what may come as a line.
     pub(super) area: String,
     pub(super) line: String,
+    /// Whether there is more than a day to draw.
+    pub(super) is_drawn: bool,
     pub(super) ahead: Option<String>,
     /// Where today is.
     pub(super) today: String,
@@ -79,6 +81,7 @@ impl StoragePanel {
                 format!("{} {}", point(known, trend.bytes), point(known + AHEAD, bytes))
             }),
             line,
+            is_drawn: trend.days.len() > 1,
             today: format!("{:.1}", WIDTH * known / all),
             today_percent: format!("{:.1}", 100.0 * known / all),
             anchor: match known / all {
