@@ -304,6 +304,9 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
                 fits(&browser, &page.path, page.name, look).await;
             } else {
                 has_its_shape(&browser, &page.path, page.name, look).await;
+                if look.width == 1280 {
+                    fits_between(&browser, page).await;
+                }
             }
             has_its_commands(&browser, page).await;
         }
@@ -319,6 +322,19 @@ async fn every_page_fits_in_both_languages_themes_and_widths() {
         assert!(told.is_empty(), "{look:?}: {told:?}");
         browser.close().await;
     }
+}
+
+/// A page that is there already, on windows of the widths between.
+async fn fits_between(browser: &Chromium, page: &Page) {
+    let of =
+        |width| json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+    for width in [1024, 941, 700, 360] {
+        browser.tell("Emulation.setDeviceMetricsOverride", of(width)).await;
+        let wide = "return document.documentElement.scrollWidth - innerWidth";
+        let wide = browser.ask(wide).await.as_i64().unwrap();
+        assert!(wide <= 0, "{} is too wide for {width}: {wide}", page.name);
+    }
+    browser.tell("Emulation.setDeviceMetricsOverride", of(1280)).await;
 }
 
 /// That a page on which something can be done shows how to do it from the command line.
