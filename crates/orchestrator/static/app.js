@@ -13,10 +13,14 @@
   // Selects that only choose what is shown need no button.
   for (const select of all("[data-submit]")) {
     const button = select.form.querySelector("button");
-    if (button) button.hidden = true;
+    if (button && !select.form.querySelector("[type=search]")) button.hidden = true;
     select.addEventListener("change", () => select.form.submit());
   }
   for (const one of all("[data-no-script]")) one.hidden = true;
+  for (const one of all("[data-print]")) {
+    one.hidden = false;
+    one.addEventListener("click", () => print());
+  }
 
   // Copy buttons.
   document.addEventListener("click", async (event) => {
@@ -129,7 +133,9 @@
     const ask = async (action, place, busy) => {
       const fields = new FormData(form);
       fields.set("action", action);
-      if (action !== "test") for (const one of secrets(form)) fields.delete(one.name);
+      // No more of a secret than that there is one.
+      if (action === form.dataset.preview) for (const one of secrets(form)) fields.set(one.name, one.value && "*");
+      else if (action !== "test") for (const one of secrets(form)) fields.delete(one.name);
       const focused = document.activeElement.id;
       if (busy) busy.disabled = true;
       try {
@@ -137,13 +143,31 @@
         if (answer.ok) {
           // Secrets are not sent back: what was typed stays here.
           const typed = secrets(place).map((one) => [one.name, one.value]);
-          place.replaceChildren(part(await answer.text()));
+          const fresh = part(await answer.text());
+          const again = fresh.querySelector("[data-again]");
+          if (again) again.hidden = false;
+          // What stays as it is is not read out again.
+          const holder = document.createElement("div");
+          holder.append(fresh.cloneNode(true));
+          const open = place.querySelector("details.cli[open]");
+          if (open) open.open = false;
+          if (holder.innerHTML !== place.innerHTML) place.replaceChildren(fresh);
+          if (open) place.querySelector("details.cli").open = true;
+          if (again) wait(action, place, 1000 * Number(again.dataset.again));
           for (const [name, value] of typed) for (const one of secrets(place)) if (one.name === name) one.value = value;
           for (const one of all("[data-no-script]", place)) one.hidden = true;
           if (focused && document.activeElement === document.body) (document.getElementById(focused) || place.querySelector("button:not([hidden])")).focus();
         }
       } catch { /* the button without script still works */ }
       if (busy) busy.disabled = false;
+    };
+    // What does not answer yet is asked again, until it does or somebody goes on.
+    let waiting;
+    let tries = 0;
+    const wait = (action, place, time) => {
+      clearTimeout(waiting);
+      if (++tries > 100) return;
+      waiting = setTimeout(() => { if (document.hidden) wait(action, place, time); else ask(action, place); }, time);
     };
     let timer;
     form.addEventListener("input", () => {
@@ -154,6 +178,8 @@
       const button = event.target.closest("[data-part-into]");
       if (!button) return;
       event.preventDefault();
+      clearTimeout(waiting);
+      tries = 0;
       ask(button.value, document.querySelector(button.dataset.partInto), button);
     });
     // A choice that changes the fields below it.
@@ -163,7 +189,7 @@
   }
 
   // Keys.
-  const places = { o: "/", r: "/runs", s: "/snapshots", d: "/destinations" };
+  const places = { o: "/", r: "/runs", s: "/snapshots", d: "/destinations", a: "/alerts", t: "/settings" };
   let went = false;
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") for (const menu of all("details.menu[open], details.cli[open]")) menu.open = false;

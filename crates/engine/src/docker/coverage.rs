@@ -19,8 +19,10 @@ use crate::{Engine, EngineError};
 
 /// Where what is ignored is kept in the catalog.
 const IGNORED: &str = "coverage.ignored";
+/// Where it is kept how much was uncovered at the last look.
+pub(super) const OPEN: &str = "coverage.open";
 /// Where what was told of once is kept.
-pub(super) const TOLD: &str = "coverage.told";
+const TOLD: &str = "coverage.told";
 const MAX_REASON: usize = 500;
 /// How often the host is looked at by itself.
 const EVERY: Duration = Duration::from_secs(300);
@@ -144,6 +146,10 @@ impl Engine {
         }
         with_their_servers(&mut found);
         found.sort_by(|a, b| (a.state, &a.id).cmp(&(b.state, &b.id)));
+        let open = found.iter().filter(|one| one.state == CoverageState::Uncovered).count();
+        if self.uncovered_count().await? != Some(open) {
+            self.0.catalog.set_setting(OPEN, &open.to_string()).await?;
+        }
         Ok(found)
     }
 

@@ -93,13 +93,12 @@ impl Engine {
     }
 
     /// How many volumes and databases were in no app when this host was looked at last.
-    pub async fn uncovered_count(&self) -> Result<usize, EngineError> {
+    pub async fn uncovered_count(&self) -> Result<Option<usize>, EngineError> {
         if self.config().docker_host.is_none() {
-            return Ok(0);
+            return Ok(None);
         }
-        let told = self.catalog().setting(super::coverage::TOLD).await?;
-        let told: Option<BTreeSet<String>> = told.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(told.map_or(0, |told| told.len()))
+        let open = self.catalog().setting(super::coverage::OPEN).await?;
+        Ok(open.and_then(|text| text.parse().ok()))
     }
 
     /// A source that reads it: databases by the programs in their own containers, with what the

@@ -239,6 +239,7 @@ route-reminds = { $count ->
     [one] reminds every hour
    *[other] reminds every { $count } hours
   }
+route-when-more = When: quiet hours, digests, reminders
 route-quiet-from = Quiet from
 route-quiet-to = Quiet until
 route-quiet-hint = Messages wait until they are over, and go out as one. Both empty: no quiet hours.

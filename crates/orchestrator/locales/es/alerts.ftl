@@ -241,6 +241,7 @@ route-reminds = { $count ->
     [one] recuerda cada hora
    *[other] recuerda cada { $count } horas
   }
+route-when-more = Cuándo: horas de silencio, resúmenes, recordatorios
 route-quiet-from = Silencio desde
 route-quiet-to = Silencio hasta
 route-quiet-hint = Los mensajes esperan a que terminen, y salen en uno solo. Las dos vacías: sin horas de silencio.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     client::{CliError, Client, part},
     show::{self, Out, items, plain, size, text, word},
+    wait,
 };
 
 #[derive(Subcommand)]
@@ -16,6 +17,14 @@ pub(crate) enum RetentionCommand {
         /// The app.
         app: String,
     },
+    /// Removes now what retention lets go, as the next run would.
+    Apply {
+        /// The app.
+        app: String,
+        /// Wait for the end, and tell it by the exit code.
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 pub(super) async fn retention(
@@ -23,7 +32,14 @@ pub(super) async fn retention(
     command: RetentionCommand,
     out: &Out,
 ) -> Result<u8, CliError> {
-    let RetentionCommand::Preview { app } = command;
+    let app = match command {
+        RetentionCommand::Preview { app } => app,
+        RetentionCommand::Apply { app, wait } => {
+            let path = format!("apps/{}/expire", part(&app));
+            let run = client.post(&path, &serde_json::json!({})).await?;
+            return wait::finish(client, run, wait, out).await;
+        }
+    };
     let previews = client.get(&format!("apps/{}/retention", part(&app))).await?;
     if out.json {
         show::one(&previews);

@@ -55,6 +55,8 @@ struct FormPage {
     confirm: bool,
     /// It is declared elsewhere: shown, and not changed here.
     managed: bool,
+    /// The same from the command line.
+    command: String,
 }
 
 /// What a form shows besides what was asked.
@@ -142,6 +144,11 @@ async fn form(
         None => lang.t("channel-add"),
     };
     let language = |code: &'static str, word| (code, word, filled.language == code);
+    let fields = fields_of(kind, current, &filled, lang);
+    let command = match current {
+        Some(one) => format!("alert channel edit {} {}", one.name, fields.flags(None)),
+        None => format!("alert channel add NAME {}", fields.flags(Some(&kind.to_string()))),
+    };
     Ok(show(&FormPage {
         page: visitor.page(title, Nav::Alerts),
         row: current.map(|one| ChannelRow::new(one, &routes, visitor)),
@@ -150,7 +157,8 @@ async fn form(
         kind: kind.to_string(),
         languages: vec![language("en", "English"), language("es", "Español")],
         everything: (current.is_none() && routes.is_empty()).then_some(filled.everything),
-        fields: fields_of(kind, current, &filled, lang),
+        fields,
+        command: format!("backup-orchestrator {command}"),
         name: filled.name,
         enabled: filled.enabled,
         errors: filled.errors,

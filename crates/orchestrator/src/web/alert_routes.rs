@@ -22,6 +22,17 @@ use super::{
 };
 use crate::{accounts::AuditTarget, api::draft_of};
 
+/// Fields that are folded away where they say nothing.
+const FOLDED: &[&str] = &[
+    "quiet_from",
+    "quiet_to",
+    "digest",
+    "digest_hour",
+    "remind_every_hours",
+    "time_zone",
+    "position",
+];
+
 /// Something that can be ticked or chosen.
 struct Choice {
     value: String,
@@ -49,7 +60,25 @@ struct FormPage {
     kinds: Vec<Choice>,
     least: Vec<Choice>,
     digests: Vec<Choice>,
+    /// Whether there is something to see in what is folded away.
+    opens: bool,
     errors: Errors,
+}
+
+impl FormPage {
+    /// The same from the command line.
+    fn commands(&self) -> Vec<String> {
+        let command = |verb: &str, name: &str, more: &str| {
+            format!("backup-orchestrator alert route {verb} {name}{more}")
+        };
+        match &self.editing {
+            Some(name) => vec![
+                command("edit", name, " --channel CHANNEL --least warning"),
+                command("remove", name, ""),
+            ],
+            None => vec![command("add", "NAME", " --channel CHANNEL --least warning")],
+        }
+    }
 }
 
 async fn form(
@@ -95,6 +124,10 @@ async fn form(
         kinds: kinds.collect(),
         least: least.into(),
         digests: digests.collect(),
+        opens: !draft.quiet_from.is_empty()
+            || draft.digest != DigestEvery::None.to_string()
+            || draft.remind_every_hours.is_some()
+            || FOLDED.iter().any(|field| errors.has(field)),
         draft,
         errors,
     }))

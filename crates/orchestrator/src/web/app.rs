@@ -89,6 +89,24 @@ struct AppPage {
     drill: Option<LastDrill>,
     plan: Planned,
     usual: UsualPanel,
+    /// When a copy of any of its snapshots was last read again.
+    verified: Option<When>,
+}
+
+impl AppPage {
+    /// What its buttons at the end do, from the command line.
+    fn commands(&self) -> Vec<String> {
+        let command = |verb: &str| format!("backup-orchestrator {verb} {}", self.row.name);
+        let mut all = Vec::new();
+        if self.page.may_operate {
+            all.push(command("doctor app"));
+        }
+        if self.page.may_configure && self.row.managed.is_none() {
+            all.push(command(if self.row.enabled { "app disable" } else { "app enable" }));
+            all.push(command("app remove"));
+        }
+        all
+    }
 }
 
 /// The newest good snapshot that is restored as it is: a base backup is brought to a moment.
@@ -146,6 +164,11 @@ async fn page_of(
         drill: LastDrill::of(&card, visitor),
         plan: Planned::of(&app, visitor),
         usual: UsualPanel::new(&web.engine.usual(&app).await?, lang),
+        verified: snapshots
+            .iter()
+            .flat_map(|one| one.copies.iter().filter_map(|copy| copy.verified_at))
+            .max()
+            .map(|at| visitor.when(at)),
         page: visitor.page(app.name.as_str(), Nav::Overview),
         sources: app.sources.iter().map(|one| SourceRow::new(one, lang)).collect(),
         places: app

@@ -6,12 +6,12 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{Html, IntoResponse as _, Response},
 };
-use engine::{AppDraft, EngineError, RunRequest};
+use engine::{AppDraft, CheckState, EngineError, Report, RunRequest};
 use jiff::tz::TimeZone;
 use model::App;
 
 use super::{
-    Web,
+    Web, app_command,
     app_fields::{self, DestinationRow, Values, draft},
     app_sources::{self, Choice, SourceBox},
     fault::{Fault, show},
@@ -38,9 +38,13 @@ struct FormPage {
     errors: Errors,
     preview: Preview,
     checks: Option<Vec<CheckRow>>,
+    /// Whether a source did not answer, and may yet.
+    waits: bool,
     /// What keeps the connection from being tried, where no fields are at hand.
     problems: Vec<String>,
     network: &'static str,
+    /// How much of this machine no app reads, where that is known.
+    found: Option<usize>,
 }
 
 /// The Docker network that apps are reached in.
@@ -65,6 +69,8 @@ struct Preview {
     rules: String,
     projection: Option<String>,
     plans: Vec<Plan>,
+    /// The same from the command line.
+    command: String,
 }
 
 #[derive(Template)]
@@ -77,7 +83,9 @@ struct PreviewPart {
 #[derive(Template)]
 #[template(path = "app_form_checks.html")]
 struct ChecksPart {
+    page: Page,
     checks: Option<Vec<CheckRow>>,
+    waits: bool,
     problems: Vec<String>,
 }
 
@@ -138,6 +146,7 @@ async fn preview(
         rules: Rules::of(&draft.retention).sentence(lang),
         projection,
         plans,
+        command: app_command::of(draft, current, &web.engine.catalog().all_destinations().await?),
     })
 }
 
@@ -159,6 +168,7 @@ struct Filled {
     draft: AppDraft,
     errors: Errors,
     checks: Option<Vec<CheckRow>>,
+    waits: bool,
 }
 
 async fn form(
@@ -168,7 +178,7 @@ async fn form(
     version: i64,
     filled: Filled,
 ) -> Result<Html<String>, Fault> {
-    let Filled { values, draft, errors, checks } = filled;
+    let Filled { values, draft, errors, checks, waits } = filled;
     let all = web.engine.catalog().all_destinations().await?;
     let title = match current {
         Some(app) => visitor.lang.with("app-edit-title", "app", app.name.as_str()),
@@ -186,8 +196,13 @@ async fn form(
         values,
         errors,
         checks,
+        waits,
         problems: Vec::new(),
         network: NETWORK,
+        found: match current {
+            None => web.engine.uncovered_count().await?,
+            Some(_) => None,
+        },
     }))
 }
 
@@ -205,7 +220,7 @@ pub(super) async fn blank(
     }
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
-    let filled = Filled { values, draft, errors: Errors::default(), checks: None };
+    let filled = Filled { values, draft, errors: Errors::default(), checks: None, waits: false };
     form(&web, &visitor, None, 0, filled).await
 }
 
@@ -222,7 +237,7 @@ pub(super) async fn stored(
     let values = Values::of(&app, &all, &visitor.zone);
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
-    let filled = Filled { values, draft, errors: Errors::default(), checks: None };
+    let filled = Filled { values, draft, errors: Errors::default(), checks: None, waits: false };
     Ok(form(&web, &visitor, Some(&app), app.version, filled).await?.into_response())
 }
 
@@ -266,17 +281,21 @@ async fn sent(
         let kinds = app_sources::kinds(lang, ANOTHER);
         return Ok(show(&SourcesPart { page, sources, kinds, network: NETWORK }).into_response());
     }
-    let mut checks = None;
+    let (mut checks, mut waits) = (None, false);
     match action.as_str() {
         "test" => {
             match web.engine.try_app(&draft, current.as_ref()).await {
-                Ok(report) => checks = Some(CheckRow::all(&report, visitor.lang)),
+                Ok(report) => {
+                    waits = does_not_answer(&report);
+                    checks = Some(CheckRow::all(&report, visitor.lang));
+                }
                 Err(EngineError::Invalid(more)) => errors.extend(more),
                 Err(error) => return Err(error.into()),
             }
             if part {
                 let problems = app_sources::problems(&fields, &errors, visitor.lang);
-                let part = ChecksPart { checks, problems };
+                let page = visitor.page("", Nav::Overview);
+                let part = ChecksPart { page, checks, waits, problems };
                 return Ok(show(&part).into_response());
             }
         }
@@ -313,7 +332,7 @@ async fn sent(
         draft = app_fields::draft(&values.fields(), &mut errors);
         keep_unshown(&mut draft, current.as_ref());
     }
-    let filled = Filled { values, draft, errors: Errors::some(errors), checks };
+    let filled = Filled { values, draft, errors: Errors::some(errors), checks, waits };
     Ok(form(&web, &visitor, current.as_ref(), version, filled).await?.into_response())
 }
 
@@ -326,9 +345,14 @@ async fn refuse(
     errors: Errors,
 ) -> Result<Response, Fault> {
     let version = fields.text("version").parse().unwrap_or(0);
-    let filled = Filled { values: Values::sent(fields), draft, errors, checks: None };
+    let filled = Filled { values: Values::sent(fields), draft, errors, checks: None, waits: false };
     let page = form(web, visitor, current, version, filled).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+/// Whether a source cannot be reached, as one whose container is only being started.
+fn does_not_answer(report: &Report) -> bool {
+    report.checks.iter().any(|check| check.state == CheckState::Failed && check.id == "reachable")
 }
 
 /// What the form does not show stays as it is.

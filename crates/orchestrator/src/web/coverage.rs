@@ -6,10 +6,13 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse as _, Response},
 };
-use engine::{CoverageState, Covered, CoveredKind, EngineError, ProtectRequest, ScheduleDraft};
+use engine::{
+    CoverageState, Covered, CoveredKind, EngineError, ProtectRequest, RunRequest, ScheduleDraft,
+};
 
 use super::{
     Web,
+    app_sources::kind_word,
     fault::{Fault, show},
     filters,
     form::{Errors, Sealed, redirect},
@@ -18,6 +21,9 @@ use super::{
     visitor::Visitor,
 };
 use crate::accounts::AuditTarget;
+
+/// What coverage says of a volume that no container uses.
+const UNUSED: &str = "used by no container";
 
 /// Something of the host.
 struct Row {
@@ -44,12 +50,17 @@ impl Row {
             CoveredKind::Volume => "volume",
             CoveredKind::Database => "database",
         };
+        let detail = match (one.kind, one.source_kind.as_deref()) {
+            (CoveredKind::Database, Some(kind)) => kind_word(page.lang, kind),
+            (CoveredKind::Volume, _) if one.detail == UNUSED => page.t("coverage-unused"),
+            _ => one.detail.clone(),
+        };
         Self {
             kind: page.t(&format!("covered-{kind}")),
             protect: form_for(&one),
             id: one.id,
             name: one.name,
-            detail: one.detail,
+            detail,
             apps: one.apps,
             ticked: one.files_of.is_none(),
             project: one.project,
@@ -94,10 +105,28 @@ struct CoveragePage {
     made: Vec<Made>,
 }
 
+impl CoveragePage {
+    /// The same from the command line, with what is ticked at first.
+    fn commands(&self) -> Vec<String> {
+        let mut all = vec!["backup-orchestrator coverage".to_owned()];
+        let ids: Vec<_> =
+            self.uncovered.iter().filter(|row| row.ticked).map(|row| row.id.as_str()).collect();
+        if !ids.is_empty() && self.page.may_configure {
+            let to = self.destinations.first().map_or("DESTINATION", String::as_str);
+            let ids = ids.join(" ");
+            all.push(format!("backup-orchestrator coverage protect --destination {to} {ids}"));
+            all.push("backup-orchestrator coverage ignore ID --reason WHY".to_owned());
+        }
+        all
+    }
+}
+
 /// What came of one app that was to be made.
 struct Made {
     name: String,
     added: bool,
+    /// Its first run, where one was wanted.
+    run: Option<String>,
     checks: Vec<CheckRow>,
 }
 
@@ -163,15 +192,18 @@ pub(super) async fn protect(
     };
     let names: Vec<_> = made.iter().map(|one| one.name.as_str()).collect();
     let target = AuditTarget(names.join(", "));
-    let made = made
-        .iter()
-        .map(|one| Made {
-            name: one.name.clone(),
-            added: one.added,
-            checks: CheckRow::all(&one.report, visitor.lang),
-        })
-        .collect();
-    let mut response = shown(&web, &visitor, Errors::default(), made).await?.into_response();
+    let mut rows = Vec::new();
+    for one in made {
+        let run = if one.added && fields.text("action") == "run" {
+            let app = web.engine.catalog().app_by_name(&one.name).await?;
+            Some(web.engine.run_now(&app, &RunRequest::default()).await?.id.to_string())
+        } else {
+            None
+        };
+        let checks = CheckRow::all(&one.report, visitor.lang);
+        rows.push(Made { name: one.name, added: one.added, run, checks });
+    }
+    let mut response = shown(&web, &visitor, Errors::default(), rows).await?.into_response();
     response.extensions_mut().insert(target);
     Ok(response)
 }

@@ -8,11 +8,14 @@ use super::{form::Errors, lang::Lang};
 
 /// What most people never need to say.
 const RARE: &[&str] = &[
+    "age_identity",
+    "age_passphrase",
     "age_recipients",
     "no_catalog_copy",
     "object_lock",
     "object_lock_days",
     "path_style",
+    "repository_password",
     "session_token",
     "storage_class",
 ];
@@ -32,6 +35,28 @@ impl FieldRows {
         self.usual.retain(&is_kept);
         self.rare.retain(&is_kept);
         self
+    }
+
+    /// What the fields come to on a command line: those that are filled in, and those that must be.
+    pub(super) fn flags(&self, kind: Option<&str>) -> String {
+        let mut flags: Vec<String> =
+            kind.map(|kind| format!("--kind {kind}")).into_iter().collect();
+        for field in self.usual.iter().chain(&self.rare) {
+            let name = &field.name;
+            if field.secret {
+                let is_wanted = field.needed || kind.is_some() && !RARE.contains(&name.as_str());
+                if is_wanted {
+                    flags.push(format!("--set-file {name}={name}.txt"));
+                }
+            } else if !field.value.is_empty() {
+                let pair = format!("{name}={}", field.value);
+                let pair = shlex::try_quote(&pair).unwrap_or_else(|_| name.as_str().into());
+                flags.push(format!("--set {pair}"));
+            } else if field.needed {
+                flags.push(format!("--set {name}={}", name.to_uppercase()));
+            }
+        }
+        flags.join(" ")
     }
 
     /// Whether there is something to see in what is folded away.

@@ -158,6 +158,8 @@ struct FormPage {
     verify_every_days: String,
     fields: FieldRows,
     errors: Errors,
+    /// The same from the command line.
+    command: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -196,6 +198,15 @@ fn form(
         name: filled.name,
         append_only: filled.append_only,
         verify_every_days: filled.verify_every_days,
+        command: match current {
+            Some(one) => {
+                format!("backup-orchestrator destination edit {} {}", one.name, fields.flags(None))
+            }
+            None => format!(
+                "backup-orchestrator destination add NAME {}",
+                fields.flags(Some(&kind.to_string()))
+            ),
+        },
         fields,
         errors: filled.errors,
     })

@@ -112,6 +112,9 @@ struct PlanPage {
     /// Why there can be none here.
     no_commands: Option<String>,
     artifacts: Vec<String>,
+    /// Whether there is something to see in what is folded away.
+    opens_commands: bool,
+    opens_boot: bool,
     errors: Errors,
 }
 
@@ -127,6 +130,7 @@ async fn form(
     errors: Errors,
 ) -> Result<Html<String>, Fault> {
     let (values, mut questions, mut commands) = filled;
+    let opens_commands = !commands.is_empty() || errors.has("commands");
     questions.extend((0..BLANK).map(|_| Row::default()));
     let allowed = web.engine.config().drill_commands;
     if allowed {
@@ -142,6 +146,8 @@ async fn form(
             .page(visitor.lang.with("drill-plan-title", "app", app.name.as_str()), Nav::Overview),
         app: app.name.to_string(),
         version,
+        opens_commands,
+        opens_boot: !values.get("boot-container").is_empty() || errors.has("boot"),
         values,
         zones: zones(),
         questions,

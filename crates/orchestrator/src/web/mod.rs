@@ -5,6 +5,7 @@ mod alert_channels;
 mod alert_routes;
 mod alerts;
 mod app;
+mod app_command;
 mod app_fields;
 mod app_form;
 mod app_sources;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     Web,
+    app_sources::kind_word,
     fault::{Fault, show},
     filters,
     form::{Sealed, redirect},
@@ -35,6 +36,8 @@ const HAPPENINGS: usize = 8;
 pub(super) struct Asked {
     q: String,
     state: String,
+    /// What the apps are sorted by; the ones in trouble first where it is empty.
+    sort: String,
     page: usize,
     part: String,
 }
@@ -43,6 +46,8 @@ pub(super) struct Asked {
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) mark: Mark,
+    /// What is read of it, as shapes and words.
+    pub(super) sources: Vec<(&'static str, String)>,
     pub(super) strip: Strip,
     pub(super) last: Option<When>,
     pub(super) next: Option<When>,
@@ -114,6 +119,9 @@ struct OverviewPage {
     pager: Pager,
     q: String,
     state: String,
+    sort: String,
+    /// What they can be sorted by, with its word.
+    sorts: Vec<(&'static str, String)>,
     total: usize,
     happenings: Vec<Happening>,
     next: Option<String>,
@@ -128,6 +136,8 @@ struct OverviewPage {
     waiting: Option<Waiting>,
     /// The recovery kit is to be stored.
     kit_due: bool,
+    /// Why nobody would hear of a failure, where to change that, and by which words.
+    told_nobody: Option<(&'static str, &'static str, &'static str)>,
 }
 
 #[derive(Template)]
@@ -160,14 +170,16 @@ pub(super) async fn show_overview(
     let uncovered = web.engine.uncovered_count().await?;
     let counters = counters(&overview, uncovered, visitor.lang);
     let wanted = asked.q.trim().to_lowercase();
-    let cards: Vec<&AppCard> = overview
+    let mut cards: Vec<&AppCard> = overview
         .cards
         .iter()
         .filter(|card| card.app.name.as_str().to_lowercase().contains(&wanted))
         .filter(|card| in_group(card.health, &asked.state))
         .collect();
+    sort(&mut cards, &asked.sort);
     let pager = Pager::new(asked.page, PER_PAGE, cards.len())
         .keep("q", &asked.q)
+        .keep("sort", &asked.sort)
         .keep("state", &asked.state);
     let rows: Vec<Row> = cards[pager.range()].iter().map(|card| row(card, &visitor)).collect();
     if asked.part == "live" {
@@ -220,11 +232,13 @@ pub(super) async fn show_overview(
         sentence_class,
         troubles,
         counters,
-        uncovered,
+        uncovered: uncovered.unwrap_or(0),
         rows,
         pager,
         q: asked.q,
         state: asked.state,
+        sort: asked.sort,
+        sorts: SORTS.iter().map(|(by, key)| (*by, visitor.t(key))).collect(),
         total: overview.total,
         happenings,
         next,
@@ -232,9 +246,41 @@ pub(super) async fn show_overview(
         clock: web.engine.clock_jumped_at().await?.map(|at| visitor.when(at)),
         waiting: waiting(&web, &visitor).await?,
         kit_due: web.engine.kit_is_due().await?,
+        told_nobody: if overview.total > 0 { told_nobody(&web).await? } else { None },
         offers_recovery: overview.total == 0 && super::recover::is_offered(&web).await?,
         no_destination: overview.total == 0 && catalog.all_destinations().await?.is_empty(),
     }))
+}
+
+/// What apps can be sorted by, and the messages with its words.
+const SORTS: [(&str, &str); 5] = [
+    ("", "sort-state"),
+    ("name", "name"),
+    ("last", "col-last-good"),
+    ("next", "col-next"),
+    ("stored", "col-stored"),
+];
+
+/// Puts the oldest snapshot first, the next run first, or what takes most.
+fn sort(cards: &mut [&AppCard], by: &str) {
+    match by {
+        "name" => cards.sort_by_key(|card| card.app.name.as_str().to_lowercase()),
+        "last" => cards.sort_by_key(|card| card.last_good.as_ref().map(|one| one.taken_at)),
+        "next" => cards.sort_by_key(|card| (card.next_fire.is_none(), card.next_fire)),
+        "stored" => cards.sort_by_key(|card| std::cmp::Reverse(card.stored_bytes)),
+        _ => {}
+    }
+}
+
+/// Why nobody would hear of a failure, where to change that, and by which words.
+async fn told_nobody(
+    web: &Web,
+) -> Result<Option<(&'static str, &'static str, &'static str)>, Fault> {
+    if web.engine.alert_channels().await?.is_empty() {
+        return Ok(Some(("alerts-nobody", "/new/alert-channel", "channel-add")));
+    }
+    let has_route = !web.engine.alert_routes().await?.is_empty();
+    Ok((!has_route).then_some(("alerts-no-route", "/new/alert-route", "route-add")))
 }
 
 fn in_group(health: Health, group: &str) -> bool {
@@ -313,7 +359,8 @@ pub(super) fn why(card: &AppCard, lang: Lang) -> Option<String> {
     }
 }
 
-fn counters(overview: &Overview, uncovered: usize, lang: Lang) -> Vec<Counter> {
+/// `uncovered` is `None` where nobody looks at this machine.
+fn counters(overview: &Overview, uncovered: Option<usize>, lang: Lang) -> Vec<Counter> {
     let disabled = overview.cards.iter().filter(|card| card.health == Health::Disabled).count();
     let counter = |href, class, word: &str, count| Counter {
         href,
@@ -329,10 +376,28 @@ fn counters(overview: &Overview, uncovered: usize, lang: Lang) -> Vec<Counter> {
     if disabled > 0 {
         counters.push(counter("/?state=disabled", "disabled", "disabled", disabled));
     }
-    if uncovered > 0 {
+    if let Some(uncovered) = uncovered {
         counters.push(counter("/coverage", "late", "uncovered", uncovered));
     }
     counters
+}
+
+/// The kinds of an app's sources, each once.
+fn kinds(card: &AppCard, lang: Lang) -> Vec<(&'static str, String)> {
+    let mut kinds: Vec<(&'static str, String)> = Vec::new();
+    for source in &card.app.sources {
+        let icon = match source.word() {
+            "contract" => "source-contract",
+            "volume" => "source-volume",
+            "files" => "source-files",
+            _ => "source-database",
+        };
+        let word = kind_word(lang, source.word());
+        if kinds.iter().all(|(_, known)| *known != word) {
+            kinds.push((icon, word));
+        }
+    }
+    kinds
 }
 
 pub(super) fn row(card: &AppCard, visitor: &Visitor) -> Row {
@@ -344,6 +409,7 @@ pub(super) fn row(card: &AppCard, visitor: &Visitor) -> Row {
     Row {
         name: card.app.name.to_string(),
         mark: Mark::health(card.health, lang),
+        sources: kinds(card, lang),
         strip: Strip::new(card, visitor.now, lang),
         last: card.last_good.as_ref().map(|snapshot| visitor.when(snapshot.taken_at)),
         next: card.next_fire.map(|at| visitor.when(at)),

@@ -140,7 +140,7 @@ impl Place {
         let secrets = one.secrets.iter();
         Self {
             name: one.name.clone(),
-            kind: one.kind.to_string(),
+            kind: visitor.t(&format!("destination-kind-{}", one.kind)),
             credentials: one.credentials.join(", "),
             encrypted: one.encrypted,
             has_catalog: one.has_catalog,

@@ -190,6 +190,8 @@ struct RunPage {
     attempt: u32,
     missed: u32,
     retry_of: Option<String>,
+    /// The app whose backup failed, and may be tried again.
+    again: Option<String>,
     /// What it has shown to be wrong.
     alerts: Vec<AlertRow>,
 }
@@ -311,6 +313,10 @@ pub(super) async fn page(
         Some(app) => visitor.lang.with("run-of", "app", app),
         None => visitor.t("run"),
     };
+    let failed = matches!(run.state, RunState::Failed | RunState::Interrupted);
+    let again = app.clone().filter(|_| {
+        failed && run.kind == RunKind::Backup && visitor.may(model::Permission::Operate)
+    });
     let alerts = AlertQuery { run_id: Some(run.id), limit: 20, ..AlertQuery::default() };
     let alerts = web.engine.alerts(alerts).await?;
     Ok(show(&RunPage {
@@ -318,6 +324,7 @@ pub(super) async fn page(
         page: visitor.page(title, Nav::Runs),
         row: RunRow::new(&run, app, &visitor),
         panel,
+        again,
         log,
         label: run.label.as_deref().map(|label| visitor.label(label)),
         commit: run.git_commit,

@@ -192,6 +192,30 @@ struct SnapshotPage {
     proof: Option<ProofShown>,
 }
 
+impl SnapshotPage {
+    /// What its buttons do, from the command line.
+    fn commands(&self) -> Vec<String> {
+        let (page, id) = (&self.page, &self.id);
+        let is_whole = self.good && self.app.is_some() && !self.base;
+        let mut all = Vec::new();
+        if page.may_download && is_whole {
+            all.push(format!("backup-orchestrator restore {id} --into-app --preflight"));
+        }
+        if page.may_operate {
+            if is_whole {
+                all.push(format!("backup-orchestrator drill --snapshot {id} --wait"));
+            }
+            all.push(format!("backup-orchestrator verify {id} --wait"));
+            let verb = if self.pinned { "unpin" } else { "pin" };
+            all.push(format!("backup-orchestrator {verb} {id}"));
+            if self.anomalous {
+                all.push(format!("backup-orchestrator accept {id}"));
+            }
+        }
+        all
+    }
+}
+
 /// The last drill of a snapshot.
 struct ProofShown {
     mark: Mark,

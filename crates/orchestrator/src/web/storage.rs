@@ -18,10 +18,14 @@ pub(super) struct StoragePanel {
     /// The days as a closed shape, and what may come as a line.
     pub(super) area: String,
     pub(super) line: String,
+    /// Whether there is more than a day to draw.
+    pub(super) is_drawn: bool,
     pub(super) ahead: Option<String>,
     /// Where today is.
     pub(super) today: String,
     pub(super) today_percent: String,
+    /// On which side of it its date stands, so that it meets no other.
+    pub(super) anchor: &'static str,
     /// All of it in words.
     pub(super) summary: String,
     /// What may come, in words; or how much is known of it yet.
@@ -77,8 +81,14 @@ impl StoragePanel {
                 format!("{} {}", point(known, trend.bytes), point(known + AHEAD, bytes))
             }),
             line,
+            is_drawn: trend.days.len() > 1,
             today: format!("{:.1}", WIDTH * known / all),
             today_percent: format!("{:.1}", 100.0 * known / all),
+            anchor: match known / all {
+                ..0.2 => "start",
+                0.2..=0.55 => "middle",
+                _ => "end",
+            },
             summary,
             forecast: forecast(trend.forecast, trend.days.len(), lang),
             ends_soon: full_in(trend).is_some_and(|days| days < SOON_DAYS),

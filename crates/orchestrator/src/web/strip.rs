@@ -14,6 +14,8 @@ pub(crate) struct Day {
     pub(crate) class: &'static str,
     /// `21 Nov 2026: good`.
     pub(crate) words: String,
+    /// What happened on it.
+    pub(crate) href: String,
 }
 
 /// The last days, oldest first.
@@ -34,7 +36,12 @@ impl Strip {
             let date = today.checked_sub(back.days()).unwrap_or(today);
             let class = state.map_or("none", run_class);
             let word = lang.t(&format!("day-{class}"));
-            Day { x: at * 8, class, words: format!("{}: {word}", lang.date(date)) }
+            Day {
+                x: at * 8,
+                class,
+                words: format!("{}: {word}", lang.date(date)),
+                href: format!("/apps/{}/timeline?span=day&until={date}", card.app.name),
+            }
         });
         let of = |wanted: &[RunState]| {
             card.strip.iter().flatten().filter(|state| wanted.contains(state)).count()

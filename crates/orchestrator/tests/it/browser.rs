@@ -1,5 +1,4 @@
-//! A visitor's whole way, in a real browser; then every page in both languages, both themes and
-//! both widths.
+//! A visitor's whole way, in a real browser: by the mouse, without a script, by the keyboard alone.
 
 use std::time::Duration;
 
@@ -7,37 +6,14 @@ use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
-    axe, browsing,
+    axe,
     chromium::{Chromium, Look, is_there},
     road::{assert_stored, ended},
     server::{PASSWORD, Place},
 };
 
-const ADMIN: &[(&str, &str)] =
+pub(crate) const ADMIN: &[(&str, &str)] =
     &[("APP_ADMIN_USER", "ana"), ("APP_ADMIN_PASS", PASSWORD), ("TZ", "America/Sao_Paulo")];
-/// An app and a destination that are declared elsewhere.
-const DECLARED: &str = "\
-destinations:
-  - name: declared-disk
-    kind: local
-    settings:
-      path: /tmp/declared-disk
-apps:
-  - name: declared
-    sources:
-      - name: db
-        kind: postgres
-        settings:
-          host: db
-          user: app
-          database: '*'
-      - name: lite
-        kind: sqlite
-        settings:
-          path: /srv/app.db
-    destinations: [declared-disk]
-    schedule: 30 2 * * *
-";
 /// Most that a page may take over the network, with all it needs.
 const FIRST_LOAD_BYTES: u64 = 80 << 10;
 const DESKTOP: Look = Look { lang: "en", dark: false, width: 1280 };
@@ -172,124 +148,102 @@ async fn everything_works_without_a_script() {
     browser.close().await;
 }
 
-/// An app with sources of three kinds.
-fn mixed(app: &App) -> serde_json::Value {
-    json!({
-        "name": "mixed", "destinations": [{ "destination": "disk" }],
-        "sources": [
-            { "name": "app", "kind": "contract", "settings": { "url": app.url() },
-                "secrets": { "token": TOKEN } },
-            { "name": "db", "kind": "postgres", "secrets": { "password": "p" }, "settings": {
-                "host": "a-database.of-quite-a-long.name.example", "database": "shop, billing",
-                "user": "backup", "format": "directory", "jobs": "2" } },
-            { "name": "media", "kind": "files",
-                "settings": { "path": "/srv/media\n/srv/uploads", "exclude": "*.tmp" } },
-        ],
-    })
+/// Goes from field to field until `selector` has the focus, which must be seen all the way.
+async fn tab_to(browser: &Chromium, selector: &str) {
+    let here = format!("return document.activeElement.matches({selector:?})");
+    for _ in 0..80 {
+        browser.press("\u{e004}").await;
+        let unseen = "const one = document.activeElement; return one === document.body || \
+            getComputedStyle(one).outlineStyle !== 'none' ? '' : one.outerHTML";
+        assert_eq!(browser.ask(unseen).await, "", "the focus is not to be seen");
+        if browser.ask(&here).await == true {
+            return;
+        }
+    }
+    panic!("no Tab leads to `{selector}` on {}", browser.path().await);
+}
+
+/// Goes to `selector` and types.
+async fn type_into(browser: &Chromium, selector: &str, text: &str) {
+    tab_to(browser, selector).await;
+    browser.press(text).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_fits_in_both_languages_themes_and_widths() {
+async fn an_app_is_added_and_backed_up_by_the_keyboard_alone() {
+    const ENTER: &str = "\u{e007}";
     if !is_there() {
         return;
     }
-    let app = App::serve(200_000).await;
-    let place = Place::new(ADMIN);
-    place.file("backups.yml", DECLARED);
-    let server = place.serve().await;
-    let long = "an-app.with_quite_a-long-name.that-nobody.would-choose_but-some-64";
-    let disk = server.place.folder.path().join("disk");
-    let destination = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
-    server.done("POST", "destinations", destination).await;
-    for (name, token) in [("shop", TOKEN), (&long[..64], TOKEN), ("broken", "a-wrong-token")] {
-        let draft = json!({
-            "name": name, "url": app.url(), "token": token,
-            "destinations": [{ "destination": "disk", "folder": name }],
-            "schedule": { "spec": "daily", "time_zone": "America/Sao_Paulo" },
-            "retention": { "keep_last": 1, "keep_daily": 7 },
-        });
-        server.done("POST", "apps", draft).await;
-    }
-    while server.done_get("apps").await.as_array().unwrap().len() < 4 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    server.done("POST", "apps", mixed(&app)).await;
-    let mut runs = Vec::new();
-    for name in ["shop", "shop", &long[..64], "broken"] {
-        let run = server.done("POST", &format!("apps/{name}/run"), json!({})).await;
-        runs.push(ended(&server, run["id"].as_str().unwrap()).await);
-    }
-    let media = browsing::snapshot(&server, "media", &browsing::archive().await).await;
-    let tables = browsing::snapshot(&server, "tables", &browsing::dump().await).await;
-    let id = |at: usize, of: &str| runs[at][of].as_str().unwrap().to_owned();
-    let pages = [
-        ("overview", "/".to_owned()),
-        ("app", "/apps/shop".to_owned()),
-        ("app-long", format!("/apps/{}", &long[..64])),
-        ("app-edit", "/apps/shop/edit".to_owned()),
-        ("app-new", "/new/app".to_owned()),
-        ("app-new-files", "/new/app?kind=files&name=media&path=/srv/media".to_owned()),
-        ("app-mixed", "/apps/mixed".to_owned()),
-        ("app-mixed-edit", "/apps/mixed/edit".to_owned()),
-        ("app-declared", "/apps/declared".to_owned()),
-        ("destination-declared", "/destinations/declared-disk".to_owned()),
-        ("retention", "/apps/shop/retention".to_owned()),
-        ("runs", "/runs".to_owned()),
-        ("run-good", format!("/runs/{}", id(0, "id"))),
-        ("run-failed", format!("/runs/{}", id(3, "id"))),
-        ("snapshots", "/snapshots".to_owned()),
-        ("snapshot", format!("/snapshots/{}", id(1, "snapshot_id"))),
-        ("snapshot-files", format!("/snapshots/{media}")),
-        ("browse", format!("/snapshots/{media}/browse/media")),
-        ("browse-folder", format!("/snapshots/{media}/browse/media?path=srv%2Fmedia")),
-        ("browse-search", format!("/snapshots/{media}/browse/media?q=pdf")),
-        ("browse-tables", format!("/snapshots/{tables}/browse/tables")),
-        ("destinations", "/destinations".to_owned()),
-        ("destination", "/destinations/disk".to_owned()),
-        ("destination-new", "/new/destination?kind=s3".to_owned()),
-        ("coverage", "/coverage".to_owned()),
-        ("settings", "/settings".to_owned()),
-        ("account", "/account".to_owned()),
-        ("users", "/settings/users".to_owned()),
-        ("sessions", "/settings/sessions".to_owned()),
-        ("tokens", "/settings/tokens".to_owned()),
-        ("audit", "/settings/audit".to_owned()),
-        ("api", "/api".to_owned()),
-        ("missing", "/nothing/here".to_owned()),
-    ];
-    let looks = [("en", false, 1280), ("es", true, 1280), ("es", false, 390), ("en", true, 390)];
-    for (lang, dark, width) in looks {
-        let browser = Chromium::open(&server.base, Look { lang, dark, width }).await;
-        browser.log_in("ana", PASSWORD).await;
-        browser.complaints().await;
-        for (name, path) in &pages {
-            fits(&browser, path, name, Look { lang, dark, width }).await;
-        }
-        if let Some(judge) = axe::script() {
-            axe::assert_it_judges(&browser, &judge).await;
-        }
-        browser.go("/apps/declared").await;
-        let forms = "return document.querySelectorAll('a[href$=\"/edit\"], form[action$=\"/remove\"], form[action$=\"/enabled\"]').length";
-        assert_eq!(browser.ask(forms).await, 0, "what is declared elsewhere is changed here");
-        browser.sees("backups.yml").await;
-        let told: Vec<_> = browser.complaints().await;
-        let told: Vec<_> = told.iter().filter(|line| !line.contains("/nothing/here")).collect();
-        assert!(told.is_empty(), "{lang} {width}: {told:?}");
-        browser.close().await;
+    let app = App::serve(50_000).await;
+    let server = Place::new(ADMIN).serve().await;
+    let disk = server.place.folder.path().join("disk").display().to_string();
+    let browser = Chromium::open(&server.base, DESKTOP).await;
+    browser.go("/login").await;
+    // The cursor is in the first field.
+    browser.press("ana").await;
+    type_into(&browser, "#password", PASSWORD).await;
+    browser.press(ENTER).await;
+    browser.sees("Nothing is protected yet.").await;
+    tab_to(&browser, ".first-steps a.button").await;
+    browser.press(ENTER).await;
+    browser.find("#set-path").await;
+    type_into(&browser, "#name", "disk").await;
+    type_into(&browser, "#set-path", &disk).await;
+    tab_to(&browser, "form.narrow button.primary").await;
+    browser.press(ENTER).await;
+    browser.sees("works").await;
+
+    browser.press("go").await;
+    browser.sees("Three steps").await;
+    tab_to(&browser, ".first-steps a.button").await;
+    browser.press(ENTER).await;
+    browser.find("#url").await;
+    type_into(&browser, "#name", "shop").await;
+    type_into(&browser, "#url", &app.url()).await;
+    type_into(&browser, "#token", TOKEN).await;
+    tab_to(&browser, "[data-part-into='#checks']").await;
+    browser.press(" ").await;
+    browser.sees("the token is accepted").await;
+    tab_to(&browser, "aside button[value=save-run]").await;
+    browser.press(ENTER).await;
+    let run = browser.after("/runs/").await;
+    assert_eq!(ended(&server, &run).await["state"], "succeeded");
+
+    browser.press("go").await;
+    browser.find(".apps").await;
+    browser.press("/").await;
+    assert_eq!(browser.ask("return document.activeElement.id").await, "q");
+    browser.press(&format!("none{ENTER}")).await;
+    browser.sees("No app matches.").await;
+    browser.ask("document.activeElement.blur()").await;
+    browser.press("?").await;
+    assert_eq!(browser.ask("return document.getElementById('keys').open").await, true);
+    browser.press("\u{e00c}").await;
+    assert_eq!(browser.ask("return document.getElementById('keys').open").await, false);
+    browser.press("ga").await;
+    browser.after("/alerts").await;
+    browser.close().await;
+}
+
+/// A page as everybody needs it, and with nothing that axe-core holds against it.
+pub(crate) async fn fits(browser: &Chromium, path: &str, name: &str, look: Look) {
+    has_its_shape(browser, path, name, look).await;
+    if let Some(judge) = axe::script() {
+        assert_eq!(axe::complaints(browser, &judge).await, [""; 0], "{name} {look:?}");
     }
 }
 
-/// A page as everybody needs it: no wider than the window, in its language, every field and button
-/// with words, no id twice; small, without others' help, nothing that moves by itself, and nothing
-/// that axe-core holds against it.
-pub(crate) async fn fits(browser: &Chromium, path: &str, name: &str, look: Look) {
+/// No wider than the window, in its language, every field and button with words, no id twice;
+/// small, without others' help, and nothing that moves by itself.
+pub(crate) async fn has_its_shape(browser: &Chromium, path: &str, name: &str, look: Look) {
     browser.tell("Network.enable", json!({})).await;
     browser.tell("Network.setCacheDisabled", json!({ "cacheDisabled": true })).await;
     browser.go(path).await;
     let name =
         format!("{name}-{}-{}-{}", look.lang, if look.dark { "dark" } else { "light" }, look.width);
     browser.picture(&name).await;
-    let wide = "return document.documentElement.scrollWidth - innerWidth";
+    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert!(browser.ask(wide).await.as_i64().unwrap() <= 0, "{name} is too wide");
     let heads = browser.ask("return document.querySelectorAll('h1').length").await;
     assert_eq!(heads, 1, "{name}");
@@ -308,7 +262,4 @@ pub(crate) async fn fits(browser: &Chromium, path: &str, name: &str, look: Look)
     let (bytes, elsewhere) = browser.transferred().await;
     assert!(bytes < FIRST_LOAD_BYTES, "{name}: {bytes} bytes");
     assert_eq!(elsewhere, 0, "{name}: requests to others");
-    if let Some(judge) = axe::script() {
-        assert_eq!(axe::complaints(browser, &judge).await, [""; 0], "{name}");
-    }
 }

@@ -152,6 +152,12 @@ impl Chromium {
         panic!("`{selector}` on {} does not stay", self.path().await);
     }
 
+    /// Types on the keyboard, wherever the focus is; keys without a sign are those of `WebDriver`.
+    pub(crate) async fn press(&self, keys: &str) {
+        let focused = self.driver.active_element().await.unwrap();
+        focused.send_keys(keys).await.unwrap();
+    }
+
     /// Chooses in a select.
     pub(crate) async fn choose(&self, selector: &str, value: &str) {
         self.click(&format!("{selector} option[value='{value}']")).await;

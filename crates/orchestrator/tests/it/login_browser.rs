@@ -52,7 +52,7 @@ async fn a_second_factor_is_set_up_and_asked_for_without_a_script() {
     browser.go("/account").await;
     browser.sees("9 recovery codes are left.").await;
     browser.picture("account-on").await;
-    let wide = "return document.documentElement.scrollWidth - innerWidth";
+    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert!(browser.ask(wide).await.as_i64().unwrap() <= 0, "too wide");
     browser.close().await;
 }

@@ -19,6 +19,8 @@ mod demo;
 mod deployments;
 mod disaster;
 mod disk;
+mod docker_stand_in;
+mod every_page;
 mod extraction;
 mod first_start;
 mod forms;

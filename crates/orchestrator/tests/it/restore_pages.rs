@@ -105,6 +105,7 @@ async fn a_snapshot_is_restored_and_drilled_by_the_pages() {
     browser.click("input[name=when][value=weekly]").await;
     browser.fill("textarea[name=q-sql]", "SELECT max(id) FROM public.orders").await;
     browser.fill("input[name=q-expect]", "3").await;
+    browser.click("#boot > summary").await;
     browser.fill("input[name=boot-container]", "shop-web").await;
     browser.fill("input[name=boot-path]", "no/path").await;
     browser.click("main form button.primary").await;
@@ -185,7 +186,7 @@ async fn every_look(server: &Server, snapshot: &str, drill: &str) {
 
 pub(crate) async fn fits(browser: &Chromium, name: &str, lang: &str) {
     browser.picture(name).await;
-    let wide = "return document.documentElement.scrollWidth - innerWidth";
+    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert!(browser.ask(wide).await.as_i64().unwrap() <= 0, "{name} is too wide");
     let heads = browser.ask("return document.querySelectorAll('h1').length").await;
     assert_eq!(heads, 1, "{name}");
