@@ -77,9 +77,9 @@ async fn its_pictures_are_made() {
             browser.log_in("demo", PASSWORD).await;
             let newest = newest(&browser).await;
             for (name, path, _, height) in OF_DEMO.iter().filter(|one| one.2 == width) {
-                let path = newest.iter().fold((*path).to_owned(), |path, (word, id)| {
-                    path.replace(word, id)
-                });
+                let path = newest
+                    .iter()
+                    .fold((*path).to_owned(), |path, (word, id)| path.replace(word, id));
                 browser.go(&path).await;
                 take(&browser, language, name, *height).await;
             }
@@ -105,7 +105,9 @@ async fn its_pictures_are_made() {
 
 /// Takes a picture of the page that is shown, from its top, without the word that it is made up.
 async fn take(browser: &Chromium, language: &str, name: &str, most_high: u32) {
-    browser.ask("document.querySelector('.notice')?.remove(); document.activeElement?.blur()").await;
+    browser
+        .ask("document.querySelector('.notice')?.remove(); document.activeElement?.blur()")
+        .await;
     browser.ask("scrollTo(0, 0)").await;
     let size = browser.tell("Page.getLayoutMetrics", json!({})).await;
     let size = &size["cssContentSize"];

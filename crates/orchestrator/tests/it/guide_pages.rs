@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use model::FailureCode;
+use strum::IntoEnumIterator as _;
+
 use crate::guide;
 
 pub(crate) const LANGUAGES: [&str; 2] = ["en", "es"];
@@ -44,17 +47,31 @@ fn read(text: &str, language: &str) -> (Outline, Vec<String>) {
                 outline.headings.push(level);
             }
             outline.rows += usize::from(line.starts_with('|'));
-            for part in line.split("![").skip(1) {
-                let (alt, rest) = part.split_once("](").expect("a picture with an address");
-                let file = rest.split_once(')').expect("an address that ends").0;
+            for (file, alt) in pictures(line) {
                 let own = format!("images/{language}/");
                 let file = file.strip_prefix(&own);
                 outline.pictures.push(file.expect("one of the page's language").to_owned());
-                words.push(alt.trim().to_owned());
+                words.push(alt);
             }
         }
     }
     (outline, words)
+}
+
+/// Files and words of the pictures in a line: as Markdown has them or, where they are not to fill
+/// the page, as HTML does.
+fn pictures(line: &str) -> Vec<(String, String)> {
+    let between = |text: &str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from)?;
+        Some(rest.split_once(to)?.0.to_owned())
+    };
+    let plain = line.split("![").skip(1).map(|one| {
+        let alt = one.split_once("](").map(|(alt, _)| alt.to_owned());
+        (between(one, "](", ")"), alt)
+    });
+    let sized = line.split("<img ").skip(1);
+    let sized = sized.map(|one| (between(one, "src=\"", "\""), between(one, "alt=\"", "\"")));
+    plain.chain(sized).filter_map(|(file, alt)| Some((file?, alt?))).collect()
 }
 
 /// Every page by its name without a language.
@@ -83,6 +100,16 @@ fn both_languages_have_the_same_pages() {
         for (english, spanish) in said.iter().zip(&told) {
             assert!(english.len() > 10 && spanish.len() > 10, "{name}: {english:?} {spanish:?}");
             assert_ne!(english, spanish, "{name}: a picture is told of in one language only");
+        }
+    }
+}
+
+#[test]
+fn every_code_of_a_failure_is_explained() {
+    for language in LANGUAGES {
+        let page = &pages(language)["troubleshooting"];
+        for code in FailureCode::iter() {
+            assert!(page.contains(&format!("| `{code}` |")), "{code} in {language}");
         }
     }
 }
