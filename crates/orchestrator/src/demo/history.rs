@@ -25,7 +25,7 @@ const FAILS: u32 = 45;
 /// One run in so many leaves the second destination without a copy.
 const IS_PARTIAL: u32 = 60;
 /// Days for which logs are kept.
-const LOG_DAYS: i64 = 14;
+const LOG_DAYS: i64 = 7;
 /// Bytes that are read in a second.
 pub(super) const RATE: u64 = 40 << 20;
 
