@@ -94,7 +94,7 @@ async fn alerts(
         let is_urgent = least == "error";
         let route = engine
             .add_alert_route(RouteDraft {
-                name: if is_urgent { "errors, at night too" } else { "everything" }.to_owned(),
+                name: if is_urgent { "at-night-too" } else { "everything" }.to_owned(),
                 position: u32::from(is_urgent),
                 least: least.to_owned(),
                 channels: vec![name.to_owned()],

@@ -113,11 +113,18 @@ async fn take(browser: &Chromium, language: &str, name: &str, most_high: u32) {
     let size = &size["cssContentSize"];
     let height = size["height"].as_f64().unwrap().min(f64::from(most_high));
     let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1 });
-    let shot = json!({
-        "format": "webp", "quality": 70, "captureBeyondViewport": true, "clip": clip,
-    });
-    let shot = browser.tell("Page.captureScreenshot", shot).await;
-    let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    // What is crowded is kept small by its quality.
+    for quality in [70, 55, 40] {
+        let shot = json!({
+            "format": "webp", "quality": quality, "captureBeyondViewport": true, "clip": clip,
+        });
+        let shot = browser.tell("Page.captureScreenshot", shot).await;
+        bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        if bytes.len() < MOST_BYTES {
+            break;
+        }
+    }
     assert!(bytes.starts_with(b"RIFF"), "{name} is no WebP");
     assert!(bytes.len() < MOST_BYTES, "{language}/{name}: {} bytes", bytes.len());
     let told = browser.text().await;
