@@ -162,12 +162,12 @@ async fn audit(engine: &Engine, today: Timestamp, rng: &mut StdRng) -> Result<()
         (214, "ana", "login", "ana", ""),
         (213, "ana", "app.run", "wiki", ""),
         (166, "ana", "login", "ana", ""),
-        (165, "ana", "snapshot.pin", "shop", "release 2.39"),
         (120, "demo", "alert-channel.add", "on-call", ""),
         (73, "luis", "login.failed", "luis", ""),
         (72, "luis", "login", "luis", ""),
         (34, "token shop-deploy", "app.run", "shop", "release 2.40"),
-        (11, "ana", "login", "ana", ""),
+        (32, "ana", "login", "ana", ""),
+        (31, "ana", "snapshot.pin", "shop", "release 2.40"),
         (10, "ana", "app.drill", "billing", ""),
     ] {
         let at = hours(today, -hours_ago);
