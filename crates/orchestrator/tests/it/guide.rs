@@ -19,17 +19,18 @@ const WIDE: u32 = 1280;
 const PHONE: u32 = 390;
 
 /// A picture: its name, the page, the window's width, and the height at most.
+/// On a phone it is one screen, with what stays at its foot.
 type Picture = (&'static str, &'static str, u32, u32);
 
 /// Of the demonstration. `SNAPSHOT`, `RUN` and `DRILL` stand for the newest of the shop's.
 const OF_DEMO: &[Picture] = &[
     ("overview", "/", WIDE, 1000),
-    ("overview-phone", "/", PHONE, 1000),
+    ("overview-phone", "/", PHONE, 900),
     ("app", "/apps/shop", WIDE, 900),
     ("run", "/runs/RUN", WIDE, 900),
     ("snapshot", "/snapshots/SNAPSHOT", WIDE, 1000),
     ("restore", "/snapshots/SNAPSHOT/restore", WIDE, 1150),
-    ("restore-phone", "/snapshots/SNAPSHOT/restore", PHONE, 1000),
+    ("restore-phone", "/snapshots/SNAPSHOT/restore", PHONE, 900),
     ("drill-report", "/runs/DRILL/report", WIDE, 900),
     ("drill-plan", "/apps/shop/drills", WIDE, 1000),
     ("retention", "/apps/shop/retention", WIDE, 1000),
@@ -37,7 +38,7 @@ const OF_DEMO: &[Picture] = &[
     ("moments", "/apps/shop/recovery", WIDE, 1000),
     ("destinations", "/destinations", WIDE, 600),
     ("alerts", "/alerts", WIDE, 1100),
-    ("alerts-phone", "/alerts", PHONE, 1000),
+    ("alerts-phone", "/alerts", PHONE, 900),
     ("alert-channel", "/new/alert-channel?kind=email", WIDE, 1000),
     ("users", "/settings/users", WIDE, 900),
     ("tokens", "/settings/tokens", WIDE, 800),
