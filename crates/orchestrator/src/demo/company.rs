@@ -98,8 +98,8 @@ pub(super) fn is_shop(number: usize) -> bool {
 }
 
 /// Minutes after 3 in the morning at which it runs.
-pub(super) fn minutes(number: usize) -> u32 {
-    (number as u32 * 7) % 180
+pub(super) fn minutes(number: usize) -> usize {
+    (number * 7) % 180
 }
 
 /// What its retention keeps.
@@ -126,7 +126,8 @@ impl Kept {
     /// What was counted in it when it was `bytes` large.
     pub(super) fn contents(&self, bytes: u64) -> Option<Contents> {
         let begun = self.mib << 20;
-        let grown = |rows: u64| (u128::from(rows) * u128::from(bytes) / u128::from(begun)) as u64;
+        // In KiB, so that the product fits.
+        let grown = |rows: u64| rows * (bytes >> 10) / (begun >> 10);
         let rows = |(table, rows): &(&str, u64)| TableRows {
             table: (*table).to_owned(),
             rows: grown(*rows),

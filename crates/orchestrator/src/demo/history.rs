@@ -137,7 +137,7 @@ impl History {
     fn one(&mut self, days_ago: i64, number: usize, past: &mut Past) {
         let app = self.apps[number].clone();
         let kept = company::app(number).1;
-        let minutes = 180 + i64::from(company::minutes(number));
+        let minutes = 180 + company::minutes(number) as i64;
         let began = after(hours(self.today, -days_ago * 24), minutes * 60);
         // At the end the last app has been failing since yesterday, the one before it does not run
         // any more, and the one before that lacks a copy.

@@ -87,13 +87,13 @@ impl History {
         });
         let copies = copies.collect();
         let bytes: u64 = artifacts.iter().map(|one| one.size_bytes).sum();
-        let took_secs = 30.0 + (bytes / RATE) as f64;
+        let secs = (bytes / RATE).cast_signed() + 30;
         let is_drilled = days_ago % DRILL_DAYS == 1 && !is_deployment;
         let proof = is_drilled.then(|| Proof {
             run_id: RunId::generate(taken_at, &mut self.rng),
-            at: after(hours(taken_at, 1), took_secs as i64),
+            at: after(hours(taken_at, 1), secs),
             passed: true,
-            took_secs,
+            took_secs: secs as f64,
         });
         Snapshot {
             id: SnapshotId::generate(taken_at, &mut self.rng),
