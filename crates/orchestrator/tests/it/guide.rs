@@ -46,13 +46,14 @@ const OF_DEMO: &[Picture] = &[
     ("recovery-kit", "/recovery-kit", WIDE, 1000),
 ];
 
-/// Of a server on its first day, beside a Docker with a shop and a wiki.
+/// Of a server without anything.
+const OF_EMPTY: &[Picture] = &[("first", "/", WIDE, 800), ("recover", "/recover", WIDE, 900)];
+
+/// Of one with a destination, beside a Docker with a shop and a wiki.
 const OF_FIRST_DAY: &[Picture] = &[
-    ("first", "/", WIDE, 800),
     ("coverage", "/coverage", WIDE, 1000),
     ("destination-new", "/new/destination?kind=s3", WIDE, 1000),
     ("app-new", "/new/app?kind=postgres&name=shop", WIDE, 1100),
-    ("recover", "/recover", WIDE, 900),
 ];
 
 /// Those that a visitor's way leads to.
@@ -60,7 +61,7 @@ const ON_THE_WAY: &[&str] = &["login", "second-factor"];
 
 /// Every picture that is made.
 pub(crate) fn names() -> Vec<&'static str> {
-    let all = OF_DEMO.iter().chain(OF_FIRST_DAY).map(|picture| picture.0);
+    let all = OF_DEMO.iter().chain(OF_EMPTY).chain(OF_FIRST_DAY).map(|picture| picture.0);
     all.chain(ON_THE_WAY.iter().copied()).collect()
 }
 
@@ -70,7 +71,6 @@ async fn its_pictures_are_made() {
         return;
     }
     let demo = Demo::serve().await;
-    let server = first_day().await;
     for language in LANGUAGES {
         for width in [WIDE, PHONE] {
             let look = Look { lang: language, dark: false, width };
@@ -86,11 +86,26 @@ async fn its_pictures_are_made() {
             }
             browser.close().await;
         }
+    }
+    drop(demo);
+    let server = first_day().await;
+    let mut browsers = Vec::new();
+    for language in LANGUAGES {
         let look = Look { lang: language, dark: false, width: WIDE };
         let browser = Chromium::open(&server.base, look).await;
         browser.go("/login").await;
         take(&browser, language, "login", 700).await;
         browser.log_in("ana", PASSWORD).await;
+        for (name, path, _, height) in OF_EMPTY {
+            browser.go(path).await;
+            take(&browser, language, name, *height).await;
+        }
+        browsers.push((language, browser));
+    }
+    let path = server.place.folder.path().join("disk");
+    let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": path } });
+    server.done("POST", "destinations", disk).await;
+    for (language, browser) in browsers {
         for (name, path, _, height) in OF_FIRST_DAY {
             browser.go(path).await;
             take(&browser, language, name, *height).await;
@@ -195,7 +210,7 @@ impl Demo {
     }
 }
 
-/// A server with one destination and nothing else.
+/// A server without anything, beside a Docker.
 async fn first_day() -> Server {
     let docker = docker().await;
     let place = Place::new(&[
@@ -204,11 +219,7 @@ async fn first_day() -> Server {
         ("DOCKER_HOST", &docker),
         ("TZ", "UTC"),
     ]);
-    let server = place.serve().await;
-    let path = server.place.folder.path().join("disk");
-    let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": path } });
-    server.done("POST", "destinations", disk).await;
-    server
+    place.serve().await
 }
 
 /// What speaks as a Docker that has a shop and a wiki; gives its address.
