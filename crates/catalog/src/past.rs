@@ -1,7 +1,7 @@
 //! A past, written at once, for demonstrations and measurements: what runs leave behind them,
 //! without the runs.
 
-use model::{DestinationOutcome, Event, Run, Snapshot};
+use model::{DestinationOutcome, DrillReport, Event, LogLine, Run, RunId, Snapshot};
 
 use crate::{
     Catalog, CatalogError, events, runs, snapshots,
@@ -19,6 +19,10 @@ pub struct Past {
     pub snapshots: Vec<Snapshot>,
     /// What was told of them.
     pub events: Vec<Event>,
+    /// What they logged.
+    pub logs: Vec<(RunId, LogLine)>,
+    /// What came of those that were drills.
+    pub drills: Vec<(RunId, DrillReport)>,
 }
 
 impl Catalog {
@@ -52,6 +56,15 @@ impl Catalog {
         let all: Vec<&Snapshot> = past.snapshots.iter().collect();
         snapshots::insert_all(&write.tx, &all).await?;
         events::insert(&write.tx, &past.events).await?;
+        for (run, line) in &past.logs {
+            let sql = "INSERT INTO run_log (run_id, seq, doc) VALUES ($1, $2, $3)";
+            let values = vec![run.to_string().into(), line.seq.into(), json(line)?.into()];
+            execute(&write.tx, sql, values).await?;
+        }
+        for (run, report) in &past.drills {
+            let sql = "INSERT INTO run_report (run_id, doc) VALUES ($1, $2)";
+            execute(&write.tx, sql, vec![run.to_string().into(), json(report)?.into()]).await?;
+        }
         write.commit().await
     }
 }

@@ -66,8 +66,13 @@ impl Host {
 
     /// A new, empty volume.
     pub(crate) fn volume(&self, word: &str) -> Made<'_> {
+        self.volume_with(word, &[])
+    }
+
+    /// The same: `docker volume create OPTIONS`.
+    pub(crate) fn volume_with(&self, word: &str, options: &[&str]) -> Made<'_> {
         let name = Self::name(word);
-        self.docker(&["volume", "create", &name]);
+        self.docker(&[&["volume", "create"], options, &[&name]].concat());
         Made { host: self, kind: "volume", name }
     }
 

@@ -69,6 +69,7 @@ impl Suite {
             postgres::each_version_is_dumped_by_its_own_tools,
             postgres::tools_older_than_the_server_say_what_to_install,
             postgres::what_cannot_be_run_is_told,
+            coverage::what_is_found_is_protected,
             coverage::what_is_in_no_app_is_told,
             labels::apps_come_and_go_with_their_containers,
             volume::comes_back_with_owners_modes_links_and_capabilities,

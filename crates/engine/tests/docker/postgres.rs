@@ -23,7 +23,7 @@ pub(crate) const SUM: &str =
     "SELECT count(*) || ' ' || md5(string_agg(what, ',' ORDER BY id)) FROM orders";
 
 /// Makes a server whose local socket wants `$1` (`trust`, `scram-sha-256`) and runs it.
-const SERVE: &str = "set -e; mkdir -p /data /run/postgresql; chown postgres: /data; \
+pub(crate) const SERVE: &str = "set -e; mkdir -p /data /run/postgresql; chown postgres: /data; \
                      chown postgres: /run/postgresql; printf %s \"$PW\" > /pw; \
                      runuser -u postgres -- initdb -A \"$1\" --pwfile=/pw -E UTF8 -D /data/main; \
                      unset PW; exec setpriv --reuid postgres --regid postgres --clear-groups \
@@ -46,13 +46,19 @@ pub(crate) fn server<'a>(
     let password = format!("PW={PASSWORD}");
     let options = [&["--stop-signal", "INT", "--env", password.as_str()], more].concat();
     let made = host.container(word, &options, image, &["bash", "-c", SERVE, "serve", auth]);
+    ready(host, &made);
+    made
+}
+
+/// Waits until the server in it answers.
+pub(crate) fn ready(host: &Host, container: &Made<'_>) {
     for _ in 0..300 {
-        if psql(host, &made, "postgres", "SELECT 1").output().unwrap().status.success() {
-            return made;
+        if psql(host, container, "postgres", "SELECT 1").output().unwrap().status.success() {
+            return;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    panic!("{}", host.docker(&["logs", &made.name]));
+    panic!("{}", host.docker(&["logs", &container.name]));
 }
 
 fn inside(host: &Host, container: &Made<'_>, command: &[&str]) -> Command {

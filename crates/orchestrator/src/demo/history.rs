@@ -1,51 +1,58 @@
 //! What the demonstration's apps have been through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::Past;
-use engine::{AppDraft, BindingDraft, Engine, EngineError, ScheduleDraft, SourceDraft};
-use jiff::{SignedDuration, Timestamp};
+use engine::{Engine, EngineError};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{
-    App, Artifact, CopyState, Destination, DestinationId, DestinationKind, DestinationOutcome,
-    Event, EventId, EventKind, Fact, Failure, FailureCode, Name, Proof, Run, RunId, RunKind,
-    RunState, Severity, Snapshot, SnapshotId, SnapshotKind, Stage, StoredCopy, StoredObject,
-    Trigger, retention::RetentionPolicy,
+    AlertKind, App, Destination, DestinationId, DestinationKind, DestinationOutcome, Event,
+    EventId, EventKind, Fact, Failure, FailureCode, LogLevel, LogLine, Name, Run, RunId, RunKind,
+    RunState, Severity, SnapshotId, SnapshotKind, Stage, Trigger,
+    retention::{Candidate, Guards, Verdict, plan},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-/// Names of apps; with more apps they come again with a number.
-const NAMES: &[&str] = &[
-    "shop",
-    "wiki",
-    "mail",
-    "photos",
-    "crm",
-    "forum",
-    "billing",
-    "chat",
-    "analytics",
-    "git",
-    "monitoring",
-    "intranet",
-];
+use super::{
+    company::{self, Kept},
+    told::{lines, report},
+};
+
 /// Always the same history, up to its dates.
 const SEED: u64 = 5550;
 /// One run in so many fails.
 const FAILS: u32 = 45;
 /// One run in so many leaves the second destination without a copy.
 const IS_PARTIAL: u32 = 60;
-/// Days from one drill to the next.
-const DRILL_DAYS: i64 = 14;
+/// Days for which logs are kept.
+const LOG_DAYS: i64 = 7;
+/// Bytes that are read in a second.
+pub(super) const RATE: u64 = 40 << 20;
 
 /// The history, day by day and app by app.
 pub(super) struct History {
-    rng: StdRng,
-    now: Timestamp,
+    pub(super) rng: StdRng,
+    pub(super) now: Timestamp,
+    /// The midnight before the last runs.
+    today: Timestamp,
     apps: Vec<App>,
-    destinations: [DestinationId; 2],
-    days: i64,
+    pub(super) destinations: [DestinationId; 2],
+    pub(super) days: i64,
+    /// Days ago whose snapshots retention has kept.
+    pub(super) kept: BTreeSet<i64>,
     /// Day and app that come next, the oldest day first.
     at: (i64, usize),
+    troubles: Vec<Trouble>,
+}
+
+/// Something that is still wrong.
+pub(super) struct Trouble {
+    pub(super) kind: AlertKind,
+    pub(super) severity: Severity,
+    pub(super) app: App,
+    pub(super) run: Option<RunId>,
+    pub(super) since: Timestamp,
+    pub(super) fact: Fact,
 }
 
 impl History {
@@ -54,7 +61,10 @@ impl History {
         let now = engine.now();
         let mut rng = StdRng::seed_from_u64(SEED);
         let days = i64::from(days);
-        let since = ago(now, days * 24);
+        // The day's runs are over some hours after 3 in the morning.
+        let today = hours(now, -7).to_zoned(TimeZone::UTC).start_of_day();
+        let today = today.map_or(now, |today| today.timestamp());
+        let since = hours(today, -days * 24);
         let mut destinations = Vec::new();
         for (name, kind, settings) in [
             ("local-disk", DestinationKind::Local, vec![("path", "/srv/backups")]),
@@ -85,12 +95,14 @@ impl History {
         let destinations = [destinations[0], destinations[1]];
         let mut all = Vec::new();
         for number in 0..apps as usize {
-            let app = engine.new_app(draft(number, destinations)).await?;
+            let app = engine.new_app(company::draft(number, destinations)).await?;
             let app = App { created_at: since, updated_at: since, ..app };
             engine.catalog().insert_app(&app).await?;
             all.push(app);
         }
-        Ok(Self { rng, now, apps: all, destinations, days, at: (days, 0) })
+        let kept = kept(now, today, days, &mut rng);
+        let (at, troubles) = ((days, 0), Vec::new());
+        Ok(Self { rng, now, today, apps: all, destinations, days, kept, at, troubles })
     }
 
     /// About `runs` runs more; `None` once today has come.
@@ -108,34 +120,123 @@ impl History {
         (!past.runs.is_empty()).then_some(past)
     }
 
+    /// What is wrong at the end of it.
+    pub(super) fn troubles(&self) -> &[Trouble] {
+        &self.troubles
+    }
+
+    pub(super) fn apps(&self) -> &[App] {
+        &self.apps
+    }
+
+    pub(super) fn today(&self) -> Timestamp {
+        self.today
+    }
+
     /// What one app has been through on one day.
     fn one(&mut self, days_ago: i64, number: usize, past: &mut Past) {
-        let minutes = (number as i64 * 7) % 180;
-        let fire = ago(self.now, days_ago * 24 + 5);
-        let began = fire.saturating_add(SignedDuration::from_mins(minutes)).unwrap_or(fire);
         let app = self.apps[number].clone();
-        // The last app has been failing since yesterday, the one before it does not run any more.
-        let last = self.apps.len() - 1;
-        let fails = self.rng.random_ratio(1, FAILS) || number == last && last > 1 && days_ago < 2;
-        if number + 1 == last && last > 2 && days_ago < 2 {
+        let kept = company::app(number).1;
+        let minutes = 180 + company::minutes(number) as i64;
+        let began = after(hours(self.today, -days_ago * 24), minutes * 60);
+        // At the end the last app has been failing since yesterday, the one before it does not run
+        // any more, and the one before that lacks a copy.
+        let from_end = self.apps.len() - 1 - number;
+        let is_bad = |which: usize| from_end == which && self.apps.len() > which + 2;
+        if is_bad(1) && days_ago < 3 {
+            if days_ago == 2 {
+                let at = after(began, -24 * 3600);
+                let objective = "2d".to_owned();
+                let fact = Fact::OverdueSince { app: app.name.to_string(), at, objective };
+                let since = after(began, 24 * 3600);
+                self.is_wrong(AlertKind::Overdue, Severity::Error, &app, None, since, fact);
+            }
             return;
         }
-        let took = SignedDuration::from_secs(self.rng.random_range(20..600));
-        let ended = began.saturating_add(took).unwrap_or(began);
-        let mut run = self.run(&app, RunKind::Backup, (began, ended));
-        if fails {
-            run.state = RunState::Failed;
-            let why = "the server does not answer: connection refused";
-            run.failure = Some(Failure::new(FailureCode::SourceUnreachable, why));
-            self.tell(past, &run, EventKind::RunFailed, Severity::Error);
-            past.runs.push(run);
+        let fails = days_ago > 1 && self.rng.random_ratio(1, FAILS);
+        if fails || is_bad(0) && days_ago < 2 {
+            let ended = after(began, self.rng.random_range(3..40));
+            let run = self.failed(&app, (began, ended), past);
+            if days_ago == 1 {
+                let fact = Fact::RunEndedBadly {};
+                let (kind, at) = (AlertKind::BackupFailed, Severity::Error);
+                self.is_wrong(kind, at, &app, Some(run), ended, fact);
+            }
             return;
         }
-        let is_partial = self.rng.random_ratio(1, IS_PARTIAL);
-        let growth = (self.days - days_ago).unsigned_abs() * (3 << 20);
-        let size = (number as u64 % 9 + 1) * (180 << 20) + growth;
-        let size = size + self.rng.random_range(0..8 << 20);
-        let snapshot = self.snapshot(&app, &run, size, is_partial, days_ago);
+        let is_partial =
+            is_bad(2) && days_ago == 0 || days_ago > 0 && self.rng.random_ratio(1, IS_PARTIAL);
+        let run = self.run(&app, RunKind::Backup, (began, began));
+        let run = self.succeeded(&app, kept, run, days_ago, is_partial, past);
+        if is_partial && days_ago == 0 {
+            let fact = Fact::RunEndedBadly {};
+            let (kind, at) = (AlertKind::BackupPartial, Severity::Warning);
+            self.is_wrong(kind, at, &app, Some(run), after(began, 300), fact);
+        }
+        if company::is_shop(number) && days_ago % 7 == 2 {
+            self.deployment(&app, kept, days_ago, past);
+        }
+    }
+
+    /// A snapshot that a pipeline asked for.
+    fn deployment(&mut self, app: &App, kept: &[Kept], days_ago: i64, past: &mut Past) {
+        let began = after(hours(self.today, -days_ago * 24), 14 * 3600 + 12 * 60);
+        let release = 40 - days_ago / 7;
+        let run = Run {
+            trigger: Trigger::Manual,
+            fire_at: None,
+            snapshot_kind: SnapshotKind::PreDeploy,
+            label: Some(format!("release 2.{release}")),
+            git_commit: Some(format!("{:040x}", self.rng.random::<u128>())),
+            deploy: Some(format!("release 2.{release}")),
+            ..self.run(app, RunKind::Backup, (began, began))
+        };
+        self.succeeded(app, kept, run, days_ago, false, past);
+    }
+
+    fn failed(&mut self, app: &App, when: (Timestamp, Timestamp), past: &mut Past) -> RunId {
+        let why = "the server does not answer: connection refused";
+        let source = &app.sources[0].name;
+        let run = Run {
+            state: RunState::Failed,
+            failure: Some(Failure::new(FailureCode::SourceUnreachable, why)),
+            ..self.run(app, RunKind::Backup, when)
+        };
+        self.tell(past, &run, EventKind::RunFailed, Severity::Error);
+        let asking = format!("asking `{source}` for its export");
+        self.log(
+            past,
+            &run,
+            &[
+                (0, LogLevel::Info, Stage::Export, asking),
+                (2, LogLevel::Error, Stage::Export, why.to_owned()),
+            ],
+        );
+        let id = run.id;
+        past.runs.push(run);
+        id
+    }
+
+    /// A run that leaves a snapshot; gives its id.
+    fn succeeded(
+        &mut self,
+        app: &App,
+        kept: &[Kept],
+        mut run: Run,
+        days_ago: i64,
+        is_partial: bool,
+        past: &mut Past,
+    ) -> RunId {
+        let artifacts = self.artifacts(kept, &run, days_ago);
+        let size: u64 = artifacts.iter().map(|one| one.size_bytes).sum();
+        let began = run.queued_at;
+        let ended = after(began, (size / RATE).cast_signed() + self.rng.random_range(4..25));
+        run.finished_at = Some(ended);
+        run.state = if is_partial { RunState::PartiallyFailed } else { RunState::Succeeded };
+        run.bytes_read = size;
+        let snapshot = self.snapshot(app, &run, artifacts, is_partial, days_ago);
+        let stored: u64 = snapshot.copies[0].objects.iter().map(|one| one.stored_size_bytes).sum();
+        run.snapshot_id = Some(snapshot.id);
         for (at, destination) in self.destinations.into_iter().enumerate() {
             let failed = is_partial && at == 1;
             past.outcomes.push(DestinationOutcome {
@@ -143,35 +244,44 @@ impl History {
                 destination_id: destination,
                 stage: Stage::Commit,
                 state: if failed { RunState::Failed } else { RunState::Succeeded },
-                bytes_written: if failed { 0 } else { size / 3 },
+                bytes_written: if failed { 0 } else { stored },
                 failure: failed.then(|| {
                     Failure::new(FailureCode::DestinationUnavailable, "503 Service Unavailable")
                 }),
             });
         }
-        run.state = if is_partial { RunState::PartiallyFailed } else { RunState::Succeeded };
-        run.bytes_read = size;
-        run.snapshot_id = Some(snapshot.id);
         let (kind, severity) = if is_partial {
             (EventKind::RunPartiallyFailed, Severity::Warning)
         } else {
             (EventKind::RunSucceeded, Severity::Info)
         };
         self.tell(past, &run, kind, severity);
+        if days_ago < LOG_DAYS {
+            let lines = lines(&snapshot, is_partial, (size / RATE).cast_signed());
+            self.log(past, &run, &lines);
+        }
         if let Some(proof) = &snapshot.proof {
             let took = SignedDuration::from_secs_f64(proof.took_secs);
             let began = proof.at.saturating_sub(took).unwrap_or(proof.at);
-            let mut drill = self.run(&app, RunKind::Drill, (began, proof.at));
+            let mut drill = self.run(app, RunKind::Drill, (began, proof.at));
             drill.id = proof.run_id;
             drill.snapshot_id = Some(snapshot.id);
             self.tell(past, &drill, EventKind::DrillPassed, Severity::Info);
+            past.drills.push((drill.id, report(kept, &snapshot, proof.took_secs)));
             past.runs.push(drill);
         }
+        let id = run.id;
         past.runs.push(run);
         past.snapshots.push(snapshot);
+        id
     }
 
-    fn run(&mut self, app: &App, kind: RunKind, (began, ended): (Timestamp, Timestamp)) -> Run {
+    pub(super) fn run(
+        &mut self,
+        app: &App,
+        kind: RunKind,
+        (began, ended): (Timestamp, Timestamp),
+    ) -> Run {
         Run {
             id: RunId::generate(began, &mut self.rng),
             app_id: Some(app.id),
@@ -206,82 +316,6 @@ impl History {
         }
     }
 
-    fn snapshot(
-        &mut self,
-        app: &App,
-        run: &Run,
-        size: u64,
-        is_partial: bool,
-        days_ago: i64,
-    ) -> Snapshot {
-        let taken_at = run.started_at.unwrap_or(run.queued_at);
-        let source = app.sources[0].name.clone();
-        let day = taken_at.strftime("%Y%m%d_%H%M");
-        let key = format!("apps/{}/{}_{day}.dump.zst", app.name, app.name);
-        let wanted = if is_partial { 1 } else { 2 };
-        // As daily 7, weekly 4 and monthly 6 leave it, roughly.
-        let is_kept = days_ago <= 7 || days_ago % 7 == 0 && days_ago <= 35 || days_ago % 30 == 0;
-        let state = if is_kept { CopyState::Good } else { CopyState::Expired };
-        let sha = format!("{:064x}", self.rng.random::<u128>());
-        let copies = self.destinations[..wanted].iter().map(|destination| StoredCopy {
-            destination_id: *destination,
-            state,
-            manifest_key: format!("{key}.manifest.json"),
-            objects: vec![StoredObject {
-                source: source.clone(),
-                key: key.clone(),
-                stored_size_bytes: size / 3,
-                stored_sha256: sha.clone(),
-                compression: "zstd".to_owned(),
-                encryption: "none".to_owned(),
-                tree: None,
-            }],
-            committed_at: run.finished_at.unwrap_or(taken_at),
-            verified_at: (days_ago > 0).then(|| ago(self.now, days_ago * 12)),
-            expiring_since: (!is_kept).then(|| ago(self.now, (days_ago - 8) * 24)),
-            log_key: None,
-        });
-        let copies = copies.collect();
-        let took_secs = 30.0 + size as f64 / f64::from(40 << 20);
-        let drilled_at = taken_at.saturating_add(SignedDuration::from_hours(1));
-        let proof = (days_ago % DRILL_DAYS == 1).then(|| Proof {
-            run_id: RunId::generate(taken_at, &mut self.rng),
-            at: drilled_at.unwrap_or(taken_at),
-            passed: true,
-            took_secs,
-        });
-        Snapshot {
-            id: SnapshotId::generate(taken_at, &mut self.rng),
-            app_id: app.id,
-            run_id: run.id,
-            taken_at,
-            kind: SnapshotKind::Automatic,
-            label: None,
-            git_commit: None,
-            pinned: false,
-            verified_by_source: true,
-            anomalous: false,
-            warnings: Vec::new(),
-            app_state: None,
-            proof,
-            artifacts: vec![Artifact {
-                source,
-                part: None,
-                began_at: Some(taken_at),
-                ended_at: run.finished_at,
-                file_name: "db.dump".to_owned(),
-                format: Some("pg_dump_Fc".to_owned()),
-                content_type: None,
-                size_bytes: size,
-                sha256: sha,
-                contents: None,
-                base: None,
-                image: None,
-            }],
-            copies,
-        }
-    }
-
     fn tell(&mut self, past: &mut Past, run: &Run, kind: EventKind, severity: Severity) {
         let at = run.finished_at.unwrap_or(run.queued_at);
         let sentence = match &run.failure {
@@ -300,47 +334,58 @@ impl History {
             sentence,
         });
     }
-}
 
-fn ago(now: Timestamp, hours: i64) -> Timestamp {
-    now.saturating_sub(SignedDuration::from_hours(hours)).unwrap_or(now)
-}
-
-fn name_of(text: &str) -> Result<Name, EngineError> {
-    text.parse().map_err(|error| EngineError::invalid("name", error))
-}
-
-fn draft(number: usize, destinations: [DestinationId; 2]) -> AppDraft {
-    let name = NAMES[number % NAMES.len()];
-    let name = match number / NAMES.len() {
-        0 => name.to_owned(),
-        round => format!("{name}-{}", round + 1),
-    };
-    let settings = [("host", format!("{name}-db")), ("database", name.clone())];
-    let folder = format!("apps/{name}");
-    AppDraft {
-        sources: vec![SourceDraft {
-            name: "db".to_owned(),
-            kind: "postgres".to_owned(),
-            settings: settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-            ..SourceDraft::default()
-        }],
-        destinations: destinations
-            .iter()
-            .map(|id| BindingDraft {
-                destination: id.to_string(),
-                folder: folder.clone(),
-                ..BindingDraft::default()
-            })
-            .collect(),
-        schedule: Some(ScheduleDraft { spec: "0 3 * * *".to_owned(), ..ScheduleDraft::default() }),
-        retention: RetentionPolicy {
-            keep_daily: Some(7),
-            keep_weekly: Some(4),
-            keep_monthly: Some(6),
-            ..RetentionPolicy::default()
-        },
-        name,
-        ..AppDraft::default()
+    fn log(&self, past: &mut Past, run: &Run, lines: &[(i64, LogLevel, Stage, String)]) {
+        for (seq, (secs, level, stage, message)) in (1..).zip(lines) {
+            let at = after(run.queued_at, *secs);
+            let line = LogLine { seq, at, level: *level, stage: *stage, message: message.clone() };
+            past.logs.push((run.id, line));
+        }
     }
+
+    fn is_wrong(
+        &mut self,
+        kind: AlertKind,
+        severity: Severity,
+        app: &App,
+        run: Option<RunId>,
+        since: Timestamp,
+        fact: Fact,
+    ) {
+        let app = app.clone();
+        self.troubles.push(Trouble { kind, severity, app, run, since, fact });
+    }
+}
+
+/// The days whose snapshots retention keeps, where none failed.
+fn kept(now: Timestamp, today: Timestamp, days: i64, rng: &mut StdRng) -> BTreeSet<i64> {
+    let taken = |ago: i64| after(hours(today, -ago * 24), 4 * 3600);
+    let all = (0..=days).map(|ago| Candidate {
+        id: SnapshotId::generate(taken(ago), rng),
+        taken_at: taken(ago),
+        pre_deploy: false,
+        good: true,
+        pinned: false,
+        in_use: false,
+        locked_until: None,
+    });
+    let all: Vec<_> = all.collect();
+    let of_it = plan(&company::retention(), &all, now, &TimeZone::UTC, &Guards::default());
+    let stays = of_it.decisions.iter().filter(|one| one.verdict == Verdict::Keep);
+    let stays: BTreeSet<SnapshotId> = stays.map(|one| one.id).collect();
+    (0..).zip(&all).filter(|(_, one)| stays.contains(&one.id)).map(|(ago, _)| ago).collect()
+}
+
+/// `at`, and so many hours more.
+pub(super) fn hours(at: Timestamp, more: i64) -> Timestamp {
+    after(at, more * 3600)
+}
+
+/// `at`, and so many seconds more.
+pub(super) fn after(at: Timestamp, secs: i64) -> Timestamp {
+    at.saturating_add(SignedDuration::from_secs(secs)).unwrap_or(at)
+}
+
+pub(super) fn name_of(text: &str) -> Result<Name, EngineError> {
+    text.parse().map_err(|error| EngineError::invalid("name", error))
 }

@@ -1,6 +1,11 @@
 //! A demonstration: a server with a made-up history, in a folder that goes with it. Nothing runs.
 
+mod archive;
+mod company;
 mod history;
+mod people;
+mod stored;
+mod told;
 
 use std::sync::Arc;
 
@@ -52,6 +57,13 @@ pub(crate) async fn serve(options: &DemoOptions, environment: &Environment) -> a
         count += past.runs.len();
         opened.engine.catalog().write_past(&past).await.context("the history cannot be written")?;
     }
+    let shown = format!("http://localhost:{}", options.port);
+    if let Some(login) = opened.accounts.add_first_user(&settings.first_user, &shown).await? {
+        eprintln!("{}", login.told(&shown));
+    }
+    archive::add(&opened.engine, &mut history).await.context("WAL cannot be made up")?;
+    people::add(&opened.engine, &history).await.context("people cannot be made up")?;
+    opened.engine.note_kit_stored("demo").await?;
     tracing::info!("made up {count} runs of {} apps", options.apps);
     serve::serve_opened(opened, Arc::new(settings), &own).await
 }

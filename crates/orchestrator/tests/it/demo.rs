@@ -47,9 +47,22 @@ async fn a_made_up_history_is_shown_and_gone() {
     );
     let page = get("/").await;
     assert!(page.contains("made up") && page.contains("shop-2"), "{page}");
-    let snapshots: Value = serde_json::from_str(&get("/api/v1/snapshots").await).unwrap();
-    let id = snapshots[0]["id"].as_str().unwrap();
-    assert!(get(&format!("/snapshots/{id}")).await.contains("pg_dump"));
+    let ask = async |path: &str| serde_json::from_str::<Value>(&get(path).await).unwrap();
+    let snapshots = ask("/api/v1/apps/shop/snapshots").await;
+    let of_kind = |kind: &str| {
+        let found = snapshots.as_array().unwrap().iter().find(|one| one["kind"] == kind);
+        found.unwrap_or_else(|| panic!("no {kind} in {snapshots}"))["id"].as_str().unwrap()
+    };
+    let page = get(&format!("/snapshots/{}", of_kind("automatic"))).await;
+    assert!(page.contains("pg_dump") && page.contains("uploads.tar"), "{page}");
+    let page = get(&format!("/snapshots/{}", of_kind("pre-deploy"))).await;
+    assert!(page.contains("release 2."), "{page}");
+    // What is wrong is told of, and the shop comes back to any moment of a week.
+    let alerts = ask("/api/v1/alerts").await;
+    assert_eq!(alerts.as_array().map(Vec::len), Some(3), "{alerts}");
+    let moments = ask("/api/v1/apps/shop/recovery").await;
+    assert_eq!(moments["windows"].as_array().map(Vec::len), Some(1), "{moments}");
+    assert_eq!(moments["gaps"], json!([]));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(server.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(server.wait().unwrap().success());

@@ -29,6 +29,9 @@ mod fuzz;
 #[path = "../../../engine/tests/it/git.rs"]
 mod git;
 mod google;
+mod guide;
+mod guide_commands;
+mod guide_pages;
 mod help;
 mod hostile;
 mod kill;
