@@ -1,6 +1,6 @@
 //! What would keep WAL from coming, with the statement that changes it.
 
-use model::{App, WalWay};
+use model::{App, RecoveryPlan, WalWay};
 use replication::Connection;
 
 use super::{address, asked, slot};
@@ -54,7 +54,7 @@ pub(crate) async fn look(engine: &Engine, app: &App, report: &mut Report) {
     }
     connection.close().await;
     if plan.way == WalWay::Stream {
-        look_at_slot(&asked, report, slot::most(plan)).await;
+        look_at_slot(&asked, report, plan).await;
     }
 }
 
@@ -117,19 +117,58 @@ const CHECKS: &[Wanted] = &[
     },
 ];
 
-async fn look_at_slot(asked: &Asked<'_>, report: &mut Report, most: u64) {
-    match slot::look(asked).await {
-        Ok(Some(kept)) if kept.bytes > most / 4 * 3 => report.push(
+async fn look_at_slot(asked: &Asked<'_>, report: &mut Report, plan: &RecoveryPlan) {
+    let found = match slot::look(asked).await {
+        Ok(found) => found,
+        Err(failure) => {
+            report.push("wal_slot", CheckState::Warning, failure.message, None);
+            return;
+        }
+    };
+    let most = found.most(plan);
+    match &found.kept {
+        Some(kept) if kept.bytes > most / 4 * 3 => report.push(
             "wal_slot",
             CheckState::Warning,
             format!("the server keeps {} bytes for us; {most} are allowed", kept.bytes),
             Some("see why WAL is not stored: `recovery status`".to_owned()),
         ),
-        Ok(Some(kept)) => {
-            let (bytes, status) = (kept.bytes, kept.status);
+        Some(kept) => {
+            let (bytes, status) = (kept.bytes, &kept.status);
             report.ok("wal_slot", format!("the slot is {status}; {bytes} bytes are kept"));
         }
-        Ok(None) => report.ok("wal_slot", "the slot is made when receiving begins"),
-        Err(failure) => report.push("wal_slot", CheckState::Warning, failure.message, None),
+        None => report.ok("wal_slot", "the slot is made when receiving begins"),
+    }
+    match found.room {
+        Ok(room) => report.ok(
+            "wal_room",
+            format!(
+                "{} bytes are free at {}, where the server keeps WAL; at most {most} are kept \
+                 for us",
+                room.free,
+                room.at.display()
+            ),
+        ),
+        // The server has a bound of its own.
+        Err(why) if found.bound.is_some() => report.ok(
+            "wal_room",
+            format!(
+                "what is free where the server keeps WAL is not known ({why}); at most {most} \
+                 bytes are kept for us"
+            ),
+        ),
+        Err(why) => report.push(
+            "wal_room",
+            CheckState::Warning,
+            format!(
+                "what is free where the server keeps WAL is not known ({why}); up to {most} bytes \
+                 are kept for us while the destination is away"
+            ),
+            Some(
+                "say how much in the app's settings (most kept for us), or on the server: ALTER \
+                 SYSTEM SET max_slot_wal_keep_size = '…'; SELECT pg_reload_conf()"
+                    .to_owned(),
+            ),
+        ),
     }
 }

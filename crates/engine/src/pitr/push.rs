@@ -105,7 +105,8 @@ impl Engine {
             return Ok(Some(archive.get_whole(&piece).await?));
         }
         // The catalog may know less than is there.
-        super::scan::scan(self, &archive).await?;
+        let scanned = super::scan::scan(self, &archive).await?;
+        super::receive::tell_of_lost(self, &app, &scanned.lost).await?;
         match self.wal_piece(&app, name).await? {
             Some(piece) => Ok(Some(archive.get_whole(&piece).await?)),
             None => {

@@ -1,12 +1,12 @@
 //! The archive of WAL of a real server: what streams, what is handed over, and what it says of
 //! itself.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 
-use engine::{Engine, EngineConfig, EngineError, Pushed, WalTimes};
+use engine::{Engine, EngineConfig, EngineError, Pushed, SystemClock, WalTimes};
 use futures::{StreamExt as _, TryStreamExt as _};
 use model::{
-    EventKind, Lsn, RecoveryPlan, RecoveryState, RunState, SnapshotKind, WalPiece, WalPieceKind,
+    Clock, EventKind, Lsn, RecoveryPlan, RecoveryState, RunState, SnapshotKind, WalPiece, WalPieceKind,
     WalWay,
 };
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,18 @@ pub(crate) fn hasty() -> EngineConfig {
 impl Archived {
     /// A server with segments of 1 MiB and an archive at `destination`; `None` without PostgreSQL.
     pub(crate) async fn to(destination: &str, way: WalWay) -> Option<Self> {
-        let server = postgres::start(&["-A", "trust", "--wal-segsize=1"]);
+        let archived = Self::unplanned(destination, &[], Arc::new(SystemClock)).await?;
+        archived.plan(|plan| plan.way = way).await;
+        Some(archived)
+    }
+
+    /// The same before anything is archived; `made` are further arguments of `initdb`.
+    pub(crate) async fn unplanned(
+        destination: &str,
+        made: &[&str],
+        clock: Arc<dyn Clock>,
+    ) -> Option<Self> {
+        let server = postgres::start(&[&["-A", "trust", "--wal-segsize=1"], made].concat());
         if server.is_none() {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is needed in CI");
             eprintln!("skipped: PostgreSQL is not installed");
@@ -48,10 +59,8 @@ impl Archived {
         let port = server.port.to_string();
         let settings = [("host", "127.0.0.1"), ("port", port.as_str()), ("database", "postgres")];
         let sources = vec![source("pg", "postgres", &settings, &[])];
-        let world = World::reading_to(destination, sources, hasty()).await;
-        let archived = Self { world, server };
-        archived.plan(|plan| plan.way = way).await;
-        Some(archived)
+        let world = World::reading_by(destination, sources, hasty(), clock).await;
+        Some(Self { world, server })
     }
 
     pub(crate) async fn plan(&self, change: impl FnOnce(&mut RecoveryPlan)) {
@@ -237,7 +246,7 @@ async fn what_streams_is_restorable_and_an_idle_server_is_not_a_stalled_one() {
     let mut config = hasty();
     config.instance = "two".to_owned();
     config.spool = archived.world.folder.path().join("spool");
-    let clock = std::sync::Arc::new(engine::SystemClock);
+    let clock = Arc::new(SystemClock);
     let second = open(archived.world.folder.path(), config, clock).await;
     let shutdown = CancellationToken::new();
     let serving = {
