@@ -5,6 +5,7 @@ mod address;
 pub(crate) mod archive;
 mod archiver;
 mod base;
+mod beside;
 mod content;
 pub(crate) mod doctor;
 mod follow;
@@ -31,7 +32,7 @@ pub(crate) mod window;
 pub use archive::WalStream;
 pub(crate) use base::{is_base, open as open_base, part as base_part};
 pub(crate) use follow::follow;
-pub use push::{Pushed, WalBody};
+pub use push::{Handed, Pushed, WalBody};
 
 use model::{App, Source, SourceKind};
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     address,
     archive::Archive,
-    archiver, asked, heartbeat,
+    archiver, asked, beside, heartbeat,
     index::Index,
     names::{PieceName, told as position},
     retention, scan, slot, stream, taken, told, window,
@@ -292,6 +292,7 @@ async fn handed_over(work: &Work) -> Result<(), EngineError> {
     let asked = asked(engine, app)?;
     let now = engine.now();
     let looked = archiver::look(&asked).await;
+    let is_received = beside::is_there(engine, app.id).await?;
     let mut standing = engine.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
     match &looked {
         Ok(found) => {
@@ -315,6 +316,11 @@ async fn handed_over(work: &Work) -> Result<(), EngineError> {
             let lag =
                 seen.ends.front().map_or(0, |(_, since)| now.duration_since(*since).as_secs());
             standing.lag_secs = u64::try_from(lag).unwrap_or(0);
+            // A receiver hands over what there is every few seconds.
+            if is_received && standing.lag_secs >= engine.0.config.wal.behind.as_secs() {
+                standing.is_live = false;
+                standing.trouble = Some(Fact::ReceiverSilent {}.into());
+            }
         }
         Err(failure) => {
             standing.is_live = false;

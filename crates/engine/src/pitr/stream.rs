@@ -298,7 +298,7 @@ async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Re
     tidy_or_warn(&work.engine, &work.archive, &what.file).await;
 }
 
-async fn tidy_or_warn(engine: &Engine, archive: &Archive, file: &str) {
+pub(super) async fn tidy_or_warn(engine: &Engine, archive: &Archive, file: &str) {
     if let Err(error) = tidy(engine, archive, file).await {
         tracing::warn!(%error, file, "an older beginning of a segment stays for now");
     }

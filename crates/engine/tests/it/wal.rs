@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 
-use engine::{Engine, EngineConfig, EngineError, Pushed, SystemClock, WalTimes};
+use engine::{Engine, EngineConfig, EngineError, Handed, Pushed, SystemClock, WalTimes};
 use futures::{StreamExt as _, TryStreamExt as _};
 use model::{
     Clock, EventKind, Lsn, RecoveryPlan, RecoveryState, RunState, SnapshotKind, WalPiece, WalPieceKind,
@@ -304,10 +304,29 @@ async fn what_is_handed_over_is_taken_once_and_never_overwritten() {
         let size = bytes.len() as u64;
         let chunks: Vec<_> =
             bytes.chunks(70_000).map(|chunk| Ok(bytes::Bytes::copy_from_slice(chunk))).collect();
-        engine.push_wal(app, name, futures::stream::iter(chunks).boxed(), size).await
+        let body = futures::stream::iter(chunks).boxed();
+        engine.push_wal(app, name, Handed::ByCommand, body, size).await
     };
+    // What a receiver beside the server has of it so far, filled up with zeros; a longer one, and at
+    // last the whole, take its place.
+    let begun = async |length: usize| {
+        let body = futures::stream::iter([Ok(bytes::Bytes::copy_from_slice(&bytes[..length]))]);
+        engine.push_wal(app, &name, Handed::Beginning, body.boxed(), length as u64).await
+    };
+    for length in [200_000, 300_008] {
+        assert_eq!(begun(length).await.unwrap(), Pushed::Stored);
+        let fetched = archived.fetched(&name).await.unwrap();
+        assert_eq!(fetched.len(), 1 << 20);
+        assert!(fetched[..length] == bytes[..length] && fetched[length..].iter().all(|b| *b == 0));
+        assert_eq!(archived.pieces(WalPieceKind::Beginning).await.len(), 1);
+    }
+    for length in [20, 1 << 20] {
+        let refused = begun(length).await;
+        assert!(matches!(refused, Err(EngineError::Invalid(_))), "{length}: {refused:?}");
+    }
     assert_eq!(push(&name, bytes.clone()).await.unwrap(), Pushed::Stored);
     assert_eq!(push(&name, bytes.clone()).await.unwrap(), Pushed::AlreadyThere);
+    assert!(archived.pieces(WalPieceKind::Beginning).await.is_empty());
     assert_eq!(archived.fetched(&name).await.unwrap(), bytes);
     let mut other = bytes.clone();
     other[500_000] ^= 1;

@@ -195,6 +195,8 @@ macro_rules! with_happenings {
                 "the slot keeps too much and cannot be let go of: {why}";
             ArchiveCommandFails { file: String } =
                 "the server's `archive_command` fails for {file}: see the server's log";
+            ReceiverSilent {} =
+                "`backup-sidecar wal-receive` beside the server hands nothing over: see its log";
             WalBack { app: String } = "the WAL of `{app}` comes and is stored again";
             WalKept { app: String, kept: Size, most: Size } =
                 "the server of `{app}` keeps {kept} of WAL that is not stored yet; at {most} its \

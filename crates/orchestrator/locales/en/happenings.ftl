@@ -102,6 +102,7 @@ fact-wal_stopped = WAL does not come from the server: { $why }
 fact-wal_not_stored = WAL { $name } cannot be stored, and is tried again: { $why }
 fact-slot_stays = The slot keeps too much and cannot be let go of: { $why }
 fact-archive_command_fails = The server's `archive_command` fails for { $file }: see the server's log.
+fact-receiver_silent = `backup-sidecar wal-receive` beside the server hands nothing over: see its log.
 fact-wal_back = The WAL of `{ $app }` comes and is stored again.
 fact-wal_kept = The server of `{ $app }` keeps { $kept } of WAL that is not stored yet; at { $most } its slot is let go of, so that its disk does not fill.
 fact-slot_let_go = The slot of `{ $app }` was let go of, since its server kept { $kept } of WAL for it, and { $most } are allowed: moments that need it cannot be restored; a new base backup is taken as soon as the destination takes it.

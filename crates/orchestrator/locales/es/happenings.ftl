@@ -102,6 +102,7 @@ fact-wal_stopped = No llega WAL del servidor: { $why }
 fact-wal_not_stored = El WAL { $name } no se puede guardar, y se intenta otra vez: { $why }
 fact-slot_stays = El slot conserva demasiado y no se puede soltar: { $why }
 fact-archive_command_fails = El `archive_command` del servidor falla con { $file }: ver el registro del servidor.
+fact-receiver_silent = `backup-sidecar wal-receive`, junto al servidor, no entrega nada: ver su registro.
 fact-wal_back = El WAL de `{ $app }` llega y se guarda otra vez.
 fact-wal_kept = El servidor de `{ $app }` conserva { $kept } de WAL que aún no está guardado; al llegar a { $most } se suelta su slot, para que no se llene su disco.
 fact-slot_let_go = Se soltó el slot de `{ $app }`, porque su servidor conservaba { $kept } de WAL y se permiten { $most }: los momentos que lo necesitan no se pueden restaurar; se toma una nueva copia base en cuanto el destino la admita.
