@@ -417,13 +417,16 @@ async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
     let (engine, app) = (&work.engine, &work.app);
     let may_delete = is_time(engine, app).await?;
     let listed = work.seen().listed;
+    let every = engine.0.config.wal.scan;
+    // The look that comes a blink too early is the one that was meant.
     let is_due = listed.is_none_or(|(since, objects)| {
-        since.elapsed() >= scan::pause(objects, engine.0.config.wal.scan)
+        since.elapsed() + every / 10 >= scan::pause(objects, every)
     });
     // Nothing is deleted but on what a listing has just shown.
     if is_due || may_delete {
+        let began = tokio::time::Instant::now();
         let scanned = scan::scan(engine, &work.archive).await?;
-        work.seen().listed = Some((tokio::time::Instant::now(), scanned.objects));
+        work.seen().listed = Some((began, scanned.objects));
         taken::note(engine, app.id, work.plan.destination, scanned.bytes).await?;
         tell_of_lost(engine, app, &scanned.lost).await?;
         if may_delete && scanned.lost.is_empty() {

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{Clock, EventKind, Lsn, WalPieceKind, WalWay};
 
 use crate::{
+    daemon,
     faults::Tmpfs,
     wal::Archived,
     wal_faults::away,
@@ -270,15 +271,26 @@ async fn a_small_disk_of_the_server_is_never_filled() {
     drop((archived, mounted));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_repositories_is_refused_for_wal() {
+    if Command::new("rclone").arg("version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "rclone is needed in CI");
+        eprintln!("skipped: rclone is not installed");
+        return;
+    }
+    let server = daemon::Server::start(|folder, port| {
+        let mut command = Command::new("rclone");
+        command.args(["serve", "restic", "--addr", &format!("127.0.0.1:{port}")]);
+        command.arg(folder.join("repositories"));
+        command
+    });
     let settings = [("host", "127.0.0.1"), ("port", "1"), ("database", "postgres")];
     let sources = || vec![source("pg", "postgres", &settings, &[])];
     let world = World::reading(sources(), crate::wal::hasty()).await;
     let rest = DestinationDraft {
         name: "rest".to_owned(),
         kind: "rest".to_owned(),
-        settings: [("url".to_owned(), "http://127.0.0.1:1/".to_owned())].into(),
+        settings: [("url".to_owned(), format!("http://127.0.0.1:{}/", server.port))].into(),
         secrets: [("repository_password".to_owned(), "of tests".into())].into(),
         ..DestinationDraft::default()
     };
