@@ -105,7 +105,7 @@ fn believed(archived: &Archived) -> Lsn {
 
 /// Lets an hour pass by the clock, during which nothing can be stored in `root`; then `back`.
 async fn an_hour(archived: &Archived, clock: &Ahead, root: &Path, leave: impl AsyncFnOnce()) {
-    let before = archived.caught_up().await;
+    let before = archived.state().await;
     let base = &before.windows[0];
     tokio::time::sleep(Duration::from_secs(1)).await;
     for turn in 0..40 {
