@@ -1,6 +1,8 @@
 //! What people say of an app's continuous archive of WAL, and what is made of it.
 
-use model::{Binding, Destination, DestinationKind, DirectKind, RecoveryPlan, Source, SourceKind, WalWay};
+use model::{
+    Binding, Destination, DestinationKind, DirectKind, RecoveryPlan, Source, SourceKind, WalWay,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::FieldError;

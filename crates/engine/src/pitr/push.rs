@@ -267,7 +267,12 @@ async fn segment(
 }
 
 /// The commits in the first `len` bytes of a segment.
-fn commits(file: &File, size: SegmentSize, start: Lsn, len: u64) -> std::io::Result<Option<Commits>> {
+fn commits(
+    file: &File,
+    size: SegmentSize,
+    start: Lsn,
+    len: u64,
+) -> std::io::Result<Option<Commits>> {
     let mut scanner = Scanner::new(size, start);
     let mut block = vec![0; 1 << 20];
     let mut at = 0;

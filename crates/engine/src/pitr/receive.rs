@@ -331,7 +331,8 @@ async fn handed_over(work: &Work) -> Result<(), EngineError> {
     let name = app.name.to_string();
     if let (false, Some(why)) = (standing.is_live, standing.trouble) {
         if standing.lag_secs >= engine.0.config.wal.behind.as_secs() {
-            let fact = Fact::WalLate { app: name, minutes: standing.lag_secs / 60, why: why.into() };
+            let fact =
+                Fact::WalLate { app: name, minutes: standing.lag_secs / 60, why: why.into() };
             told::begins(engine, app.id, EventKind::WalBehind, Severity::Error, fact).await?;
         }
     } else if told::over(engine, app.id, EventKind::WalBehind).await? {
@@ -419,9 +420,8 @@ async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
     let listed = work.seen().listed;
     let every = engine.0.config.wal.scan;
     // The look that comes a blink too early is the one that was meant.
-    let is_due = listed.is_none_or(|(since, objects)| {
-        since.elapsed() + every / 10 >= scan::pause(objects, every)
-    });
+    let is_due = listed
+        .is_none_or(|(since, objects)| since.elapsed() + every / 10 >= scan::pause(objects, every));
     // Nothing is deleted but on what a listing has just shown.
     if is_due || may_delete {
         let began = tokio::time::Instant::now();

@@ -61,8 +61,9 @@ pub(crate) fn name(app: AppId) -> String {
 pub(super) async fn look(asked: &Asked<'_>) -> Result<Look, Failure> {
     let session = Session::of(asked).await?;
     let (database, tools, _) = session.maintenance().await?;
-    let setting =
-        |name: &str| format!("COALESCE((SELECT setting FROM pg_settings WHERE name = '{name}'), '')");
+    let setting = |name: &str| {
+        format!("COALESCE((SELECT setting FROM pg_settings WHERE name = '{name}'), '')")
+    };
     let question = format!(
         "SELECT COALESCE(slot_name, ''), \
          COALESCE(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() \

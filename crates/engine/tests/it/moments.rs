@@ -189,7 +189,11 @@ pub(crate) fn request(order: MomentOrder, path: &Path) -> MomentRequest {
 }
 
 /// Restores into a new folder; gives the data directory and what is told of it.
-pub(crate) async fn restored(world: &World, order: MomentOrder, path: &Path) -> (PathBuf, RestoreReport) {
+pub(crate) async fn restored(
+    world: &World,
+    order: MomentOrder,
+    path: &Path,
+) -> (PathBuf, RestoreReport) {
     let asked = request(order, path);
     let seen = world.engine.moment_preflight(world.app.id, &asked).await.unwrap();
     assert!(seen.preflight.may_begin(), "{seen:?}");

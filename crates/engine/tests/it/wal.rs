@@ -6,8 +6,8 @@ use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 use engine::{Engine, EngineConfig, EngineError, Handed, Pushed, SystemClock, WalTimes};
 use futures::{StreamExt as _, TryStreamExt as _};
 use model::{
-    Clock, EventKind, Lsn, RecoveryPlan, RecoveryState, RunState, SnapshotKind, WalPiece, WalPieceKind,
-    WalWay,
+    Clock, EventKind, Lsn, RecoveryPlan, RecoveryState, RunState, SnapshotKind, WalPiece,
+    WalPieceKind, WalWay,
 };
 use tokio_util::sync::CancellationToken;
 

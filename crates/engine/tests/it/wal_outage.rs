@@ -75,9 +75,8 @@ fn durable(root: &Path, from: Lsn) -> Lsn {
     let (mut whole, mut begun) = (BTreeSet::new(), BTreeMap::new());
     for file in files {
         let name = file.file_name().to_string_lossy().into_owned();
-        let position = |name: &str| {
-            Some((hex(name.get(8..16)?)? << 32) + hex(name.get(16..24)?)? * SEGMENT)
-        };
+        let position =
+            |name: &str| Some((hex(name.get(8..16)?)? << 32) + hex(name.get(16..24)?)? * SEGMENT);
         let (Some(start), Some(rest)) = (position(&name), name.get(24..)) else { continue };
         if let Some(rest) = rest.strip_prefix(".partial-") {
             let end = rest.split('-').next().and_then(hex).unwrap();

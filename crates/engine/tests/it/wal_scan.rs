@@ -92,8 +92,7 @@ async fn ten_thousand_segments_are_listed_seldom_and_a_lost_one_is_found() {
         std::fs::write(folder.join(name(n)), b"x").unwrap();
     }
     let inner = Local::open(&disk).await.unwrap();
-    let store =
-        Arc::new(Counting { inner, listings: AtomicU64::new(0), looks: AtomicU64::new(0) });
+    let store = Arc::new(Counting { inner, listings: AtomicU64::new(0), looks: AtomicU64::new(0) });
     let destination = world.engine.catalog().destination_by_name("disk").await.unwrap();
     world.engine.use_store(&destination, store.clone());
     let plan = RecoveryPlan {
@@ -110,7 +109,9 @@ async fn ten_thousand_segments_are_listed_seldom_and_a_lost_one_is_found() {
     for turn in 0.. {
         assert!(turn < 600, "the catalog does not learn what is there");
         let known = catalog.wal_of_app(world.app.id).await.unwrap().len() as u64;
-        if known == SEGMENTS && catalog.setting(&format!("wal_tended/{}", world.app.id)).await.unwrap().is_some() {
+        if known == SEGMENTS
+            && catalog.setting(&format!("wal_tended/{}", world.app.id)).await.unwrap().is_some()
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

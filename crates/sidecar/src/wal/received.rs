@@ -67,15 +67,17 @@ pub(super) async fn hand_over(to: &Orchestrator, mut taken: mpsc::Receiver<Event
                 });
             }
             // It costs nothing: the next one is longer.
-            Event::Prefix(piece) => _ = under_way.spawn(async move {
-                let (file, receipt) = parts(piece);
-                match send(&to, &file).await {
-                    Ok(()) => receipt.durable(),
-                    Err(Attempt::Passing(error) | Attempt::Final(error)) => {
-                        tracing::warn!("{error:#}");
+            Event::Prefix(piece) => {
+                _ = under_way.spawn(async move {
+                    let (file, receipt) = parts(piece);
+                    match send(&to, &file).await {
+                        Ok(()) => receipt.durable(),
+                        Err(Attempt::Passing(error) | Attempt::Final(error)) => {
+                            tracing::warn!("{error:#}");
+                        }
                     }
-                }
-            }),
+                })
+            }
             Event::History { history, bytes, receipt } => {
                 let name = history.timeline().history_name();
                 let content = Content::Small(Some(bytes));
@@ -115,7 +117,8 @@ async fn until_kept(to: &Orchestrator, file: &File) -> bool {
 async fn send(to: &Orchestrator, file: &File) -> Result<(), Attempt> {
     let told = || file.name.clone();
     let client = Client::new(to, &file.name).await.map_err(Attempt::Passing)?;
-    let (size, sha256) = digest(file.content.clone()).await.with_context(told).map_err(passing)?;
+    let (size, sha256) =
+        digest(file.content.clone()).await.with_context(told).map_err(Attempt::Passing)?;
     let body = try_unfold(file.content.clone(), |mut content| async move {
         Ok::<_, std::io::Error>(content.next().await?.map(|chunk| (chunk, content)))
     });
@@ -129,17 +132,17 @@ async fn send(to: &Orchestrator, file: &File) -> Result<(), Attempt> {
     let response = request.send().await.map_err(reqwest::Error::without_url);
     let response = response
         .with_context(|| format!("{} did not reach the orchestrator", file.name))
-        .map_err(passing)?;
+        .map_err(Attempt::Passing)?;
     let status = response.status();
     if status.is_success() {
         return Ok(());
     }
     let error = refused(response).await.context(told());
-    Err(if status == StatusCode::CONFLICT { Attempt::Final(error) } else { Attempt::Passing(error) })
-}
-
-fn passing(error: anyhow::Error) -> Attempt {
-    Attempt::Passing(error)
+    Err(if status == StatusCode::CONFLICT {
+        Attempt::Final(error)
+    } else {
+        Attempt::Passing(error)
+    })
 }
 
 /// The size and the SHA-256 of what is to be sent.
