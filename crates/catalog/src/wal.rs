@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use model::{AppId, ArchiveStanding, RestorePoint, WalPiece};
+use sea_orm::ConnectionTrait;
 
 use crate::{
     Catalog, CatalogError,
@@ -15,15 +16,20 @@ impl Catalog {
     /// Writes down a piece, in place of what was known of the same object.
     pub async fn put_wal(&self, piece: &WalPiece) -> Result<(), CatalogError> {
         let write = self.write().await?;
-        let sql = "INSERT INTO wal_piece (app_id, object_key, name, doc) VALUES ($1, $2, $3, $4) ON CONFLICT (app_id, object_key) DO UPDATE SET name = excluded.name, doc = excluded.doc";
-        let values = vec![
-            piece.app_id.to_string().into(),
-            piece.key.clone().into(),
-            piece.name.clone().into(),
-            json(piece)?.into(),
-        ];
-        execute(&write.tx, sql, values).await?;
+        put(&write.tx, piece).await?;
         write.commit().await
+    }
+
+    /// Writes down many pieces, some hundred at once.
+    pub async fn put_wals(&self, pieces: &[WalPiece]) -> Result<(), CatalogError> {
+        for some in pieces.chunks(AT_ONCE) {
+            let write = self.write().await?;
+            for piece in some {
+                put(&write.tx, piece).await?;
+            }
+            write.commit().await?;
+        }
+        Ok(())
     }
 
     /// Forgets objects that are no more.
@@ -151,4 +157,15 @@ impl Catalog {
         execute(&write.tx, sql, vec![app.to_string().into(), name.into()]).await?;
         write.commit().await
     }
+}
+
+async fn put(to: &impl ConnectionTrait, piece: &WalPiece) -> Result<(), CatalogError> {
+    let sql = "INSERT INTO wal_piece (app_id, object_key, name, doc) VALUES ($1, $2, $3, $4) ON CONFLICT (app_id, object_key) DO UPDATE SET name = excluded.name, doc = excluded.doc";
+    let values = vec![
+        piece.app_id.to_string().into(),
+        piece.key.clone().into(),
+        piece.name.clone().into(),
+        json(piece)?.into(),
+    ];
+    execute(to, sql, values).await.map(drop)
 }

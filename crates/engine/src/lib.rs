@@ -80,7 +80,7 @@ pub use ops::{
     sources::{SourceDraft, shown_settings, stored_secrets},
     storage::{StorageDay, StorageForecast, StorageTrend},
 };
-pub use pitr::{Pushed, WalBody, WalStream};
+pub use pitr::{Handed, Pushed, WalBody, WalStream};
 pub use pulse::Pace;
 pub use reindex::{ReindexProblem, Reindexed};
 pub use repositories::{

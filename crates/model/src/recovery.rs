@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AppId, DestinationId, Name, SnapshotId, lsn::Lsn};
+use crate::{AppId, DestinationId, Name, Sentence, SnapshotId, lsn::Lsn};
 
 /// What an app's continuous archive of WAL does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct RecoveryPlan {
     #[serde(default)]
     pub heartbeat: bool,
     /// WAL that the server may keep for us, in bytes, before its slot is let go of so that its disk
-    /// does not fill; `None` is 10 GiB.
+    /// does not fill; `None` is 10 GiB. Never more than is still free there, where that is known.
     #[serde(default)]
     pub most_kept_bytes: Option<u64>,
 }
@@ -134,8 +134,8 @@ pub struct RestorePoint {
 pub struct ArchiveStanding {
     /// Whether WAL is coming, or the server was heard and has nothing new.
     pub is_live: bool,
-    /// What stands against it, one sentence.
-    pub trouble: Option<String>,
+    /// What stands against it.
+    pub trouble: Option<Sentence>,
     /// When the server, or its `archive_command`, was heard last.
     pub heard_at: Option<Timestamp>,
     /// When the server sent its last word, by its own clock.
@@ -149,6 +149,12 @@ pub struct ArchiveStanding {
     pub lag_secs: u64,
     /// WAL that the server keeps for us, in bytes.
     pub kept_bytes: Option<u64>,
+    /// How much it may keep before its slot is let go of, in bytes.
+    #[serde(default)]
+    pub kept_limit: Option<u64>,
+    /// Bytes that are free where the server keeps it, where that is known.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
     /// `pg_replication_slots.wal_status` of our slot.
     pub slot_status: Option<String>,
 }

@@ -1,7 +1,7 @@
-//! When transactions were committed, read from WAL as it passes.
+//! When transactions were committed and where tablespaces were made, read from WAL as it passes.
 //!
 //! Only what is the same from PostgreSQL 13 to 18 is read: page headers, the fixed part of records,
-//! and the time with which every commit's data begins. WAL of a machine with other byte order is
+//! the time with which every commit's data begins, and what a new tablespace is. WAL of a machine with other byte order is
 //! not understood, and told as holding no commit.
 
 use jiff::Timestamp;
@@ -15,12 +15,16 @@ const FIRST_PAGE: usize = 40;
 const RECORD: usize = 24;
 /// As much of a record as holds a commit's time: heads of data, origin and top-level transaction.
 const HEAD: usize = 64;
+/// The same of a new tablespace: its number and its path, which `MAXPGPATH` bounds.
+const TABLESPACE_HEAD: usize = RECORD + 5 + 4 + 1024;
 /// The page begins with the rest of a record.
 const CONTINUED: u16 = 1;
 
 const RM_XACT: u8 = 1;
 const COMMIT: u8 = 0x00;
 const COMMIT_PREPARED: u8 = 0x30;
+const RM_TABLESPACE: u8 = 5;
+const CREATE: u8 = 0x00;
 
 /// Commits in a stretch of WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,17 @@ impl Commits {
             (one, other) => one.or(other),
         }
     }
+}
+
+/// A tablespace that is made in WAL: replay makes it in the same folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTablespace {
+    /// Where its record begins.
+    pub at: Lsn,
+    /// The folder; empty where it lies within the data directory.
+    pub path: String,
+    /// The latest commit that was seen before it.
+    pub after: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +87,10 @@ pub struct Scanner {
     within: Option<State>,
     header: Vec<u8>,
     head: Vec<u8>,
+    /// Where the record in hand begins.
+    record: u64,
     found: Option<Commits>,
+    tablespaces: Vec<NewTablespace>,
 }
 
 impl Scanner {
@@ -86,13 +104,20 @@ impl Scanner {
             within: None,
             header: Vec::with_capacity(FIRST_PAGE),
             head: Vec::with_capacity(HEAD),
+            record: 0,
             found: None,
+            tablespaces: Vec::new(),
         }
     }
 
     /// What was found since this was asked last.
     pub fn take(&mut self) -> Option<Commits> {
         self.found.take()
+    }
+
+    /// The tablespaces that were made, in their order; asked for once.
+    pub fn take_tablespaces(&mut self) -> Vec<NewTablespace> {
+        std::mem::take(&mut self.tablespaces)
     }
 
     /// Reads on.
@@ -194,6 +219,9 @@ impl Scanner {
 
     fn record_head(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
+        if self.head.is_empty() {
+            self.record = self.at;
+        }
         if self.head.len() < 4 {
             let Some(part) = fill(&mut self.head, 4, bytes) else { return bytes.len() };
             taken = part;
@@ -204,7 +232,10 @@ impl Scanner {
             self.state = State::Lost;
             return taken;
         }
-        let wanted = length.min(HEAD);
+        let Some(part) = fill(&mut self.head, RECORD, &bytes[taken..]) else { return bytes.len() };
+        taken += part;
+        let most = if self.head[17] == RM_TABLESPACE { TABLESPACE_HEAD } else { HEAD };
+        let wanted = length.min(most);
         let Some(part) = fill(&mut self.head, wanted, &bytes[taken..]) else { return bytes.len() };
         self.look();
         self.state = match length - wanted {
@@ -214,29 +245,46 @@ impl Scanner {
         taken + part
     }
 
-    /// Looks whether the record is a commit.
+    /// Looks whether the record is a commit, or makes a tablespace.
     fn look(&mut self) {
-        let head = &self.head;
-        let kind = head[16] & 0x70;
-        if head[17] != RM_XACT || !(kind == COMMIT || kind == COMMIT_PREPARED) {
-            return;
+        let kind = self.head[16] & 0xF0;
+        match self.head[17] {
+            RM_XACT if matches!(kind & 0x70, COMMIT | COMMIT_PREPARED) => self.commit(),
+            RM_TABLESPACE if kind == CREATE => self.tablespace(),
+            _ => {}
         }
+    }
+
+    /// The data of the record in hand, as far as its head reaches.
+    fn data(&self) -> Option<&[u8]> {
         let mut at = RECORD;
-        // Heads of other parts come before that of the data; a commit touches no page.
+        // Heads of other parts come before that of the data; a record without pages has no others.
         let data = loop {
-            match head.get(at) {
+            match self.head.get(at) {
                 Some(255) => break at + 2,
                 Some(254) => break at + 5,
                 Some(253) => at += 3,
                 Some(252) => at += 5,
-                _ => return,
+                _ => return None,
             }
         };
-        let Some(micros) = head.get(data..).and_then(|data| data.first_chunk()) else { return };
+        self.head.get(data..)
+    }
+
+    fn commit(&mut self) {
+        let Some(micros) = self.data().and_then(|data| data.first_chunk()) else { return };
         if let Some(time) = time(i64::from_le_bytes(*micros)) {
             let one = Commits { first: time, last: time, count: 1 };
             self.found = Commits::join(self.found, Some(one));
         }
+    }
+
+    fn tablespace(&mut self) {
+        let Some(path) = self.data().and_then(|data| data.get(4..)) else { return };
+        let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+        let path = String::from_utf8_lossy(path).into_owned();
+        let after = self.found.map(|found| found.last);
+        self.tablespaces.push(NewTablespace { at: Lsn(self.record), path, after });
     }
 }
 
@@ -304,19 +352,30 @@ mod tests {
         }
     }
 
-    /// WAL with records of these lengths, commits all of them that have room for a time.
-    fn written(lengths: &[usize]) -> (Vec<u8>, u64) {
+    #[test]
+    fn new_tablespaces_are_found_wherever_pages_cut_them() {
+        for before in (8_192 - 40 - 96..8_192 - 40).step_by(8) {
+            let mut record = vec![0u8; RECORD];
+            record[17] = RM_TABLESPACE;
+            record.extend([255, 0]);
+            record.extend(16_400u32.to_le_bytes());
+            record.extend(b"/srv/fast disk\0");
+            let mut scanner = Scanner::new(SegmentSize::default(), Lsn(0));
+            scanner.feed(&pages(&[vec![0; before], record]));
+            let [found] = scanner.take_tablespaces().try_into().unwrap();
+            assert_eq!((found.path.as_str(), found.after), ("/srv/fast disk", None), "{before}");
+            assert!(found.at.0 >= before as u64 && found.at.0 % 8 == 0, "{found:?}");
+            assert!(scanner.take_tablespaces().is_empty());
+        }
+    }
+
+    /// Pages with these records, whose lengths are filled in.
+    fn pages(records: &[Vec<u8>]) -> Vec<u8> {
         let mut wal = Vec::new();
-        let mut commits = 0;
-        for length in lengths {
-            let mut record = vec![0u8; *length];
-            record[..4].copy_from_slice(&u32::try_from(*length).unwrap().to_le_bytes());
-            record[17] = RM_XACT;
-            if *length >= RECORD + 5 + 8 {
-                record[RECORD] = 254;
-                record[RECORD + 5..RECORD + 13].copy_from_slice(&1_000_000i64.to_le_bytes());
-                commits += 1;
-            }
+        for record in records {
+            let mut record = record.clone();
+            let length = u32::try_from(record.len()).unwrap();
+            record[..4].copy_from_slice(&length.to_le_bytes());
             let mut left = &record[..];
             while !left.is_empty() {
                 if wal.len() % 8192 == 0 {
@@ -337,6 +396,23 @@ mod tests {
             }
             wal.resize(wal.len().next_multiple_of(8), 0);
         }
-        (wal, commits)
+        wal
+    }
+
+    /// WAL with records of these lengths, commits all of them that have room for a time.
+    fn written(lengths: &[usize]) -> (Vec<u8>, u64) {
+        let mut commits = 0;
+        let records = lengths.iter().map(|length| {
+            let mut record = vec![0u8; *length];
+            record[17] = RM_XACT;
+            if *length >= RECORD + 5 + 8 {
+                record[RECORD] = 254;
+                record[RECORD + 5..RECORD + 13].copy_from_slice(&1_000_000i64.to_le_bytes());
+                commits += 1;
+            }
+            record
+        });
+        let records: Vec<_> = records.collect();
+        (pages(&records), commits)
     }
 }

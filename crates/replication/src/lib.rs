@@ -27,7 +27,7 @@ mod wire;
 pub use base::{BaseBackup, BaseOptions, Finished, Part, Tablespace};
 pub use body::Body;
 pub use checksum::Algorithm;
-pub use commits::{Commits, Scanner};
+pub use commits::{Commits, NewTablespace, Scanner};
 pub use connection::Connection;
 pub use error::Error;
 pub use history::{History, MAX_HISTORY, Stretch};

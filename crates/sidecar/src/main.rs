@@ -28,13 +28,21 @@ const EXIT_CODES: &str = "Exit codes:
   2  the configuration file or the command line cannot be used
   3  `check`: the file is right, but a folder, file, program or port is not
 
-`wal-push` and `wal-fetch` have their own, as PostgreSQL reads them: see their help";
+`wal-push`, `wal-fetch` and `wal-receive` have their own: see their help";
 
 /// What the exit codes of `wal-push` mean.
 const PUSH_CODES: &str = "Exit codes:
   0  the file is durable at the destination
   1  it is not, or nobody knows: PostgreSQL keeps it and tries again
   2  the command line cannot be used";
+
+/// What the exit codes of `wal-receive` mean.
+const RECEIVE_CODES: &str = "Exit codes:
+  0  it was told to end (SIGTERM, SIGINT); the slot keeps what is not stored
+  1  what it was given cannot work: a file that cannot be read, a server before version 15
+  2  the command line cannot be used
+
+What may pass (the server, the orchestrator or the destination is away) is tried again without an end.";
 
 /// What the exit codes of `wal-fetch` mean.
 const FETCH_CODES: &str = "Exit codes:
@@ -76,6 +84,10 @@ enum Command {
     #[command(verbatim_doc_comment, after_help = PUSH_CODES)]
     #[expect(clippy::doc_markdown, reason = "the help shows the words as they are typed")]
     WalPush(wal::PushArgs),
+    /// Receives WAL from the server beside it, as that writes it, and hands it to the orchestrator:
+    /// instead of an `archive_command`. Needs no configuration file.
+    #[command(after_help = RECEIVE_CODES)]
+    WalReceive(wal::ReceiveArgs),
     /// PostgreSQL's `restore_command`: gets a file of WAL from the orchestrator. Needs no
     /// configuration file.
     ///
@@ -111,6 +123,7 @@ fn main() -> std::process::ExitCode {
     match arguments.command {
         Some(Command::WalPush(given)) => return runtime.block_on(wal::push(given)).into(),
         Some(Command::WalFetch(given)) => return runtime.block_on(wal::fetch(given)).into(),
+        Some(Command::WalReceive(given)) => return runtime.block_on(wal::receive(given)).into(),
         other => arguments.command = other,
     }
     let environment: Environment = std::env::vars_os()

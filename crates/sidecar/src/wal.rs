@@ -1,8 +1,10 @@
-//! `wal-push` and `wal-fetch`: what PostgreSQL's `archive_command` and `restore_command` call. They
-//! need no configuration file.
+//! `wal-push` and `wal-fetch`: what PostgreSQL's `archive_command` and `restore_command` call; and
+//! `wal-receive`, which hands WAL over as the server writes it. They need no configuration file.
 
 mod fetch;
 mod push;
+mod receive;
+mod received;
 
 use std::{
     future::Future,
@@ -16,9 +18,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
+pub(crate) use receive::ReceiveArgs;
+
 /// Exit code of `wal-push`: PostgreSQL keeps the file and offers it again. Above 125 it would end its
 /// archiver.
 pub(crate) const NOT_STORED: u8 = 1;
+/// Exit code of `wal-receive`: what it was given cannot work.
+const NOT_RECEIVED: u8 = 1;
 /// Exit code of `wal-fetch`: the file is proven not to be there; replay takes it for the end of WAL.
 pub(crate) const ABSENT: u8 = 1;
 /// Exit code of `wal-fetch`: nobody knows. Above 125 PostgreSQL stops the recovery; with anything
@@ -33,7 +39,7 @@ const SILENCE: Duration = Duration::from_secs(300);
 const MAX_TOLD: usize = 400;
 
 /// Where WAL goes to, and comes from.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Orchestrator {
     /// Address of the orchestrator.
     #[arg(long, value_name = "URL", env = "BACKUP_ORCHESTRATOR_URL", hide_env_values = true)]
@@ -64,6 +70,17 @@ pub(crate) struct FetchArgs {
     path: PathBuf,
     #[command(flatten)]
     from: Orchestrator,
+}
+
+/// Receives without an end; gives the exit code.
+pub(crate) async fn receive(given: ReceiveArgs) -> u8 {
+    match receive::receive(given).await {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error:#}");
+            NOT_RECEIVED
+        }
+    }
 }
 
 /// Hands a file over; gives the exit code.

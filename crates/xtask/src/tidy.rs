@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("replication", &[]),
     ("repository", &["store"]),
-    ("sidecar", &["archive", "contract", "handwritten"]),
+    ("sidecar", &["archive", "contract", "handwritten", "replication"]),
     ("store", &[]),
     ("xtask", &[]),
 ];

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{App, AppId, Proof, Run, RunState, Snapshot, retention::CLOCK_TOLERANCE};
 use serde::Serialize;
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, pitr::taken::Taken};
 
 /// Age at which an app counts as overdue where neither it nor its schedule says otherwise.
 const OBJECTIVE: SignedDuration = SignedDuration::from_hours(24);
@@ -63,7 +63,7 @@ pub struct AppCard {
     pub proven: Option<Proof>,
     /// Seconds that its last good drill took, else its last restore: what coming back takes.
     pub rto_secs: Option<f64>,
-    /// Bytes that its copies take, all destinations together.
+    /// Bytes that its copies and its archive of WAL take, all destinations together.
     pub stored_bytes: u64,
     /// One state for each of the last days, oldest first; `None` where nothing ran.
     pub strip: Vec<Option<RunState>>,
@@ -116,7 +116,10 @@ impl Engine {
         let mut last_runs = catalog.last_runs(&ids).await?;
         let mut last_good = catalog.last_good_snapshots(&ids).await?;
         self.without_the_future(&mut last_good, now).await?;
-        let stored = catalog.stored_bytes_by_app(&ids).await?;
+        let mut stored = catalog.stored_bytes_by_app(&ids).await?;
+        for app in apps.iter().filter(|app| app.recovery.is_some()) {
+            *stored.entry(app.id).or_default() += Taken::of(self, app.id).await?.bytes();
+        }
         let fires = catalog.last_fires().await?;
         let since = now
             .saturating_sub(SignedDuration::from_hours(24 * STRIP_DAYS as i64))

@@ -1,6 +1,8 @@
 //! What people say of an app's continuous archive of WAL, and what is made of it.
 
-use model::{Binding, Destination, DirectKind, RecoveryPlan, Source, SourceKind, WalWay};
+use model::{
+    Binding, Destination, DestinationKind, DirectKind, RecoveryPlan, Source, SourceKind, WalWay,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::FieldError;
@@ -89,6 +91,10 @@ impl RecoveryDraft {
         if destination.is_none() {
             wrong("destination", "name one of the app's destinations");
         }
+        let place = destination.and_then(|one| known.iter().find(|at| at.id == one.destination_id));
+        if place.is_some_and(|place| !keeps_wal(place)) {
+            wrong("destination", NO_WAL);
+        }
         if !(1..=MOST_HOURS).contains(&self.base_every_hours) {
             wrong("base_every_hours", "1 to 744 hours");
         }
@@ -127,6 +133,15 @@ impl From<&RecoveryPlan> for RecoveryDraft {
         }
     }
 }
+
+/// Whether objects that are none of a repository can lie at `destination`.
+pub(crate) fn keeps_wal(destination: &Destination) -> bool {
+    destination.kind != DestinationKind::Rest
+}
+
+/// Why a destination cannot be that of an archive.
+pub(crate) const NO_WAL: &str = "a REST server keeps a restic repository and nothing beside it, \
+     and WAL lies beside repositories: choose another of the app's destinations, or add one";
 
 /// Whether `source` is a server that WAL can be had from.
 pub(crate) fn is_postgres(source: &Source) -> bool {

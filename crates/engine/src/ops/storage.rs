@@ -1,4 +1,4 @@
-//! What copies take at destinations: what it was, and what it will be.
+//! What copies and archives of WAL take at destinations: what it was, and what it will be.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -6,7 +6,7 @@ use jiff::{ToSpan as _, civil::Date, tz::TimeZone};
 use model::{Destination, DestinationId, DestinationKind};
 use serde::Serialize;
 
-use crate::{Engine, EngineError, doctor_host::room};
+use crate::{Engine, EngineError, doctor_host::room, pitr::taken::Taken};
 
 /// Days that are told.
 const TOLD_DAYS: usize = 90;
@@ -19,7 +19,7 @@ const FORETOLD_DAYS: i64 = 30;
 /// Nobody knows what is in ten years.
 const MOST_DAYS: u32 = 3_650;
 
-/// What copies take, day by day; manifests aside.
+/// What copies and archives of WAL take, day by day; manifests aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StorageTrend {
@@ -77,6 +77,11 @@ impl Engine {
         for change in self.0.catalog.storage_changes().await? {
             if at.is_none_or(|id| id == change.destination_id) {
                 *changes.entry(change.day).or_default() += change.bytes;
+            }
+        }
+        for app in self.0.catalog.all_apps().await? {
+            for (day, bytes) in Taken::of(self, app.id).await?.changes(at) {
+                *changes.entry(day).or_default() += bytes;
             }
         }
         let today = self.now().to_zoned(TimeZone::UTC).date();

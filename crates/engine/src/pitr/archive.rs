@@ -16,7 +16,11 @@ use super::{
     seal::Sealing,
     unseal,
 };
-use crate::{Engine, EngineError, repositories::is_repository};
+use crate::{
+    Engine, EngineError,
+    ops::recovery_plan::{NO_WAL, keeps_wal},
+    repositories::is_repository,
+};
 
 /// Plain bytes of a piece. What was handed out counts only once the stream has ended well.
 pub type WalStream = BoxStream<'static, Result<Bytes, EngineError>>;
@@ -60,6 +64,9 @@ impl Engine {
         let binding = app.destinations.iter().find(|one| one.destination_id == plan.destination);
         let folder = binding.map_or("", |binding| binding.folder.trim_matches('/')).to_owned();
         let destination = self.0.catalog.destination(plan.destination).await?;
+        if !keeps_wal(&destination) {
+            return Err(EngineError::Refused(format!("`{}`: {NO_WAL}", destination.name)));
+        }
         let store = self.0.wal_store(&destination).await?;
         let (recipients, identities) = if is_repository(&destination) {
             let (recipients, identities) =

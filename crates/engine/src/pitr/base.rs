@@ -309,7 +309,8 @@ impl Base {
             }
             if tokio::time::Instant::now() > until {
                 let standing = engine.0.catalog.wal_standing(app.id).await.ok().flatten();
-                let why = standing.and_then(|standing| standing.trouble).unwrap_or_default();
+                let why = standing.and_then(|standing| standing.trouble);
+                let why = why.map(|told| told.message).unwrap_or_default();
                 return Err(Failure::new(
                     FailureCode::Timeout,
                     format!(

@@ -1,5 +1,5 @@
-//! The second way in: segments that the server's `archive_command` hands over, and what its
-//! `restore_command` asks for.
+//! The second way in: segments that the server's `archive_command`, or a receiver beside it, hands
+//! over, and what its `restore_command` asks for.
 
 use std::{fs::File, io::Write as _, os::unix::fs::FileExt as _, sync::Arc};
 
@@ -30,6 +30,17 @@ pub enum Pushed {
     AlreadyThere,
 }
 
+/// Who hands a file of WAL over, and how much of it there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// The server's `archive_command`, once the file is whole.
+    ByCommand,
+    /// A receiver beside the server, once it is whole.
+    ByReceiver,
+    /// Such a receiver, the beginning of a segment that is not whole yet.
+    Beginning,
+}
+
 /// Largest file that is taken: a segment of the largest size.
 const MOST: u64 = 1 << 30;
 /// The head of a segment: where it says whose it is.
@@ -38,12 +49,14 @@ const HEAD: usize = 40;
 const LONG: u16 = 2;
 
 impl Engine {
-    /// Takes a file from a server's `archive_command`; well only once it is durable at the
-    /// destination. [`EngineError::Conflict`] where one of other content is there.
+    /// Takes a file from a server's `archive_command`, or from a receiver beside it; well only once
+    /// it is durable at the destination. [`EngineError::Conflict`] where one of other content is
+    /// there.
     pub async fn push_wal(
         &self,
         app: AppId,
         name: &str,
+        handed: Handed,
         body: WalBody,
         size: u64,
     ) -> Result<Pushed, EngineError> {
@@ -55,13 +68,16 @@ impl Engine {
             let message = format!("`{name:.80}` is no name of a file of WAL");
             return Err(EngineError::invalid("name", message));
         }
+        if handed == Handed::Beginning && !is_segment {
+            return Err(EngineError::invalid("name", "only a segment has a beginning"));
+        }
         if size == 0 || size > MOST || is_history && size > replication::MAX_HISTORY as u64 {
             return Err(EngineError::invalid("size", format!("{size} bytes are no file of WAL")));
         }
         let file = Arc::new(self.spooled(body, size).await?);
         let content = Content::File(Arc::clone(&file), 0, size);
         let what = if is_segment {
-            segment(name, &file, size).await?
+            segment(name, &file, size, handed == Handed::Beginning).await?
         } else {
             self.other(&app, name, is_history).await?
         };
@@ -75,12 +91,16 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
+        if is_segment {
+            super::beside::note(self, app.id, handed).await?;
+            super::stream::tidy_or_warn(self, &archive, name).await;
+        }
         let now = self.now();
         let mut standing = self.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
         standing.is_live = true;
         standing.trouble = None;
         standing.heard_at = Some(now);
-        if what.kind == WalPieceKind::Segment {
+        if is_segment {
             let end = super::names::told(what.end);
             standing.stored_to = standing.stored_to.max(Some(end));
             standing.server_at = standing.server_at.max(Some(end));
@@ -105,7 +125,8 @@ impl Engine {
             return Ok(Some(archive.get_whole(&piece).await?));
         }
         // The catalog may know less than is there.
-        super::scan::scan(self, &archive).await?;
+        let scanned = super::scan::scan(self, &archive).await?;
+        super::receive::tell_of_lost(self, &app, &scanned.lost).await?;
         match self.wal_piece(&app, name).await? {
             Some(piece) => Ok(Some(archive.get_whole(&piece).await?)),
             None => {
@@ -203,34 +224,40 @@ async fn joined<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
-/// What a segment says of itself, held against its name and size.
-async fn segment(name: &str, file: &Arc<File>, size: u64) -> Result<Unhashed, EngineError> {
+/// What a segment says of itself, held against its name and size; of a `beginning` its size is less.
+async fn segment(
+    name: &str,
+    file: &Arc<File>,
+    size: u64,
+    beginning: bool,
+) -> Result<Unhashed, EngineError> {
     let wrong = |how: String| EngineError::invalid("body", format!("{name}: {how}"));
-    let segment_size = SegmentSize::new(size)
-        .ok_or_else(|| wrong(format!("{size} bytes are no size of a segment")))?;
-    let (timeline, start) = segment_size
-        .parse_name(name)
-        .ok_or_else(|| wrong("this is no name of a segment of that size".to_owned()))?;
     let mut head = [0; HEAD];
     file.read_exact_at(&mut head, 0).map_err(|error| wrong(error.to_string()))?;
     let told = Head::read(&head).ok_or_else(|| {
         wrong("it does not begin as a segment does: hand over the server's own files".to_owned())
     })?;
-    if told.at != start.0 || u64::from(told.segment) != size {
+    let whole = u64::from(told.segment);
+    let segment_size = SegmentSize::new(if beginning { whole } else { size })
+        .ok_or_else(|| wrong(format!("{size} bytes are no size of a segment")))?;
+    let (timeline, start) = segment_size
+        .parse_name(name)
+        .ok_or_else(|| wrong("this is no name of a segment of that size".to_owned()))?;
+    let fits = if beginning { size < whole } else { size == whole };
+    if told.at != start.0 || !fits {
         return Err(wrong(format!(
-            "it is the segment at {} of {} bytes, and not what its name says",
+            "it is the segment at {} of {whole} bytes, and not what its name says",
             Lsn(told.at),
-            told.segment
         )));
     }
     let file = Arc::clone(file);
-    let commits = joined(move || commits(&file, segment_size, start)).await;
+    let commits = joined(move || commits(&file, segment_size, start, size)).await;
     let commits = commits.map_err(|error| wrong(error.to_string()))?;
     Ok(PieceName {
         system: told.system,
         size: segment_size,
         timeline,
-        kind: WalPieceKind::Segment,
+        kind: if beginning { WalPieceKind::Beginning } else { WalPieceKind::Segment },
         file: name.to_owned(),
         start,
         end: start.plus(size),
@@ -239,15 +266,21 @@ async fn segment(name: &str, file: &Arc<File>, size: u64) -> Result<Unhashed, En
     })
 }
 
-/// The commits in a whole segment.
-fn commits(file: &File, size: SegmentSize, start: Lsn) -> std::io::Result<Option<Commits>> {
+/// The commits in the first `len` bytes of a segment.
+fn commits(
+    file: &File,
+    size: SegmentSize,
+    start: Lsn,
+    len: u64,
+) -> std::io::Result<Option<Commits>> {
     let mut scanner = Scanner::new(size, start);
     let mut block = vec![0; 1 << 20];
     let mut at = 0;
-    while at < size.bytes() {
-        file.read_exact_at(&mut block, at)?;
-        scanner.feed(&block);
-        at += block.len() as u64;
+    while at < len {
+        let count = usize::try_from(len - at).unwrap_or(block.len()).min(block.len());
+        file.read_exact_at(&mut block[..count], at)?;
+        scanner.feed(&block[..count]);
+        at += count as u64;
     }
     Ok(scanner.take())
 }

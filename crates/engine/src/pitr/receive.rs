@@ -8,8 +8,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    App, ArchiveStanding, EventKind, Fact, RecoveryPlan, RunKind, RunState, Severity, Size,
-    SnapshotKind, Trigger, WalWay,
+    App, ArchiveStanding, EventKind, Fact, RecoveryPlan, RunKind, RunState, Sentence, Severity,
+    Size, SnapshotKind, Trigger, WalPiece, WalWay,
 };
 use replication::{Lsn, SystemId, Timeline};
 use tokio::sync::Notify;
@@ -18,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     address,
     archive::Archive,
-    archiver, asked, heartbeat,
+    archiver, asked, beside, heartbeat,
     index::Index,
     names::{PieceName, told as position},
-    retention, scan, slot, stream, told, window,
+    retention, scan, slot, stream, taken, told, window,
 };
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, run::failure};
 
 /// How long the right to look after an archive holds.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -36,6 +36,8 @@ const SILENCE: SignedDuration = SignedDuration::from_secs(90);
 const PAUSE: Duration = Duration::from_secs(5);
 /// A base backup that failed is asked for again after so many looks.
 const BASE_AGAIN: u32 = 10;
+/// How much sooner a slot is looked at again that keeps half of what it may.
+const HURRY: u32 = 6;
 /// Most moments at which the server's end is remembered.
 const SAMPLES: usize = 4_096;
 
@@ -57,6 +59,8 @@ struct Seen {
     /// When the server's end was first seen to be there.
     ends: VecDeque<(Lsn, Timestamp)>,
     streams: bool,
+    /// When the destination was last listed, and how many objects there were.
+    listed: Option<(tokio::time::Instant, u64)>,
 }
 
 /// Looks after the archive of `app` until `stop`, while no one else does.
@@ -74,11 +78,11 @@ pub(super) async fn look_after(engine: Engine, app: App, stop: CancellationToken
             () = stop.cancelled() => {}
             () = renew(&engine, &app, &owner, token) => {}
             error = work(&engine, &app, token) => {
-                let trouble = error.to_string();
+                let trouble = Fact::WalShut { why: failure::of_engine(&error).into() };
                 let before = engine.0.catalog.wal_standing(app.id).await.ok().flatten();
                 let standing = ArchiveStanding {
                     is_live: false,
-                    trouble: Some(trouble),
+                    trouble: Some(trouble.into()),
                     ..before.unwrap_or_default()
                 };
                 // The catalog may be what is away.
@@ -126,10 +130,12 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
         })?;
         let archive = engine.wal_archive(app).await?;
         // Nothing comes before it is known what is there.
-        scan::scan(engine, &archive).await?;
+        let scanned = scan::scan(engine, &archive).await?;
+        tell_of_lost(engine, app, &scanned.lost).await?;
         let standing = engine.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
         let seen = Seen {
             standing: ArchiveStanding { is_live: false, trouble: None, ..standing },
+            listed: Some((tokio::time::Instant::now(), scanned.objects)),
             ..Seen::default()
         };
         Ok::<_, EngineError>(Arc::new(Work {
@@ -160,7 +166,7 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
         () = stream => EngineError::Refused("receiving ended".to_owned()),
         () = every(engine.0.config.wal.scan, || tend(&work, token)) => ended(),
         () = every(stand_every, || write(&work)) => ended(),
-        () = every(engine.0.config.wal.look, || look_at_slot(&work)), if streams => ended(),
+        () = watch_slot(&work), if streams => ended(),
         () = every(engine.0.config.wal.beat, || beat(&work)), if work.plan.heartbeat => ended(),
     }
 }
@@ -190,8 +196,8 @@ impl Work {
     }
 
     /// What stands against it now.
-    pub(super) fn trouble(&self, why: String) {
-        self.seen().standing.trouble = Some(why);
+    pub(super) fn trouble(&self, what: impl Into<Sentence>) {
+        self.seen().standing.trouble = Some(what.into());
     }
 
     /// WAL of this cluster comes.
@@ -220,7 +226,7 @@ impl Work {
             return;
         }
         let standing = &mut seen.standing;
-        standing.heard_at = now.heard;
+        standing.heard_at = now.heard.map(|_| at);
         standing.said_at = now.said;
         standing.server_at = Some(position(now.server));
         // Before the first receipt it says where receiving began, which is stored.
@@ -266,8 +272,8 @@ async fn write(work: &Work) -> Result<(), EngineError> {
     let name = app.name.to_string();
     let behind = engine.0.config.wal.behind.as_secs();
     if late >= behind {
-        let why = standing.trouble.unwrap_or_else(|| "nothing comes from the server".to_owned());
-        let fact = Fact::WalLate { app: name, minutes: late / 60, why };
+        let why = standing.trouble.unwrap_or_else(|| Fact::NothingComes {}.into());
+        let fact = Fact::WalLate { app: name, minutes: late / 60, why: why.into() };
         told::begins(engine, app.id, EventKind::WalBehind, Severity::Error, fact).await?;
     } else if standing.is_live
         && late * 5 <= behind
@@ -286,6 +292,7 @@ async fn handed_over(work: &Work) -> Result<(), EngineError> {
     let asked = asked(engine, app)?;
     let now = engine.now();
     let looked = archiver::look(&asked).await;
+    let is_received = beside::is_there(engine, app.id).await?;
     let mut standing = engine.0.catalog.wal_standing(app.id).await?.unwrap_or_default();
     match &looked {
         Ok(found) => {
@@ -293,9 +300,10 @@ async fn handed_over(work: &Work) -> Result<(), EngineError> {
             standing.said_at = Some(found.said);
             standing.server_at = Some(found.at);
             standing.is_live = found.failing.is_none();
-            standing.trouble = found.failing.as_ref().map(|file| {
-                format!("the server's archive_command fails for {file}: see the server's log")
-            });
+            standing.trouble = found
+                .failing
+                .as_ref()
+                .map(|file| Fact::ArchiveCommandFails { file: file.clone() }.into());
             let mut seen = work.seen();
             let end = Lsn(found.at.0);
             if seen.ends.back().is_none_or(|(last, _)| *last < end) && seen.ends.len() < SAMPLES {
@@ -308,17 +316,23 @@ async fn handed_over(work: &Work) -> Result<(), EngineError> {
             let lag =
                 seen.ends.front().map_or(0, |(_, since)| now.duration_since(*since).as_secs());
             standing.lag_secs = u64::try_from(lag).unwrap_or(0);
+            // A receiver hands over what there is every few seconds.
+            if is_received && standing.lag_secs >= engine.0.config.wal.behind.as_secs() {
+                standing.is_live = false;
+                standing.trouble = Some(Fact::ReceiverSilent {}.into());
+            }
         }
         Err(failure) => {
             standing.is_live = false;
-            standing.trouble = Some(failure.message.clone());
+            standing.trouble = Some(failure.clone().into());
         }
     }
     engine.0.catalog.set_wal_standing(app.id, &standing).await?;
     let name = app.name.to_string();
     if let (false, Some(why)) = (standing.is_live, standing.trouble) {
         if standing.lag_secs >= engine.0.config.wal.behind.as_secs() {
-            let fact = Fact::WalLate { app: name, minutes: standing.lag_secs / 60, why };
+            let fact =
+                Fact::WalLate { app: name, minutes: standing.lag_secs / 60, why: why.into() };
             told::begins(engine, app.id, EventKind::WalBehind, Severity::Error, fact).await?;
         }
     } else if told::over(engine, app.id, EventKind::WalBehind).await? {
@@ -328,33 +342,53 @@ async fn handed_over(work: &Work) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// What the server keeps for us, and lets go of it before its disk fills.
-async fn look_at_slot(work: &Work) -> Result<(), EngineError> {
+/// Looks at the slot again and again, more often the less room is left.
+async fn watch_slot(work: &Work) {
+    let length = work.engine.0.config.wal.look;
+    loop {
+        let length = match look_at_slot(work).await {
+            Ok(true) => length / HURRY,
+            Ok(false) => length,
+            Err(error) => {
+                tracing::warn!(%error, "a slot cannot be looked at now; trying again");
+                length
+            }
+        };
+        tokio::time::sleep(length).await;
+    }
+}
+
+/// What the server keeps for us, and lets go of it before its disk fills; whether it keeps half of
+/// what it may already.
+async fn look_at_slot(work: &Work) -> Result<bool, EngineError> {
     let asked = asked(&work.engine, &work.app)?;
-    let Ok(kept) = slot::look(&asked).await else {
+    let Ok(look) = slot::look(&asked).await else {
         // The stream itself tells of a server that is away.
-        return Ok(());
+        return Ok(false);
     };
+    let most = look.most(&work.plan);
     {
         let mut seen = work.seen();
-        seen.standing.kept_bytes = kept.as_ref().map(|kept| kept.bytes);
-        seen.standing.slot_status = kept.as_ref().map(|kept| kept.status.clone());
+        let standing = &mut seen.standing;
+        standing.kept_bytes = look.kept.as_ref().map(|kept| kept.bytes);
+        standing.slot_status = look.kept.as_ref().map(|kept| kept.status.clone());
+        standing.kept_limit = Some(most);
+        standing.free_bytes = look.free();
     }
-    let Some(kept) = kept else { return Ok(()) };
+    let Some(kept) = look.kept else { return Ok(false) };
     let (engine, app) = (&work.engine, work.app.id);
-    let most = slot::most(&work.plan);
     let name = work.app.name.to_string();
     let (bytes, limit) = (Size(kept.bytes), Size(most));
     if kept.bytes > most {
         // Whoever streams from it has to leave it first.
         work.release.notify_one();
-        return Ok(());
+        return Ok(true);
     }
     if kept.bytes > most / 4 * 3 {
         let fact = Fact::WalKept { app: name, kept: bytes, most: limit };
         told::begins(engine, app, EventKind::WalBehind, Severity::Warning, fact).await?;
     }
-    Ok(())
+    Ok(kept.bytes > most / 2)
 }
 
 /// Lets go of the slot, where it still keeps too much, and tells of it. Nobody streams from it now.
@@ -363,9 +397,9 @@ pub(super) async fn let_go(engine: &Engine, app: &App) -> Result<(), EngineError
         return Ok(());
     };
     let asked = asked(engine, app)?;
-    let kept = slot::look(&asked).await.map_err(super::ops::refused)?;
-    let most = slot::most(plan);
-    let Some(kept) = kept.filter(|kept| kept.bytes > most) else { return Ok(()) };
+    let look = slot::look(&asked).await.map_err(super::ops::refused)?;
+    let most = look.most(plan);
+    let Some(kept) = look.kept.filter(|kept| kept.bytes > most) else { return Ok(()) };
     let settings = address::of(&asked).await.map_err(super::ops::refused)?;
     let released = slot::release(&settings, &slot::name(app.id)).await;
     released.map_err(|error| EngineError::Refused(error.to_string()))?;
@@ -382,17 +416,24 @@ async fn beat(work: &Work) -> Result<(), EngineError> {
 /// Looks whether all is there that should be, what is not needed, and whether a base is due.
 async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
     let (engine, app) = (&work.engine, &work.app);
-    let scanned = scan::scan(engine, &work.archive).await?;
-    if let Some(first) = scanned.lost.first() {
-        let fact = Fact::WalLost {
-            app: app.name.to_string(),
-            name: first.name.clone(),
-            count: scanned.lost.len() as u64,
-        };
-        engine.tell_of_wal(app.id, EventKind::WalGap, Severity::Error, fact).await?;
-    } else if is_time(engine, app).await? {
-        retention::apply(engine, app, &work.plan, &work.archive, token).await?;
-        sweep_beginnings(work).await?;
+    let may_delete = is_time(engine, app).await?;
+    let listed = work.seen().listed;
+    let every = engine.0.config.wal.scan;
+    // The look that comes a blink too early is the one that was meant.
+    let is_due = listed
+        .is_none_or(|(since, objects)| since.elapsed() + every / 10 >= scan::pause(objects, every));
+    // Nothing is deleted but on what a listing has just shown.
+    if is_due || may_delete {
+        let began = tokio::time::Instant::now();
+        let scanned = scan::scan(engine, &work.archive).await?;
+        work.seen().listed = Some((began, scanned.objects));
+        taken::note(engine, app.id, work.plan.destination, scanned.bytes).await?;
+        tell_of_lost(engine, app, &scanned.lost).await?;
+        if may_delete && scanned.lost.is_empty() {
+            engine.0.catalog.set_setting(&tended(app), &engine.now().to_string()).await?;
+            retention::apply(engine, app, &work.plan, &work.archive, token).await?;
+            sweep_beginnings(work).await?;
+        }
     }
     let held = engine.recovery_hold().await?.is_some_and(|hold| hold.schedules);
     if !held && base_is_due(work).await? {
@@ -401,18 +442,32 @@ async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Tells of pieces that a listing has shown to be gone or altered.
+pub(super) async fn tell_of_lost(
+    engine: &Engine,
+    app: &App,
+    lost: &[WalPiece],
+) -> Result<(), EngineError> {
+    let Some(first) = lost.first() else { return Ok(()) };
+    let fact = Fact::WalLost {
+        app: app.name.to_string(),
+        name: first.name.clone(),
+        count: lost.len() as u64,
+    };
+    engine.tell_of_wal(app.id, EventKind::WalGap, Severity::Error, fact).await
+}
+
+/// Where it is kept when what is not needed was last deleted.
+fn tended(app: &App) -> String {
+    format!("wal_tended/{}", app.id)
+}
+
 /// Whether what is not needed was last deleted long enough ago.
 async fn is_time(engine: &Engine, app: &App) -> Result<bool, EngineError> {
-    let name = format!("wal_tended/{}", app.id);
     let every = SignedDuration::try_from(engine.0.config.wal.tend).unwrap_or(SignedDuration::MAX);
-    let now = engine.now();
-    let last = engine.0.catalog.setting(&name).await?;
+    let last = engine.0.catalog.setting(&tended(app)).await?;
     let last: Option<Timestamp> = last.and_then(|text| text.parse().ok());
-    if last.is_some_and(|last| now.duration_since(last).abs() < every) {
-        return Ok(false);
-    }
-    engine.0.catalog.set_setting(&name, &now.to_string()).await?;
-    Ok(true)
+    Ok(last.is_none_or(|last| engine.now().duration_since(last).abs() >= every))
 }
 
 /// Deletes beginnings that were replaced while that could not be done.

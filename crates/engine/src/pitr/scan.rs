@@ -1,7 +1,7 @@
 //! The destination's listing held against the catalog: what is new is learned, what is gone or
 //! altered is found.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use futures::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,8 @@ use super::{
 };
 use crate::{Engine, EngineError};
 
+/// Objects in one answer of a store that is asked for a listing.
+const PAGE: u64 = 1_000;
 /// A destination's clock may differ by this much.
 const SLACK: SignedDuration = SignedDuration::from_mins(2);
 
@@ -22,6 +24,18 @@ const SLACK: SignedDuration = SignedDuration::from_mins(2);
 pub(super) struct Scanned {
     /// Pieces that were good, and are no more.
     pub(super) lost: Vec<WalPiece>,
+    /// How many objects there are.
+    pub(super) objects: u64,
+    /// What they take there, in bytes.
+    pub(super) bytes: u64,
+}
+
+/// How long after a listing of so many objects the next one is due, where `scan` is how often one
+/// is wanted: no more than four answers of a store in that time, and at least one listing in sixty
+/// times as long.
+pub(super) fn pause(objects: u64, scan: Duration) -> Duration {
+    let answers = u32::try_from(objects.div_ceil(PAGE)).unwrap_or(u32::MAX);
+    (scan / 4).saturating_mul(answers).clamp(scan, scan * 60)
 }
 
 /// Looks at all that is stored. A listing that fails changes nothing.
@@ -30,9 +44,13 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
     let known = catalog.wal_of_app(archive.app).await?;
     let listing = archive.store.list(&archive.prefix()?).await?;
     let listed: Vec<ObjectMeta> = listing.try_collect().await?;
+    let mut scanned = Scanned {
+        objects: listed.len() as u64,
+        bytes: listed.iter().map(|meta| meta.size_bytes).sum(),
+        ..Scanned::default()
+    };
     let mut listed: HashMap<String, ObjectMeta> =
         listed.into_iter().map(|meta| (meta.key.to_string(), meta)).collect();
-    let mut scanned = Scanned::default();
     for piece in known {
         let found = listed.remove(&piece.key);
         let is_good = piece.state == WalPieceState::Good;
@@ -57,6 +75,7 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
             }
         }
     }
+    let mut new = Vec::new();
     for meta in listed.into_values() {
         let name = archive.within(meta.key.as_str()).and_then(PieceName::parse);
         let Some(name) = name else { continue };
@@ -67,14 +86,20 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
         let modified_at = moment(&meta);
         let at = modified_at.unwrap_or_else(|| engine.now());
         let piece = name.piece(archive.app, meta.key.as_str(), meta.size_bytes, at);
-        catalog.put_wal(&WalPiece { modified_at, ..piece }).await?;
-        // A beginning that was replaced since the listing was made.
+        let piece = WalPiece { modified_at, ..piece };
+        if piece.kind != WalPieceKind::Beginning {
+            new.push(piece);
+            continue;
+        }
+        catalog.put_wal(&piece).await?;
+        // It may have been replaced since the listing was made.
         if let Err(error) = archive.store.stat(&meta.key).await
             && error.kind() == store::StoreErrorKind::NotFound
         {
             catalog.forget_wal(archive.app, &[meta.key.to_string()]).await?;
         }
     }
+    catalog.put_wals(&new).await?;
     Ok(scanned)
 }
 
@@ -141,4 +166,17 @@ async fn look(
 
 fn moment(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.modified_at.and_then(|at| at.try_into().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_archives_are_listed_less_often() {
+        let after = |objects| pause(objects, Duration::from_secs(60)).as_secs();
+        assert_eq!([0, 10, 4_000].map(after), [60; 3]);
+        assert_eq!([4_001, 10_000, 100_000].map(after), [75, 150, 1_500]);
+        assert_eq!([240_000, 100_000_000].map(after), [3_600; 2]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{EventKind, Fact, Severity, WalPieceKind};
+use model::{EventKind, Fact, Sentence, Severity, WalPieceKind};
 use replication::{
     Connection, Error, Event, Piece, Problem, Receipt, Receiver, ReceiverOptions, SegmentSize,
     SystemId,
@@ -22,7 +22,7 @@ use super::{
     receive::{self, Work},
     scan, slot, told,
 };
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, run::failure};
 
 /// Segments on their way to the destination at once.
 const AT_ONCE: usize = 2;
@@ -52,12 +52,12 @@ pub(super) async fn stream(work: &Arc<Work>) {
             Ended::Lost(error) => match after(work, &error).await {
                 Ok(next) => {
                     anew = next;
-                    error.to_string()
+                    address::failure(&error).into()
                 }
-                Err(trouble) => trouble.to_string(),
+                Err(trouble) => told_of(&trouble),
             },
         };
-        work.trouble(why);
+        work.trouble(Fact::WalStopped { why: why.into() });
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = work.release.notified() => release(work).await,
@@ -68,7 +68,7 @@ pub(super) async fn stream(work: &Arc<Work>) {
 
 async fn release(work: &Work) {
     if let Err(error) = receive::let_go(&work.engine, &work.app).await {
-        work.trouble(format!("the slot keeps too much and cannot be let go of: {error}"));
+        work.trouble(Fact::SlotStays { why: told_of(&error).into() });
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -78,15 +78,25 @@ enum Ended {
     /// The server or the way to it.
     Lost(Error),
     /// Something on our side.
-    Failed(String),
+    Failed(Sentence),
     /// The slot was let go of.
     Released,
 }
 
 impl From<EngineError> for Ended {
     fn from(error: EngineError) -> Self {
-        Self::Failed(error.to_string())
+        Self::Failed(told_of(&error))
     }
+}
+
+/// Why something failed, as a sentence.
+fn told_of(error: &EngineError) -> Sentence {
+    failure::of_engine(error).into()
+}
+
+/// What stands against a piece.
+fn not_stored(what: &PieceName, error: &EngineError) -> Fact {
+    Fact::WalNotStored { name: what.file.clone(), why: told_of(error).into() }
 }
 
 /// One connection, from where the archive ends.
@@ -98,7 +108,7 @@ async fn once(work: &Arc<Work>, anew: bool) -> Ended {
 
 async fn connected(work: &Arc<Work>, anew: bool) -> Result<Ended, Ended> {
     let asked = asked(&work.engine, &work.app)?;
-    let failed = |failure: model::Failure| Ended::Failed(failure.message);
+    let failed = |failure: model::Failure| Ended::Failed(failure.into());
     let settings = address::of(&asked).await.map_err(failed)?;
     let slot = slot::name(work.app.id);
     slot::ensure(&settings, &slot).await.map_err(Ended::Lost)?;
@@ -129,8 +139,8 @@ async fn connected(work: &Arc<Work>, anew: bool) -> Result<Ended, Ended> {
     };
     tokio::select! {
         error = receiver.run(&settings) => Ok(Ended::Lost(error)),
-        () = keep(work, taken) => Ok(Ended::Failed("the WAL is not kept any more".to_owned())),
-        () = follow => Ok(Ended::Failed("the stream is not followed any more".to_owned())),
+        () = keep(work, taken) => Ok(Ended::Failed("the WAL is not kept any more".into())),
+        () = follow => Ok(Ended::Failed("the stream is not followed any more".into())),
         // Dropped, so that the slot is free to be dropped.
         () = work.release.notified() => Ok(Ended::Released),
     }
@@ -205,7 +215,7 @@ async fn keep(work: &Arc<Work>, mut taken: mpsc::Receiver<Event>) {
                             tidy_or_warn(&work.engine, &work.archive, &what.file).await;
                         }
                         // It costs nothing: the next one is longer.
-                        Err(error) => work.trouble(error.to_string()),
+                        Err(error) => work.trouble(not_stored(&what, &error)),
                     }
                 });
             }
@@ -268,9 +278,9 @@ async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Re
         match work.archive.put(&work.engine, what, content.clone()).await {
             Ok(Put::Stored(_) | Put::AlreadyThere(_)) => break,
             Err(EngineError::Conflict(why)) => {
-                work.trouble(why.clone());
                 let app = work.app.name.to_string();
                 let fact = Fact::WalOther { app, why };
+                work.trouble(fact.clone());
                 let (kind, severity) = (EventKind::WalGap, Severity::Error);
                 let told = told::tell_once(&work.engine, work.app.id, kind, severity, fact).await;
                 if let Err(error) = told {
@@ -278,7 +288,7 @@ async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Re
                 }
                 return;
             }
-            Err(error) => work.trouble(error.to_string()),
+            Err(error) => work.trouble(not_stored(what, &error)),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
@@ -288,7 +298,7 @@ async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Re
     tidy_or_warn(&work.engine, &work.archive, &what.file).await;
 }
 
-async fn tidy_or_warn(engine: &Engine, archive: &Archive, file: &str) {
+pub(super) async fn tidy_or_warn(engine: &Engine, archive: &Archive, file: &str) {
     if let Err(error) = tidy(engine, archive, file).await {
         tracing::warn!(%error, file, "an older beginning of a segment stays for now");
     }

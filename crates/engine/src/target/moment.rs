@@ -20,7 +20,7 @@ use crate::{
         known::Archive,
         prepare, replay,
         server::{self, Plan, Programs, Server},
-        wal,
+        tablespaces, wal,
     },
     run::{drill::scratch, failure},
 };
@@ -182,6 +182,7 @@ pub(crate) async fn files(
     let (count, size) = (way.pieces.len() as u64, wal::size(way));
     context.journal.info(format!("{count} segments of WAL are fetched, {size} bytes"));
     wal::fetch(context, aim.app, &needed, data).await?;
+    tablespaces::judge(way, &needed, data).await?;
     Ok(notes)
 }
 

@@ -24,6 +24,7 @@ mod managed;
 #[path = "../../../archive/tests/it/member.rs"]
 mod member;
 mod moments;
+mod moments_fork;
 #[path = "../../../catalog/tests/it/postgres.rs"]
 mod postgres;
 mod recovery;
@@ -55,5 +56,7 @@ mod tree;
 mod upkeep;
 mod wal;
 mod wal_faults;
+mod wal_outage;
+mod wal_scan;
 mod whole;
 mod world;

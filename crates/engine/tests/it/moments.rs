@@ -31,7 +31,7 @@ use crate::{
     world::{World, open, quick, source},
 };
 
-fn start() -> Option<Server> {
+pub(crate) fn start() -> Option<Server> {
     let started = postgres::start(&["-A", "trust"]);
     if started.is_none() {
         assert!(std::env::var_os("CI").is_none(), "PostgreSQL is needed in CI");
@@ -40,14 +40,14 @@ fn start() -> Option<Server> {
     started
 }
 
-fn tool(server: &Server, name: &str) -> Command {
+pub(crate) fn tool(server: &Server, name: &str) -> Command {
     let mut command = Command::new(server.bin.join(name));
     command.env("PGHOST", "127.0.0.1").env("PGPORT", server.port.to_string());
     command.env("PGUSER", "postgres").env("PGDATABASE", "shop");
     command
 }
 
-fn sql(server: &Server, text: &str) -> String {
+pub(crate) fn sql(server: &Server, text: &str) -> String {
     let mut psql = tool(server, "psql");
     psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text]);
     daemon::output(&mut psql).trim().to_owned()
@@ -123,7 +123,7 @@ fn config(folder: &Path) -> EngineConfig {
     config
 }
 
-async fn world(server: &Server, folder: &Path, destination: &str) -> World {
+pub(crate) async fn world(server: &Server, folder: &Path, destination: &str) -> World {
     let port = server.port.to_string();
     let settings = [("host", "127.0.0.1"), ("port", port.as_str()), ("database", "shop")];
     let draft = source("pg", "postgres", &settings, &[]);
@@ -142,11 +142,11 @@ async fn world(server: &Server, folder: &Path, destination: &str) -> World {
     world
 }
 
-async fn state(world: &World) -> RecoveryState {
+pub(crate) async fn state(world: &World) -> RecoveryState {
     world.engine.recovery_state(world.app.id).await.unwrap()
 }
 
-async fn bases(world: &World) -> Vec<Snapshot> {
+pub(crate) async fn bases(world: &World) -> Vec<Snapshot> {
     let mut all = world.engine.catalog().snapshots_of_app(world.app.id).await.unwrap();
     all.retain(|one| one.kind == SnapshotKind::Base);
     all.sort_by_key(|one| one.taken_at);
@@ -154,7 +154,7 @@ async fn bases(world: &World) -> Vec<Snapshot> {
 }
 
 /// Waits until `moment` can be restored.
-async fn until_stored(world: &World, moment: Timestamp) {
+pub(crate) async fn until_stored(world: &World, moment: Timestamp) {
     let began = Instant::now();
     loop {
         let state = state(world).await;
@@ -167,7 +167,7 @@ async fn until_stored(world: &World, moment: Timestamp) {
 }
 
 /// Waits longer than tests of others do: a server is unpacked, replayed and promoted.
-async fn ended(world: &World, run: &Run) -> Run {
+pub(crate) async fn ended(world: &World, run: &Run) -> Run {
     let began = Instant::now();
     loop {
         let run = world.engine.catalog().run(run.id).await.unwrap();
@@ -179,17 +179,21 @@ async fn ended(world: &World, run: &Run) -> Run {
     }
 }
 
-fn to(moment: Moment) -> MomentOrder {
+pub(crate) fn to(moment: Moment) -> MomentOrder {
     MomentOrder { moment, timeline: None, pause: false }
 }
 
-fn request(order: MomentOrder, path: &Path) -> MomentRequest {
+pub(crate) fn request(order: MomentOrder, path: &Path) -> MomentRequest {
     let target = RestoreTarget::Folder { path: path.to_owned() };
     MomentRequest { order, target, confirm: None, overwrite: false }
 }
 
 /// Restores into a new folder; gives the data directory and what is told of it.
-async fn restored(world: &World, order: MomentOrder, path: &Path) -> (PathBuf, RestoreReport) {
+pub(crate) async fn restored(
+    world: &World,
+    order: MomentOrder,
+    path: &Path,
+) -> (PathBuf, RestoreReport) {
     let asked = request(order, path);
     let seen = world.engine.moment_preflight(world.app.id, &asked).await.unwrap();
     assert!(seen.preflight.may_begin(), "{seen:?}");
@@ -201,7 +205,7 @@ async fn restored(world: &World, order: MomentOrder, path: &Path) -> (PathBuf, R
 }
 
 /// The rows of the restored server, in order, asked without starting it for others.
-fn rows(server: &Server, data: &Path) -> Vec<u32> {
+pub(crate) fn rows(server: &Server, data: &Path) -> Vec<u32> {
     let is_root =
         std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
     let postgres = server.bin.join("postgres");
@@ -251,13 +255,13 @@ fn between(beats: &[Beat], found: &[u32], after: Timestamp, before: Timestamp) {
     }
 }
 
-fn roots() -> tempfile::TempDir {
+pub(crate) fn roots() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     Command::new("chmod").arg("755").arg(folder.path()).status().unwrap();
     folder
 }
 
-fn fill(server: &Server) {
+pub(crate) fn fill(server: &Server) {
     let mut create = tool(server, "psql");
     create.env("PGDATABASE", "postgres").args(["-X", "-q", "-c", "CREATE DATABASE shop"]);
     daemon::output(&mut create);
@@ -334,7 +338,7 @@ async fn any_moment_comes_back() {
 }
 
 /// Others than root run the restored server.
-fn open_all(world: &World) {
+pub(crate) fn open_all(world: &World) {
     Command::new("chmod").arg("755").arg(world.folder.path()).status().unwrap();
 }
 

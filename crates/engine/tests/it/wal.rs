@@ -1,13 +1,13 @@
 //! The archive of WAL of a real server: what streams, what is handed over, and what it says of
 //! itself.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 
-use engine::{Engine, EngineConfig, EngineError, Pushed, WalTimes};
+use engine::{Engine, EngineConfig, EngineError, Handed, Pushed, SystemClock, WalTimes};
 use futures::{StreamExt as _, TryStreamExt as _};
 use model::{
-    EventKind, Lsn, RecoveryPlan, RecoveryState, RunState, SnapshotKind, WalPiece, WalPieceKind,
-    WalWay,
+    Clock, EventKind, Lsn, RecoveryPlan, RecoveryState, RunState, SnapshotKind, WalPiece,
+    WalPieceKind, WalWay,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,18 @@ pub(crate) fn hasty() -> EngineConfig {
 impl Archived {
     /// A server with segments of 1 MiB and an archive at `destination`; `None` without PostgreSQL.
     pub(crate) async fn to(destination: &str, way: WalWay) -> Option<Self> {
-        let server = postgres::start(&["-A", "trust", "--wal-segsize=1"]);
+        let archived = Self::unplanned(destination, &[], Arc::new(SystemClock)).await?;
+        archived.plan(|plan| plan.way = way).await;
+        Some(archived)
+    }
+
+    /// The same before anything is archived; `made` are further arguments of `initdb`.
+    pub(crate) async fn unplanned(
+        destination: &str,
+        made: &[&str],
+        clock: Arc<dyn Clock>,
+    ) -> Option<Self> {
+        let server = postgres::start(&[&["-A", "trust", "--wal-segsize=1"], made].concat());
         if server.is_none() {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is needed in CI");
             eprintln!("skipped: PostgreSQL is not installed");
@@ -48,10 +59,8 @@ impl Archived {
         let port = server.port.to_string();
         let settings = [("host", "127.0.0.1"), ("port", port.as_str()), ("database", "postgres")];
         let sources = vec![source("pg", "postgres", &settings, &[])];
-        let world = World::reading_to(destination, sources, hasty()).await;
-        let archived = Self { world, server };
-        archived.plan(|plan| plan.way = way).await;
-        Some(archived)
+        let world = World::reading_by(destination, sources, hasty(), clock).await;
+        Some(Self { world, server })
     }
 
     pub(crate) async fn plan(&self, change: impl FnOnce(&mut RecoveryPlan)) {
@@ -237,7 +246,7 @@ async fn what_streams_is_restorable_and_an_idle_server_is_not_a_stalled_one() {
     let mut config = hasty();
     config.instance = "two".to_owned();
     config.spool = archived.world.folder.path().join("spool");
-    let clock = std::sync::Arc::new(engine::SystemClock);
+    let clock = Arc::new(SystemClock);
     let second = open(archived.world.folder.path(), config, clock).await;
     let shutdown = CancellationToken::new();
     let serving = {
@@ -295,10 +304,29 @@ async fn what_is_handed_over_is_taken_once_and_never_overwritten() {
         let size = bytes.len() as u64;
         let chunks: Vec<_> =
             bytes.chunks(70_000).map(|chunk| Ok(bytes::Bytes::copy_from_slice(chunk))).collect();
-        engine.push_wal(app, name, futures::stream::iter(chunks).boxed(), size).await
+        let body = futures::stream::iter(chunks).boxed();
+        engine.push_wal(app, name, Handed::ByCommand, body, size).await
     };
+    // What a receiver beside the server has of it so far, filled up with zeros; a longer one, and at
+    // last the whole, take its place.
+    let begun = async |length: usize| {
+        let body = futures::stream::iter([Ok(bytes::Bytes::copy_from_slice(&bytes[..length]))]);
+        engine.push_wal(app, &name, Handed::Beginning, body.boxed(), length as u64).await
+    };
+    for length in [200_000, 300_008] {
+        assert_eq!(begun(length).await.unwrap(), Pushed::Stored);
+        let fetched = archived.fetched(&name).await.unwrap();
+        assert_eq!(fetched.len(), 1 << 20);
+        assert!(fetched[..length] == bytes[..length] && fetched[length..].iter().all(|b| *b == 0));
+        assert_eq!(archived.pieces(WalPieceKind::Beginning).await.len(), 1);
+    }
+    for length in [20, 1 << 20] {
+        let refused = begun(length).await;
+        assert!(matches!(refused, Err(EngineError::Invalid(_))), "{length}: {refused:?}");
+    }
     assert_eq!(push(&name, bytes.clone()).await.unwrap(), Pushed::Stored);
     assert_eq!(push(&name, bytes.clone()).await.unwrap(), Pushed::AlreadyThere);
+    assert!(archived.pieces(WalPieceKind::Beginning).await.is_empty());
     assert_eq!(archived.fetched(&name).await.unwrap(), bytes);
     let mut other = bytes.clone();
     other[500_000] ^= 1;

@@ -77,7 +77,7 @@ async fn a_slot_that_somebody_drops_is_made_again() {
 }
 
 /// Puts something in the destination's place, so that nothing can be written there.
-fn away(archived: &Archived) -> impl FnOnce() {
+pub(crate) fn away(archived: &Archived) -> impl FnOnce() {
     let disk = archived.world.folder.path().join("disk");
     let aside = disk.with_extension("away");
     std::fs::rename(&disk, &aside).unwrap();

@@ -202,12 +202,22 @@ impl World {
     pub(crate) async fn reading_to(
         destination: &str,
         sources: Vec<SourceDraft>,
+        config: EngineConfig,
+    ) -> Self {
+        Self::reading_by(destination, sources, config, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another clock.
+    pub(crate) async fn reading_by(
+        destination: &str,
+        sources: Vec<SourceDraft>,
         mut config: EngineConfig,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         config.source_timeout = Duration::from_secs(60);
         let folder = tempfile::tempdir().unwrap();
         config.spool = folder.path().join("spool");
-        let engine = open(folder.path(), config, Arc::new(SystemClock)).await;
+        let engine = open(folder.path(), config, clock).await;
         let mut world = Self::inside(folder, engine, &[destination]).await;
         let draft = AppDraft {
             name: "direct".to_owned(),

@@ -184,8 +184,19 @@ macro_rules! with_happenings {
                  cannot be restored; a new base backup is taken. {why}";
             WalElsewhere { app: String, why: String } =
                 "the WAL of `{app}` begins anew: {why}";
-            WalLate { app: String, minutes: u64, why: String } =
+            WalLate { app: String, minutes: u64, why: Told } =
                 "the WAL of `{app}` is {minutes} minutes behind: {why}";
+            NothingComes {} = "nothing comes from the server";
+            WalShut { why: Told } = "the archive of WAL cannot be opened: {why}";
+            WalStopped { why: Told } = "WAL does not come from the server: {why}";
+            WalNotStored { name: String, why: Told } =
+                "WAL {name} cannot be stored, and is tried again: {why}";
+            SlotStays { why: Told } =
+                "the slot keeps too much and cannot be let go of: {why}";
+            ArchiveCommandFails { file: String } =
+                "the server's `archive_command` fails for {file}: see the server's log";
+            ReceiverSilent {} =
+                "`backup-sidecar wal-receive` beside the server hands nothing over: see its log";
             WalBack { app: String } = "the WAL of `{app}` comes and is stored again";
             WalKept { app: String, kept: Size, most: Size } =
                 "the server of `{app}` keeps {kept} of WAL that is not stored yet; at {most} its \

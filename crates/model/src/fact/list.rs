@@ -552,6 +552,10 @@ with_happenings! {
          install postgresql-{major})";
     OtherCluster {} = "what came back is another cluster than its record says";
     WalNotGood { name: String, why: Told } = "WAL {name} cannot be used: {why}";
+    TablespaceInWal { path: String, position: String } =
+        "the WAL makes a tablespace in `{path}` ({position}), and replay would write into that \
+         folder, which may be another server's: choose a moment before it, or one after the next \
+         base backup; or, where no server uses it, make the folder, empty, for who runs PostgreSQL";
     ReplayEnded { said: String } = "PostgreSQL did not come to the moment: {said}";
     ReplayShort { at: String, end: String } =
         "replay ended at {at}, but there is WAL up to {end}: something in it cannot be read";

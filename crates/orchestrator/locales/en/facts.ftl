@@ -308,6 +308,7 @@ fact-replayed_here = PostgreSQL { $major } of this machine replays it, reachable
 fact-no_server_to_replay = There is no PostgreSQL { $major } on this machine to replay WAL: install it (`apt-get install postgresql-{ $major }`).
 fact-other_cluster = What came back is another cluster than its record says.
 fact-wal_not_good = WAL { $name } cannot be used: { $why }
+fact-tablespace_in_wal = The WAL makes a tablespace in `{ $path }` ({ $position }), and replay would write into that folder, which may be another server's: choose a moment before it, or one after the next base backup; or, where no server uses it, make the folder, empty, for who runs PostgreSQL.
 fact-replay_ended = PostgreSQL did not come to the moment: { $said }
 fact-replay_short = Replay ended at { $at }, but there is WAL up to { $end }: something in it cannot be read.
 fact-not_promoted = The restored server did not become one of its own in half an hour.

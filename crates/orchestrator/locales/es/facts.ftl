@@ -308,6 +308,7 @@ fact-replayed_here = PostgreSQL { $major } de esta máquina lo aplica, sin que n
 fact-no_server_to_replay = En esta máquina no hay ningún PostgreSQL { $major } que aplique el WAL: instálalo (`apt-get install postgresql-{ $major }`).
 fact-other_cluster = Lo que ha vuelto es otro clúster que el que dice su registro.
 fact-wal_not_good = El WAL { $name } no se puede usar: { $why }
+fact-tablespace_in_wal = El WAL crea un espacio de tablas en `{ $path }` ({ $position }), y su aplicación escribiría en esa carpeta, que puede ser de otro servidor: elegir un momento anterior, o uno posterior a la siguiente copia base; o, donde ningún servidor la use, crear la carpeta, vacía, para quien ejecuta PostgreSQL.
 fact-replay_ended = PostgreSQL no llegó al momento: { $said }
 fact-replay_short = La aplicación terminó en { $at }, pero hay WAL hasta { $end }: algo en él no se puede leer.
 fact-not_promoted = El servidor restaurado no llegó a ser independiente en media hora.

@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use engine::Pushed;
+use engine::{Handed, Pushed};
 use futures::{Stream, StreamExt as _};
 use ring::digest;
 use serde::Serialize;
@@ -44,10 +44,11 @@ pub(super) async fn push(
 ) -> Result<(StatusCode, Json<WalStored>), Problem> {
     let size = size(&headers)?;
     let told = headers.get("x-checksum-sha256").map(digest_of).transpose()?;
+    let handed = handed(&headers)?;
     let app = api.engine.catalog().app_by_name(&name).await?;
     let body = Proven::new(body.into_data_stream().map(|one| one.map_err(io::Error::other)), told);
     let (status, already_there) =
-        match api.engine.push_wal(app.id, &file, body.boxed(), size).await? {
+        match api.engine.push_wal(app.id, &file, handed, body.boxed(), size).await? {
             Pushed::Stored => (StatusCode::CREATED, false),
             Pushed::AlreadyThere => (StatusCode::OK, true),
         };
@@ -66,6 +67,19 @@ pub(super) async fn fetch(
     // Where it does not prove true the stream ends in an error: without its last chunk the answer
     // is none.
     Ok(([(header::CONTENT_TYPE, media)], Body::from_stream(bytes)).into_response())
+}
+
+/// Who hands it over, by `X-Wal`.
+fn handed(headers: &HeaderMap) -> Result<Handed, Problem> {
+    match headers.get("x-wal").map(HeaderValue::as_bytes) {
+        None => Ok(Handed::ByCommand),
+        Some(b"received") => Ok(Handed::ByReceiver),
+        Some(b"beginning") => Ok(Handed::Beginning),
+        Some(_) => {
+            let detail = "`X-Wal` is `received` or `beginning`, or left out".to_owned();
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
 }
 
 fn size(headers: &HeaderMap) -> Result<u64, Problem> {

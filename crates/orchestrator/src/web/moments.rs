@@ -178,7 +178,7 @@ fn standing(state: &RecoveryState, visitor: &Visitor) -> Standing {
             class: if one.is_live { "good" } else { "late" },
             word: visitor.t(if one.is_live { "wal-live" } else { "wal-silent" }),
         },
-        trouble: one.trouble.clone(),
+        trouble: one.trouble.as_ref().map(|told| visitor.sentence(told)),
         heard: one.heard_at.map(|at| visitor.when(at)),
         lag: lang.span(i64::try_from(one.lag_secs).unwrap_or(i64::MAX)),
         stored_to: position(one.stored_to),

@@ -4,7 +4,11 @@ use std::{
     collections::HashMap,
     path::Path,
     process::Output,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -17,6 +21,8 @@ use axum::{
 };
 use serde_json::json;
 
+use crate::postgres::Postgres;
+
 const TOKEN: &str = "canary-token-of-the-archive";
 const SEGMENT: &str = "00000001000000000000000A";
 
@@ -28,10 +34,15 @@ struct Archive {
     failures: Mutex<Vec<StatusCode>>,
     /// What came beside the body.
     seen: Mutex<Vec<HeaderMap>>,
+    /// Nothing is taken.
+    is_away: AtomicBool,
 }
 
 impl Archive {
     fn failure(&self) -> Option<Response> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        }
         let status = self.failures.lock().unwrap().pop()?;
         Some((status, Json(json!({ "detail": "as the test says" }))).into_response())
     }
@@ -47,8 +58,12 @@ async fn store(
         return failure;
     }
     assert_eq!(headers["authorization"], format!("Bearer {TOKEN}"));
+    let mark = headers.get("x-wal").map_or("", |mark| mark.to_str().unwrap());
+    let suffix = if mark == "beginning" { ".begun" } else { "" };
+    let told = headers["x-checksum-sha256"].to_str().unwrap();
+    assert_eq!(told, hex::encode(ring::digest::digest(&ring::digest::SHA256, &body)));
+    archive.kept.lock().unwrap().insert(format!("{app}/{name}{suffix}"), body.to_vec());
     archive.seen.lock().unwrap().push(headers);
-    archive.kept.lock().unwrap().insert(format!("{app}/{name}"), body.to_vec());
     StatusCode::CREATED.into_response()
 }
 
@@ -209,4 +224,113 @@ async fn half_a_file_is_none() {
         .unwrap();
     assert!(!output.status.success());
     assert!(!place.path("pg_wal/X").exists());
+}
+
+/// A receiver at work, killed with its owner.
+struct Receiver(std::process::Child);
+
+impl Receiver {
+    fn start(place: &Place, server: &Postgres) -> Self {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_backup-sidecar"));
+        command.args(["wal-receive", "--host", "127.0.0.1", "--user", "admin", "--every", "1"]);
+        command.args(["--port", &server.port.to_string()]);
+        command.current_dir(place.folder.path());
+        command.env("BACKUP_ORCHESTRATOR_URL", &place.url);
+        command.env("BACKUP_ORCHESTRATOR_TOKEN_FILE", "token").env("BACKUP_WAL_APP", "shop");
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Place {
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        self.archive.kept.lock().unwrap().get(&format!("shop/{name}")).cloned()
+    }
+
+    /// Waits until `name` is there.
+    async fn until_kept(&self, name: &str) -> Vec<u8> {
+        for _ in 0..600 {
+            if let Some(bytes) = self.kept(name) {
+                return bytes;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let names: Vec<_> = self.archive.kept.lock().unwrap().keys().cloned().collect();
+        panic!("{name} does not come: {names:?}");
+    }
+}
+
+/// Writes something and ends the segment in hand; gives its name.
+fn switched(server: &Postgres) -> String {
+    server.sql("postgres", "CREATE TABLE IF NOT EXISTS filled (what text)");
+    server.sql("postgres", "INSERT INTO filled SELECT md5(n::text) FROM generate_series(1, 9) n");
+    server.sql("postgres", "SELECT pg_walfile_name(pg_switch_wal())").trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_writes_is_handed_over_and_only_then_acknowledged() {
+    let Some(server) = Postgres::start() else { return };
+    let place = Place::new().await;
+    server.sql("postgres", "ALTER SYSTEM SET wal_keep_size = '1GB'");
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    let receiver = Receiver::start(&place, &server);
+    for turn in 0.. {
+        assert!(turn < 300, "no slot is made");
+        if server.sql("postgres", "SELECT count(*) FROM pg_replication_slots").trim() == "1" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let first = switched(&server);
+    let ours = place.until_kept(&first).await;
+    let theirs = std::fs::read(format!("{}/pg_wal/{first}", server.data())).unwrap();
+    assert!(ours == theirs, "the server's own, byte for byte");
+    // A segment that is not whole is handed over as far as it goes.
+    server.sql("postgres", "INSERT INTO filled VALUES ('soon')");
+    let now = server.sql("postgres", "SELECT pg_walfile_name(pg_current_wal_flush_lsn())");
+    let begun = place.until_kept(&format!("{}.begun", now.trim())).await;
+    assert!(begun.len() < 16 << 20 && !begun.is_empty(), "{}", begun.len());
+
+    // Nobody takes anything: the server keeps it.
+    place.archive.is_away.store(true, Ordering::Relaxed);
+    let kept: Vec<String> = (0..4).map(|_| switched(&server)).collect();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let told = server.sql(
+        "postgres",
+        "SELECT pg_walfile_name(GREATEST(restart_lsn, (SELECT max(flush_lsn) FROM \
+         pg_stat_replication))) FROM pg_replication_slots",
+    );
+    assert!(told.trim() <= kept[0].as_str(), "{told} was acknowledged of {kept:?}");
+    assert!(kept.iter().all(|name| place.kept(name).is_none()));
+    // Killed at that, the next one goes on where the slot is.
+    drop(receiver);
+    place.archive.is_away.store(false, Ordering::Relaxed);
+    let mut receiver = Receiver::start(&place, &server);
+    for name in &kept {
+        let ours = place.until_kept(name).await;
+        let theirs = std::fs::read(format!("{}/pg_wal/{name}", server.data())).unwrap();
+        assert!(ours == theirs, "{name}");
+    }
+    let process = nix::unistd::Pid::from_raw(receiver.0.id().cast_signed());
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(receiver.0.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_receiver_that_cannot_work_says_so_and_ends() {
+    let place = Place::new().await;
+    for (words, code) in [
+        ("wal-receive --token-file nothing", 1),
+        ("wal-receive --password-file nothing", 1),
+        ("wal-receive --every 0", 2),
+    ] {
+        let (found, output) = place.run(words).await;
+        assert_eq!(found, code, "{words}: {output:?}");
+    }
 }

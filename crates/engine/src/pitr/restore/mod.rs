@@ -6,4 +6,5 @@ pub(crate) mod known;
 pub(crate) mod prepare;
 pub(crate) mod replay;
 pub(crate) mod server;
+pub(crate) mod tablespaces;
 pub(crate) mod wal;

@@ -8,14 +8,20 @@ use super::super::show::{self, LANG, Out, cell, items, plain, safe, text};
 pub(super) fn state(state: &Value, out: &Out) {
     let standing = &state["standing"];
     let word = if standing["is_live"] == true { "good" } else { "late" };
+    let trouble = match show::sentence(&standing["trouble"]) {
+        "" => plain("–"),
+        told => plain(told),
+    };
     out.fields(vec![
         ("state", out.state(word)),
-        ("trouble", cell(&standing["trouble"])),
+        ("trouble", trouble),
         ("heard", out.when(&standing["heard_at"])),
         ("server is at", cell(&standing["server_at"])),
         ("stored up to", cell(&standing["stored_to"])),
         ("behind", plain(LANG.span(standing["lag_secs"].as_i64().unwrap_or(0)))),
         ("kept for us", show::size(&standing["kept_bytes"])),
+        ("at most", show::size(&standing["kept_limit"])),
+        ("free there", show::size(&standing["free_bytes"])),
         ("slot", cell(&standing["slot_status"])),
         ("stored", show::size(&state["stored_bytes"])),
     ]);
