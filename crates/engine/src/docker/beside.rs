@@ -66,8 +66,10 @@ pub(crate) async fn make(
     let joined = self::networks(&made.map_err(|error| told(&error))?);
     // Older versions of Docker take one network at first.
     for network in networks.iter().filter(|network| !joined.contains(network)) {
-        let request =
-            NetworkConnectRequest { container: name.to_owned(), ..NetworkConnectRequest::default() };
+        let request = NetworkConnectRequest {
+            container: name.to_owned(),
+            ..NetworkConnectRequest::default()
+        };
         docker.connect_network(network, request).await.map_err(|error| told(&error))?;
     }
     Ok(networks)

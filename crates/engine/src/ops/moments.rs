@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use model::{
-    App, AppId, Lsn, Moment, MomentOrder, Name, Preflight, PreflightCheck, PreflightLevel, RestoreOrder,
-    RestoreTarget, Run, RunId, RunKind, Snapshot, SnapshotId, Trigger,
+    App, AppId, Lsn, Moment, MomentOrder, Name, Preflight, PreflightCheck, PreflightLevel,
+    RestoreOrder, RestoreReport, RestoreTarget, Run, RunId, RunKind, Snapshot, SnapshotId, Trigger,
 };
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,6 @@ use crate::{
     },
     run::{backup, restore::look},
     source::direct::Asked,
-    target::moment,
 };
 
 /// How long finding a container may take: a page waits for it.
@@ -70,6 +69,16 @@ pub struct MomentPreflight {
     pub nearest_after: Option<Timestamp>,
 }
 
+/// Whether `run`, of which `report` tells, put a server in the place of another, which can take its
+/// place again.
+pub fn may_go_back(run: &Run, report: &RestoreReport) -> bool {
+    let is_in_place = run
+        .restore
+        .as_ref()
+        .is_some_and(|order| order.moment.is_some() && order.target == RestoreTarget::App);
+    is_in_place && report.steps.iter().any(|step| step.kept.is_some())
+}
+
 impl Engine {
     /// What a restore to a moment would meet; changes nothing.
     pub async fn moment_preflight(
@@ -119,7 +128,7 @@ impl Engine {
         let before = self.0.catalog.run(run).await?;
         let report = self.restore_report(run).await?;
         let nothing = || EngineError::Refused(model::Fact::NothingKept {}.to_string());
-        let report = report.filter(|report| moment::may_go_back(&before, report));
+        let report = report.filter(|report| may_go_back(&before, report));
         let (Some(_), Some(order), Some(app), Some(base)) =
             (report, before.restore, before.app_id, before.snapshot_id)
         else {
@@ -127,8 +136,7 @@ impl Engine {
         };
         let app = self.0.catalog.app(app).await?;
         let base = self.0.catalog.snapshot(base).await?;
-        let order =
-            RestoreOrder { undoes: Some(run), overwrite: true, given_up: None, ..order };
+        let order = RestoreOrder { undoes: Some(run), overwrite: true, given_up: None, ..order };
         let looked = look::look(self, &app, &base, &order, "preflight").await;
         let seen = looked.map_err(|failure| EngineError::Refused(failure.message))?;
         let mut checks = seen.checks.iter();

@@ -3,9 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use bollard::models::{
-    ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions,
-};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions};
 use model::{Fact, Failure, FailureCode};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;

@@ -242,8 +242,7 @@ impl Server {
             }
             Home::Inside(inside) => {
                 let signal = if waits_at_end { "standby.signal" } else { "recovery.signal" };
-                let arguments =
-                    replay::arguments(Path::new(FOLDER), control, way, plan.is_scratch);
+                let arguments = replay::arguments(Path::new(FOLDER), control, way, plan.is_scratch);
                 Life::Container(inside.serve(context, signal, arguments).await?)
             }
         };

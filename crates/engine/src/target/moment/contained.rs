@@ -275,10 +275,8 @@ pub(super) async fn answers(
         let is_up = state.running == Some(true) && state.restarting != Some(true);
         let why = if is_up {
             let health = state.health.and_then(|health| health.status);
-            let is_well = !matches!(
-                health,
-                Some(HealthStatusEnum::STARTING | HealthStatusEnum::UNHEALTHY)
-            );
+            let is_well =
+                !matches!(health, Some(HealthStatusEnum::STARTING | HealthStatusEnum::UNHEALTHY));
             match Tool::new(aim.engine, &place, "pg_isready").output(4 << 10, ASKING).await {
                 Ok(_) if is_well => return Ok(()),
                 Ok(_) => "its health check is not content".to_owned(),

@@ -30,7 +30,6 @@ use crate::{
     run::{drill::scratch, failure},
 };
 
-pub(crate) use place::may_go_back;
 pub(crate) use pour::{Goal, pour};
 
 pub(crate) use super::volume::make as make_volume;

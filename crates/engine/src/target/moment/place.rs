@@ -7,7 +7,7 @@ use std::{
 };
 
 use bollard::{Docker, models::Volume as Found, query_parameters::RemoveVolumeOptions};
-use model::{Fact, Failure, MomentOrder, RestoreReport, Run};
+use model::{Fact, Failure, MomentOrder, RestoreReport};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::{
@@ -236,11 +236,7 @@ fn told(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Stops those who use the server's volume; nobody else may come meanwhile.
-async fn hold(
-    context: &RunContext,
-    docker: &Docker,
-    served: &Served,
-) -> Result<Held, Failure> {
+async fn hold(context: &RunContext, docker: &Docker, served: &Served) -> Result<Held, Failure> {
     let volume = found(docker, served).await?.name;
     volume::only_those_that_stop(docker, &volume).await?;
     let mut held = users::hold(context, docker, &volume, Meanwhile::Stop).await?;
@@ -304,14 +300,6 @@ pub(super) async fn put_back(placing: &Placing<'_>) -> Result<PutBack, Failure> 
     Ok(PutBack::AsItWas)
 }
 
-/// Whether `run` is a restore of a server in its place that can be gone back on.
-pub(crate) fn may_go_back(run: &Run, report: &RestoreReport) -> bool {
-    let order = run.restore.as_ref();
-    order.is_some_and(|order| {
-        order.moment.is_some() && order.target == model::RestoreTarget::App
-    }) && report.steps.iter().any(|step| step.kept.is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,12 +308,8 @@ mod tests {
     fn they_change_places_and_back_from_wherever_it_was_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let swap = Swap {
-            made: at("new"),
-            place: at("data"),
-            kept: at("data.before-x"),
-            mark: mark("x"),
-        };
+        let swap =
+            Swap { made: at("new"), place: at("data"), kept: at("data.before-x"), mark: mark("x") };
         std::fs::create_dir(&swap.made).unwrap();
         std::fs::create_dir(&swap.place).unwrap();
         std::fs::write(swap.place.join("old"), "").unwrap();

@@ -6,9 +6,7 @@ use std::{
 };
 
 use archive::Sink;
-use bollard::{
-    Docker, body_full, body_try_stream, query_parameters::UploadToContainerOptions,
-};
+use bollard::{Docker, body_full, body_try_stream, query_parameters::UploadToContainerOptions};
 use futures::StreamExt as _;
 use model::{Fact, Failure, FailureCode};
 use tokio::sync::{mpsc, oneshot};
@@ -197,8 +195,7 @@ mod tests {
             .collect();
         found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let named: Vec<_> = found.iter().map(|(path, ..)| path.trim_end_matches('/')).collect();
-        let wanted =
-            ["18", "18/docker", "18/docker/base", "18/docker/base/1", "18/docker/link"];
+        let wanted = ["18", "18/docker", "18/docker/base", "18/docker/base/1", "18/docker/link"];
         assert_eq!(named, wanted);
         assert_eq!((found[3].2, found[4].1), (4, tar::EntryType::Symlink));
 
