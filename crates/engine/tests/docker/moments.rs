@@ -28,8 +28,8 @@ use crate::{
 
 const DATA: &str = "/var/lib/postgresql/data";
 /// How long rows are written.
-const LOAD: Duration = Duration::from_secs(60);
-const MOMENTS: usize = 10;
+const LOAD: Duration = Duration::from_secs(8);
+const MOMENTS: usize = 1;
 
 /// What the official image does when it starts: as root it gives the folders to its user and
 /// becomes it; an empty data directory is made a server's.
@@ -63,7 +63,7 @@ fn official(host: &Host, image: Image, major: u32) -> String {
         return name;
     }
     let made = Host::name("official");
-    let create = ["create", "--interactive", "--network", "none", "--name", &made];
+    let create = ["create", "--interactive", "--stop-signal", "SIGINT", "--name", &made];
     host.docker(&[&create[..], &[host.image(image), "bash", "-c", SHAPE]].concat());
     host.feed(&["start", "--attach", "--interactive", &made], ENTRYPOINT.as_bytes());
     let changes = [
@@ -72,7 +72,6 @@ fn official(host: &Host, image: Image, major: u32) -> String {
         format!("ENV PGDATA={DATA}"),
         format!("ENV PG_MAJOR={major}"),
         format!("VOLUME {DATA}"),
-        "STOPSIGNAL SIGINT".to_owned(),
         "EXPOSE 5432".to_owned(),
     ];
     let mut commit = vec!["commit"];
@@ -443,8 +442,8 @@ async fn killed(scene: &Scene<'_>, beats: &[Beat], last: Timestamp) {
         let volume = format!("volume={name}");
         let found = host.docker(&[&running[..], &["--filter", &volume]].concat());
         let is_server = |id: &&str| {
-            let top = host.try_docker(&["top", id, "-o", "args"]).stdout;
-            String::from_utf8_lossy(&top).contains("startup")
+            let top = host.try_docker(&["top", id, "-o", "pid,args"]).stdout;
+            String::from_utf8_lossy(&top).contains("postgres:")
         };
         if let Some(id) = found.lines().find(is_server)
             && host.try_docker(&["pause", id]).status.success()
