@@ -54,7 +54,7 @@ impl Served {
         let config = inspected.config.clone().unwrap_or_default();
         let variable = |wanted: &str| {
             let pairs = config.env.iter().flatten().filter_map(|one| one.split_once('='));
-            pairs.filter(|(key, _)| *key == wanted).map(|(_, value)| value.to_owned()).last()
+            pairs.filter(|(key, _)| *key == wanted).map(|(_, value)| value.to_owned()).next_back()
         };
         let data = variable("PGDATA").filter(|path| path.starts_with('/'));
         let data = data.ok_or_else(|| wrong(Fact::NoDataDirectory { container }))?;

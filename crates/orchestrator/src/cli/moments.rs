@@ -191,12 +191,11 @@ pub(super) async fn restore(
 pub(super) async fn undo(
     client: &Client,
     run: &str,
-    confirm: Option<&str>,
     to: &OnServer,
     out: &Out,
 ) -> Result<u8, CliError> {
     let path = format!("runs/{}/undo", part(run));
-    let run = client.post(&path, &json!({ "confirm": confirm })).await?;
+    let run = client.post(&path, &json!({ "confirm": to.confirm() })).await?;
     to.finish(client, run, out).await
 }
 

@@ -69,10 +69,8 @@ pub(super) async fn restore(
         return moments::restore(client, app, &given.moment, to, out).await;
     }
     let Some(to) = &given.to else {
-        if let Some(confirm) =
-            on_server::undoes_moment(client, &given.snapshot, &given.on_server).await?
-        {
-            return moments::undo(client, &given.snapshot, confirm, &given.on_server, out).await;
+        if on_server::undoes_moment(client, &given.snapshot, &given.on_server).await? {
+            return moments::undo(client, &given.snapshot, &given.on_server, out).await;
         }
         let snapshot = on_server::meant(client, &given.snapshot, &given.on_server).await?;
         return on_server::restore(client, &snapshot, &given.only, &given.on_server, out).await;

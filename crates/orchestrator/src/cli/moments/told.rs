@@ -79,7 +79,7 @@ pub(super) fn landing(landing: &Value, out: &Out) {
 pub(super) fn notes(steps: &Value) {
     for step in items(steps) {
         for note in items(&step["notes"]) {
-            show::line(safe(show::sentence(note)).as_ref());
+            show::line(&safe(show::sentence(note)));
         }
         if let Some(kept) = step["kept"].as_str() {
             show::line(&format!("what was there before is kept as {}", safe(kept)));

@@ -92,6 +92,11 @@ impl OnServer {
         Some((target, self.confirm.as_deref()))
     }
 
+    /// What was typed to confirm it.
+    pub(in crate::cli) fn confirm(&self) -> Option<&str> {
+        self.confirm.as_deref()
+    }
+
     pub(in crate::cli) fn only_looks(&self) -> bool {
         self.preflight
     }
@@ -126,21 +131,20 @@ impl OnServer {
     }
 }
 
-/// What was typed to confirm it, where a restore to a moment is to be gone back on: there what was
-/// kept takes its place again, and no snapshot was taken.
-pub(super) async fn undoes_moment<'a>(
+/// Whether a restore to a moment is to be gone back on: there what was kept takes its place again,
+/// and no snapshot was taken.
+pub(super) async fn undoes_moment(
     client: &Client,
     run: &str,
-    how: &'a OnServer,
-) -> Result<Option<Option<&'a str>>, CliError> {
+    how: &OnServer,
+) -> Result<bool, CliError> {
     if !how.undo {
-        return Ok(None);
+        return Ok(false);
     }
     let report = client.get(&format!("runs/{}/report", part(run))).await?;
     let has_kept = items(&report["steps"]).iter().any(|step| step["kept"].is_string());
-    let is_moment = client.get(&format!("runs/{}", part(run))).await?;
-    let is_moment = is_moment["restore"]["moment"].is_object();
-    Ok((is_moment && has_kept).then_some(how.confirm.as_deref()))
+    let run = client.get(&format!("runs/{}", part(run))).await?;
+    Ok(has_kept && run["restore"]["moment"].is_object())
 }
 
 /// The snapshot that is meant by `given`.
