@@ -349,17 +349,12 @@ async fn any_moment(host: &Host, image: Image, major: u32) {
     let scene = Scene::new(host, image, major).await;
     let first = scene.until_stored(Timestamp::now()).await;
     let load = Load::start(host, &scene.server.name);
-    let (seconds, moments) = if std::env::var_os("PC_QUICK").is_some() {
-        (Duration::from_secs(8), 1)
-    } else {
-        (LOAD, MOMENTS)
-    };
-    tokio::time::sleep(seconds).await;
+    tokio::time::sleep(LOAD).await;
     let beats = load.end(host, &scene.server.name);
     let last = beats.last().unwrap().known_at;
     scene.until_stored(last).await;
 
-    for _ in 0..moments {
+    for _ in 0..MOMENTS {
         let span = first.as_microsecond()..last.as_microsecond();
         let moment = Timestamp::from_microsecond(rand::rng().random_range(span)).unwrap();
         let (copy, landing) = scene.beside(to(Moment::Time { at: moment })).await;
