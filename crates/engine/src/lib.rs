@@ -68,7 +68,7 @@ pub use ops::{
     google::GoogleQuestion,
     indexing::is_archive,
     managed::{DeclareError, Declared, Entry, Reconciled},
-    moments::{MomentPreflight, MomentRequest},
+    moments::{MomentPreflight, MomentRequest, may_go_back},
     overview::{AppCard, Health, Overview},
     projection::Projection,
     recovery_plan::RecoveryDraft,

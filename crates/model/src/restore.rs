@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CodeState, DestinationId, FailureCode, Landing, MomentOrder, Name, Sentence, SnapshotId,
+    CodeState, DestinationId, FailureCode, Landing, MomentOrder, Name, RunId, Sentence, SnapshotId,
 };
 
 /// What a restore is to do.
@@ -29,6 +29,9 @@ pub struct RestoreOrder {
     /// A base backup is brought to this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moment: Option<MomentOrder>,
+    /// A restore of a server in its place, which is gone back on: what it kept takes its place again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<RunId>,
     /// Why it was given up: what earlier tries have made is cleared away, and nothing is brought
     /// back any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]

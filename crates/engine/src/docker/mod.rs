@@ -1,6 +1,7 @@
 //! Docker's Engine API.
 
 pub(crate) mod around;
+pub(crate) mod beside;
 pub(crate) mod closed;
 pub(crate) mod containers;
 pub(crate) mod coverage;
@@ -12,6 +13,7 @@ mod own;
 mod reconcile;
 pub(crate) mod remake;
 pub(crate) mod scratch;
+pub(crate) mod served;
 
 use std::{collections::BTreeSet, time::Duration};
 

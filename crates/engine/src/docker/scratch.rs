@@ -6,11 +6,12 @@ use std::{collections::HashMap, io, path::Path};
 use bollard::{
     Docker, body_try_stream,
     container::LogOutput,
+    errors::Error,
     exec::{StartExecOptions, StartExecResults},
     models::{ContainerCreateBody, ExecConfig, HostConfig, Mount, MountType},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, LogsOptions, StartContainerOptions,
-        UploadToContainerOptions,
+        CreateContainerOptions, InspectContainerOptions, KillContainerOptions, LogsOptions,
+        StartContainerOptions, UploadToContainerOptions,
     },
 };
 use bytes::Bytes;
@@ -38,7 +39,7 @@ const CPU_QUOTA_MICROS: i64 = 200_000;
 const MAX_PROCESSES: i64 = 2_048;
 
 /// Memory that a server's processes may share.
-const SHM_BYTES: i64 = 256 << 20;
+pub(crate) const SHM_BYTES: i64 = 256 << 20;
 
 /// A container; the run's duties remove it, at the latest.
 pub(crate) struct Container {
@@ -167,6 +168,42 @@ impl Container {
         let code = state.exit_code.unwrap_or_default();
         let memory = if state.oom_killed == Some(true) { ", out of memory" } else { "" };
         Some(format!("it ended with exit code {code}{memory}: {}", self.said().await))
+    }
+
+    /// What it has printed, once it has ended well; `None` while it runs.
+    pub(crate) async fn printed(&self, limit_bytes: usize) -> Result<Option<String>, Failure> {
+        let options = None::<InspectContainerOptions>;
+        let inspected = self.docker.inspect_container(&self.name, options).await;
+        let state = inspected.map_err(|error| told(&error))?.state.unwrap_or_default();
+        if state.running == Some(true) {
+            return Ok(None);
+        }
+        if state.exit_code != Some(0) {
+            let said = self.has_ended().await.unwrap_or_default();
+            return Err(Failure::new(FailureCode::SourceFailed, said));
+        }
+        let options = LogsOptions { stdout: true, ..LogsOptions::default() };
+        let mut lines = self.docker.logs(&self.name, Some(options));
+        let mut printed = Vec::new();
+        while let Some(line) = lines.next().await {
+            printed.extend_from_slice(&line.map_err(|error| told(&error))?.into_bytes());
+            if printed.len() > limit_bytes {
+                let much = format!("{} printed more than {limit_bytes} bytes", self.name);
+                return Err(Failure::new(FailureCode::SourceFailed, much));
+            }
+        }
+        Ok(Some(String::from_utf8_lossy(&printed).into_owned()))
+    }
+
+    /// Sends `signal` to its first process, if that is still there.
+    pub(crate) async fn signal(&self, signal: &str) -> Result<(), Failure> {
+        let options = KillContainerOptions { signal: signal.to_owned() };
+        match self.docker.kill_container(&self.name, Some(options)).await {
+            // It has ended by itself.
+            Err(Error::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
+            Err(error) if !super::is_gone(&error) => Err(told(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// The end of what it said.

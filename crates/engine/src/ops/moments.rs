@@ -2,21 +2,29 @@
 
 use jiff::Timestamp;
 use model::{
-    App, AppId, Lsn, Moment, MomentOrder, Preflight, PreflightCheck, PreflightLevel, RestoreOrder,
-    RestoreTarget, Run, RunId, RunKind, Snapshot, SnapshotId, Trigger,
+    App, AppId, Lsn, Moment, MomentOrder, Name, Preflight, PreflightCheck, PreflightLevel,
+    RestoreOrder, RestoreReport, RestoreTarget, Run, RunId, RunKind, Snapshot, SnapshotId, Trigger,
 };
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Engine, EngineError,
+    Engine, EngineError, FieldError,
+    docker::{self, served::Served},
     pitr::restore::{
         choose::{Missed, Way, choose, spans},
         known::{Archive, base_of},
         wal,
     },
     run::{backup, restore::look},
+    source::direct::Asked,
 };
+
+/// How long finding a container may take: a page waits for it.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// How much of a container's name, and of a moment's, is in that of a copy.
+const MAX_OF_CONTAINER: usize = 36;
+const MAX_OF_WORD: usize = 22;
 
 /// What somebody asks of a restore to a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +33,9 @@ use crate::{
 pub struct MomentRequest {
     /// The moment.
     pub order: MomentOrder,
-    /// Where the server goes.
-    pub target: RestoreTarget,
+    /// Where the server goes; left out, into a new container beside the one that it is in.
+    #[serde(default)]
+    pub target: Option<RestoreTarget>,
     /// The app's name, where something would be replaced.
     #[serde(default)]
     pub confirm: Option<String>,
@@ -60,6 +69,16 @@ pub struct MomentPreflight {
     pub nearest_after: Option<Timestamp>,
 }
 
+/// Whether `run`, of which `report` tells, put a server in the place of another, which can take its
+/// place again.
+pub fn may_go_back(run: &Run, report: &RestoreReport) -> bool {
+    let is_in_place = run
+        .restore
+        .as_ref()
+        .is_some_and(|order| order.moment.is_some() && order.target == RestoreTarget::App);
+    is_in_place && report.steps.iter().any(|step| step.kept.is_some())
+}
+
 impl Engine {
     /// What a restore to a moment would meet; changes nothing.
     pub async fn moment_preflight(
@@ -78,6 +97,8 @@ impl Engine {
         request: MomentRequest,
     ) -> Result<Run, EngineError> {
         let app = self.0.catalog.app(app).await?;
+        let target = self.moment_target(&app, &request).await?;
+        let request = MomentRequest { target: Some(target.clone()), ..request };
         let (seen, base) = self.look_at_moment(&app, &request).await?;
         let mut checks = seen.preflight.checks.iter();
         if let Some(blocked) = checks.find(|check| check.level == PreflightLevel::Blocked) {
@@ -96,9 +117,81 @@ impl Engine {
         }
         let order = RestoreOrder {
             overwrite: seen.preflight.confirm.is_some(),
-            ..order(&base, request.target, request.order)
+            ..order(&base, target, request.order)
         };
         self.queue(self.run_to_moment(&app, &base, RunKind::Restore, order, Trigger::Manual)).await
+    }
+
+    /// Queues a restore that goes back on `run`, which put a server in the place of another: what it
+    /// kept takes its place again. The app's name has to be given.
+    pub async fn undo_moment(&self, run: RunId, confirm: Option<&str>) -> Result<Run, EngineError> {
+        let before = self.0.catalog.run(run).await?;
+        let report = self.restore_report(run).await?;
+        let nothing = || EngineError::Refused(model::Fact::NothingKept {}.to_string());
+        let report = report.filter(|report| may_go_back(&before, report));
+        let (Some(_), Some(order), Some(app), Some(base)) =
+            (report, before.restore, before.app_id, before.snapshot_id)
+        else {
+            return Err(nothing());
+        };
+        let app = self.0.catalog.app(app).await?;
+        let base = self.0.catalog.snapshot(base).await?;
+        let order = RestoreOrder { undoes: Some(run), overwrite: true, given_up: None, ..order };
+        let looked = look::look(self, &app, &base, &order, "preflight").await;
+        let seen = looked.map_err(|failure| EngineError::Refused(failure.message))?;
+        let mut checks = seen.checks.iter();
+        if let Some(blocked) = checks.find(|check| check.level == PreflightLevel::Blocked) {
+            return Err(EngineError::Refused(blocked.sentence.message.clone()));
+        }
+        if confirm.map(str::trim) != Some(app.name.as_str()) {
+            return Err(EngineError::Refused(format!(
+                "what `{0}` has now would be replaced: give the app's name `{0}` to confirm it",
+                app.name
+            )));
+        }
+        self.queue(self.run_to_moment(&app, &base, RunKind::Restore, order, Trigger::Manual)).await
+    }
+
+    /// The container that the app's server is in, where it is in one that can be copied.
+    pub async fn moment_container(&self, app: &App) -> Option<String> {
+        self.served(app).await.map(|served| served.name)
+    }
+
+    async fn served(&self, app: &App) -> Option<Served> {
+        let plan = app.recovery.as_ref()?;
+        self.0.config.docker_host.as_ref()?;
+        let source = app.sources.iter().find(|source| source.name == plan.source)?;
+        let model::SourceKind::Direct(direct) = &source.kind else { return None };
+        let asked = Asked { engine: self, app, source, direct };
+        let found = async {
+            let docker = docker::connect(&self.0.config).await.ok()?;
+            Served::of(&docker, &asked).await.ok()?
+        };
+        tokio::time::timeout(PATIENCE, found).await.ok()?
+    }
+
+    /// Where a server goes if nobody says where: beside the container that it is in, by a name that
+    /// says the moment.
+    async fn moment_target(
+        &self,
+        app: &App,
+        request: &MomentRequest,
+    ) -> Result<RestoreTarget, EngineError> {
+        if let Some(target) = &request.target {
+            return Ok(target.clone());
+        }
+        let served = self.served(app).await;
+        let served = served.ok_or_else(|| {
+            let message = "its server is in no container of this Docker: say into which folder";
+            EngineError::Invalid(vec![FieldError::new("target", message)])
+        })?;
+        let word = match &request.order.moment {
+            Moment::Time { at } => at.strftime("%Y%m%d-%H%M%S").to_string(),
+            Moment::Lsn { at } => at.to_string().replace('/', "-"),
+            Moment::RestorePoint { name } => name.clone(),
+            Moment::Latest => "latest".to_owned(),
+        };
+        Ok(RestoreTarget::Beside { name: copied_name(&served.name, &word)? })
     }
 
     /// Queues a drill of a moment; without one, of any moment that can be restored.
@@ -178,7 +271,8 @@ impl Engine {
         };
         let base = archive.bases.into_iter().find(|one| one.id == way.base.snapshot);
         let base = base.ok_or_else(no_base)?;
-        let order = order(&base, request.target.clone(), request.order.clone());
+        let target = self.moment_target(app, request).await?;
+        let order = order(&base, target, request.order.clone());
         let looked = look::look(self, app, &base, &order, "preflight").await;
         let preflight = looked.map_err(|failure| EngineError::Refused(failure.message))?;
         Ok((can(&way, preflight), Some(base)))
@@ -215,8 +309,21 @@ fn order(base: &Snapshot, target: RestoreTarget, moment: MomentOrder) -> Restore
         overwrite: false,
         whole: None,
         moment: Some(moment),
+        undoes: None,
         given_up: None,
     }
+}
+
+/// A name for the copy of `container` at the moment `word`.
+fn copied_name(container: &str, word: &str) -> Result<Name, EngineError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let plain = |text: &str, most: usize| -> String {
+        text.chars().map(|c| if allowed(c) { c } else { '-' }).take(most).collect()
+    };
+    let name = format!("{}-at-{}", plain(container, MAX_OF_CONTAINER), plain(word, MAX_OF_WORD));
+    name.parse().map_err(|error: model::NameError| {
+        EngineError::Invalid(vec![FieldError::new("target", error)])
+    })
 }
 
 fn no_base() -> EngineError {
@@ -254,4 +361,17 @@ fn cannot(missed: Missed) -> MomentPreflight {
 
 fn micros(from: Timestamp, until: Timestamp) -> u64 {
     u64::try_from(until.as_microsecond() - from.as_microsecond()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_have_names_that_docker_takes() {
+        let name = |container: &str, word: &str| copied_name(container, word).unwrap().to_string();
+        assert_eq!(name("shop-db", "20261121-133000"), "shop-db-at-20261121-133000");
+        assert_eq!(name("shop.db", "before deploy 7"), "shop-db-at-before-deploy-7");
+        assert_eq!(name(&"x".repeat(99), &"y".repeat(99)).len(), 62);
+    }
 }

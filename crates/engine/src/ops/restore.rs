@@ -241,6 +241,7 @@ impl Engine {
             overwrite: false,
             whole,
             moment: None,
+            undoes: None,
             given_up: None,
         })
     }

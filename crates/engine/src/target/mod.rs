@@ -34,6 +34,8 @@ pub(crate) struct Aim<'a> {
     pub(crate) target: &'a RestoreTarget,
     /// The moment that a base backup is brought to.
     pub(crate) moment: Option<&'a MomentOrder>,
+    /// The restore in the place of a server that is gone back on.
+    pub(crate) undoes: Option<model::RunId>,
     /// Whether several artifacts are restored together.
     pub(crate) is_one_of_many: bool,
     /// A short word of letters and digits that no other restore has.

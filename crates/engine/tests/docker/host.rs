@@ -90,6 +90,11 @@ impl Host {
         Made { host: self, kind: "container", name }
     }
 
+    /// What is there by this name, as one that the test has made.
+    pub(crate) fn holding(&self, kind: &'static str, name: String) -> Made<'_> {
+        Made { host: self, kind, name }
+    }
+
     /// A new network.
     pub(crate) fn network(&self, word: &str) -> Made<'_> {
         let name = Self::name(word);

@@ -16,6 +16,7 @@ mod host;
 mod images;
 mod killed;
 mod labels;
+mod moments;
 mod mysql;
 mod place;
 mod postgres;
@@ -63,6 +64,8 @@ impl Suite {
             host::the_engine_answers_and_has_an_image,
             killed::a_command_in_a_container_is_ended,
             killed::a_container_that_was_stopped_is_started_again,
+            moments::any_moment_of_postgres_15,
+            moments::any_moment_of_postgres_17,
             mysql::a_database_comes_back_inside_its_container,
             postgres::a_dump_is_ended_after_a_kill,
             postgres::a_password_goes_in_unseen_and_what_stops_is_ended,

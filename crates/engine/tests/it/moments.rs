@@ -185,6 +185,8 @@ pub(crate) fn to(moment: Moment) -> MomentOrder {
 
 pub(crate) fn request(order: MomentOrder, path: &Path) -> MomentRequest {
     let target = RestoreTarget::Folder { path: path.to_owned() };
+fn request(order: MomentOrder, path: &Path) -> MomentRequest {
+    let target = Some(RestoreTarget::Folder { path: path.to_owned() });
     MomentRequest { order, target, confirm: None, overwrite: false }
 }
 
@@ -371,8 +373,8 @@ async fn refusals(world: &World, first: Timestamp, folder: &Path) {
     let asked = request(to(Moment::Latest), &folder.join("latest"));
     let refused = world.engine.restore_to_moment(world.app.id, asked.clone()).await.unwrap_err();
     assert!(refused.to_string().contains("give the app's name"), "{refused}");
-    // Neither beside nor in place, nor a base backup without a moment.
-    let target = RestoreTarget::App;
+    // Neither beside nor in place without a container, nor a base backup without a moment.
+    let target = Some(RestoreTarget::App);
     let seen = world
         .engine
         .moment_preflight(world.app.id, &MomentRequest { target, ..asked })

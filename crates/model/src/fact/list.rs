@@ -538,9 +538,41 @@ with_happenings! {
         "the WAL at {position} is not stored: the nearest position that can be restored is \
          {before}";
     BaseNeedsMoment {} = "a base backup is restored to a moment: choose one";
-    MomentOnlyFolder {} =
-        "a server is restored to a moment into a folder only: start it from there, in a \
-         container or by its programs";
+    NoContainerToCopy {} =
+        "the source's server is in no container of this Docker: restore it into a folder";
+    NoDataDirectory { container: String } =
+        "`{container}` does not say where its data directory is (PGDATA): restore into a folder";
+    ContainerBeside { container: String, original: String } =
+        "container `{container}` beside `{original}`, on a new volume of its name";
+    ContainerIsThere { container: String } =
+        "container `{container}` is there already: give another name";
+    ServerIn { container: String } = "the server in container `{container}`";
+    OtherMajor { container: String, has: u64, needs: u64 } =
+        "`{container}` is PostgreSQL {has} now, and no other than {needs} understands these \
+         files: restore into a folder";
+    ReplayedInside { image: String } =
+        "containers of {image} replay it, on no network";
+    DataNotInVolume { container: String } =
+        "the data of `{container}` are in no volume: restore beside it, or into a folder";
+    VolumeNotExchanged { volume: String, why: String } =
+        "the folder of volume `{volume}` cannot be exchanged ({why}): restore beside, or into a \
+         folder";
+    PauseOnlyBeside {} =
+        "a server that waits at its moment can be written to by nobody: restore it beside";
+    NothingKept {} = "that restore has kept nothing that could be gone back to";
+    NotAnswering { container: String, why: String } =
+        "the server in `{container}` does not answer: {why}";
+    ServerPlaced { container: String } = "`{container}` runs on it and answers";
+    CopyRuns { container: String, image: String, command: String } =
+        "container `{container}` runs and answers, of the image {image}: `{command}`";
+    CopyInNetworks { container: String, networks: String } =
+        "it is in the networks {networks} by the name `{container}` alone, and publishes no port";
+    CopyWaits { container: String } =
+        "`{container}` waits at its moment and can be read; it becomes a server of its own by \
+         `SELECT pg_promote()`";
+    SubscriptionsHeld {} =
+        "its subscriptions take nothing from their publishers: `max_logical_replication_workers` \
+         is 0 in its postgresql.auto.conf";
     MomentFromBase { at: Timestamp, wal: Size } =
         "it begins with the base backup of {at}, on which {wal} of WAL are replayed";
     MomentToEnd { position: String } =

@@ -126,6 +126,7 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/api/v1/runs/{run}/report", Follow),
     look("/api/v1/runs/{run}/events", Follow),
     act("POST", "/api/v1/runs/{run}/cancel", Operate, "run.cancel"),
+    act("POST", "/api/v1/runs/{run}/undo", Download, "run.undo"),
     look("/api/v1/snapshots", See),
     look("/api/v1/snapshots/{snapshot}", See),
     act("POST", "/api/v1/snapshots/{snapshot}/pin", Operate, "snapshot.pin"),

@@ -116,6 +116,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/runs/{run}/report", get(restores::report))
         .route("/runs/{run}/events", get(events::of_run))
         .route("/runs/{run}/cancel", post(runs::cancel))
+        .route("/runs/{run}/undo", post(moments::undo))
         .route("/snapshots", get(snapshots::recent))
         .route("/snapshots/{snapshot}", get(snapshots::show))
         .route("/snapshots/{snapshot}/pin", post(snapshots::pin).delete(snapshots::unpin))

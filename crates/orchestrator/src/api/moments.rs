@@ -2,7 +2,7 @@
 
 use axum::{extract::State, http::StatusCode};
 use engine::{MomentPreflight, MomentRequest};
-use model::{MomentOrder, RecoveryState, RestorePoint, Run};
+use model::{MomentOrder, RecoveryState, RestorePoint, Run, RunId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -80,4 +80,23 @@ pub(super) async fn drill(
 ) -> Result<(StatusCode, Json<Run>), Problem> {
     let app = api.engine.catalog().app_by_name(&name).await?;
     Ok((StatusCode::ACCEPTED, Json(api.engine.drill_moment(app.id, request.order).await?)))
+}
+
+/// A restore in the place of a server, to be gone back on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = MomentUndo)]
+pub(super) struct UndoRequest {
+    /// The app's name: what its server has now is replaced.
+    #[serde(default)]
+    confirm: Option<String>,
+}
+
+pub(super) async fn undo(
+    State(api): Api,
+    Path(run): Path<RunId>,
+    Json(request): Json<UndoRequest>,
+) -> Result<(StatusCode, Json<Run>), Problem> {
+    let confirm = request.confirm.as_deref();
+    Ok((StatusCode::ACCEPTED, Json(api.engine.undo_moment(run, confirm).await?)))
 }

@@ -74,8 +74,25 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     moment: MomentArgs,
     /// Where it would go: a folder of the server's machine.
-    #[arg(long, value_name = "PATH")]
-    into_folder: String,
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["beside", "into_app"])]
+    into_folder: Option<String>,
+    /// Or a new container of this name; without a place one beside the server's is taken.
+    #[arg(long, value_name = "NAME", conflicts_with = "into_app")]
+    beside: Option<String>,
+    /// Or the place of what the server's container has.
+    #[arg(long)]
+    into_app: bool,
+}
+
+impl PlanArgs {
+    fn target(&self) -> Value {
+        match (&self.into_folder, &self.beside) {
+            (Some(path), _) => json!({ "to": "folder", "path": path }),
+            (None, Some(name)) => json!({ "to": "beside", "name": name }),
+            (None, None) if self.into_app => json!({ "to": "app" }),
+            (None, None) => Value::Null,
+        }
+    }
 }
 
 fn of_app(app: &str, what: &str) -> String {
@@ -115,7 +132,7 @@ pub(super) async fn point(
 pub(super) async fn plan(client: &Client, given: &PlanArgs, out: &Out) -> Result<u8, CliError> {
     let request = json!({
         "order": given.moment.order()?,
-        "target": { "to": "folder", "path": given.into_folder },
+        "target": given.target(),
     });
     let seen = client.post(&of_app(&given.app, "/preflight"), &request).await?;
     out.answer(&seen, || told::preflight(&seen, out));
@@ -130,14 +147,17 @@ pub(super) async fn restore(
     to: &OnServer,
     out: &Out,
 ) -> Result<u8, CliError> {
-    let Some(folder) = to.only_folder() else {
-        let told = "a server is brought to a moment in a folder of the orchestrator's machine: give \
-                    --into-folder, and of the others only --wait and --preflight";
+    let Some((target, confirm)) = to.of_moment() else {
+        let told = "a server is brought to a moment as a whole: give --beside, --into-app or \
+                    --into-folder, or none of them for a new container beside its own, and of the \
+                    others only --confirm, --wait and --preflight";
         return Err(CliError::Usage(told.to_owned()));
     };
     let request = json!({
         "order": moment.order()?,
-        "target": { "to": "folder", "path": folder },
+        "target": target,
+        "confirm": confirm,
+        "overwrite": confirm.is_some(),
     });
     let seen = client.post(&of_app(app, "/preflight"), &request).await?;
     if to.only_looks() {
@@ -147,14 +167,36 @@ pub(super) async fn restore(
     if !out.json {
         told::preflight(&seen, out);
     }
+    if let Some(wanted) = seen["confirm"].as_str()
+        && confirm != Some(wanted)
+        && !told::is_blocked(&seen)
+    {
+        return Err(CliError::Refused(format!(
+            "this replaces what is there: add --confirm {} to do it",
+            safe(wanted)
+        )));
+    }
     let run = client.post(&of_app(app, "/restore"), &request).await?;
     let id = text(&run["id"]).to_owned();
     let code = to.finish(client, run, out).await?;
     if to.waits() && !out.json {
         let report = client.get(&format!("runs/{}/report", part(&id))).await?;
         told::landing(&report["landing"], out);
+        told::notes(&report["steps"]);
     }
     Ok(code)
+}
+
+/// `restore RUN --undo` of one that took the place of a server.
+pub(super) async fn undo(
+    client: &Client,
+    run: &str,
+    to: &OnServer,
+    out: &Out,
+) -> Result<u8, CliError> {
+    let path = format!("runs/{}/undo", part(run));
+    let run = client.post(&path, &json!({ "confirm": to.confirm() })).await?;
+    to.finish(client, run, out).await
 }
 
 /// `drill APP` with a moment, or with a random one.

@@ -28,7 +28,10 @@ pub(crate) struct RestoreArgs {
     /// The snapshot; with a moment or `--before-deploy` the app, with `--undo` the run of the restore.
     snapshot: String,
     /// Download into this folder here.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["into_app", "beside", "into_folder", "before_deploy", "undo"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = [
+        "into_app", "beside", "into_folder", "before_deploy", "undo", "at", "lsn", "restore_point",
+        "latest"
+    ])]
     to: Option<PathBuf>,
     #[command(flatten)]
     on_server: OnServer,
@@ -58,13 +61,17 @@ pub(super) async fn restore(
     if given.moment.is_given() {
         if given.to.is_some() || given.extract || !given.only.is_empty() {
             let told = "a moment is of a whole server, which is made on the orchestrator's machine: \
-                        give --into-folder, without --to, --only and --extract";
+                        give --beside, --into-app or --into-folder, or none of them, without --to, \
+                        --only and --extract";
             return Err(CliError::Usage(told.to_owned()));
         }
         let (app, to) = (&given.snapshot, &given.on_server);
         return moments::restore(client, app, &given.moment, to, out).await;
     }
     let Some(to) = &given.to else {
+        if on_server::undoes_moment(client, &given.snapshot, &given.on_server).await? {
+            return moments::undo(client, &given.snapshot, &given.on_server, out).await;
+        }
         let snapshot = on_server::meant(client, &given.snapshot, &given.on_server).await?;
         return on_server::restore(client, &snapshot, &given.only, &given.on_server, out).await;
     };

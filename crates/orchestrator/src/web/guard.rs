@@ -60,6 +60,7 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/runs/{run}/log", Follow),
     look("/runs/{run}/report", Follow),
     act("POST", "/runs/{run}/cancel", Operate, "run.cancel"),
+    act("POST", "/runs/{run}/undo", Download, "run.undo"),
     look("/snapshots", See),
     look("/snapshots/{snapshot}", See),
     act("POST", "/snapshots/{snapshot}/pin", Operate, "snapshot.pin"),

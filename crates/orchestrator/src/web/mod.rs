@@ -133,6 +133,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/runs/{run}/log", get(run_log::log))
         .route("/runs/{run}/report", get(run_report::page))
         .route("/runs/{run}/cancel", post(runs::cancel))
+        .route("/runs/{run}/undo", post(moments::undo))
         .route("/snapshots", get(snapshots::list))
         .route("/snapshots/{snapshot}", get(snapshots::page))
         .route("/snapshots/{snapshot}/pin", post(snapshots::pin))

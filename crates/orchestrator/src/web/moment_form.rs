@@ -20,14 +20,20 @@ pub(super) struct Asked {
     pub(super) point: String,
     pub(super) timeline: String,
     pub(super) pause: bool,
+    /// `beside`, `app` or `folder`.
+    pub(super) to: String,
+    /// What a container beside is called; empty is a name that says the moment.
+    pub(super) name: String,
     /// A folder of the server's machine.
     pub(super) path: String,
 }
 
 impl Asked {
-    /// The last moment there is, or the one that `at` says, into a new folder in `root`.
+    /// The last moment there is, or the one that `at` says; beside the container that the server is
+    /// in, else into the new folder `path`.
     pub(super) fn blank(
         path: String,
+        has_container: bool,
         at: Option<Timestamp>,
         state: &RecoveryState,
         zone: &TimeZone,
@@ -40,6 +46,7 @@ impl Asked {
             date: local.strftime("%Y-%m-%d").to_string(),
             time: local.strftime("%H:%M:%S").to_string(),
             zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+            to: if has_container { "beside" } else { "folder" }.to_owned(),
             path,
             ..Self::default()
         }
@@ -56,6 +63,8 @@ impl Asked {
             point: text("point"),
             timeline: text("timeline"),
             pause: fields.ticked("pause"),
+            to: text("to"),
+            name: text("name"),
             path: text("path"),
         }
     }
@@ -70,6 +79,8 @@ impl Asked {
             ("lsn", self.lsn.clone()),
             ("point", self.point.clone()),
             ("timeline", self.timeline.clone()),
+            ("to", self.to.clone()),
+            ("name", self.name.clone()),
             ("path", self.path.clone()),
         ];
         if self.pause {
@@ -101,6 +112,22 @@ impl Asked {
         })
     }
 
+    /// Where it is to go; left open, the engine chooses.
+    fn target(&self, lang: Lang) -> Result<Option<RestoreTarget>, FieldError> {
+        match self.to.as_str() {
+            "app" => Ok(Some(RestoreTarget::App)),
+            "beside" if self.name.is_empty() => Ok(None),
+            "beside" => match self.name.parse() {
+                Ok(name) => Ok(Some(RestoreTarget::Beside { name })),
+                Err(error) => Err(FieldError::new("name", error)),
+            },
+            _ if self.path.starts_with('/') => {
+                Ok(Some(RestoreTarget::Folder { path: self.path.clone().into() }))
+            }
+            _ => Err(FieldError::new("path", lang.t("moment-path"))),
+        }
+    }
+
     /// What the engine is asked for.
     pub(super) fn request(&self, lang: Lang) -> Result<MomentRequest, Vec<FieldError>> {
         let mut errors = Vec::new();
@@ -112,13 +139,11 @@ impl Asked {
                 text.parse().map_err(wrong).ok()
             }
         };
-        if !self.path.starts_with('/') {
-            errors.push(FieldError::new("path", lang.t("moment-path")));
-        }
-        match moment {
-            Some(moment) if errors.is_empty() => Ok(MomentRequest {
+        let target = self.target(lang).map_err(|error| errors.push(error)).ok();
+        match (moment, target) {
+            (Some(moment), Some(target)) if errors.is_empty() => Ok(MomentRequest {
                 order: MomentOrder { moment, timeline, pause: self.pause },
-                target: RestoreTarget::Folder { path: self.path.clone().into() },
+                target,
                 confirm: None,
                 overwrite: false,
             }),
@@ -168,8 +193,13 @@ pub(super) fn command(app: &str, request: &MomentRequest) -> String {
     if request.order.pause {
         words += " --pause";
     }
-    if let RestoreTarget::Folder { path } = &request.target {
-        words.extend([" --into-folder ", &word(&path.display().to_string())]);
+    match &request.target {
+        Some(RestoreTarget::Folder { path }) => {
+            words.extend([" --into-folder ", &word(&path.display().to_string())]);
+        }
+        Some(RestoreTarget::Beside { name }) => words.extend([" --beside ", name.as_str()]),
+        Some(RestoreTarget::App) => words.extend([" --into-app --confirm ", app]),
+        None => {}
     }
     words
 }
@@ -205,6 +235,22 @@ mod tests {
         let lsn = Asked { timeline: "2".to_owned(), pause: true, ..lsn };
         let told = command("shop", &lsn.request(Lang::En).unwrap());
         assert!(told.contains("--lsn 0/A --timeline 2 --pause --into-folder"), "{told}");
+    }
+
+    #[test]
+    fn a_container_is_beside_or_in_place() {
+        let to = |to: &str, name: &str| {
+            let asked = Asked { to: to.to_owned(), name: name.to_owned(), ..asked() };
+            asked.request(Lang::En).map(|request| (command("shop", &request), request.target))
+        };
+        let (words, target) = to("beside", "").unwrap();
+        assert!(target.is_none() && words.ends_with("13:30:00Z"), "{words}");
+        let (words, _) = to("beside", "shop-old").unwrap();
+        assert!(words.ends_with(" --beside shop-old"), "{words}");
+        let (words, target) = to("app", "").unwrap();
+        assert!(words.ends_with(" --into-app --confirm shop"), "{words}");
+        assert_eq!(target, Some(RestoreTarget::App));
+        assert_eq!(to("beside", "a b").unwrap_err()[0].field, "name");
     }
 
     #[test]

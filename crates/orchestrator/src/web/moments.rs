@@ -82,6 +82,8 @@ struct MomentsPage {
     rows: Vec<Row>,
     points: Vec<Point>,
     asked: Asked,
+    /// The container that the server is in.
+    container: Option<String>,
     zones: Vec<String>,
     /// Folders of the server that may be written into.
     roots: Vec<String>,
@@ -113,6 +115,8 @@ struct PreflightPage {
     estimate: Option<String>,
     pauses: bool,
     may_begin: bool,
+    /// What has to be typed, where something is replaced.
+    confirm: Option<String>,
     /// The nearest moments that can be reached, as they are told and as an address has them.
     nearest: Vec<(String, String)>,
     errors: Errors,
@@ -250,8 +254,10 @@ async fn form(
     let frame = frame(&state, visitor.now);
     let (sentence, class) = sentence(&state, visitor);
     let roots = &web.engine.config().restore_roots;
+    let container = web.engine.moment_container(app).await;
     let asked = asked.unwrap_or_else(|| {
-        Asked::blank(folder(web, app), None, &state, &visitor.zone, visitor.now)
+        let path = folder(web, app);
+        Asked::blank(path, container.is_some(), None, &state, &visitor.zone, visitor.now)
     });
     let points = state.restore_points.iter().map(|point| Point {
         name: point.name.clone(),
@@ -273,6 +279,7 @@ async fn form(
         rows: rows(&state, visitor),
         points: points.collect(),
         asked,
+        container,
         zones: zones(),
         roots: roots.iter().map(|one| one.display().to_string()).collect(),
         errors,
@@ -291,7 +298,9 @@ pub(super) async fn ask(
     let asked = match query.at.parse::<Timestamp>() {
         Ok(at) => {
             let state = RecoveryState::default();
-            Some(Asked::blank(folder(&web, &app), Some(at), &state, &visitor.zone, visitor.now))
+            let has_container = web.engine.moment_container(&app).await.is_some();
+            let path = folder(&web, &app);
+            Some(Asked::blank(path, has_container, Some(at), &state, &visitor.zone, visitor.now))
         }
         Err(_) => None,
     };
@@ -317,8 +326,11 @@ pub(super) async fn sent(
     let mut errors = Errors::default();
     let mut status = StatusCode::OK;
     let begins = action == "begin";
+    let typed = Some(fields.text("confirm").to_owned()).filter(|typed| !typed.is_empty());
     if begins {
-        match web.engine.restore_to_moment(app.id, request.clone()).await {
+        let confirmed =
+            MomentRequest { confirm: typed.clone(), overwrite: typed.is_some(), ..request.clone() };
+        match web.engine.restore_to_moment(app.id, confirmed).await {
             Ok(run) => return Ok(redirect(&format!("/runs/{}", run.id))),
             Err(error) => errors = Errors::from(error, visitor.lang)?,
         }
@@ -326,6 +338,13 @@ pub(super) async fn sent(
     }
     match web.engine.moment_preflight(app.id, &request).await {
         Ok(seen) => {
+            if begins
+                && let Some(wanted) = &seen.preflight.confirm
+                && typed.as_ref() != Some(wanted)
+            {
+                let wrong = engine::FieldError::new("confirm", visitor.t("wrong-name"));
+                errors = Errors::some(vec![wrong]);
+            }
             let page = preflight(&visitor, &app, &asked, &request, seen, errors);
             Ok((status, page).into_response())
         }
@@ -382,6 +401,7 @@ fn preflight(
         may_begin: seen.base.is_some()
             && met.checks.iter().all(|check| check.level != PreflightLevel::Blocked),
         checks,
+        confirm: met.confirm,
         base: seen.base.map(|id| (id.to_string(), seen.base_at.map(|at| visitor.when(at)))),
         replay: replay
             .map(|((from, to), timeline)| (from.to_string(), to.to_string(), timeline.to_string())),
@@ -447,5 +467,16 @@ pub(super) async fn drill(
 ) -> Result<Response, Fault> {
     let app = find(&web, &name).await?;
     let run = web.engine.drill_moment(app.id, None).await?;
+    Ok(redirect(&format!("/runs/{}", run.id)))
+}
+
+/// Goes back on a restore that took the place of a server.
+pub(super) async fn undo(
+    State(web): State<Web>,
+    Path(run): Path<String>,
+    Sealed(fields): Sealed,
+) -> Result<Response, Fault> {
+    let run = run.parse().map_err(|_| Fault::not_found())?;
+    let run = web.engine.undo_moment(run, Some(fields.text("confirm"))).await?;
     Ok(redirect(&format!("/runs/{}", run.id)))
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use model::{
     BootReport, Condition, DrillItem, DrillReport, DrillState, Landing, RestoreReport, RestoreStep,
-    Run, RunKind, StepState, WholeAct,
+    Run, RunKind, RunState, StepState, WholeAct,
 };
 
 use super::{
@@ -95,6 +95,8 @@ pub(super) struct Told {
     pub(super) items: Vec<Item>,
     pub(super) boot: Option<Boot>,
     pub(super) undo: Option<String>,
+    /// The run and the app's name, where what a server had before can take its place again.
+    pub(super) back: Option<(String, String)>,
     pub(super) landed: Option<Landed>,
     pub(super) took: String,
 }
@@ -104,7 +106,17 @@ pub(super) async fn told(web: &Web, visitor: &Visitor, run: &Run) -> Result<Opti
     let ended = run.state.is_terminal();
     Ok(match run.kind {
         RunKind::Restore => match web.engine.restore_report(run.id).await? {
-            Some(report) => Some(of_restore(web, &report, ended, visitor).await),
+            Some(report) => {
+                let mut told = of_restore(web, &report, ended, visitor).await;
+                if run.state == RunState::Succeeded && engine::may_go_back(run, &report) {
+                    let app = match run.app_id {
+                        Some(id) => web.engine.catalog().app(id).await.ok(),
+                        None => None,
+                    };
+                    told.back = app.map(|app| (run.id.to_string(), app.name.to_string()));
+                }
+                Some(told)
+            }
             None => None,
         },
         RunKind::Drill => {
@@ -141,6 +153,7 @@ async fn of_restore(web: &Web, report: &RestoreReport, ended: bool, visitor: &Vi
         items: Vec::new(),
         boot: None,
         undo: report.undo_snapshot.map(|id| id.to_string()),
+        back: None,
         landed: report.landing.as_ref().map(|landing| Landed::of(landing, visitor)),
         took: seconds(report.took_secs, lang),
     }
@@ -192,6 +205,7 @@ fn of_drill(report: &DrillReport, ended: bool, visitor: &Visitor) -> Told {
         items: report.items.iter().map(|item| of_item(item, visitor)).collect(),
         boot: report.boot.as_ref().map(|boot| of_boot(boot, visitor)),
         undo: None,
+        back: None,
         landed: None,
         took: seconds(report.took_secs, lang),
     }

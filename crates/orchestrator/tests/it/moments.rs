@@ -123,6 +123,11 @@ async fn a_moment_is_gone_back_to_by_command_and_by_page() {
     assert!(code == 2 && text.contains("02:30:00+02:00"), "{text}");
     let (code, text) = told(place, &["restore", "shop", "--latest", "--to", "/x"]);
     assert!(code == 2 && text.contains("--into-folder"), "{text}");
+    // Beside or in place there is nothing to go to where the server is in no container.
+    let (code, text) = told(place, &["restore", "shop", "--latest"]);
+    assert!(code != 0 && text.contains("say into which folder"), "{text}");
+    let (code, text) = told(place, &["restore", "shop", "--latest", "--into-app", "--preflight"]);
+    assert_ne!(code, 0, "{text}");
     let (code, text) = told(place, &[&["restore", "shop", "--wait"][..], &to].concat());
     assert_eq!(code, 0, "{text}\n{}", place.log());
     assert!(text.contains("last transaction"), "{text}");

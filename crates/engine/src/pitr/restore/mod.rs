@@ -2,6 +2,7 @@
 
 pub(crate) mod choose;
 pub(crate) mod control;
+pub(crate) mod home;
 pub(crate) mod known;
 pub(crate) mod prepare;
 pub(crate) mod replay;

@@ -17,11 +17,13 @@ use tokio::time::Instant;
 use super::{
     choose::{Stop, Way},
     control::Control,
+    home::{Home, Inside, Life},
     prepare, replay,
 };
 use crate::{
     Engine, EngineConfig,
-    process::{self, Program, Running},
+    docker::scratch::FOLDER,
+    process::{self, Program},
     run::{RunContext, drill::scratch},
     source::{
         direct::Asked,
@@ -30,7 +32,7 @@ use crate::{
             told,
             tools::{self, Tools},
         },
-        tool::Where,
+        tool::{Tool, Where},
     },
     target::{blocking, refused},
 };
@@ -109,7 +111,7 @@ pub(crate) fn user() -> Option<(u32, u32)> {
     scratch::user(&["postgres"])
 }
 
-fn major_in(told: &str) -> Option<u32> {
+pub(super) fn major_in(told: &str) -> Option<u32> {
     let (_, after) = told.split_once("(PostgreSQL) ")?;
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
@@ -126,6 +128,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) data: PathBuf,
     /// A folder with a short name for its socket.
     pub(crate) room: PathBuf,
+    /// The volume that the data directory is in, and the image of the containers that replay on it;
+    /// without it `data` and `room` are folders of this machine.
+    pub(crate) inside: Option<Inside>,
     /// It is thrown away afterwards.
     pub(crate) is_scratch: bool,
     /// It is to wait at its moment.
@@ -141,26 +146,35 @@ struct State {
     last_commit_at: Option<Timestamp>,
 }
 
-/// A server on a restored data directory. Dropped, it ends at once.
+/// A server on a restored data directory. Dropped, it ends at once; in a container, at the run's
+/// end.
 pub(crate) struct Server {
-    running: Running,
+    life: Life,
     /// It, as a source whose user may do everything.
     pub(crate) source: Source,
     pub(crate) tools: Tools,
     /// A database to ask about the whole.
     pub(crate) maintenance: String,
     pub(crate) landing: Landing,
-    programs: Programs,
+    home: Home,
     data: PathBuf,
 }
 
 impl Server {
     /// Replays as `plan` says, and promotes the server unless it is to wait.
     pub(crate) async fn replayed(context: &RunContext, plan: &Plan<'_>) -> Result<Self, Failure> {
-        let config = context.engine.config();
-        let programs = Programs::of(config, plan.way.base.major).await?;
-        give(plan).await?;
-        let mut control = programs.control(config, &plan.data).await?;
+        let home = || async {
+            Ok::<_, Failure>(match &plan.inside {
+                Some(inside) => Home::Inside(inside.clone()),
+                None => {
+                    Home::Here(Programs::of(context.engine.config(), plan.way.base.major).await?)
+                }
+            })
+        };
+        if plan.inside.is_none() {
+            give(plan).await?;
+        }
+        let mut control = home().await?.control(context, &plan.data).await?;
         if control.system() != Some(plan.way.base.base.system.to_string().as_str()) {
             return Err(refused(Fact::OtherCluster {}));
         }
@@ -170,15 +184,18 @@ impl Server {
                 stop: if is_open_ended { Stop::End } else { plan.way.stop.clone() },
                 ..plan.way.clone()
             };
-            let mut server = Self::start(context, plan, &way, &programs, &control).await?;
-            let followed = server.follow(context, plan, &way).await;
+            let mut server = Self::start(context, plan, &way, home().await?, &control).await?;
+            let followed = match server.equip(context, plan).await {
+                Ok(()) => server.follow(context, plan, &way).await,
+                Err(failure) => Err(failure),
+            };
             if followed.is_err() {
-                server.quit().await;
+                server.quit(context).await;
             }
-            let now = programs.control(config, &plan.data).await?;
+            let now = server.home.control(context, &plan.data).await?;
             // WAL itself may say that more is needed: replay waits, or ends, until it is given.
             if now.needs_more_than(&control) {
-                server.quit().await;
+                server.quit(context).await;
                 control = now;
                 continue;
             }
@@ -187,13 +204,12 @@ impl Server {
                 Err(failure) if !is_open_ended && is_short(&failure) => {
                     context.journal.warn(&failure.message);
                     is_open_ended = true;
-                    mark(plan, "recovery.signal", true)?;
                 }
                 Err(failure) => return Err(failure),
                 Ok(()) => match server.come(context, plan, &way).await {
                     Ok(()) => return Ok(server),
                     Err(failure) => {
-                        server.quit().await;
+                        server.quit(context).await;
                         return Err(failure);
                     }
                 },
@@ -205,34 +221,54 @@ impl Server {
         context: &RunContext,
         plan: &Plan<'_>,
         way: &Way,
-        programs: &Programs,
+        home: Home,
         control: &Control,
     ) -> Result<Self, Failure> {
         let waits_at_end = plan.pause && way.stop == Stop::End;
-        mark(plan, "standby.signal", waits_at_end)?;
-        mark(plan, "recovery.signal", !waits_at_end)?;
-        let config = context.engine.config();
-        let running = programs
-            .program(config, "postgres")
-            .args([format!("-D{}", plan.data.display())])
-            .args(replay::arguments(&plan.room, control, way, plan.is_scratch))
-            // By this it is known again after this process was killed.
-            .env("TMPDIR", plan.room.clone())
-            // Killed, it would leave its piece of shared memory to this machine for ever.
-            .dying_by("QUIT")
-            .start(LIFE)?;
-        let all = tools::all(&context.engine, &Where::Here).await?;
-        let tools = tools::fit(all, way.base.major, &Where::Here)?;
+        let life = match &home {
+            Home::Here(programs) => {
+                mark(plan, "standby.signal", waits_at_end)?;
+                mark(plan, "recovery.signal", !waits_at_end)?;
+                let running = programs
+                    .program(context.engine.config(), "postgres")
+                    .args([format!("-D{}", plan.data.display())])
+                    .args(replay::arguments(&plan.room, control, way, plan.is_scratch))
+                    // By this it is known again after this process was killed.
+                    .env("TMPDIR", plan.room.clone())
+                    // Killed, it would leave its piece of shared memory to this machine for ever.
+                    .dying_by("QUIT")
+                    .start(LIFE)?;
+                Life::Program(running)
+            }
+            Home::Inside(inside) => {
+                let signal = if waits_at_end { "standby.signal" } else { "recovery.signal" };
+                let arguments = replay::arguments(Path::new(FOLDER), control, way, plan.is_scratch);
+                Life::Container(inside.serve(context, signal, arguments).await?)
+            }
+        };
         let user = plan.settings.get("user").cloned().unwrap_or_else(|| "postgres".to_owned());
         Ok(Self {
-            running,
-            source: stand_in(plan, &user),
-            tools,
+            source: stand_in(plan, &user, &life),
+            life,
+            tools: Tools::nowhere(way.base.major),
             maintenance: "postgres".to_owned(),
             landing: Landing { base: Some(way.base.snapshot), ..Landing::default() },
-            programs: programs.clone(),
+            home,
             data: plan.data.clone(),
         })
+    }
+
+    /// Looks which tools ask it.
+    async fn equip(&mut self, context: &RunContext, plan: &Plan<'_>) -> Result<(), Failure> {
+        let place = Where::of(self.life.container());
+        match tools::all(&context.engine, &place).await {
+            Ok(all) => self.tools = tools::fit(all, plan.way.base.major, &place)?,
+            Err(failure) => {
+                let said = self.life.has_ended().await;
+                return Err(said.map_or(failure, |said| refused(Fact::ReplayEnded { said })));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until it has come to its end, or its moment.
@@ -266,7 +302,7 @@ impl Server {
                     }
                 }
                 Err(failure) => {
-                    if let Some(said) = self.running.has_ended().await {
+                    if let Some(said) = self.life.has_ended().await {
                         return Err(refused(Fact::ReplayEnded { said }));
                     }
                     tracing::trace!(%failure.message, "the server does not answer yet");
@@ -301,17 +337,12 @@ impl Server {
             return Ok(());
         }
         if self.state(&context.engine, plan).await?.in_recovery {
-            let promote = self
-                .programs
-                .program(context.engine.config(), "pg_ctl")
-                .args([format!("-D{}", self.data.display())])
-                .args(["promote", "--no-wait", "--silent"]);
-            promote.output(64 << 10, ANSWER).await?;
+            self.promote(&context.engine).await?;
         }
         let until = Instant::now() + LAST_STEPS;
         while self.state(&context.engine, plan).await.is_ok_and(|state| state.in_recovery) {
             context.keep_going()?;
-            if let Some(said) = self.running.has_ended().await {
+            if let Some(said) = self.life.has_ended().await {
                 return Err(refused(Fact::ReplayEnded { said }));
             }
             if Instant::now() > until {
@@ -322,13 +353,30 @@ impl Server {
         let engine = &context.engine;
         let superuser = self.ask(engine, plan.app, SUPERUSER).await?;
         if let Some(name) = superuser.into_iter().flatten().next() {
-            self.source = stand_in(plan, &name);
+            self.source = stand_in(plan, &name, &self.life);
         }
         let timeline = self.ask(engine, plan.app, TIMELINE).await?;
         let timeline = timeline.first().and_then(|row| row.first()).map(String::as_str);
         self.landing.timeline = timeline.and_then(|text| u32::from_str_radix(text, 16).ok());
         self.landing.is_promoted = true;
         Ok(())
+    }
+
+    async fn promote(&self, engine: &Engine) -> Result<(), Failure> {
+        let data = format!("-D{}", self.data.display());
+        let rest = ["promote", "--no-wait", "--silent"];
+        let told = match &self.home {
+            Home::Here(programs) => {
+                let promote = programs.program(engine.config(), "pg_ctl").args([data]).args(rest);
+                promote.output(64 << 10, ANSWER).await
+            }
+            Home::Inside(_) => {
+                let place = Where::of(self.life.container());
+                let promote = Tool::new(engine, &place, "pg_ctl").arg(data).args(rest);
+                promote.output(64 << 10, ANSWER).await
+            }
+        };
+        told.map(drop)
     }
 
     /// A session as somebody who may do everything.
@@ -358,22 +406,21 @@ impl Server {
         if told::is_no_such_database(&failure) {
             "template1".clone_into(&mut self.maintenance);
         } else if failure.message.contains("role \"") {
-            self.source = stand_in(plan, "postgres");
+            self.source = stand_in(plan, "postgres", &self.life);
         }
         Err(failure)
     }
 
     /// Ends it in order, so that its data directory is as whole as a server's that was stopped.
-    pub(crate) async fn end(mut self, config: &EngineConfig) -> Result<(), Failure> {
-        self.running.end_by(Signal::SIGINT, LAST_STEPS).await;
-        let said = self.running.has_ended().await.unwrap_or_default();
-        let control = self.programs.control(config, &self.data).await?;
+    pub(crate) async fn end(mut self, context: &RunContext) -> Result<(), Failure> {
+        let said = self.life.end_by(context, Signal::SIGINT, LAST_STEPS).await;
+        let control = self.home.control(context, &self.data).await?;
         if control.is_shut_down() { Ok(()) } else { Err(refused(Fact::ReplayEnded { said })) }
     }
 
     /// Ends it at once: nothing of it is used any more.
-    pub(crate) async fn quit(&mut self) {
-        self.running.end_by(Signal::SIGQUIT, QUITTING).await;
+    pub(crate) async fn quit(&mut self, context: &RunContext) {
+        self.life.end_by(context, Signal::SIGQUIT, QUITTING).await;
     }
 }
 
@@ -461,14 +508,19 @@ fn mark(plan: &Plan<'_>, name: &str, is_wanted: bool) -> Result<(), Failure> {
 }
 
 /// The server as a source that goes by the name of the old one.
-fn stand_in(plan: &Plan<'_>, user: &str) -> Source {
+fn stand_in(plan: &Plan<'_>, user: &str, life: &Life) -> Source {
+    let container = life.container();
+    let host =
+        if container.is_some() { FOLDER.to_owned() } else { plan.room.display().to_string() };
     let settings = [
-        ("host", plan.room.display().to_string()),
+        ("host", host),
         ("port", replay::PORT.to_string()),
         ("user", user.to_owned()),
         ("database", plan.settings.get("database").cloned().unwrap_or_default()),
     ];
-    let settings = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let within = container.map(|name| ("container", name.to_owned()));
+    let settings = settings.into_iter().chain(within);
+    let settings = settings.map(|(key, value)| (key.to_owned(), value)).collect();
     let what = DirectKind::Postgres;
     let kind = SourceKind::Direct(DirectSource { what, settings, secrets: BTreeMap::new() });
     Source { name: plan.source.clone(), kind }

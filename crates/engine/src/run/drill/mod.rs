@@ -177,6 +177,7 @@ async fn one(
         overwrite: false,
         whole: None,
         moment: context.run.restore.as_ref().and_then(|order| order.moment.clone()),
+        undoes: None,
         given_up: None,
     };
     let aim = restore::look::aim(&context.engine, app, snapshot, &order, &tag, artifact);

@@ -1,21 +1,37 @@
 //! Base backups, brought to a moment with their WAL on a server of our own that nobody else can
-//! reach.
+//! reach: in containers of the source's image where it is here, else by this machine's programs.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
+use bollard::Docker;
 use jiff::Timestamp;
 use model::{
-    DrillCheck, DrillState, Fact, Failure, FailureCode, Landing, Moment as Wanted, MomentOrder,
+    DrillCheck, DrillState, Duty, Fact, Failure, FailureCode, Landing, Moment as Wanted,
+    MomentOrder,
 };
 
 use tokio::sync::Mutex;
 
-use super::{Restored, Trial, Way, asked, check, rows::compared};
+use super::{
+    Restored, Trial, Way, asked, check,
+    rows::compared,
+    scratch::{self, Image},
+};
 use crate::{
-    pitr::restore::server::{self, Plan, Server},
+    docker::{self, served::Served},
+    duty::Owed,
+    pitr::restore::{
+        home::Inside,
+        server::{self, Plan, Server},
+    },
     run::RunContext,
     source::postgres::session::Session,
-    target::{Aim, Placing, moment, postgres::database, refused},
+    target::{
+        Aim, Placing,
+        moment::{self, Goal},
+        postgres::database,
+        refused,
+    },
 };
 
 /// Asks the questions; the statement makes it.
@@ -28,13 +44,81 @@ const LATE_SECS: i64 = 90;
 
 pub(super) struct Moment;
 
+/// Where the volume is mounted, and the folder in it.
+const MOUNTED: (&str, &str) = ("/backup-orchestrator-data", "data");
+
 /// A server at its moment.
 struct At {
     server: Mutex<Server>,
     order: MomentOrder,
     landing: Landing,
-    socket: PathBuf,
-    major: u32,
+    place: Fact,
+    /// The volume that its data are in.
+    volume: Mutex<Option<Owed>>,
+}
+
+/// What it is tried in, where it is containers of an image.
+struct Contained {
+    docker: Docker,
+    image: Image,
+    inside: Inside,
+    owner: (u32, u32),
+    volume: Owed,
+}
+
+impl Contained {
+    /// Makes a volume for the drill, where an image that is here understands the base backup; `None`
+    /// where it is to be tried on this machine.
+    async fn of(trial: &Trial<'_>, major: u32) -> Result<Option<Self>, Failure> {
+        let context = trial.context;
+        let Some(image) = Image::of(trial.aim).await else { return Ok(None) };
+        let docker = docker::connect(context.engine.config()).await?;
+        let served = match trial.aim.asked() {
+            Ok(asked) => Served::of(&docker, &asked).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let volume = format!("backup-drill-{}-{}", context.run.id, trial.aim.tag).to_lowercase();
+        let owed = context.owe(Duty::RemoveVolume { volume: volume.clone() }).await?;
+        let inside = Inside {
+            image: image.name.clone(),
+            user: served.map_or_else(|| "postgres".to_owned(), |served| served.user),
+            volume: volume.clone(),
+            at: MOUNTED.0.to_owned(),
+            data: format!("{}/{}", MOUNTED.0, MOUNTED.1),
+        };
+        let found = async {
+            moment::make_volume(&docker, &volume, trial.aim.tag).await?;
+            let has = inside.major(context).await?;
+            if has != Some(major) {
+                let message = format!("it is PostgreSQL {has:?}, and not {major}");
+                return Err(Failure::new(FailureCode::SourceConfig, message));
+            }
+            inside.owner(context).await
+        };
+        let found = found.await;
+        match scratch::or_here(trial, &image, found)? {
+            Some(owner) => Ok(Some(Self { docker, image, inside, owner, volume: owed })),
+            None => {
+                let settled = context.settle(owed).await;
+                settled.map(|()| None)
+            }
+        }
+    }
+
+    /// Puts the data directory `data` of this machine into the volume.
+    async fn fill(&self, trial: &Trial<'_>, data: &Path) -> Result<(), Failure> {
+        let goal = Goal {
+            volume: &self.inside.volume,
+            image: &self.inside.image,
+            within: MOUNTED.1,
+            owner: self.owner,
+        };
+        moment::pour(trial.context, trial.aim, &self.docker, &goal, data).await?;
+        crate::removal::remove(data).await.map_err(|error| {
+            let (what, why) = (data.display().to_string(), error.to_string());
+            refused(Fact::NotRemoved { what, why })
+        })
+    }
 }
 
 #[async_trait::async_trait]
@@ -49,21 +133,32 @@ impl Way for Moment {
         let way = moment::way(aim, &archive, &order)?;
         let data = trial.folder.join("data");
         let placing = Placing { context, aim, made: "" };
+        let contained = Contained::of(trial, way.base.major).await?;
         moment::files(&placing, &archive, &way, trial.supply, &data).await?;
+        if let Some(contained) = &contained {
+            contained.fill(trial, &data).await?;
+        }
+        let inside = contained.as_ref().map(|contained| contained.inside.clone());
         let plan = Plan {
             app: aim.app,
             source: &aim.artifact.source,
             settings: moment::settings(aim),
             way: &way,
-            data,
+            data: inside.as_ref().map_or(data, |inside| inside.data.clone().into()),
             room: trial.folder.clone(),
+            inside,
             is_scratch: true,
             pause: false,
         };
         let server = Server::replayed(context, &plan).await?;
-        let (socket, major) = (trial.folder.clone(), way.base.major);
+        let kind = format!("PostgreSQL {}", way.base.major);
+        let place = match &contained {
+            Some(contained) => contained.image.place(kind),
+            None => Fact::ScratchServer { kind, path: trial.folder.display().to_string() },
+        };
+        let volume = Mutex::new(contained.map(|contained| contained.volume));
         let landing = server.landing.clone();
-        Ok(Box::new(At { server: Mutex::new(server), order, landing, socket, major }))
+        Ok(Box::new(At { server: Mutex::new(server), order, landing, place, volume }))
     }
 }
 
@@ -86,8 +181,7 @@ fn of_this_base(
 #[async_trait::async_trait]
 impl Restored for At {
     fn place(&self) -> Fact {
-        let kind = format!("PostgreSQL {}", self.major);
-        Fact::ScratchServer { kind, path: self.socket.display().to_string() }
+        self.place.clone()
     }
 
     fn landing(&self) -> Option<Landing> {
@@ -107,8 +201,13 @@ impl Restored for At {
         Ok(checks)
     }
 
-    async fn end(&self, _context: &RunContext) {
-        self.server.lock().await.quit().await;
+    async fn end(&self, context: &RunContext) {
+        self.server.lock().await.quit(context).await;
+        if let Some(volume) = self.volume.lock().await.take()
+            && let Err(failure) = context.settle(volume).await
+        {
+            context.journal.warn(failure.message);
+        }
     }
 }
 

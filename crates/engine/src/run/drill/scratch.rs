@@ -55,7 +55,7 @@ impl Image {
     }
 
     /// Where a server in it is, for people.
-    fn place(&self, kind: String) -> Fact {
+    pub(crate) fn place(&self, kind: String) -> Fact {
         let image = self.name.clone();
         if self.is_as_stored {
             Fact::ScratchAsStored { kind, image }
@@ -357,6 +357,7 @@ impl Daemon {
             selection: None,
             target: &RestoreTarget::App,
             moment: None,
+            undoes: None,
             is_one_of_many: false,
             tag: trial.aim.tag,
         }

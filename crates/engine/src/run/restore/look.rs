@@ -36,6 +36,7 @@ pub(crate) fn aim<'a>(
         selection: order.only.iter().find(|one| one.artifact == artifact.source),
         target: &order.target,
         moment: order.moment.as_ref(),
+        undoes: order.undoes,
         is_one_of_many: chosen(snapshot, order).count() > 1,
         tag,
     }

@@ -23,6 +23,11 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
+    /// Those of version `major`, by their names alone, until it is known where they are.
+    pub(crate) fn nowhere(major: u32) -> Self {
+        Self { major, folder: None }
+    }
+
     /// One of them, by its name.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.as_deref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))

@@ -190,7 +190,7 @@ fn unknown_room(aim: &Aim<'_>, look: &mut Look) {
 }
 
 /// Errs where one that uses it cannot be stopped for a while.
-async fn only_those_that_stop(docker: &Docker, volume: &str) -> Result<(), Failure> {
+pub(super) async fn only_those_that_stop(docker: &Docker, volume: &str) -> Result<(), Failure> {
     let users = users::running(docker, volume).await?;
     match users.iter().find_map(users::Running::in_the_way) {
         Some(why) => Err(refused(why)),
@@ -198,7 +198,7 @@ async fn only_those_that_stop(docker: &Docker, volume: &str) -> Result<(), Failu
     }
 }
 
-async fn nobody_uses(docker: &Docker, volume: &str) -> Result<(), Failure> {
+pub(super) async fn nobody_uses(docker: &Docker, volume: &str) -> Result<(), Failure> {
     match users::running(docker, volume).await?.first() {
         Some(user) => {
             let (container, volume) = (user.name.clone(), volume.to_owned());
@@ -259,7 +259,14 @@ async fn new(
     name: &str,
     supply: &Supply<'_>,
 ) -> Result<Loaded, Failure> {
-    let labels = [(docker::RESTORED.to_owned(), aim.tag.to_owned())];
+    make(docker, name, aim.tag).await?;
+    fill::fill(context, aim, docker, name, supply).await?;
+    Ok(Loaded::default())
+}
+
+/// Makes an empty volume with the mark of the restore `tag`.
+pub(crate) async fn make(docker: &Docker, name: &str, tag: &str) -> Result<(), Failure> {
+    let labels = [(docker::RESTORED.to_owned(), tag.to_owned())];
     let request = VolumeCreateRequest {
         name: Some(name.to_owned()),
         labels: Some(labels.into()),
@@ -268,15 +275,14 @@ async fn new(
     docker.create_volume(request).await.map_err(|error| docker::told(&error))?;
     // Docker gives the one that is there where somebody was faster.
     let made = find(docker, name).await?;
-    if !made.is_some_and(|made| is_ours(&made, aim.tag)) {
+    if !made.is_some_and(|made| is_ours(&made, tag)) {
         return Err(refused(Fact::VolumeOfOthers { volume: name.to_owned() }));
     }
-    fill::fill(context, aim, docker, name, supply).await?;
-    Ok(Loaded::default())
+    Ok(())
 }
 
 /// Whether the volume's folder is ours to exchange; or why it is not.
-async fn exchangeable(
+pub(super) async fn exchangeable(
     context: &RunContext,
     aim: &Aim<'_>,
     asked: &Asked<'_>,
@@ -314,7 +320,7 @@ fn name(aim: &Aim<'_>) -> Result<String, Failure> {
     }
 }
 
-async fn find(docker: &Docker, volume: &str) -> Result<Option<Found>, Failure> {
+pub(super) async fn find(docker: &Docker, volume: &str) -> Result<Option<Found>, Failure> {
     match docker.inspect_volume(volume).await {
         Ok(found) => Ok(Some(found)),
         Err(error) if docker::is_gone(&error) => Ok(None),
@@ -322,7 +328,7 @@ async fn find(docker: &Docker, volume: &str) -> Result<Option<Found>, Failure> {
     }
 }
 
-fn is_ours(found: &Found, tag: &str) -> bool {
+pub(super) fn is_ours(found: &Found, tag: &str) -> bool {
     found.labels.get(docker::RESTORED).is_some_and(|label| label == tag)
 }
 

@@ -345,6 +345,13 @@ fn of_runs() -> Vec<Operation> {
                  event's id), `progress` and at last `end` (a `RunDetail`). The header \
                  `Last-Event-ID` goes on after that line.",
             ),
+        Operation::post(
+            "/api/v1/runs/{run}/undo",
+            "Go back on a restore to a moment that was put in the place of a server",
+        )
+        .takes::<moments::UndoRequest>()
+        .gives::<Run>(202, "The run that does it.")
+        .may_fail(&[409]),
         Operation::post("/api/v1/runs/{run}/cancel", "Ask a run to stop")
             .gives::<Cancelled>(200, "What became of it."),
     ]

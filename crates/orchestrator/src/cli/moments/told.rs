@@ -81,6 +81,18 @@ pub(super) fn landing(landing: &Value, out: &Out) {
     ]);
 }
 
+/// What is to be known of what was made: where it is, and how it is reached.
+pub(super) fn notes(steps: &Value) {
+    for step in items(steps) {
+        for note in items(&step["notes"]) {
+            show::line(&safe(show::sentence(note)));
+        }
+        if let Some(kept) = step["kept"].as_str() {
+            show::line(&format!("what was there before is kept as {}", safe(kept)));
+        }
+    }
+}
+
 /// The checks of a preflight.
 fn checks(all: &Value) {
     for check in items(all) {

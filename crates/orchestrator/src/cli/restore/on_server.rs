@@ -72,13 +72,29 @@ pub(crate) struct OnServer {
 }
 
 impl OnServer {
-    /// The folder, where nothing is said that is about snapshots alone.
-    pub(in crate::cli) fn only_folder(&self) -> Option<&str> {
-        let elsewhere = self.into_app || self.beside.is_some() || self.confirm.is_some();
+    /// Where a server goes that is brought to a moment, and the name that was typed for it; `None`
+    /// where something is said that is about snapshots alone.
+    pub(in crate::cli) fn of_moment(&self) -> Option<(Value, Option<&str>)> {
         let about_code = self.whole || self.without_code || self.set_code_aside;
         let back = self.before_deploy.is_some() || self.undo || self.no_undo;
-        let part = self.from.is_some() || self.is_of_one();
-        self.into_folder.as_deref().filter(|_| !(elsewhere || about_code || back || part))
+        if about_code || back || self.from.is_some() || self.is_of_one() {
+            return None;
+        }
+        let target = if let Some(path) = &self.into_folder {
+            json!({ "to": "folder", "path": path })
+        } else if let Some(name) = &self.beside {
+            json!({ "to": "beside", "name": name })
+        } else if self.into_app {
+            json!({ "to": "app" })
+        } else {
+            Value::Null
+        };
+        Some((target, self.confirm.as_deref()))
+    }
+
+    /// What was typed to confirm it.
+    pub(in crate::cli) fn confirm(&self) -> Option<&str> {
+        self.confirm.as_deref()
     }
 
     pub(in crate::cli) fn only_looks(&self) -> bool {
@@ -113,6 +129,22 @@ impl OnServer {
     pub(super) fn is_of_one(&self) -> bool {
         !self.table.is_empty() || !self.path.is_empty()
     }
+}
+
+/// Whether a restore to a moment is to be gone back on: there what was kept takes its place again,
+/// and no snapshot was taken.
+pub(super) async fn undoes_moment(
+    client: &Client,
+    run: &str,
+    how: &OnServer,
+) -> Result<bool, CliError> {
+    if !how.undo {
+        return Ok(false);
+    }
+    let report = client.get(&format!("runs/{}/report", part(run))).await?;
+    let has_kept = items(&report["steps"]).iter().any(|step| step["kept"].is_string());
+    let run = client.get(&format!("runs/{}", part(run))).await?;
+    Ok(has_kept && run["restore"]["moment"].is_object())
 }
 
 /// The snapshot that is meant by `given`.

@@ -1,5 +1,10 @@
 //! A PostgreSQL server as it was at a moment: a base backup and WAL, replayed into a data directory
-//! in a folder of this machine.
+//! in a folder of this machine; or, where the server is in a container, in a new volume for a
+//! container beside it or for its own.
+
+mod contained;
+mod place;
+mod pour;
 
 use std::path::{Path, PathBuf};
 
@@ -25,18 +30,24 @@ use crate::{
     run::{drill::scratch, failure},
 };
 
+pub(crate) use pour::{Goal, pour};
+
+pub(crate) use super::volume::make as make_volume;
+
 pub(crate) struct Moment;
 
 #[async_trait::async_trait]
 impl Target for Moment {
     async fn look(&self, aim: &Aim<'_>) -> Result<Look, Failure> {
         let order = wanted(aim)?;
-        if !matches!(aim.target, RestoreTarget::Folder { .. }) {
-            let mut look = Look::at(Sentence::default());
-            look.block(Fact::MomentOnlyFolder {});
-            return Ok(look);
+        if aim.undoes.is_some() {
+            return place::look_back(aim).await;
         }
-        let mut look = Folder.look(aim).await?;
+        let mut look = match aim.target {
+            RestoreTarget::Folder { .. } => Folder.look(aim).await?,
+            RestoreTarget::Beside { .. } => contained::look(aim).await?,
+            RestoreTarget::App => place::look(aim, order).await?,
+        };
         // What it says of archives is not said of a server.
         look.checks.retain(|(level, _)| *level != PreflightLevel::Good);
         let archive = known(aim).await?;
@@ -48,7 +59,12 @@ impl Target for Moment {
     }
 
     fn made(&self, aim: &Aim<'_>) -> Result<String, Failure> {
-        Folder.made(aim)
+        match aim.target {
+            RestoreTarget::Folder { .. } => Folder.made(aim),
+            RestoreTarget::Beside { .. } => contained::name(aim),
+            RestoreTarget::App if aim.undoes.is_some() => Ok(place::mark(aim.tag)),
+            RestoreTarget::App => Ok(format!("backup-restored-{}", aim.tag)),
+        }
     }
 
     async fn clear(&self, aim: &Aim<'_>, made: &str) -> Result<(), Failure> {
@@ -58,14 +74,21 @@ impl Target for Moment {
             let (what, why) = (room.display().to_string(), error.to_string());
             refused(Fact::NotRemoved { what, why })
         })?;
-        Folder.clear(aim, made).await
+        match aim.target {
+            RestoreTarget::Folder { .. } => Folder.clear(aim, made).await,
+            RestoreTarget::App if aim.undoes.is_some() => place::clear_back(aim).await,
+            RestoreTarget::App | RestoreTarget::Beside { .. } => contained::clear(aim, made).await,
+        }
     }
 
     async fn load(&self, placing: &Placing<'_>, supply: &Supply<'_>) -> Result<Loaded, Failure> {
         let Placing { context, aim, made } = *placing;
         let order = wanted(aim)?;
+        if aim.undoes.is_some() {
+            return place::load_back(aim).await;
+        }
         let RestoreTarget::Folder { path } = aim.target else {
-            return Err(refused(Fact::MomentOnlyFolder {}));
+            return contained::load(placing, supply, order).await;
         };
         folder::allowed(aim, &path.join(aim.artifact.source.as_str()))?;
         let archive = known(aim).await?;
@@ -92,9 +115,13 @@ impl Target for Moment {
         placing: &Placing<'_>,
         supply: &Supply<'_>,
     ) -> Result<Switched, Failure> {
-        let mut switched = Folder.switch(placing, supply).await?;
         let aim = placing.aim;
-        let RestoreTarget::Folder { path } = aim.target else { return Ok(switched) };
+        let path = match aim.target {
+            RestoreTarget::Folder { path } => path,
+            RestoreTarget::Beside { .. } => return contained::switch(placing).await,
+            RestoreTarget::App => return place::switch(placing).await,
+        };
+        let mut switched = Folder.switch(placing, supply).await?;
         let data = path.join(aim.artifact.source.as_str());
         let major = aim.artifact.base.as_ref().map_or(0, |base| base.major);
         let programs = Programs::of(aim.engine.config(), major).await?;
@@ -109,7 +136,12 @@ impl Target for Moment {
     }
 
     async fn put_back(&self, placing: &Placing<'_>) -> Result<PutBack, Failure> {
-        Folder.put_back(placing).await
+        match placing.aim.target {
+            RestoreTarget::Folder { .. } => Folder.put_back(placing).await,
+            // Nothing was there; what was made is cleared away.
+            RestoreTarget::Beside { .. } => Ok(PutBack::AsItWas),
+            RestoreTarget::App => place::put_back(placing).await,
+        }
     }
 }
 
@@ -138,12 +170,13 @@ impl Bringing<'_> {
             way: self.way,
             data: data.to_owned(),
             room: room.to_owned(),
+            inside: None,
             is_scratch: false,
             pause,
         };
         let server = Server::replayed(context, &plan).await?;
         let landing = server.landing.clone();
-        server.end(context.engine.config()).await?;
+        server.end(context).await?;
         let (path, lines) = (data.to_owned(), replay::left(self.way));
         let cleared = blocking(move || {
             if pause {
@@ -228,17 +261,18 @@ async fn about(aim: &Aim<'_>, way: &Way, look: &mut Look) {
     if way.stop == crate::pitr::restore::choose::Stop::End {
         look.good(Fact::MomentToEnd { position: way.end.to_string() });
     }
+    let needed = aim.artifact.size_bytes.saturating_add(wal::size(way));
+    let RestoreTarget::Folder { path } = aim.target else {
+        return contained::about(aim, way, needed, look).await;
+    };
     match Programs::of(aim.engine.config(), way.base.major).await {
         Ok(_) => look.good(Fact::ReplayedHere { major: way.base.major.into() }),
         Err(failure) => look.block(failure),
     }
-    if let RestoreTarget::Folder { path } = aim.target {
-        for folder in [path, &room(aim)] {
-            if let Err(failure) = scratch::may_enter(&folder.join("data"), server::user()) {
-                look.block(failure);
-            }
+    for folder in [path, &room(aim)] {
+        if let Err(failure) = scratch::may_enter(&folder.join("data"), server::user()) {
+            look.block(failure);
         }
-        let needed = aim.artifact.size_bytes.saturating_add(wal::size(way));
-        folder::room(look, path, needed).await;
     }
+    folder::room(look, path, needed).await;
 }
