@@ -92,6 +92,12 @@ impl Orchestrator {
         self.running.0.id()
     }
 
+    /// Ends it as a loss of power does.
+    pub(super) fn kill(mut self) {
+        let _ = self.running.0.kill();
+        let _ = self.running.0.wait();
+    }
+
     /// Runs a command of the CLI and gives the JSON it prints.
     pub(super) fn ask(&self, arguments: &[&str]) -> Result<Value> {
         let done = command(&self.program, &self.data).arg("--json").args(arguments).output()?;
