@@ -22,5 +22,6 @@ pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod sources;
 pub(crate) mod storage;
+pub(crate) mod storage_kept;
 mod validate;
 pub(crate) mod whole;

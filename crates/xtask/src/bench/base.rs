@@ -66,7 +66,7 @@ struct Figures {
 pub(super) fn run(options: &BaseOptions) -> Result<()> {
     ensure!(options.repeat > 0, "at least one repetition");
     world::need(&["setpriv"])?;
-    let binaries = world::build()?;
+    let binaries = world::build_ours()?;
     let wanted = |what: &str| options.only.as_deref().is_none_or(|only| only == what);
     let scratch = tempfile::tempdir()?;
     let root = scratch.path();
@@ -289,10 +289,11 @@ impl Bench<'_> {
         let sample = self.ours(|ours| {
             let order =
                 ["restore", "bench", "--restore-point", point, "--into-folder", &folder, "--wait"];
-            ours.ask(&order).map(drop)
+            let run = ours.ask(&order)?;
+            ensure!(run["state"] == "succeeded", "the restore ended as {run}");
+            Ok(())
         })?;
-        let is_there = Path::new(&folder).join("global/pg_control").exists();
-        ensure!(is_there, "nothing was restored into {folder}");
+        ensure!(folder_bytes(Path::new(&folder)) > 0, "nothing was restored into {folder}");
         fs::remove_dir_all(&folder)?;
         Ok(sample)
     }

@@ -113,21 +113,21 @@ impl Seen {
         oldest.map_or(0.0, |(at, _)| now - at)
     }
 
-    /// How long what a look saw written took until it was stored, in order; infinitely long where
-    /// it never was.
-    pub(super) fn lags(&self) -> Vec<f64> {
+    /// How long what a look saw written, up to `last`, took until it was stored, in order;
+    /// infinitely long where it never was.
+    pub(super) fn lags(&self, last: u64) -> Vec<f64> {
         let grown = self.written.windows(2).filter(|two| two[1].1 > two[0].1).map(|two| two[1]);
-        self.lags_of(grown)
+        self.lags_of(grown.filter(|step| step.1 <= last))
     }
 
     /// The same of whole segments, from when their last byte was written.
-    pub(super) fn lags_of_segments(&self) -> Vec<f64> {
+    pub(super) fn lags_of_segments(&self, last: u64) -> Vec<f64> {
         let ends = self.written.windows(2).flat_map(|two| {
             let ends = two[0].1 / SEGMENT + 1..=two[1].1 / SEGMENT;
             let at = two[1].0;
             ends.map(move |number| (at, number * SEGMENT))
         });
-        self.lags_of(ends)
+        self.lags_of(ends.filter(|step| step.1 <= last))
     }
 
     fn lags_of(&self, steps: impl Iterator<Item = Step>) -> Vec<f64> {
@@ -153,10 +153,11 @@ mod tests {
             stored: vec![(1.5, 10), (3.5, 10), (5.0, SEGMENT + 2)],
             peak_mib: 0.0,
         };
-        let lags = seen.lags();
+        let lags = seen.lags(u64::MAX);
         assert!((lags[0] - 0.5).abs() < 1e-9 && (lags[1] - 2.0).abs() < 1e-9, "{lags:?}");
         assert!(lags.len() == 3 && lags[2].is_infinite(), "{lags:?}");
-        assert_eq!(seen.lags_of_segments(), [2.0]);
+        assert_eq!(seen.lags(SEGMENT + 1).len(), 2);
+        assert_eq!(seen.lags_of_segments(u64::MAX), [2.0]);
         assert_eq!(seen.stored_by(11), Some(5.0));
         assert!((seen.since(6.0) - 2.0).abs() < 1e-9);
         assert_eq!(seen.stored_by(2 * SEGMENT), None);

@@ -48,7 +48,7 @@ const PAGES: &[(&str, &str)] = &[
 /// Serves `apps` apps with `days` days of history, and asks for each page `times` times.
 pub(super) fn run(apps: u32, days: u32, times: u32) -> Result<Value> {
     world::need(&["curl", "sqlite3"])?;
-    let binaries = world::build()?;
+    let binaries = world::build_ours()?;
     let scratch = tempfile::tempdir()?;
     let server = Server::start(&binaries, scratch.path(), apps, days)?;
     let mut figures = Vec::new();

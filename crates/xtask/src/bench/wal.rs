@@ -72,7 +72,7 @@ struct Figure {
 pub(super) fn run(options: &WalOptions) -> Result<()> {
     ensure!(options.secs > 0 && options.rate > 0, "at least a second and a segment");
     world::need(&["setpriv"])?;
-    let binaries = world::build()?;
+    let binaries = world::build_ours()?;
     let only = options.only.as_deref().unwrap_or_default();
     let mut figures = Vec::new();
     let mut left_out = Vec::new();
@@ -192,6 +192,8 @@ fn measured(
 ) -> Result<Figure> {
     let line = line(server, load, options)?;
     let from = settled(tool, server)?;
+    // What follows a checkpoint writes whole pages: for each tool the same.
+    server.sql("bench", "CHECKPOINT")?;
     nix::unistd::sync();
     let folder = tool.folder();
     let before = (tool.cpu_secs()?, tool.server_cpu_secs(server)?, folder_bytes(&folder));
@@ -223,8 +225,8 @@ fn measured(
         stored_mib: (folder_bytes(&folder) - before.2) as f64 / MIB,
         cpu_secs,
         server_cpu_secs,
-        lag: ends(seen.lags()),
-        lag_of_segments: ends(seen.lags_of_segments()),
+        lag: ends(seen.lags(end)),
+        lag_of_segments: ends(seen.lags_of_segments(end)),
         behind_secs: seen.stored_by(end).map_or(f64::INFINITY, |at| at - secs),
         peak_mib,
     })
@@ -240,12 +242,13 @@ fn killed(binaries: &std::path::Path, secs: u32) -> Result<(f64, f64)> {
     let from = settled(&tool, &server)?;
     let watch = Watch::start(&server, tool.folder(), from, None)?;
     let mut session = server.session("bench")?;
-    let mut last = 0.0;
+    let (mut first, mut last): (Option<f64>, f64) = (None, 0.0);
     println!("ours: killed");
     while watch.now() < f64::from(secs) {
         let told =
             session.ask("INSERT INTO ticks DEFAULT VALUES RETURNING extract(epoch FROM now())")?;
         last = told.parse()?;
+        first.get_or_insert(last);
         thread::sleep(Duration::from_millis(50));
     }
     let folder = tool.folder();
@@ -254,9 +257,11 @@ fn killed(binaries: &std::path::Path, secs: u32) -> Result<(f64, f64)> {
     let written = watch.now();
     let seen = watch.stop()?;
     // What was still on its way when they were killed is as old as it then was.
-    let lags = seen.lags().into_iter().filter(|lag| lag.is_finite());
+    let lags = seen.lags(u64::MAX).into_iter().filter(|lag| lag.is_finite());
     let oldest = lags.fold(0.0_f64, f64::max).max(seen.since(written));
-    Ok((last - newest_of(&folder), oldest))
+    // No more can be lost than there was.
+    let newest = newest_of(&folder).max(first.unwrap_or(last));
+    Ok((last - newest, oldest))
 }
 
 /// The newest commit of all timelines in an archive of ours.
