@@ -49,7 +49,7 @@ pub(super) fn measured(
         "--set",
         &format!("path={}", vault.display()),
         "--set-file",
-        &format!("password={}", password.display()),
+        &format!("repository_password={}", password.display()),
     ])?;
     let restic = Peers::new(false)?.restic();
     let (tree, repository) = (server.data.display(), own.join("restic"));
