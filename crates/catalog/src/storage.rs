@@ -3,7 +3,10 @@
 use model::{CopyState, DestinationId};
 use sea_orm::QueryResult;
 
-use crate::{Catalog, CatalogError, sql::rows};
+use crate::{
+    Catalog, CatalogError,
+    sql::{row, rows},
+};
 
 /// What came to a destination and left it in one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,13 @@ impl Catalog {
 }
 
 impl Catalog {
+    /// Whether there are, or were, more than `count` copies; counts no further.
+    pub async fn has_more_copies(&self, count: u64) -> Result<bool, CatalogError> {
+        let select = "SELECT 1 AS one FROM snapshot_copy LIMIT 1 OFFSET $1";
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        Ok(row(&self.db, select, vec![count.into()]).await?.is_some())
+    }
+
     /// How many copies there are, by destination and state; those that expired are gone.
     pub async fn copy_counts(&self) -> Result<Vec<CopyCount>, CatalogError> {
         let select = "SELECT destination_id, state, COUNT(*) AS copies, CAST(SUM(stored_bytes) AS BIGINT) AS bytes FROM snapshot_copy WHERE state <> 'expired' GROUP BY destination_id, state ORDER BY destination_id, state";

@@ -111,6 +111,8 @@ struct Inner {
     reporting: tokio::sync::Semaphore,
     /// What is in snapshots' archives.
     indexes: index::Cache,
+    /// What copies took, day by day.
+    storage: ops::storage_kept::Kept,
     /// How the loops go.
     pulse: pulse::Pulse,
     /// Which destinations answered.
@@ -155,6 +157,7 @@ impl Engine {
             wal_stores: stores::StoreCache::default(),
             streams: AtomicUsize::new(0),
             reporting: tokio::sync::Semaphore::new(1),
+            storage: ops::storage_kept::Kept::default(),
             pulse: pulse::Pulse::default(),
             contacts: contact::Contacts::default(),
             queue_bell: Notify::new(),

@@ -23,5 +23,6 @@ pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod sources;
 pub(crate) mod storage;
+pub(crate) mod storage_kept;
 mod validate;
 pub(crate) mod whole;

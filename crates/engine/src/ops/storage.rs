@@ -74,7 +74,7 @@ impl Engine {
         free_bytes: Option<u64>,
     ) -> Result<StorageTrend, EngineError> {
         let mut changes: BTreeMap<i64, i64> = BTreeMap::new();
-        for change in self.0.catalog.storage_changes().await? {
+        for change in self.storage_changes().await?.iter() {
             if at.is_none_or(|id| id == change.destination_id) {
                 *changes.entry(change.day).or_default() += change.bytes;
             }

@@ -2,14 +2,15 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::measure::shell;
+use super::measure::{self, shell};
 use crate::quickstart::{Running, free_port, wait_for};
 
 /// Bytes that one unit of `pgbench -i -s` takes, roughly.
@@ -18,12 +19,44 @@ const SCALE_MIB: u64 = 15;
 /// A server with the database that is dumped; gone when dropped.
 pub(super) struct Postgres {
     pub(super) port: u16,
+    /// Its data directory, where its socket is, too.
+    pub(super) data: PathBuf,
     home: PathBuf,
-    _running: Running,
+    running: Running,
+}
+
+/// A conversation with a server: no program is started for a question.
+pub(super) struct Session {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// The one line that answers `statement`.
+    pub(super) fn ask(&mut self, statement: &str) -> Result<String> {
+        writeln!(self.questions, "{statement};")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        ensure!(!line.is_empty(), "the server does not answer `{statement}`");
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Postgres {
     pub(super) fn start(root: &Path, size_mib: u64) -> Result<Self> {
+        Self::start_with(root, size_mib, &[])
+    }
+
+    /// With settings such as `max_wal_size=2GB`.
+    pub(super) fn start_with(root: &Path, size_mib: u64, settings: &[&str]) -> Result<Self> {
         let homes = fs::read_dir("/usr/lib/postgresql").context("PostgreSQL is not installed")?;
         let home = homes.flatten().map(|home| home.path().join("bin")).max();
         let home = home.context("PostgreSQL is not installed")?;
@@ -58,11 +91,12 @@ impl Postgres {
                     "-c",
                     "listen_addresses=127.0.0.1",
                 ])
+                .args(settings.iter().map(|one| format!("-c{one}")))
                 .arg("-k")
                 .arg(&data)
                 .spawn()?,
         );
-        let server = Self { port, home, _running: running };
+        let server = Self { port, data: data.clone(), home, running };
         let there = format!("-h 127.0.0.1 -p {port} -U postgres");
         let ask = |program: &str, rest: &str| {
             shell(&format!("{} {there} {rest}", server.program(program).display()))
@@ -77,6 +111,41 @@ impl Postgres {
 
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.home.join(name)
+    }
+
+    /// Its first process.
+    pub(super) fn id(&self) -> u32 {
+        self.running.0.id()
+    }
+
+    /// Its process that calls itself so, such as `walsender`.
+    pub(super) fn process(&self, title: &str) -> Option<u32> {
+        let title = format!("postgres: {title}");
+        measure::children(self.id()).into_iter().find(|id| {
+            fs::read(format!("/proc/{id}/cmdline"))
+                .is_ok_and(|line| line.starts_with(title.as_bytes()))
+        })
+    }
+
+    /// Ends all of it as a loss of power does.
+    pub(super) fn kill(mut self) {
+        let all = measure::children(self.id());
+        let _ = self.running.0.kill();
+        for id in all {
+            measure::kill(id);
+        }
+    }
+
+    pub(super) fn session(&self, database: &str) -> Result<Session> {
+        let mut child = Command::new(self.program("psql"))
+            .args(["-h", "127.0.0.1", "-U", "postgres", "-AtqX", "-d", database])
+            .args(["-p", &self.port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let questions = child.stdin.take().context("no input")?;
+        let answers = BufReader::new(child.stdout.take().context("no output")?);
+        Ok(Session { child, questions, answers })
     }
 
     pub(super) fn sql(&self, database: &str, statement: &str) -> Result<String> {

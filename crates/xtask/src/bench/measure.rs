@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -30,6 +31,76 @@ pub(super) fn memory_mib(id: u32, field: &str) -> Result<f64> {
         .and_then(|line| line.split_whitespace().next()?.parse().ok())
         .with_context(|| format!("/proc/{id}/status has no {field}"))?;
     Ok(kib / 1024.0)
+}
+
+/// All processes: each one's id, its parent's and its name.
+fn processes() -> Vec<(u32, u32, String)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let one = |id: u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let (before, after) = stat.rsplit_once(')')?;
+        let name = before.split_once('(')?.1.to_owned();
+        let parent = after.split_whitespace().nth(1)?.parse().ok()?;
+        Some((id, parent, name))
+    };
+    ids.filter_map(one).collect()
+}
+
+/// The children of a process that live.
+pub(super) fn children(id: u32) -> Vec<u32> {
+    processes().into_iter().filter(|(_, parent, _)| *parent == id).map(|(own, ..)| own).collect()
+}
+
+/// What all processes called `name` hold in memory now, in MiB.
+pub(super) fn memory_of_all(name: &str) -> f64 {
+    let all = processes().into_iter().filter(|(.., own)| own == name);
+    all.filter_map(|(id, ..)| memory_mib(id, "VmRSS").ok()).sum()
+}
+
+/// Ends a process at once.
+pub(super) fn kill(id: u32) {
+    let id = nix::unistd::Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX));
+    let _ = nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGKILL);
+}
+
+/// Counts the time of programs that go on by themselves, away from who started them: they become
+/// children of this process.
+pub(super) struct Orphans {
+    name: &'static str,
+    ended_secs: f64,
+}
+
+impl Orphans {
+    /// Of programs called `name`.
+    pub(super) fn new(name: &'static str) -> Result<Self> {
+        nix::sys::prctl::set_child_subreaper(true)?;
+        Ok(Self { name, ended_secs: 0.0 })
+    }
+
+    /// Processor seconds of all of them so far, also of those that have ended.
+    pub(super) fn cpu_secs(&mut self) -> f64 {
+        use nix::{
+            sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+            unistd::Pid,
+        };
+        let own = std::process::id();
+        let mut living = 0.0;
+        for (id, parent, name) in processes() {
+            if parent != own || name != self.name {
+                continue;
+            }
+            // Asked before it is waited for, which is what makes it go.
+            let secs = cpu_secs(id).unwrap_or_default();
+            let pid = Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX));
+            match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => living += secs,
+                Ok(_) => self.ended_secs += secs,
+                Err(_) => {}
+            }
+        }
+        self.ended_secs + living
+    }
 }
 
 /// Forgets the peak so far; where the kernel refuses, peaks are those since the start.
@@ -65,6 +136,25 @@ pub(super) fn children_secs() -> Result<f64> {
     Ok(secs(usage.user_time()) + secs(usage.system_time()))
 }
 
+/// What is no more than exceeded by so many of a hundred, of values in order.
+pub(super) fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    match sorted.len() {
+        0 => f64::NAN,
+        count => sorted[(count - 1) * percent / 100],
+    }
+}
+
+/// The size of everything in a folder, in bytes; nothing where it is not there yet.
+pub(super) fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => folder_bytes(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
 /// The middle one.
 pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
@@ -84,6 +174,24 @@ mod tests {
     fn the_middle_one_is_found() {
         assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f64::EPSILON);
         assert!((median([4.0, 1.0, 2.0, 3.0].into_iter()) - 2.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn children_are_found_and_those_that_went_on_by_themselves_are_counted() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(children(std::process::id()).contains(&child.id()));
+        assert!(memory_of_all("sleep") > 0.0);
+        kill(child.id());
+        assert!(!child.wait().unwrap().success());
+
+        let mut orphans = Orphans::new("dd").unwrap();
+        let work = "dd if=/dev/zero of=/dev/null bs=1M count=4000 2>/dev/null &";
+        Command::new("bash").args(["-c", work]).status().unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        while orphans.cpu_secs() < 0.05 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(orphans.cpu_secs() >= 0.05, "{}", orphans.cpu_secs());
     }
 
     #[test]

@@ -1,17 +1,23 @@
 //! Speed and memory, measured as ratios against public tools in the same run.
 
+mod base;
 mod cases;
 mod data;
 mod database;
 mod dump;
+mod lag;
 mod measure;
 mod memory;
+mod paint;
 mod peers;
+mod pgbackrest;
+mod positions;
 mod reindex;
 mod repository;
 mod restore;
 mod table;
 mod ui;
+mod wal;
 mod world;
 
 use std::path::PathBuf;
@@ -33,6 +39,10 @@ pub(crate) enum Bench {
     Restore(DumpOptions),
     /// The repository layout, beside restic 0.18, borg and rustic.
     Repository(repository::RepositoryOptions),
+    /// An archive of WAL, beside pgBackRest and `pg_receivewal`.
+    Wal(wal::WalOptions),
+    /// Base backups and restores of a PostgreSQL server, beside pgBackRest and restic.
+    Base(base::BaseOptions),
     /// A catalog from the manifests at a local destination.
     Reindex(ReindexOptions),
     /// The pages, with a long made-up history behind them.
@@ -100,6 +110,8 @@ pub(crate) struct Options {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let options = match bench {
         Bench::Repository(options) => return repository::run(options),
+        Bench::Base(options) => return base::run(options),
+        Bench::Wal(options) => return wal::run(options),
         Bench::Stream(options) => options,
         Bench::Reindex(options) => {
             return written(options.json.as_ref(), &reindex::run(options.manifests)?);

@@ -25,7 +25,7 @@ const CHECKSUM: &str = "  \"sha256\": \"";
 
 /// Makes `count` snapshots out of one real one, and reads them into an empty catalog.
 pub(super) fn run(count: usize) -> Result<Value> {
-    let binaries = world::build()?;
+    let binaries = world::build_ours()?;
     let scratch = tempfile::tempdir()?;
     let root = scratch.path();
     let (manifest, object) = one_snapshot(&binaries, &root.join("first"))?;

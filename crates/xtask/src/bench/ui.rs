@@ -1,4 +1,5 @@
-//! How long pages take on the server with a long history, each asked for many times in turn.
+//! How long pages take on the server with a long history, each asked for many times in turn; and
+//! until they are painted in a browser.
 
 use std::{
     fs,
@@ -9,11 +10,24 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{measure::memory_mib, world};
+use super::{measure::memory_mib, paint, world};
 use crate::quickstart::{Running, free_port};
 
 /// What the slowest twentieth of requests may take at most, in seconds.
 const LIMIT_SECS: f64 = 0.05;
+/// Pages that are opened in a browser.
+const PAINTED: &[&str] = &[
+    "overview",
+    "app",
+    "runs",
+    "run",
+    "run, 100,000 lines of log",
+    "the same, the end of its log",
+];
+/// How often each.
+const OPENED: u32 = 9;
+/// Lines in the log of a run.
+const LINES: u32 = 100_000;
 const PASSWORD: &str = "bench-password-of-this-run-only";
 /// Pages that show what there is most of; `{run}` is a run.
 const PAGES: &[(&str, &str)] = &[
@@ -25,13 +39,16 @@ const PAGES: &[(&str, &str)] = &[
     ("snapshots", "/snapshots"),
     ("destinations", "/destinations"),
     ("run", "/runs/{run}"),
+    ("run, 100,000 lines of log", "/runs/{long}"),
+    ("the same, the end of its log", "/runs/{long}?page=99"),
+    ("the same, searched", "/runs/{long}?q=99+999"),
     ("api: overview", "/api/v1/overview"),
 ];
 
 /// Serves `apps` apps with `days` days of history, and asks for each page `times` times.
 pub(super) fn run(apps: u32, days: u32, times: u32) -> Result<Value> {
-    world::need(&["curl"])?;
-    let binaries = world::build()?;
+    world::need(&["curl", "sqlite3"])?;
+    let binaries = world::build_ours()?;
     let scratch = tempfile::tempdir()?;
     let server = Server::start(&binaries, scratch.path(), apps, days)?;
     let mut figures = Vec::new();
@@ -41,7 +58,7 @@ pub(super) fn run(apps: u32, days: u32, times: u32) -> Result<Value> {
     );
     println!("| page | median | p95 | worst | |\n|---|---|---|---|---|");
     for (name, path) in PAGES {
-        let path = path.replace("{run}", &server.run);
+        let path = server.filled(path);
         let mut secs = server.ask(&path, times)?;
         secs.sort_by(f64::total_cmp);
         let at = |percent: usize| secs[(secs.len() - 1) * percent / 100];
@@ -57,7 +74,40 @@ pub(super) fn run(apps: u32, days: u32, times: u32) -> Result<Value> {
     }
     let memory = memory_mib(server.running.0.id(), "VmHWM")?;
     println!("\npeak memory {memory:.0} MiB");
-    Ok(json!({ "apps": apps, "days": days, "pages": figures, "peak_mib": memory }))
+    let painted = painted(&server)?;
+    Ok(json!({
+        "apps": apps, "days": days, "pages": figures, "peak_mib": memory, "painted": painted,
+    }))
+}
+
+/// The same in a browser, where there is one.
+fn painted(server: &Server) -> Result<Vec<Value>> {
+    if let Err(why) = world::need(&["chromium", "chromedriver"]) {
+        println!("nothing was painted: {why}");
+        return Ok(Vec::new());
+    }
+    let pages: Vec<_> = PAGES
+        .iter()
+        .filter(|(name, _)| PAINTED.contains(name))
+        .map(|(name, path)| ((*name).to_owned(), server.filled(path)))
+        .collect();
+    paint::run(&server.base, Path::new(&server.cookies), &pages, OPENED)
+}
+
+/// Gives a run a long log: the demonstration's have none.
+fn long_log(folder: &Path, run: &str) -> Result<()> {
+    let made = fs::read_dir(folder)?.flatten().map(|entry| entry.path().join("catalog.sqlite"));
+    let catalog = made.into_iter().find(|path| path.exists()).context("no catalog")?;
+    let insert = format!(
+        "PRAGMA busy_timeout = 20000; \
+         WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < {LINES}) \
+         INSERT INTO run_log (run_id, seq, doc) SELECT '{run}', seq, json_object('seq', seq, \
+         'at', '2026-01-31T03:00:00Z', 'level', 'info', 'stage', 'store', \
+         'message', printf('pg_dump: dumping contents of table public.orders_%d', seq)) FROM n"
+    );
+    let done = Command::new("sqlite3").arg(&catalog).arg(&insert).output()?;
+    ensure!(done.status.success(), "a log: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
 }
 
 struct Server {
@@ -65,6 +115,8 @@ struct Server {
     base: String,
     cookies: String,
     run: String,
+    /// One whose log is long.
+    long: String,
 }
 
 impl Server {
@@ -81,8 +133,13 @@ impl Server {
                 .spawn()?,
         );
         let cookies = root.join("cookies").display().to_string();
-        let mut server =
-            Self { running, base: format!("http://127.0.0.1:{port}"), cookies, run: String::new() };
+        let mut server = Self {
+            running,
+            base: format!("http://127.0.0.1:{port}"),
+            cookies,
+            run: String::new(),
+            long: String::new(),
+        };
         let login = json!({ "user": "demo", "password": PASSWORD }).to_string();
         let url = format!("{}/api/v1/session", server.base);
         // A history of this length takes its time to be written.
@@ -91,11 +148,18 @@ impl Server {
         server.curl(&[&retry[..], &login].concat()).with_context(|| {
             format!("no login; {}", fs::read_to_string(&log).unwrap_or_default())
         })?;
-        let runs = server.curl(&[&format!("{}/api/v1/runs?limit=1", server.base)])?;
+        let runs = server.curl(&[&format!("{}/api/v1/runs?limit=2", server.base)])?;
         let runs: Value = serde_json::from_str(&runs)?;
-        let newest = runs[0]["id"].as_str().context("no run")?;
-        newest.clone_into(&mut server.run);
+        let id = |at: usize| runs[at]["id"].as_str().context("no run");
+        id(0)?.clone_into(&mut server.run);
+        id(1)?.clone_into(&mut server.long);
+        long_log(root, &server.long)?;
         Ok(server)
+    }
+
+    /// A path with its runs.
+    fn filled(&self, path: &str) -> String {
+        path.replace("{run}", &self.run).replace("{long}", &self.long)
     }
 
     fn curl(&self, arguments: &[&str]) -> Result<String> {

@@ -30,18 +30,24 @@ pub(super) fn need(programs: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Builds what is measured; gives the folder it lies in.
+/// Builds what is measured, and what it is measured with; gives the folder it lies in.
 pub(super) fn build() -> Result<PathBuf> {
-    for what in [
-        &["--package", "orchestrator", "--package", "sidecar"][..],
-        &["--package", "store", "--example", "s3_server"],
-    ] {
-        let status = crate::cargo::cargo().args(["build", "--release"]).args(what).status()?;
-        ensure!(status.success(), "the build failed");
-    }
+    release(&["--package", "store", "--example", "s3_server"])?;
+    build_ours()
+}
+
+/// Builds what is measured alone.
+pub(super) fn build_ours() -> Result<PathBuf> {
+    release(&["--package", "orchestrator", "--package", "sidecar"])?;
     let ours = std::env::current_exe()?;
     let target = ours.parent().and_then(Path::parent).context("no folder")?;
     Ok(target.join("release"))
+}
+
+fn release(what: &[&str]) -> Result<()> {
+    let status = crate::cargo::cargo().args(["build", "--release"]).args(what).status()?;
+    ensure!(status.success(), "the build failed");
+    Ok(())
 }
 
 /// A running orchestrator.
@@ -90,6 +96,12 @@ impl Orchestrator {
 
     pub(super) fn id(&self) -> u32 {
         self.running.0.id()
+    }
+
+    /// Ends it as a loss of power does.
+    pub(super) fn kill(mut self) {
+        let _ = self.running.0.kill();
+        let _ = self.running.0.wait();
     }
 
     /// Runs a command of the CLI and gives the JSON it prints.
