@@ -184,8 +184,6 @@ pub(crate) fn to(moment: Moment) -> MomentOrder {
 }
 
 pub(crate) fn request(order: MomentOrder, path: &Path) -> MomentRequest {
-    let target = RestoreTarget::Folder { path: path.to_owned() };
-fn request(order: MomentOrder, path: &Path) -> MomentRequest {
     let target = Some(RestoreTarget::Folder { path: path.to_owned() });
     MomentRequest { order, target, confirm: None, overwrite: false }
 }

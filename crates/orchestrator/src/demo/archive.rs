@@ -50,6 +50,8 @@ pub(super) async fn add(engine: &Engine, history: &mut History) -> Result<(), En
         stored_to: end,
         lag_secs: 0,
         kept_bytes: Some(SEGMENT),
+        kept_limit: Some(10 << 30),
+        free_bytes: Some(212 << 30),
         slot_status: Some("reserved".to_owned()),
     };
     engine.catalog().set_wal_standing(app.id, &standing).await?;
