@@ -339,8 +339,11 @@ async fn every_form_takes_hostile_and_empty_values() {
         let known = routes.iter().any(|route| is_of(route, &form.action));
         assert!(known, "a form leads to {}, which is no route", form.action);
     }
+    // Wrong passwords are counted, and end the test's own logins after some: these come last.
+    routes.sort_by_key(|route| route.starts_with("/account") || route.starts_with("/login"));
     let (mut sent, mut refused, mut wrong) = (0, 0, Vec::new());
     for route in &routes {
+        let guesses = route.starts_with("/account") || route.starts_with("/login");
         let here: Vec<_> = found.iter().filter(|form| is_of(route, &form.action)).collect();
         let unseen = UNSEEN.iter().find(|(path, _)| path == route).map(|(_, fields)| *fields);
         assert!(
@@ -378,7 +381,7 @@ async fn every_form_takes_hostile_and_empty_values() {
             }
             let went = reply.headers.get(header::LOCATION).is_some_and(|to| to == "/login");
             // It may have ended this very session, as it was asked to.
-            if went || reply.status == 403 {
+            if (went || reply.status == 403) && !guesses {
                 world.log_in().await;
             }
         }
