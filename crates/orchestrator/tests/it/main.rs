@@ -21,14 +21,11 @@ mod disaster;
 mod disk;
 mod extraction;
 mod first_start;
-mod forms;
-mod full_disk;
 mod fuzz;
 #[path = "../../../engine/tests/it/git.rs"]
 mod git;
 mod google;
 mod help;
-mod hostile;
 mod kill;
 mod kill_drill;
 mod kill_restore;
