@@ -19,7 +19,7 @@ fn steers(character: char) -> bool {
 /// A page without controls, and whose text turns nowhere. Within tags what turns it stays: what a form
 /// sends back is what it was given.
 pub(crate) fn page(html: String) -> String {
-    if !html.contains(|one| turns(one) || steers(one)) {
+    if !html.contains(|one: char| turns(one) || steers(one)) {
         return html;
     }
     let mut in_tag = false;

@@ -74,7 +74,7 @@ async fn no_kind_is_steered_by_a_name() {
         let all = shown.join("\n");
         match kind {
             "slack" => {
-                assert!(!all.contains("<!channel>") && all.contains("&lt;!channel&gt;"), "{all}")
+                assert!(!all.contains("<!channel>") && all.contains("&lt;!channel&gt;"), "{all}");
             }
             "telegram" => {
                 let bare = all.replace("<b>", "").replace("</b>", "");
@@ -92,7 +92,7 @@ async fn no_kind_is_steered_by_a_name() {
                 assert_eq!(body["extras"]["client::display"]["contentType"], "text/plain");
             }
             "ntfy" => {
-                assert!(asked.json()["markdown"].is_null() && asked.header("markdown").is_empty())
+                assert!(asked.json()["markdown"].is_null() && asked.header("markdown").is_empty());
             }
             _ => {}
         }

@@ -81,7 +81,11 @@ impl Accounts {
             Err(error) => return Err(error),
         };
         if now.duration_since(session.seen_at) >= SEEN_EVERY {
-            self.catalog().touch_session(&session, now).await?;
+            // Where nothing can be written now, people still look.
+            match self.catalog().touch_session(&session, now).await {
+                Err(error) if !error.is_retryable() => return Err(error),
+                _ => {}
+            }
         }
         Ok(Some((session, user)))
     }

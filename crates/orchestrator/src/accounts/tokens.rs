@@ -109,7 +109,11 @@ impl Accounts {
         };
         let is_noted = |at| now.duration_since(at) < USED_EVERY;
         if !token.last_used_at.is_some_and(is_noted) {
-            self.catalog().touch_token(&token, now).await?;
+            // Where nothing can be written now, it is looked all the same.
+            match self.catalog().touch_token(&token, now).await {
+                Err(error) if !error.is_retryable() => return Err(error.into()),
+                _ => {}
+            }
         }
         Ok(Some(token))
     }
