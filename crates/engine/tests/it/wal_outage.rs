@@ -166,7 +166,8 @@ async fn an_hour(archived: &Archived, clock: &Ahead, root: &Path, leave: impl As
 fn md5(archived: &Archived, bytes: &[u8]) -> String {
     let file = archived.world.folder.path().join("compared");
     std::fs::write(&file, bytes).unwrap();
-    Command::new("chmod").arg("-R").arg("a+rX").arg(archived.world.folder.path()).status().unwrap();
+    let folder = archived.world.folder.path();
+    Command::new("chmod").arg("a+rX").arg(folder).arg(&file).status().unwrap();
     archived.sql(&format!("SELECT md5(pg_read_binary_file('{}'))", file.display()))
 }
 
