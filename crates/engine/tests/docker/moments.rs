@@ -375,7 +375,7 @@ async fn any_moment(host: &Host, image: Image, major: u32) {
     is_a_copy(&scene).await;
     waits(&scene, last).await;
     refusals(&scene, last).await;
-    killed(&scene, &beats, last).await;
+    cut_off(&scene, &beats, last).await;
     drilled(&scene).await;
     taken_place_and_back(&scene, &beats, first, last).await;
 }
@@ -438,9 +438,9 @@ async fn refusals(scene: &Scene<'_>, last: Timestamp) {
 }
 
 /// A restore that is cut off while it replays begins that again, and leaves nothing.
-async fn killed(scene: &Scene<'_>, beats: &[Beat], last: Timestamp) {
+async fn cut_off(scene: &Scene<'_>, beats: &[Beat], last: Timestamp) {
     let host = scene.host;
-    let name: model::Name = Host::name("killed").parse().unwrap();
+    let name: model::Name = Host::name("cut-off").parse().unwrap();
     let target = RestoreTarget::Beside { name: name.clone() };
     let asked = request(to(Moment::Time { at: last }), Some(target));
     let run = scene.world.engine.restore_to_moment(scene.world.app.id, asked).await.unwrap();
@@ -454,18 +454,14 @@ async fn killed(scene: &Scene<'_>, beats: &[Beat], last: Timestamp) {
             let top = host.try_docker(&["top", id, "-o", "pid,args"]).stdout;
             String::from_utf8_lossy(&top).contains("postgres:")
         };
-        if let Some(id) = found.lines().find(is_server)
-            && host.try_docker(&["pause", id]).status.success()
-        {
+        if let Some(id) = found.lines().find(is_server) {
             break id.to_owned();
         }
         assert!(began.elapsed() < Duration::from_secs(120), "no server was seen to replay");
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     scene.world.stop();
-    // Whoever is killed clears nothing away: it stays as it is until somebody else comes, after the
-    // lease's end.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(scene.ended(&run).await.state, RunState::Interrupted);
 
     let mut config = config(host);
     "two".clone_into(&mut config.instance);
