@@ -17,11 +17,12 @@ pub(super) async fn note(engine: &Engine, app: AppId, handed: Handed) -> Result<
     if by_receiver == is_there(engine, app).await? {
         return Ok(());
     }
-    Ok(if by_receiver {
-        catalog.set_setting(&name, "receiver").await?
+    if by_receiver {
+        catalog.set_setting(&name, "receiver").await?;
     } else {
-        catalog.forget_setting(&name).await?
-    })
+        catalog.forget_setting(&name).await?;
+    }
+    Ok(())
 }
 
 /// Whether a receiver did.

@@ -215,7 +215,7 @@ async fn settings(given: &ReceiveArgs) -> anyhow::Result<Settings> {
         Host::Tcp(given.host.clone(), given.port)
     };
     let mut settings = Settings::new(host, given.user.clone());
-    settings.application_name = "backup-sidecar".to_owned();
+    "backup-sidecar".clone_into(&mut settings.application_name);
     if let Some(file) = &given.password_file {
         let text = tokio::fs::read_to_string(file).await;
         let text = text.with_context(|| format!("{}", file.display()))?;

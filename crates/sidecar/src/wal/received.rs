@@ -76,7 +76,7 @@ pub(super) async fn hand_over(to: &Orchestrator, mut taken: mpsc::Receiver<Event
                             tracing::warn!("{error:#}");
                         }
                     }
-                })
+                });
             }
             Event::History { history, bytes, receipt } => {
                 let name = history.timeline().history_name();
