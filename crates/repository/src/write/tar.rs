@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     Id, Node, NodeKind, RepositoryError,
-    chunk::{Chunking, Cutter},
+    chunk::{Chunking, Cutter, RELATION_BYTES},
 };
 
 /// Headers begin where a multiple of it does.
@@ -127,6 +127,8 @@ struct Split<'a, F> {
     collector: &'a Collector<Step, Archived>,
     feeder: Feeder,
     cutter: Cutter,
+    /// For relation files of PostgreSQL, which are changed in place.
+    evenly: Cutter,
     /// Whether what follows is to stay as it is.
     is_full: Arc<AtomicBool>,
 }
@@ -153,6 +155,7 @@ pub(super) fn store(
         collector: &collector,
         feeder,
         cutter: chunking.cutter(),
+        evenly: Chunking::Fixed(RELATION_BYTES).cutter(),
         is_full,
     };
     let done = split.all();
@@ -203,11 +206,12 @@ impl<F: FnMut(&mut Vec<u8>, usize) -> io::Result<usize>> Split<'_, F> {
 
     /// The next `size` bytes, as the content of a file.
     fn content(&mut self, place: Option<Box<Place>>, size: u64) -> Result<(), Failure> {
-        let (pieces, size) = self.pieces(size)?;
+        let is_even = place.as_ref().is_some_and(|place| is_relation(&place.path));
+        let (pieces, size) = self.pieces(size, is_even)?;
         self.tell(Step::Content { place, pieces, holes: Vec::new(), size })
     }
 
-    fn pieces(&mut self, size: u64) -> Result<(Vec<Piece>, u64), Failure> {
+    fn pieces(&mut self, size: u64, is_even: bool) -> Result<(Vec<Piece>, u64), Failure> {
         let (source, mut left) = (&mut self.source, size);
         let fill = |segment: &mut Vec<u8>, room: usize| {
             let most = usize::try_from(left).map_or(room, |left| left.min(room));
@@ -215,7 +219,8 @@ impl<F: FnMut(&mut Vec<u8>, usize) -> io::Result<usize>> Split<'_, F> {
             left -= given as u64;
             Ok(given)
         };
-        cut(fill, Some(size), &mut self.cutter, &mut self.feeder)
+        let cutter = if is_even { &mut self.evenly } else { &mut self.cutter };
+        cut(fill, Some(size), cutter, &mut self.feeder)
     }
 
     /// A file with holes, of which `size` bytes of data come.
@@ -238,7 +243,7 @@ impl<F: FnMut(&mut Vec<u8>, usize) -> io::Result<usize>> Split<'_, F> {
         let (mut pieces, mut holes, mut whole) = (Vec::new(), Vec::new(), 0);
         for (hole, length) in map.parts {
             holes.push((pieces.len(), hole));
-            let (more, read) = self.pieces(length)?;
+            let (more, read) = self.pieces(length, false)?;
             pieces.extend(more);
             whole += hole + read;
         }
@@ -330,7 +335,63 @@ impl<F: FnMut(&mut Vec<u8>, usize) -> io::Result<usize>> Split<'_, F> {
     }
 }
 
+/// Whether it is a relation file in a data directory of PostgreSQL, wherever in the tar that is:
+/// `base/5/16384.1`, `global/1262_fsm`, `pg_tblspc/16390/PG_15_202209061/5/16391`.
+fn is_relation(path: &[Vec<u8>]) -> bool {
+    let [.., above, folder, name] = path else {
+        return matches!(path, [folder, name] if folder == b"global" && is_relation_name(name));
+    };
+    let of_database = (above == b"base" || above.starts_with(b"PG_")) && is_number(folder);
+    (of_database || folder == b"global") && is_relation_name(name)
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// A number, which fork of it, and which gigabyte of that.
+fn is_relation_name(name: &[u8]) -> bool {
+    let mut parts = name.splitn(2, |byte| *byte == b'.');
+    let (first, part) = (parts.next().unwrap_or_default(), parts.next());
+    let fork = [&b"_fsm"[..], b"_vm", b"_init"].iter().find_map(|fork| first.strip_suffix(*fork));
+    is_number(fork.unwrap_or(first)) && part.is_none_or(is_number)
+}
+
 /// What `ids` hold, as content.
 fn contents(blobs: Vec<Id>, size_bytes: u64) -> Contents {
     Contents { blobs, size_bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relation_files_are_known_by_their_place() {
+        let is = |path: &str| {
+            let parts: Vec<_> = path.split('/').map(|part| part.as_bytes().to_vec()).collect();
+            is_relation(&parts)
+        };
+        for path in [
+            "base/5/16384",
+            "base/5/16384.12",
+            "global/1262_fsm",
+            "var/lib/postgresql/data/base/16385/2619_vm",
+            "data/global/1260",
+            "pg_tblspc/16390/PG_15_202209061/5/16391_init",
+        ] {
+            assert!(is(path), "{path}");
+        }
+        for path in [
+            "base/5/PG_VERSION",
+            "base/5/pg_filenode.map",
+            "global/pg_control",
+            "base/pgsql_tmp/16384",
+            "photos/2026/1234",
+            "base/5/16384.x",
+            "16384",
+        ] {
+            assert!(!is(path), "{path}");
+        }
+    }
 }

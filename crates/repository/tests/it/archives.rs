@@ -95,6 +95,28 @@ async fn prune(objects: &Objects) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn scattered_changes_of_a_relation_file_cost_their_pages() {
+    let objects = in_memory().await;
+    let path = "base/5/16384";
+    let mut pages = noise(7, 4 << 20);
+    let mut kept = Vec::new();
+    for name in ["app/one.tar", "app/two.tar"] {
+        put(&objects, name, &tar_of(&[Item::file(path, &pages)])).await.unwrap();
+        let (_, snapshot) = snapshot_of(&objects, name).await;
+        let reader = Reader::open(objects.repository()).await.unwrap();
+        let found = reader.find(&snapshot.tree, |_, _| true, 1000).await.unwrap();
+        let file = found.into_iter().find(|(found, _)| found.ends_with(path.as_bytes())).unwrap();
+        kept.push(file.1.content.unwrap());
+        for at in (0..pages.len()).step_by(512 << 10) {
+            pages[at] ^= 1;
+        }
+    }
+    assert_eq!(kept[0].len(), 128);
+    let same = kept[0].iter().zip(&kept[1]).filter(|(one, other)| one == other).count();
+    assert_eq!(same, 120, "eight of its pages were changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn restic_finds_nothing_wrong_with_any_of_them() {
     let world = World::new();
     let objects = Objects::new(world.init(Version::V2).await, options());
