@@ -253,7 +253,7 @@ async fn replay_makes_no_tablespace_where_a_server_has_one() {
     assert!(failure.message.contains(&place.display().to_string()), "{failure:?}");
     assert_eq!(names(&place), there, "the server's own files");
     assert_eq!(sql(&server, "SELECT count(*) FROM more"), "1000");
-    let left = std::fs::read_dir(&into).map(|inside| inside.flatten().count()).unwrap_or(0);
+    let left = std::fs::read_dir(&into).map_or(0, |inside| inside.flatten().count());
     assert_eq!(left, 0, "nothing of the attempt is left");
     // A moment before it is as good as ever.
     let at = Moment::Time { at: before };

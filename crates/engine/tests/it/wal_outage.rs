@@ -209,7 +209,7 @@ async fn an_hour_with_a_full_destination_costs_nothing() {
     // Others have filled it.
     let ballast = disk.join("ballast");
     let mut fill = std::fs::File::create(&ballast).unwrap();
-    while std::io::Write::write_all(&mut fill, &[7; 64 << 10]).is_ok() {}
+    while std::io::Write::write_all(&mut fill, &[7; 8 << 10]).is_ok() {}
     drop(fill);
     an_hour(&archived, &clock, &disk, async || std::fs::remove_file(ballast).unwrap()).await;
     drop(bench);
