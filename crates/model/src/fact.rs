@@ -127,6 +127,8 @@ macro_rules! facts {
 }
 
 #[macro_use]
+mod moments;
+#[macro_use]
 mod happenings;
 mod list;
 pub use list::Fact;

@@ -1,9 +1,9 @@
-//! What happens while nobody looks, and what Docker and programs answer: the rest of the sentences.
+//! What happens while nobody looks, and what Docker and programs answer: more of the sentences.
 
-/// Gives the sentences of [`super::list`], and these after them, to the macro that makes them.
+/// Gives the sentences of [`super::list`], and these after them, to what adds the last ones.
 macro_rules! with_happenings {
     ($($sentences:tt)*) => {
-        facts! {
+        with_moments! {
             $($sentences)*
 
             // What happens.

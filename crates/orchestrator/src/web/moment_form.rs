@@ -245,8 +245,8 @@ mod tests {
         };
         let (words, target) = to("beside", "").unwrap();
         assert!(target.is_none() && words.ends_with("13:30:00Z"), "{words}");
-        let (words, _) = to("beside", "shop-old").unwrap();
-        assert!(words.ends_with(" --beside shop-old"), "{words}");
+        let (words, _) = to("beside", "copied").unwrap();
+        assert!(words.ends_with(" --beside copied"), "{words}");
         let (words, target) = to("app", "").unwrap();
         assert!(words.ends_with(" --into-app --confirm shop"), "{words}");
         assert_eq!(target, Some(RestoreTarget::App));
