@@ -23,6 +23,8 @@ mod docker_stand_in;
 mod every_page;
 mod extraction;
 mod first_start;
+mod forms;
+mod full_disk;
 mod fuzz;
 #[path = "../../../engine/tests/it/git.rs"]
 mod git;
@@ -31,6 +33,7 @@ mod guide;
 mod guide_commands;
 mod guide_pages;
 mod help;
+mod hostile;
 mod kill;
 mod kill_drill;
 mod kill_restore;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Proxy {
 struct Lines {
     is_down: AtomicBool,
     cut: Notify,
+    /// Bytes of an answer after which a connection is cut; 0 is never.
+    most: AtomicU64,
     passed: AtomicU64,
 }
 
@@ -42,7 +45,7 @@ impl Proxy {
                     let Ok(server) = TcpStream::connect(server).await else { return };
                     lines.passed.fetch_add(1, Ordering::SeqCst);
                     tokio::select! {
-                        () = pass(client, server) => {}
+                        () = pass(client, server, &lines) => {}
                         () = lines.cut.notified() => {}
                     }
                 });
@@ -65,20 +68,34 @@ impl Proxy {
         self.lines.is_down.store(false, Ordering::SeqCst);
     }
 
+    /// Cuts each connection after so many bytes of the server's, wherever that is.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        self.lines.most.store(bytes, Ordering::SeqCst);
+    }
+
     /// How many connections went through.
     pub(crate) fn passed(&self) -> u64 {
         self.lines.passed.load(Ordering::SeqCst)
     }
 }
 
-async fn pass(mut client: TcpStream, mut server: TcpStream) {
+async fn pass(mut client: TcpStream, mut server: TcpStream, lines: &Lines) {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let there = async {
         let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
     };
     let back = async {
-        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+        let (mut sent, mut chunk) = (0, [0; 512]);
+        while let Ok(count @ 1..) = from_server.read(&mut chunk).await {
+            let most = lines.most.load(Ordering::SeqCst);
+            let left = if most == 0 { u64::MAX } else { most.saturating_sub(sent) };
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(count);
+            if count == 0 || to_client.write_all(&chunk[..count]).await.is_err() {
+                return;
+            }
+            sent += count as u64;
+        }
     };
     tokio::select! {
         () = back => {}

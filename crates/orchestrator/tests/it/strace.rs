@@ -18,6 +18,26 @@ const CALLS: &str = "?open,openat,openat2,?creat,write,pwrite64,writev,pwritev,p
     sync_file_range,?rename,renameat,renameat2,?link,linkat,?symlink,symlinkat,?mkdir,mkdirat,?unlink,\
     unlinkat,?rmdir,?chmod,fchmod,fchmodat,?fchmodat2,?chown,fchown,?lchown,fchownat";
 
+/// A process whose calls to bring files to the disk fail, while this lives.
+pub(crate) struct NoSync(Child);
+
+impl NoSync {
+    /// `None` where this machine does not let us.
+    pub(crate) fn of(process: u32, file: &Path) -> Option<Self> {
+        let calls = ["trace=fsync,fdatasync", "inject=fsync,fdatasync:error=EIO"];
+        Strace::begin(process, file, &calls).map(Self)
+    }
+}
+
+impl Drop for NoSync {
+    fn drop(&mut self) {
+        // It lets go of the process.
+        let id = Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = kill(id, Signal::SIGINT);
+        let _ = self.0.wait();
+    }
+}
+
 /// A running process, looked at.
 pub(crate) struct Strace {
     child: Child,
@@ -28,9 +48,15 @@ impl Strace {
     /// Looks at all threads of `process` and at all its children. `None` where this machine does
     /// not let us.
     pub(crate) fn attach(process: u32, file: &Path) -> Option<Self> {
+        let child = Self::begin(process, file, &[&format!("trace={CALLS}")])?;
+        Some(Self { child, file: file.to_owned() })
+    }
+
+    fn begin(process: u32, file: &Path, about: &[&str]) -> Option<Child> {
         let told = file.with_extension("told");
         let child = Command::new("strace")
-            .args(["-f", "-y", "-s", "4200", "-e", &format!("trace={CALLS}")])
+            .args(["-f", "-y", "-s", "4200"])
+            .args(about.iter().flat_map(|one| ["-e", one]))
             .arg("-o")
             .arg(file)
             .args(["-p", &process.to_string()])
@@ -52,7 +78,7 @@ impl Strace {
         loop {
             let said = std::fs::read_to_string(&told).unwrap();
             if said.contains(" attached") {
-                return Some(Self { child, file: file.to_owned() });
+                return Some(child);
             }
             if child.try_wait().unwrap().is_some() || Instant::now() > until {
                 let _ = child.kill();
