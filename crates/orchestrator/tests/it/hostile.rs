@@ -151,13 +151,14 @@ fn commands_are_legible(server: &Server, run: &str, failed: &str, snapshot: &str
         }
     }
     let told = String::from_utf8(server.place.run(&["audit"]).stdout).unwrap();
-    assert!(told.contains(MARKUP), "{told}");
+    // A name that nobody has may be a password in the wrong field: it is not kept.
+    assert!(told.contains("unknown user") && !told.contains("onerror"), "{told}");
 }
 
 async fn the_audit_log_is_no_formula(server: &Server, by: &As) {
     // The audit log as a table: one line for each entry, and no formula.
     let table = page(server, by, "/settings/audit.csv").await;
-    assert!(table.contains("'=cmd|"), "{table}");
+    assert!(table.contains("unknown user") && !table.contains("=cmd|"), "{table}");
     for line in table.lines() {
         for cell in line.split("\",\"").flat_map(|part| part.split(',')) {
             let cell = cell.trim_matches('"');
