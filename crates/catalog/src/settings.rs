@@ -2,7 +2,7 @@
 
 use crate::{
     Catalog, CatalogError,
-    sql::{execute, row},
+    sql::{execute, plain, row, rows},
 };
 
 impl Catalog {
@@ -13,6 +13,24 @@ impl Catalog {
             Some(found) => Ok(Some(found.try_get("", "value")?)),
             None => Ok(None),
         }
+    }
+
+    /// Every setting whose name begins with `prefix`: the rest of its name, and its value.
+    pub async fn settings_under(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, String)>, CatalogError> {
+        let select = "SELECT name, value FROM setting WHERE name LIKE $1 ESCAPE '!' ORDER BY name";
+        let found = rows(&self.db, select, vec![format!("{}%", plain(prefix)).into()]).await?;
+        let mut settings = Vec::new();
+        for row in &found {
+            let name: String = row.try_get("", "name")?;
+            // `LIKE` of SQLite knows no case.
+            if let Some(rest) = name.strip_prefix(prefix) {
+                settings.push((rest.to_owned(), row.try_get("", "value")?));
+            }
+        }
+        Ok(settings)
     }
 
     /// Sets a setting.

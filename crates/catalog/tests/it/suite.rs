@@ -552,4 +552,11 @@ pub(crate) async fn what_is_written_is_there_after_opening_again(url: &SecretStr
     assert_eq!(catalog.destination(disk.id).await.unwrap(), disk);
     assert_eq!(catalog.setting("key").await.unwrap().as_deref(), Some("value"));
     assert_eq!(catalog.setting("other").await.unwrap(), None);
+    // Those of one kind, and of no other: `_` stands for itself, and `A` is not `a`.
+    for name in ["of_one/b", "of_one/a", "of-one/c", "OF_ONE/d", "of_one"] {
+        catalog.set_setting(name, &name.to_uppercase()).await.unwrap();
+    }
+    let under = catalog.settings_under("of_one/").await.unwrap();
+    let wanted = [("a", "OF_ONE/A"), ("b", "OF_ONE/B")];
+    assert_eq!(under, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }

@@ -117,8 +117,11 @@ impl Engine {
         let mut last_good = catalog.last_good_snapshots(&ids).await?;
         self.without_the_future(&mut last_good, now).await?;
         let mut stored = catalog.stored_bytes_by_app(&ids).await?;
-        for app in apps.iter().filter(|app| app.recovery.is_some()) {
-            *stored.entry(app.id).or_default() += Taken::of(self, app.id).await?.bytes();
+        let archives = Taken::all(self).await?;
+        for app in &apps {
+            if let Some(taken) = archives.get(&app.id.to_string()) {
+                *stored.entry(app.id).or_default() += taken.bytes();
+            }
         }
         let fires = catalog.last_fires().await?;
         let since = now

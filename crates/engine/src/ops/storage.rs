@@ -79,8 +79,8 @@ impl Engine {
                 *changes.entry(change.day).or_default() += change.bytes;
             }
         }
-        for app in self.0.catalog.all_apps().await? {
-            for (day, bytes) in Taken::of(self, app.id).await?.changes(at) {
+        for taken in Taken::all(self).await?.values() {
+            for (day, bytes) in taken.changes(at) {
                 *changes.entry(day).or_default() += bytes;
             }
         }

@@ -12,6 +12,8 @@ use crate::{Engine, EngineError};
 const DAYS: usize = 120;
 /// Seconds of a day.
 const DAY: i64 = 86_400;
+/// Before the app's id, in the name of the setting that holds it.
+const PREFIX: &str = "wal_taken/";
 
 /// Bytes at the end of each day (days since 1970, in UTC), by destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +22,17 @@ pub(crate) struct Taken(BTreeMap<String, BTreeMap<i64, u64>>);
 
 impl Taken {
     /// What is known of an app's archive.
-    pub(crate) async fn of(engine: &Engine, app: AppId) -> Result<Self, EngineError> {
+    async fn of(engine: &Engine, app: AppId) -> Result<Self, EngineError> {
         let text = engine.0.catalog.setting(&setting(app)).await?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// What is known of every archive, by its app's id.
+    pub(crate) async fn all(engine: &Engine) -> Result<BTreeMap<String, Self>, EngineError> {
+        let all = engine.0.catalog.settings_under(PREFIX).await?;
+        let read =
+            |(app, text): (String, String)| (app, serde_json::from_str(&text).unwrap_or_default());
+        Ok(all.into_iter().map(read).collect())
     }
 
     fn note(&mut self, at: DestinationId, day: i64, bytes: u64) {
@@ -55,7 +65,7 @@ impl Taken {
 }
 
 fn setting(app: AppId) -> String {
-    format!("wal_taken/{app}")
+    format!("{PREFIX}{app}")
 }
 
 /// Writes down what an archive takes now.
