@@ -93,6 +93,7 @@ sentence-partial = { $count ->
 }
 sentence-disabled = Every app is disabled: nothing is being protected.
 counter-protected = protected
+counter-partial = without a copy
 counter-late = late
 counter-failed = failed
 counter-disabled = disabled

@@ -93,6 +93,7 @@ sentence-partial = { $count ->
 }
 sentence-disabled = Todas las apps están deshabilitadas: no se está protegiendo nada.
 counter-protected = protegidas
+counter-partial = sin una copia
 counter-late = atrasadas
 counter-failed = con fallos
 counter-disabled = deshabilitadas

@@ -285,7 +285,8 @@ async fn told_nobody(
 
 fn in_group(health: Health, group: &str) -> bool {
     match group {
-        "protected" => matches!(health, Health::Good | Health::Running | Health::Partial),
+        "protected" => matches!(health, Health::Good | Health::Running),
+        "partial" => health == Health::Partial,
         "late" => matches!(health, Health::Late | Health::NeverRun),
         "failed" => matches!(health, Health::Failed | Health::Damaged),
         "disabled" => health == Health::Disabled,
@@ -293,16 +294,20 @@ fn in_group(health: Health, group: &str) -> bool {
     }
 }
 
-/// The worst state wins.
+/// How many apps are protected, but lack a copy somewhere.
+fn lacking(overview: &Overview) -> usize {
+    overview.cards.iter().filter(|card| card.health == Health::Partial).count()
+}
+
+/// The worst state wins; it counts every app that is listed beneath it.
 fn sentence(overview: &Overview, visitor: &Visitor) -> (String, &'static str) {
     let lang = visitor.lang;
-    let troubled = overview.failed + overview.late;
-    let partial = overview.cards.iter().filter(|card| card.health == Health::Partial).count();
+    let (troubled, partial) = (overview.failed + overview.late, lacking(overview));
     if overview.total == 0 {
         (lang.t("sentence-empty"), "quiet")
     } else if troubled > 0 {
         (
-            lang.with("sentence-trouble", "count", troubled),
+            lang.with("sentence-trouble", "count", troubled + partial),
             if overview.failed > 0 { "failed" } else { "late" },
         )
     } else if partial > 0 {
@@ -369,10 +374,14 @@ fn counters(overview: &Overview, uncovered: Option<usize>, lang: Lang) -> Vec<Co
         count,
     };
     let mut counters = vec![
-        counter("/?state=protected", "good", "protected", overview.protected),
+        counter("/?state=protected", "good", "protected", overview.protected - lacking(overview)),
         counter("/?state=late", "late", "late", overview.late),
         counter("/?state=failed", "failed", "failed", overview.failed),
     ];
+    let partial = lacking(overview);
+    if partial > 0 {
+        counters.insert(1, counter("/?state=partial", "partial", "partial", partial));
+    }
     if disabled > 0 {
         counters.push(counter("/?state=disabled", "disabled", "disabled", disabled));
     }
