@@ -334,7 +334,7 @@ async fn every_page_fits(width: u32) {
 async fn fits_between(browser: &Chromium, page: &Page) {
     let of =
         |width| json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
-    for width in [1024, 941, 700, 360] {
+    for width in [1024, 941, 700, 390] {
         browser.tell("Emulation.setDeviceMetricsOverride", of(width)).await;
         let wide = "return document.documentElement.scrollWidth - innerWidth";
         let wide = browser.ask(wide).await.as_i64().unwrap();
