@@ -185,7 +185,7 @@ mod tests {
         assert!(!child.wait().unwrap().success());
 
         let mut orphans = Orphans::new("dd").unwrap();
-        let work = "dd if=/dev/zero of=/dev/null bs=1M count=4000 2>/dev/null &";
+        let work = "dd if=/dev/zero of=/dev/null bs=1M count=40000 2>/dev/null &";
         Command::new("bash").args(["-c", work]).status().unwrap();
         let until = Instant::now() + Duration::from_secs(30);
         while orphans.cpu_secs() < 0.05 && Instant::now() < until {
