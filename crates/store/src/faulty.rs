@@ -1,7 +1,7 @@
 //! A store that misbehaves on request, for tests of everything above.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What can be made to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`Store::create`].
     Create,
@@ -63,12 +63,13 @@ pub enum Fault {
 pub struct Faulty {
     inner: Arc<dyn Store>,
     script: Arc<Mutex<VecDeque<(Operation, Fault)>>>,
+    calls: Arc<Mutex<HashMap<Operation, u64>>>,
 }
 
 impl Faulty {
     /// Behaves like `inner` until told otherwise.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, script: Arc::default() }
+        Self { inner, script: Arc::default(), calls: Arc::default() }
     }
 
     /// Lets the next `operation` that no earlier fault is waiting for go wrong.
@@ -86,11 +87,20 @@ impl Faulty {
         self.lock().len()
     }
 
+    /// How often it was asked for `operation`.
+    pub fn calls(&self, operation: Operation) -> u64 {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.get(&operation).copied().unwrap_or(0)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Operation, Fault)>> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next(&self, operation: Operation) -> Option<Fault> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        *calls.entry(operation).or_default() += 1;
+        drop(calls);
         let mut script = self.lock();
         let at = script.iter().position(|(one, _)| *one == operation)?;
         script.remove(at).map(|(_, fault)| fault)

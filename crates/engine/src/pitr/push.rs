@@ -9,7 +9,7 @@ use model::{App, AppId, EventKind, Fact, Severity, WalPiece, WalPieceKind, WalPi
 use replication::{Commits, Lsn, Scanner, SegmentSize, SystemId, Timeline};
 
 use super::{
-    archive::{Put, Unhashed, WalStream},
+    archive::{Archive, Put, Unhashed, WalStream},
     asked,
     content::Content,
     index::Index,
@@ -43,6 +43,8 @@ pub enum Handed {
 
 /// Largest file that is taken: a segment of the largest size.
 const MOST: u64 = 1 << 30;
+/// How often a beginning may be replaced while it is asked for.
+const MOST_LOOKS: u32 = 5;
 /// The head of a segment: where it says whose it is.
 const HEAD: usize = 40;
 /// The first page's header is the long one.
@@ -121,14 +123,14 @@ impl Engine {
     ) -> Result<Option<WalStream>, EngineError> {
         let app = self.0.catalog.app(app).await?;
         let archive = self.wal_archive(&app).await?;
-        if let Some(piece) = self.wal_piece(&app, name).await? {
-            return Ok(Some(archive.get_whole(&piece).await?));
+        if let Some(stream) = self.known_wal(&app, &archive, name).await? {
+            return Ok(Some(stream));
         }
         // The catalog may know less than is there.
         let scanned = super::scan::scan(self, &archive).await?;
         super::receive::tell_of_lost(self, &app, &scanned.lost).await?;
-        match self.wal_piece(&app, name).await? {
-            Some(piece) => Ok(Some(archive.get_whole(&piece).await?)),
+        match self.known_wal(&app, &archive, name).await? {
+            Some(stream) => Ok(Some(stream)),
             None => {
                 let known = self.0.catalog.wal_named(app.id, name).await?;
                 if known.iter().any(|piece| piece.kind != WalPieceKind::Beginning) {
@@ -138,6 +140,30 @@ impl Engine {
                     )));
                 }
                 Ok(None)
+            }
+        }
+    }
+
+    /// What the catalog knows of that file, filled up to a whole segment.
+    async fn known_wal(
+        &self,
+        app: &App,
+        archive: &Archive,
+        name: &str,
+    ) -> Result<Option<WalStream>, EngineError> {
+        let mut looks = 0;
+        loop {
+            let Some(piece) = self.wal_piece(app, name).await? else { return Ok(None) };
+            match archive.get_whole(&piece).await {
+                // Something longer has replaced it since it was looked up.
+                Err(EngineError::Store(error))
+                    if error.kind() == store::StoreErrorKind::NotFound
+                        && piece.kind == WalPieceKind::Beginning
+                        && looks < MOST_LOOKS =>
+                {
+                    looks += 1;
+                }
+                got => return got.map(Some),
             }
         }
     }

@@ -5,6 +5,8 @@
 #[path = "../it/app_server.rs"]
 #[allow(dead_code, reason = "shared with the tests that need no Docker")]
 mod app_server;
+#[path = "../it/beats.rs"]
+mod beats;
 mod boot;
 mod commands;
 mod coverage;

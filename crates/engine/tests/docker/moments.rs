@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{EngineConfig, MomentRequest, SystemClock, WalTimes};
+use engine::{EngineConfig, MomentRequest, SystemClock};
 use jiff::Timestamp;
 use model::{
     Condition, DrillState, Landing, Moment, MomentOrder, PreflightLevel, RecoveryPlan,
@@ -21,6 +21,7 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    beats::{Beat, Load, as_it_was, every_second},
     host::{Host, Made},
     images::Image,
     world::{World, open, quick, source},
@@ -103,75 +104,17 @@ fn sql(host: &Host, container: &str, text: &str) -> String {
     ask(host, container, "shop", text).unwrap_or_else(|why| panic!("{text}: {why}"))
 }
 
-/// A row that was committed between two moments.
-#[derive(Debug, Clone, Copy)]
-struct Beat {
-    number: u32,
-    sent_at: Timestamp,
-    known_at: Timestamp,
-}
-
-/// Rows written one by one, and others beside them.
-struct Load {
-    stop: Arc<AtomicBool>,
-    beats: std::thread::JoinHandle<Vec<Beat>>,
-    bench: Child,
-}
-
-impl Load {
-    fn start(host: &Host, container: &str) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let words = ["psql", "-X", "-q", "-A", "-t", "-U", "postgres", "-d", "shop"];
-        let mut psql = exec(host, container, &words);
-        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let is_over = Arc::clone(&stop);
-        let beats = std::thread::spawn(move || {
-            let mut to = psql.stdin.take().unwrap();
-            let mut from = BufReader::new(psql.stdout.take().unwrap());
-            let mut beats = Vec::new();
-            for number in 1.. {
-                if is_over.load(Ordering::Relaxed) {
-                    break;
-                }
-                let sent_at = Timestamp::now();
-                writeln!(to, "INSERT INTO beats VALUES ({number}) RETURNING n;").unwrap();
-                let mut line = String::new();
-                from.read_line(&mut line).unwrap();
-                assert_eq!(line.trim(), number.to_string());
-                beats.push(Beat { number, sent_at, known_at: Timestamp::now() });
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            drop(to);
-            psql.wait().unwrap();
-            beats
-        });
-        let words = ["pgbench", "-n", "-c", "2", "-R", "50", "-T", "600", "-U", "postgres", "shop"];
-        let mut bench = exec(host, container, &words);
-        let bench = bench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { stop, beats, bench }
-    }
-
-    fn end(mut self, host: &Host, container: &str) -> Vec<Beat> {
-        self.stop.store(true, Ordering::Relaxed);
-        let beats = self.beats.join().unwrap();
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE application_name = 'pgbench'";
-        sql(host, container, end);
-        self.bench.wait().unwrap();
-        beats
-    }
+fn load(host: &Host, container: &str) -> Load {
+    let psql = ["psql", "-X", "-q", "-A", "-t", "-U", "postgres", "-d", "shop"];
+    let bench = ["pgbench", "-n", "-c", "2", "-R", "50", "-T", "600", "-U", "postgres", "shop"];
+    let (psql, bench) = (exec(host, container, &psql), exec(host, container, &bench));
+    Load::start(psql, bench, Duration::from_millis(200))
 }
 
 fn config(host: &Host) -> EngineConfig {
     let mut config = quick("one");
     config.docker_host = Some(host.url().to_owned());
-    config.wal = WalTimes {
-        partial: Duration::from_millis(500),
-        scan: Duration::from_secs(1),
-        look: Duration::from_secs(1),
-        beat: Duration::from_secs(1),
-        ..WalTimes::default()
-    };
+    config.wal = every_second();
     config
 }
 
@@ -334,18 +277,6 @@ fn in_place(order: MomentOrder) -> MomentRequest {
     MomentRequest { confirm, overwrite: true, ..request(order, Some(RestoreTarget::App)) }
 }
 
-/// All rows that were committed before `moment` are among `found`, in order, and none that was
-/// begun after it.
-fn as_it_was(beats: &[Beat], found: &[u32], moment: Timestamp) {
-    let wanted: Vec<u32> = (1..).take(found.len()).collect();
-    assert_eq!(found, wanted, "rows without a hole");
-    for beat in beats {
-        let is_there = found.contains(&beat.number);
-        assert!(is_there || beat.known_at > moment, "{beat:?} is missing at {moment}");
-        assert!(!is_there || beat.sent_at <= moment, "{beat:?} is too much at {moment}");
-    }
-}
-
 pub(crate) async fn any_moment_of_postgres_15(host: Arc<Host>) {
     any_moment(&host, Image::Postgres15, 15).await;
 }
@@ -357,9 +288,13 @@ pub(crate) async fn any_moment_of_postgres_17(host: Arc<Host>) {
 async fn any_moment(host: &Host, image: Image, major: u32) {
     let scene = Scene::new(host, image, major).await;
     let first = scene.until_stored(Timestamp::now()).await;
-    let load = Load::start(host, &scene.server.name);
+    let load = load(host, &scene.server.name);
     tokio::time::sleep(LOAD).await;
-    let beats = load.end(host, &scene.server.name);
+    // `docker exec` ends without what it has begun.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE application_name = 'pgbench'";
+    sql(host, &scene.server.name, end);
+    let beats = load.end();
     let last = beats.last().unwrap().known_at;
     scene.until_stored(last).await;
 

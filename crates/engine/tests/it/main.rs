@@ -3,6 +3,7 @@
 mod alert_changes;
 mod alerts;
 mod app_server;
+mod beats;
 mod browse;
 mod clock;
 mod copies;

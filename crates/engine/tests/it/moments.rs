@@ -1,17 +1,14 @@
 //! A server brought back to moments: what was committed before each is there, and nothing else.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use engine::{EngineConfig, MomentRequest, SystemClock, WalTimes};
+use engine::{EngineConfig, MomentRequest, SystemClock};
 use jiff::Timestamp;
 use model::{
     DrillState, Lsn, Moment, MomentOrder, PreflightLevel, RecoveryPlan, RecoveryState,
@@ -26,6 +23,7 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    beats::{Beat, Load, as_it_was, every_second},
     daemon,
     postgres::{self, Server},
     world::{World, open, quick, source},
@@ -53,77 +51,21 @@ pub(crate) fn sql(server: &Server, text: &str) -> String {
     daemon::output(&mut psql).trim().to_owned()
 }
 
-/// A row that was committed between two moments.
-#[derive(Debug, Clone, Copy)]
-struct Beat {
-    number: u32,
-    sent_at: Timestamp,
-    known_at: Timestamp,
-}
-
-/// Rows written one by one, and others beside them.
-struct Load {
-    stop: Arc<AtomicBool>,
-    beats: std::thread::JoinHandle<Vec<Beat>>,
-    bench: Child,
-}
-
-impl Load {
-    fn start(server: &Server, first: u32) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut psql = tool(server, "psql");
-        psql.args(["-X", "-q", "-A", "-t"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut psql = psql.spawn().unwrap();
-        let is_over = Arc::clone(&stop);
-        let beats = std::thread::spawn(move || {
-            let mut to = psql.stdin.take().unwrap();
-            let mut from = BufReader::new(psql.stdout.take().unwrap());
-            let mut beats = Vec::new();
-            for number in first.. {
-                if is_over.load(Ordering::Relaxed) {
-                    break;
-                }
-                let sent_at = Timestamp::now();
-                writeln!(to, "INSERT INTO beats VALUES ({number}) RETURNING n;").unwrap();
-                let mut line = String::new();
-                from.read_line(&mut line).unwrap();
-                assert_eq!(line.trim(), number.to_string());
-                beats.push(Beat { number, sent_at, known_at: Timestamp::now() });
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            drop(to);
-            psql.wait().unwrap();
-            beats
-        });
-        let mut bench = tool(server, "pgbench");
-        bench.args(["-n", "-c", "2", "-R", "100", "-T", "600", "shop"]);
-        let bench = bench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { stop, beats, bench }
-    }
-
-    fn end(mut self) -> Vec<Beat> {
-        self.stop.store(true, Ordering::Relaxed);
-        let beats = self.beats.join().unwrap();
-        self.bench.kill().unwrap();
-        self.bench.wait().unwrap();
-        beats
-    }
+fn load(server: &Server) -> Load {
+    let (mut psql, mut bench) = (tool(server, "psql"), tool(server, "pgbench"));
+    psql.args(["-X", "-q", "-A", "-t"]);
+    bench.args(["-n", "-c", "2", "-R", "100", "-T", "600", "shop"]);
+    Load::start(psql, bench, Duration::from_millis(100))
 }
 
 fn config(folder: &Path) -> EngineConfig {
     let mut config = quick("one");
     config.restore_roots = vec![folder.to_owned()];
-    config.wal = WalTimes {
-        partial: Duration::from_millis(500),
-        scan: Duration::from_secs(1),
-        look: Duration::from_secs(1),
-        beat: Duration::from_secs(1),
-        ..WalTimes::default()
-    };
+    config.wal = every_second();
     config
 }
 
-pub(crate) async fn world(server: &Server, folder: &Path, destination: &str) -> World {
+async fn world(server: &Server, folder: &Path, destination: &str) -> World {
     let port = server.port.to_string();
     let settings = [("host", "127.0.0.1"), ("port", port.as_str()), ("database", "shop")];
     let draft = source("pg", "postgres", &settings, &[]);
@@ -234,18 +176,6 @@ pub(crate) fn rows(server: &Server, data: &Path) -> Vec<u32> {
     found.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect()
 }
 
-/// All rows that were committed before `moment` are among `found`, in order, and none that was
-/// begun after it.
-fn as_it_was(beats: &[Beat], found: &[u32], moment: Timestamp) {
-    let wanted: Vec<u32> = (1..).take(found.len()).collect();
-    assert_eq!(found, wanted, "rows without a hole");
-    for beat in beats {
-        let is_there = found.contains(&beat.number);
-        assert!(is_there || beat.known_at > moment, "{beat:?} is missing at {moment}");
-        assert!(!is_there || beat.sent_at <= moment, "{beat:?} is too much at {moment}");
-    }
-}
-
 /// The state of some moment between two.
 fn between(beats: &[Beat], found: &[u32], after: Timestamp, before: Timestamp) {
     for beat in beats {
@@ -255,13 +185,13 @@ fn between(beats: &[Beat], found: &[u32], after: Timestamp, before: Timestamp) {
     }
 }
 
-pub(crate) fn roots() -> tempfile::TempDir {
+fn roots() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     Command::new("chmod").arg("755").arg(folder.path()).status().unwrap();
     folder
 }
 
-pub(crate) fn fill(server: &Server) {
+fn fill(server: &Server) {
     let mut create = tool(server, "psql");
     create.env("PGDATABASE", "postgres").args(["-X", "-q", "-c", "CREATE DATABASE shop"]);
     daemon::output(&mut create);
@@ -269,17 +199,23 @@ pub(crate) fn fill(server: &Server) {
     daemon::output(tool(server, "pgbench").args(["-i", "-q", "-s", "1", "shop"]));
 }
 
+/// The server with something in it, whose archive has begun; and where it may be restored.
+pub(crate) async fn archived(server: &Server) -> (tempfile::TempDir, World) {
+    fill(server);
+    let folder = roots();
+    let world = world(server, folder.path(), "disk").await;
+    open_all(&world);
+    until_stored(&world, Timestamp::now()).await;
+    (folder, world)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn any_moment_comes_back() {
     let Some(server) = start() else { return };
-    fill(&server);
-    let folder = roots();
-    let world = world(&server, folder.path(), "disk").await;
-    open_all(&world);
-    until_stored(&world, Timestamp::now()).await;
+    let (folder, world) = archived(&server).await;
     let first = state(&world).await.windows[0].start_at;
 
-    let load = Load::start(&server, 1);
+    let load = load(&server);
     tokio::time::sleep(Duration::from_secs(4)).await;
     let base = world.engine.queue_base(world.app.id).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -338,7 +274,7 @@ async fn any_moment_comes_back() {
 }
 
 /// Others than root run the restored server.
-pub(crate) fn open_all(world: &World) {
+fn open_all(world: &World) {
     Command::new("chmod").arg("755").arg(world.folder.path()).status().unwrap();
 }
 

@@ -14,8 +14,7 @@ use model::{
 use crate::{
     daemon,
     moments::{
-        bases, ended, fill, open_all, request, restored, roots, rows, sql, start, state, to, tool,
-        until_stored, world,
+        archived, bases, ended, request, restored, rows, sql, start, state, to, tool, until_stored,
     },
     postgres::Server,
     world::World,
@@ -121,11 +120,7 @@ async fn found(world: &World, server: &Server, order: MomentOrder, into: &Path) 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_of_a_fork_come_back() {
     let Some(server) = start() else { return };
-    fill(&server);
-    let folder = roots();
-    let world = world(&server, folder.path(), "disk").await;
-    open_all(&world);
-    until_stored(&world, Timestamp::now()).await;
+    let (folder, world) = archived(&server).await;
     let standby = Standby::start(&server);
     sql(&server, "INSERT INTO beats SELECT generate_series(1, 3)");
     for turn in 0.. {
@@ -221,11 +216,7 @@ fn names(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn replay_makes_no_tablespace_where_a_server_has_one() {
     let Some(server) = start() else { return };
-    fill(&server);
-    let folder = roots();
-    let world = world(&server, folder.path(), "disk").await;
-    open_all(&world);
-    until_stored(&world, Timestamp::now()).await;
+    let (folder, world) = archived(&server).await;
     sql(&server, "INSERT INTO beats VALUES (1)");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let before = Timestamp::now();

@@ -195,7 +195,10 @@ async fn what_streams_is_restorable_and_an_idle_server_is_not_a_stalled_one() {
     }
     assert!(compared >= 1);
     // The unfinished segment is filled up with zeros; only one beginning of it is left.
+    // The server writes of its own accord, too: what it is in by now has to have come first.
+    archived.sql("SELECT pg_logical_emit_message(true, 'within', 'the segment')");
     let name = archived.sql("SELECT pg_walfile_name(pg_current_wal_flush_lsn())");
+    archived.caught_up().await;
     assert_eq!(archived.fetched(&name).await.unwrap().len(), 1 << 20);
     assert_eq!(archived.fetched("0000000100000FFF0000000A").await, None);
 

@@ -1,75 +1,14 @@
 //! How often a large archive of WAL is listed.
 
-use std::{
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use model::{EventKind, RecoveryPlan, WalWay};
-use store::{
-    ByteStream, Capability, CreateOptions, Key, Listing, Local, ObjectMeta, Prefix, Store,
-    StoreError, Swept, Upload,
-};
+use store::{Faulty, Local, Operation};
 
 use crate::world::{World, source};
 
 const SEGMENTS: u64 = 10_000;
 const CLUSTER: &str = "apps/shop/wal/7412345678901234567-16m/00000001";
-
-/// A store that counts what it is asked for.
-#[derive(Debug)]
-struct Counting {
-    inner: Local,
-    listings: AtomicU64,
-    looks: AtomicU64,
-}
-
-#[async_trait]
-impl Store for Counting {
-    fn capability(&self) -> Capability {
-        self.inner.capability()
-    }
-
-    async fn create(
-        &self,
-        key: &Key,
-        options: &CreateOptions,
-    ) -> Result<Box<dyn Upload>, StoreError> {
-        self.inner.create(key, options).await
-    }
-
-    async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
-        self.inner.read(key, range).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<ObjectMeta, StoreError> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.inner.stat(key).await
-    }
-
-    async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        self.listings.fetch_add(1, Ordering::Relaxed);
-        self.inner.list(prefix).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.delete(key).await
-    }
-
-    async fn sweep(
-        &self,
-        prefix: &Prefix,
-        older_than: Duration,
-        now: SystemTime,
-    ) -> Result<Vec<Swept>, StoreError> {
-        self.inner.sweep(prefix, older_than, now).await
-    }
-}
 
 async fn gaps(world: &World) -> usize {
     let query = catalog::EventQuery { limit: 500, ..catalog::EventQuery::default() };
@@ -91,8 +30,7 @@ async fn ten_thousand_segments_are_listed_seldom_and_a_lost_one_is_found() {
     for n in 0..SEGMENTS {
         std::fs::write(folder.join(name(n)), b"x").unwrap();
     }
-    let inner = Local::open(&disk).await.unwrap();
-    let store = Arc::new(Counting { inner, listings: AtomicU64::new(0), looks: AtomicU64::new(0) });
+    let store = Arc::new(Faulty::new(Arc::new(Local::open(&disk).await.unwrap())));
     let destination = world.engine.catalog().destination_by_name("disk").await.unwrap();
     world.engine.use_store(&destination, store.clone());
     let plan = RecoveryPlan {
@@ -117,12 +55,12 @@ async fn ten_thousand_segments_are_listed_seldom_and_a_lost_one_is_found() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     // None of what the listing shows whole is asked for by itself.
-    assert_eq!(store.looks.load(Ordering::Relaxed), 0);
+    assert_eq!(store.calls(Operation::Stat), 0);
     // Ten answers of a store, four of which it may be asked for in each time of a scan.
-    let before = store.listings.load(Ordering::Relaxed);
+    let before = store.calls(Operation::List);
     let began = std::time::Instant::now();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let listings = store.listings.load(Ordering::Relaxed) - before;
+    let listings = store.calls(Operation::List) - before;
     let most = began.elapsed().as_secs_f64() / 2.5 + 1.0;
     println!("{listings} listings of {SEGMENTS} segments in {:?}", began.elapsed());
     assert!((1.0..=most).contains(&(listings as f64)), "{listings}, at most {most}");
@@ -130,7 +68,7 @@ async fn ten_thousand_segments_are_listed_seldom_and_a_lost_one_is_found() {
 
     // A listing tells of what is gone, wherever in the archive it was.
     std::fs::remove_file(folder.join(name(4_711))).unwrap();
-    let before = store.listings.load(Ordering::Relaxed);
+    let before = store.calls(Operation::List);
     for turn in 0.. {
         assert!(turn < 300, "nobody tells of it");
         if gaps(&world).await == 1 {
@@ -138,7 +76,7 @@ async fn ten_thousand_segments_are_listed_seldom_and_a_lost_one_is_found() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(store.listings.load(Ordering::Relaxed) - before <= 2, "not by the next listing");
+    assert!(store.calls(Operation::List) - before <= 2, "not by the next listing");
     // What it takes is part of what is shown.
     let card = world.engine.card(catalog.app(world.app.id).await.unwrap()).await.unwrap();
     assert!(card.stored_bytes >= SEGMENTS - 1, "{}", card.stored_bytes);

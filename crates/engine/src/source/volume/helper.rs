@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use bollard::{
-    Docker,
+    Docker, body_full,
     models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions},
-    query_parameters::{CreateContainerOptions, InspectContainerOptions, ListImagesOptions},
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, ListImagesOptions,
+        UploadToContainerOptions,
+    },
 };
 use model::{Duty, Failure, FailureCode};
 
@@ -77,6 +80,23 @@ impl Helper {
                 Err(docker::told(&error))
             }
         }
+    }
+
+    /// Makes the mounted folder itself as `header` says, which Docker leaves as it is otherwise: it
+    /// is named from the folder above.
+    pub(crate) async fn dress(&self, mut header: tar::Header) -> Result<(), Failure> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let name = AT.trim_start_matches('/');
+        let packed = tar.append_data(&mut header, name, std::io::empty());
+        let packed = packed.and_then(|()| tar.into_inner());
+        let told = |error: std::io::Error| {
+            Failure::new(FailureCode::Internal, format!("the volume's own folder: {error}"))
+        };
+        let tar = packed.map_err(told)?;
+        let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
+        let sent =
+            self.docker.upload_to_container(&self.name, Some(options), body_full(tar.into()));
+        sent.await.map_err(|error| docker::told(&error))
     }
 
     pub(crate) async fn remove(self, context: &RunContext) {

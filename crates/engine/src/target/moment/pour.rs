@@ -6,7 +6,7 @@ use std::{
 };
 
 use archive::Sink;
-use bollard::{Docker, body_full, body_try_stream, query_parameters::UploadToContainerOptions};
+use bollard::{Docker, body_try_stream, query_parameters::UploadToContainerOptions};
 use futures::StreamExt as _;
 use model::{Fact, Failure, FailureCode};
 use tokio::sync::{mpsc, oneshot};
@@ -61,11 +61,11 @@ async fn poured(
 ) -> Result<(), Failure> {
     let (to, mut from) = mpsc::channel(WAITING_CHUNKS);
     let (good, ended) = oneshot::channel();
-    let (folder, within, owner) = (data.to_owned(), goal.within.to_owned(), goal.owner);
+    let (from_folder, within, owner) = (data.to_owned(), goal.within.to_owned(), goal.owner);
     let stop = context.stop_token().clone();
     let writing = tokio::task::spawn_blocking(move || {
         let mut sink = Sink::new(to);
-        Tar { within: &within, owner, stop: &stop }.write(&folder, &mut sink)?;
+        Tar { within: &within, owner, stop: &stop }.write(&from_folder, &mut sink)?;
         sink.flush()?;
         let _ = good.send(());
         Ok::<_, io::Error>(())
@@ -91,11 +91,7 @@ async fn poured(
     if !goal.within.is_empty() {
         return Ok(());
     }
-    // Docker leaves the mounted folder itself as it is: it is named from the one above.
-    let tar = root(goal.owner).map_err(|error| told(data, &error))?;
-    let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
-    let sent = docker.upload_to_container(&helper.name, Some(options), body_full(tar.into()));
-    sent.await.map_err(|error| docker::told(&error))
+    helper.dress(folder(CLOSED, goal.owner)).await
 }
 
 fn told(data: &Path, error: &io::Error) -> Failure {
@@ -157,14 +153,6 @@ fn folder(mode: u32, owner: (u32, u32)) -> tar::Header {
     header.set_mtime(0);
     header.set_size(0);
     header
-}
-
-/// The mounted folder alone, as a data directory has to be.
-fn root(owner: (u32, u32)) -> io::Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let name = AT.trim_start_matches('/');
-    tar.append_data(&mut folder(CLOSED, owner), name, io::empty())?;
-    tar.into_inner()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io;
 
 use archive::{Kind, Member, Members};
 use bollard::{
-    Docker, body_full, body_try_stream,
+    Docker, body_try_stream,
     query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions},
 };
 use futures::StreamExt as _;
@@ -84,9 +84,8 @@ async fn poured(
     let (fed, sent) = tokio::join!(feeding, sent);
     fed?;
     sent?;
-    // Docker leaves the folder itself as it is.
     match first_member(&head) {
-        Some(root) => dress(docker, helper, &root).await,
+        Some(root) => helper.dress(folder(&root)).await,
         None => Ok(()),
     }
 }
@@ -98,25 +97,17 @@ fn first_member(head: &[u8]) -> Option<Member> {
     (first.kind == Kind::Folder && is_root).then_some(first)
 }
 
-/// Gives the mounted folder its owner, mode and time: by its name, from the folder above.
-async fn dress(docker: &Docker, helper: &Helper, root: &Member) -> Result<(), Failure> {
-    let told = |error: io::Error| refused(format!("the volume's own folder: {error}"));
+/// A folder with the owner, mode and time of `root`.
+fn folder(root: &Member) -> tar::Header {
     let of = &root.attributes;
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
-    header.set_path(AT.trim_start_matches('/')).map_err(told)?;
     header.set_mode(of.mode);
     header.set_uid(of.uid.into());
     header.set_gid(of.gid.into());
     header.set_mtime(u64::try_from(of.mtime.0).unwrap_or(0));
     header.set_size(0);
-    header.set_cksum();
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.append(&header, io::empty()).map_err(told)?;
-    let tar = tar.into_inner().map_err(told)?;
-    let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
-    let sent = docker.upload_to_container(&helper.name, Some(options), body_full(tar.into()));
-    sent.await.map_err(|error| docker::told(&error))
+    header
 }
 
 /// Errs where there is anything in `volume`.
