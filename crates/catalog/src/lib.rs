@@ -47,7 +47,7 @@ pub use past::Past;
 pub use plans::PlanRecord;
 pub use portable::{COPY_FORMAT, COPY_VERSION};
 pub use runs::{CancelOutcome, Ending, Enqueued, Heartbeat, LogQuery, Progress, RunQuery};
-pub use snapshots::CopyUpdate;
+pub use snapshots::{CopyUpdate, NewestGood};
 pub use storage::{CopyCount, StorageChange};
 pub use totals::{Queue, RunTotal};
 pub use upkeep::StaleCopy;

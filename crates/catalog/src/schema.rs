@@ -5,7 +5,7 @@
 
 /// Versions in order; a catalog remembers how many of them it has.
 pub(crate) const VERSIONS: &[&[&str]] =
-    &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, ALERTS, TOTALS, WAL];
+    &[FIRST, ACCOUNTS, DUTIES, REPORTS, UPKEEP, ALERTS, TOTALS, WAL, LONG];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE app (id TEXT PRIMARY KEY, name_key TEXT NOT NULL, removed_at BIGINT, version BIGINT NOT NULL, doc TEXT NOT NULL)",
@@ -102,4 +102,16 @@ const WAL: &[&str] = &[
     "ALTER TABLE snapshot_copy ADD COLUMN kind TEXT",
     "CREATE INDEX snapshot_copy_kind ON snapshot_copy (kind, snapshot_id)",
     "CREATE TABLE wal_standing (app_id TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+];
+
+/// Ways to what pages ask for that do not become longer with the history.
+const LONG: &[&str] = &[
+    "CREATE INDEX run_open ON run (queued_at) WHERE state IN ('queued', 'running')",
+    "CREATE INDEX run_ended ON run (app_id, kind, finished_at, state)",
+    "CREATE INDEX run_last ON run (kind, state, finished_at)",
+    "CREATE INDEX snapshot_recent ON snapshot (taken_at)",
+    "DROP INDEX snapshot_copy_of_app",
+    "CREATE INDEX snapshot_copy_of_app ON snapshot_copy (app_id, state, snapshot_id, kind, stored_bytes)",
+    "DROP INDEX snapshot_copy_at",
+    "CREATE INDEX snapshot_copy_at ON snapshot_copy (destination_id, state, stored_bytes)",
 ];

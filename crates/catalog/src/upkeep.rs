@@ -10,7 +10,7 @@ use crate::{
     Catalog, CatalogError,
     runs::{COLUMNS, read},
     snapshots::write_copy,
-    sql::{count, doc, list, micros, moment, rows},
+    sql::{count, doc, list, lists, micros, moment, rows},
 };
 
 /// A copy that nobody has re-read for long.
@@ -98,15 +98,16 @@ impl Catalog {
         apps: &[AppId],
         proven: bool,
     ) -> Result<HashMap<AppId, Run>, CatalogError> {
-        let ended = if proven { "= 'succeeded'" } else { "IN ('succeeded', 'failed')" };
+        let ended = if proven { "state = 'succeeded'" } else { "state IN ('succeeded', 'failed')" };
         self.last_of(apps, RunKind::Drill, ended).await
     }
 
     /// The last restore that ended well of each of `apps`.
     pub async fn last_restores(&self, apps: &[AppId]) -> Result<HashMap<AppId, Run>, CatalogError> {
-        self.last_of(apps, RunKind::Restore, "= 'succeeded'").await
+        self.last_of(apps, RunKind::Restore, "state = 'succeeded'").await
     }
 
+    /// The last run of `kind` of each of `apps` of which `ended` holds.
     pub(crate) async fn last_of(
         &self,
         apps: &[AppId],
@@ -115,11 +116,12 @@ impl Catalog {
     ) -> Result<HashMap<AppId, Run>, CatalogError> {
         let mut last = HashMap::with_capacity(apps.len());
         for some in apps.chunks(500) {
-            let mut values: Vec<Value> = vec![kind.to_string().into()];
-            values.extend(some.iter().map(|id| Value::from(id.to_string())));
+            let mut values: Vec<Value> = some.iter().map(|id| id.to_string().into()).collect();
+            values.push(kind.to_string().into());
             let select = format!(
-                "SELECT {COLUMNS} FROM run WHERE id IN (SELECT MAX(id) FROM run WHERE kind = $1 AND state {ended} AND app_id IN ({}) GROUP BY app_id)",
-                list(2, some.len())
+                "WITH a (id) AS (VALUES {}) SELECT {COLUMNS} FROM run WHERE id IN (SELECT (SELECT id FROM run WHERE app_id = a.id AND kind = ${} AND {ended} ORDER BY queued_at DESC, id DESC LIMIT 1) FROM a)",
+                lists(some.len(), 1),
+                values.len()
             );
             for found in rows(&self.db, &select, values).await? {
                 let run = read(&found)?;

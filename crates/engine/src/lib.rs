@@ -69,7 +69,7 @@ pub use ops::{
     indexing::is_archive,
     managed::{DeclareError, Declared, Entry, Reconciled},
     moments::{MomentPreflight, MomentRequest, may_go_back},
-    overview::{AppCard, Health, Overview},
+    overview::{AppCard, Overview},
     projection::Projection,
     recovery_plan::RecoveryDraft,
     restore::{PartRequest, RestoreRequest},
@@ -78,6 +78,7 @@ pub use ops::{
     runs::RunRequest,
     snapshots::PlainStream,
     sources::{SourceDraft, shown_settings, stored_secrets},
+    standing::{Health, Standing},
     storage::{StorageDay, StorageForecast, StorageTrend},
 };
 pub use pitr::{Handed, Pushed, WalBody, WalStream};

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
 
 /// How much is kept in one block.
-pub(crate) const BLOCK: usize = 1 << 20;
+pub(crate) const BLOCK: usize = 256 << 10;
 /// So many blocks may be in memory before they are spilled.
 const IN_MEMORY: usize = 4;
 
@@ -53,7 +53,7 @@ impl Body {
         self.len == 0
     }
 
-    /// Takes the next bytes, at most 1 MiB; `None` after the last.
+    /// Takes the next bytes, at most 256 KiB; `None` after the last.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         match self.blocks.pop_front() {
             None => Ok(None),

@@ -92,7 +92,7 @@ impl Catalog {
         apps: &[AppId],
         kind: RunKind,
     ) -> Result<HashMap<AppId, Run>, CatalogError> {
-        self.last_of(apps, kind, "IN ('succeeded', 'failed')").await
+        self.last_of(apps, kind, "state IN ('succeeded', 'failed')").await
     }
 
     /// Snapshots of an app taken until `until` that looked as usual when they were made, newest

@@ -9,7 +9,7 @@ use sea_orm::Value;
 use super::{COLUMNS, read};
 use crate::{
     Catalog, CatalogError,
-    sql::{count, list, micros, moment, row, rows},
+    sql::{count, list, lists, micros, moment, row, rows},
 };
 
 /// Which runs.
@@ -80,21 +80,42 @@ impl Catalog {
 
     /// The last ended backup run of each of `apps`.
     pub async fn last_runs(&self, apps: &[AppId]) -> Result<HashMap<AppId, Run>, CatalogError> {
+        self.last_of(apps, RunKind::Backup, ENDED).await
+    }
+
+    /// How the last ended backup run of each of `apps` ended.
+    pub async fn last_ends(
+        &self,
+        apps: &[AppId],
+    ) -> Result<HashMap<AppId, RunState>, CatalogError> {
         let mut last = HashMap::with_capacity(apps.len());
         for some in apps.chunks(500) {
             let values: Vec<Value> = some.iter().map(|id| id.to_string().into()).collect();
             let select = format!(
-                "SELECT {COLUMNS} FROM run WHERE id IN (SELECT MAX(id) FROM run WHERE kind = 'backup' AND {ENDED} AND app_id IN ({}) GROUP BY app_id)",
-                list(1, some.len())
+                "WITH a (id) AS (VALUES {}) SELECT a.id AS app_id, (SELECT state FROM run WHERE app_id = a.id AND kind = 'backup' AND {ENDED} ORDER BY queued_at DESC, id DESC LIMIT 1) AS state FROM a",
+                lists(some.len(), 1)
             );
             for found in rows(&self.db, &select, values).await? {
-                let run = read(&found)?;
-                if let Some(app) = run.app_id {
-                    last.insert(app, run);
+                let corrupt = |text: String| CatalogError::Corrupt(text);
+                let app: String = found.try_get("", "app_id")?;
+                let app =
+                    app.parse().map_err(|e: model::id::ParseIdError| corrupt(e.to_string()))?;
+                if let Some(state) = found.try_get::<Option<String>>("", "state")? {
+                    let state = state.parse();
+                    last.insert(app, state.map_err(|e: strum::ParseError| corrupt(e.to_string()))?);
                 }
             }
         }
         Ok(last)
+    }
+
+    /// When a run of `kind` last ended well, of whichever app.
+    pub async fn last_success(&self, kind: RunKind) -> Result<Option<Timestamp>, CatalogError> {
+        let select =
+            "SELECT MAX(finished_at) AS at FROM run WHERE kind = $1 AND state = 'succeeded'";
+        let found = row(&self.db, select, vec![kind.to_string().into()]).await?;
+        let at = found.map(|found| found.try_get::<Option<i64>>("", "at")).transpose()?;
+        at.flatten().map(moment).transpose()
     }
 
     /// When backup runs ended since `since`, and how, app by app, oldest first.

@@ -12,7 +12,7 @@ use model::{
 use super::anomalies::Anomalies;
 use crate::{
     Engine, EngineError,
-    ops::overview::{is_overdue, objective},
+    ops::standing::{is_overdue, objective},
     repositories::is_repository,
     timekeeping::{self, Timekeeping},
 };

@@ -22,6 +22,7 @@ pub(crate) mod routes;
 pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod sources;
+pub(crate) mod standing;
 pub(crate) mod storage;
 pub(crate) mod storage_kept;
 mod validate;

@@ -3,38 +3,14 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use model::{App, AppId, Proof, Run, RunState, Snapshot, retention::CLOCK_TOLERANCE};
+use model::{App, AppId, Proof, Run, RunKind, RunState, Snapshot, retention::CLOCK_TOLERANCE};
 use serde::Serialize;
 
+use super::standing::{Health, Seen, health, is_harmed, next_fire, objective};
 use crate::{Engine, EngineError, pitr::taken::Taken};
 
-/// Age at which an app counts as overdue where neither it nor its schedule says otherwise.
-const OBJECTIVE: SignedDuration = SignedDuration::from_hours(24);
 /// Days on the strip of an app's card.
 pub(crate) const STRIP_DAYS: usize = 30;
-
-/// How an app is, the worst truth first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Health {
-    /// A copy of its newest snapshot is damaged or missing.
-    Damaged,
-    /// Its last run failed.
-    Failed,
-    /// Its newest good snapshot is older than its objective.
-    Late,
-    /// Its last run left a destination without a copy.
-    Partial,
-    /// It has never run.
-    NeverRun,
-    /// A run is under way, and nothing is wrong.
-    Running,
-    /// Its newest good snapshot is recent enough.
-    Good,
-    /// It is disabled.
-    Disabled,
-}
 
 /// One app on the first page.
 #[derive(Debug, Clone, Serialize)]
@@ -109,20 +85,27 @@ impl Engine {
         self.cards(vec![app]).await?.pop().ok_or_else(|| EngineError::not_found("app", id))
     }
 
-    async fn cards(&self, apps: Vec<App>) -> Result<Vec<AppCard>, EngineError> {
+    /// Bytes that the copies and the archive of WAL of each of `apps` take.
+    pub async fn stored_bytes(&self, apps: &[AppId]) -> Result<HashMap<AppId, u64>, EngineError> {
+        let mut stored = self.0.catalog.stored_bytes_by_app(apps).await?;
+        let archives = Taken::all(self).await?;
+        for app in apps {
+            if let Some(taken) = archives.get(&app.to_string()) {
+                *stored.entry(*app).or_default() += taken.bytes();
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The state of `apps`, in their order.
+    pub async fn cards(&self, apps: Vec<App>) -> Result<Vec<AppCard>, EngineError> {
         let catalog = &self.0.catalog;
         let now = self.now();
         let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
         let mut last_runs = catalog.last_runs(&ids).await?;
         let mut last_good = catalog.last_good_snapshots(&ids).await?;
         self.without_the_future(&mut last_good, now).await?;
-        let mut stored = catalog.stored_bytes_by_app(&ids).await?;
-        let archives = Taken::all(self).await?;
-        for app in &apps {
-            if let Some(taken) = archives.get(&app.id.to_string()) {
-                *stored.entry(app.id).or_default() += taken.bytes();
-            }
-        }
+        let stored = self.stored_bytes(&ids).await?;
         let fires = catalog.last_fires().await?;
         let since = now
             .saturating_sub(SignedDuration::from_hours(24 * STRIP_DAYS as i64))
@@ -136,7 +119,7 @@ impl Engine {
             .active_runs()
             .await?
             .into_iter()
-            .filter(|run| run.kind == model::RunKind::Backup)
+            .filter(|run| run.kind == RunKind::Backup)
             .filter_map(|run| Some((run.app_id?, run)))
             .collect();
         Ok(apps
@@ -147,25 +130,16 @@ impl Engine {
                 let active_run = active.remove(&app.id);
                 let proven = proven.remove(&app.id).and_then(|run| proof(&run));
                 let restored = restores.remove(&app.id).and_then(|run| length(&run));
-                let anchor = fires
-                    .get(&app.id)
-                    .copied()
-                    .unwrap_or(app.created_at)
-                    .max(now.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(now));
-                let next_fire = app
-                    .enabled
-                    .then(|| app.schedule.as_ref().and_then(|s| s.next_after(anchor)))
-                    .flatten();
+                let next_fire = next_fire(&app, fires.get(&app.id).copied(), now);
                 let objective = objective(&app, now);
                 let age = last_good.as_ref().map(|snapshot| now.duration_since(snapshot.taken_at));
-                let health = health(
-                    &app,
-                    last_run.as_ref(),
-                    active_run.as_ref(),
-                    last_good.as_ref(),
+                let seen = Seen {
+                    last: last_run.as_ref().map(|run| run.state),
+                    is_active: active_run.is_some(),
+                    is_harmed: last_good.as_ref().is_some_and(is_harmed),
                     age,
-                    objective,
-                );
+                };
+                let health = health(&app, seen, now);
                 AppCard {
                     health,
                     strip: strip(ends.get(&app.id).map_or(&[][..], Vec::as_slice), &app, now),
@@ -230,62 +204,6 @@ fn longest_gap(taken: &[Timestamp], now: Timestamp) -> Option<i64> {
     let past: Vec<_> = taken.iter().copied().filter(|at| *at <= now).collect();
     let ends = past.iter().copied().skip(1).chain([now]);
     past.iter().zip(ends).map(|(from, to)| to.duration_since(*from).as_secs()).max()
-}
-
-/// How old the newest good snapshot may get: the app's own word, or twice its schedule's
-/// interval, at least a day.
-pub(crate) fn objective(app: &App, now: Timestamp) -> SignedDuration {
-    if let Some(secs) = app.limits.objective_secs {
-        return SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX));
-    }
-    let interval = app.schedule.as_ref().and_then(|schedule| {
-        let first = schedule.next_after(now)?;
-        Some(schedule.next_after(first)?.duration_since(first))
-    });
-    interval.map_or(OBJECTIVE, |interval| (interval * 2).max(OBJECTIVE))
-}
-
-/// Whether a newest good snapshot of this `age` is too old; also where there is none.
-pub(crate) fn is_overdue(age: Option<SignedDuration>, objective: SignedDuration) -> bool {
-    age.is_none_or(|age| age > objective)
-}
-
-fn health(
-    app: &App,
-    last_run: Option<&Run>,
-    active_run: Option<&Run>,
-    last_good: Option<&Snapshot>,
-    age: Option<SignedDuration>,
-    objective: SignedDuration,
-) -> Health {
-    use model::CopyState;
-    if !app.enabled {
-        return Health::Disabled;
-    }
-    let damaged = last_good.is_some_and(|snapshot| {
-        snapshot
-            .copies
-            .iter()
-            .any(|copy| matches!(copy.state, CopyState::Damaged | CopyState::Missing))
-    });
-    if damaged {
-        return Health::Damaged;
-    }
-    match last_run.map(|run| run.state) {
-        Some(RunState::Failed | RunState::Interrupted) => return Health::Failed,
-        None if active_run.is_none() => return Health::NeverRun,
-        _ => {}
-    }
-    if last_run.is_some() && is_overdue(age, objective) {
-        return Health::Late;
-    }
-    if active_run.is_some() {
-        return Health::Running;
-    }
-    match last_run.map(|run| run.state) {
-        Some(RunState::PartiallyFailed) => Health::Partial,
-        _ => Health::Good,
-    }
 }
 
 /// One state a day in the app's own time zone; the worst of the day's last words: what the day

@@ -15,7 +15,7 @@ pub(super) struct Sealing {
 
 impl Sealing {
     pub(super) fn new(recipients: Option<Recipients>) -> Result<Self, EngineError> {
-        let sealer = Sealer::new(Recipe::new(Compression::default())).map_err(told)?;
+        let sealer = Sealer::new(Recipe::new(Compression::default()).frugal()).map_err(told)?;
         let encrypter = recipients.map(|to| Encrypter::new(&to)).transpose().map_err(told)?;
         Ok(Self { sealer, encrypter })
     }

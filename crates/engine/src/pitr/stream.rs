@@ -26,6 +26,9 @@ use crate::{Engine, EngineError, run::failure};
 
 /// Segments on their way to the destination at once.
 const AT_ONCE: usize = 2;
+/// Bytes of segments in memory: two of the usual size have no room in it and wait in the spool, from
+/// where they are read while they are still in the page cache.
+const MEMORY: u64 = 8 << 20;
 /// First and longest pause after something failed.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -121,6 +124,7 @@ async fn connected(work: &Arc<Work>, anew: bool) -> Result<Ended, Ended> {
         ReceiverOptions {
             slot: Some(slot.clone()),
             start,
+            memory: MEMORY,
             spool: Some(work.engine.0.config.spool.clone()),
             prefix_every: Some(if is_kept { times.partial.max(SELDOM) } else { times.partial }),
             ..ReceiverOptions::default()

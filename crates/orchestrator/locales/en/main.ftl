@@ -158,6 +158,7 @@ last-verified = Last verified
 retention-preview = What retention will do
 snapshots-empty-app = No snapshot yet. The first run makes one.
 snapshots-empty = No snapshots yet.
+apps-more = and { $count } more
 snapshots-more = { $count ->
     [one] One more
    *[other] { $count } more

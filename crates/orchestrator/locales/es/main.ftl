@@ -158,6 +158,7 @@ last-verified = Última verificación
 retention-preview = Qué hará la retención
 snapshots-empty-app = Todavía no hay instantáneas. La primera ejecución crea una.
 snapshots-empty = Todavía no hay instantáneas.
+apps-more = y { $count } más
 snapshots-more = { $count ->
     [one] Una más
    *[other] { $count } más

@@ -8,8 +8,9 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse as _, Response},
 };
+use catalog::CopyCount;
 use engine::{DestinationDraft, FieldError, Report};
-use model::{CopyState, Destination, DestinationKind};
+use model::{App, Destination, DestinationKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
@@ -30,6 +31,9 @@ use super::{
     visitor::Visitor,
 };
 
+/// Apps that the list names of each.
+const FEW_APPS: usize = 8;
+
 struct DestinationRow {
     name: String,
     kind: String,
@@ -38,7 +42,9 @@ struct DestinationRow {
     checked: Option<When>,
     problem: Option<String>,
     apps: Vec<String>,
-    snapshots: usize,
+    /// Apps beside those.
+    more_apps: usize,
+    snapshots: u64,
     stored: String,
     append_only: bool,
     verify_every_days: Option<u32>,
@@ -53,15 +59,10 @@ struct DestinationsPage {
     rows: Vec<DestinationRow>,
 }
 
-async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<DestinationRow, Fault> {
-    let (catalog, lang) = (web.engine.catalog(), visitor.lang);
-    let apps = catalog.all_apps().await?;
-    let held = catalog.snapshots_at(one.id).await?;
-    let copies: Vec<_> = held
-        .iter()
-        .flat_map(|snapshot| &snapshot.copies)
-        .filter(|copy| copy.destination_id == one.id && copy.state != CopyState::Expired)
-        .collect();
+/// `counts` of all destinations' copies.
+fn row(visitor: &Visitor, one: &Destination, apps: &[App], counts: &[CopyCount]) -> DestinationRow {
+    let lang = visitor.lang;
+    let held = counts.iter().filter(|held| held.destination_id == one.id);
     let mark = match &one.last_check {
         None => Mark { class: "never", word: lang.t("destination-unchecked") },
         Some(check) if check.problem.is_some() => {
@@ -96,7 +97,7 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
             format!("{}/{}", setting("url").trim_end_matches('/'), setting("path"))
         }
     };
-    Ok(DestinationRow {
+    DestinationRow {
         name: one.name.to_string(),
         kind: lang.t(&format!("destination-kind-{}", one.kind)),
         place,
@@ -108,18 +109,24 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
             .filter(|app| app.destinations.iter().any(|b| b.destination_id == one.id))
             .map(|app| app.name.to_string())
             .collect(),
-        snapshots: copies.len(),
-        stored: lang.size(copies.iter().map(|copy| copy.stored_bytes()).sum()),
+        more_apps: 0,
+        snapshots: held.clone().map(|held| held.copies).sum(),
+        stored: lang.size(held.map(|held| held.bytes).sum()),
         append_only: one.append_only,
         verify_every_days: one.verify_every_days,
         managed: one.managed_by.map(Into::into),
-    })
+    }
 }
 
 pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
     let mut rows = Vec::new();
-    for one in web.engine.catalog().all_destinations().await? {
-        rows.push(row(&web, &visitor, &one).await?);
+    let catalog = web.engine.catalog();
+    let (apps, counts) = (catalog.all_apps().await?, catalog.copy_counts().await?);
+    for one in catalog.all_destinations().await? {
+        let mut row = row(&visitor, &one, &apps, &counts);
+        row.more_apps = row.apps.len().saturating_sub(FEW_APPS);
+        row.apps.truncate(FEW_APPS);
+        rows.push(row);
     }
     let page = visitor.page(visitor.t("nav-destinations"), Nav::Destinations);
     Ok(show(&DestinationsPage { page, rows }))
@@ -394,11 +401,13 @@ pub(super) async fn page_of(
     typed: Option<&str>,
     once: Once,
 ) -> Result<Html<String>, Fault> {
+    let catalog = web.engine.catalog();
+    let (apps, counts) = (catalog.all_apps().await?, catalog.copy_counts().await?);
     let shown = |secret: SecretString| secret.expose_secret().to_owned();
     let label = |name: &str| visitor.t(&format!("field-{}", name.replace('_', "-")));
     Ok(show(&DestinationPage {
         page: visitor.page(one.name.as_str(), Nav::Destinations),
-        row: row(web, visitor, one).await?,
+        row: row(visitor, one, &apps, &counts),
         settings: one.settings.iter().map(|(name, value)| (label(name), value.clone())).collect(),
         secrets: one.secrets.keys().map(|name| label(name)).collect(),
         checks: report.map(|report| CheckRow::all(&report, visitor.lang)),

@@ -6,8 +6,8 @@ use axum::{
     response::{Html, Response},
 };
 use catalog::EventQuery;
-use engine::{AppCard, Health, Overview};
-use model::{Event, EventKind, FailureCode, Run, RunKind, Severity};
+use engine::{AppCard, Health, Standing};
+use model::{AppId, Event, EventKind, FailureCode, Run, RunKind, Severity};
 use serde::Deserialize;
 
 use super::{
@@ -30,6 +30,7 @@ use super::{
 
 const PER_PAGE: usize = 50;
 const HAPPENINGS: usize = 8;
+const TROUBLES: usize = 3;
 
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]
@@ -163,31 +164,33 @@ pub(super) async fn show_overview(
     State(web): State<Web>,
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Fault> {
-    let overview = web.engine.overview().await?;
+    let all = web.engine.standings().await?;
+    let count = Counted::of(&all);
     let page = visitor.page(visitor.t("nav-overview"), Nav::Overview);
-    let (sentence, sentence_class) = sentence(&overview, &visitor);
-    let troubles = troubles(&overview, visitor.lang);
+    let (sentence, sentence_class) = sentence(&web, count, &visitor).await?;
+    let troubles = troubles(&web, &all, visitor.lang).await?;
     let uncovered = web.engine.uncovered_count().await?;
-    let counters = counters(&overview, uncovered, visitor.lang);
+    let counters = counters(count, uncovered, visitor.lang);
     let wanted = asked.q.trim().to_lowercase();
-    let mut cards: Vec<&AppCard> = overview
-        .cards
+    let mut some: Vec<&Standing> = all
         .iter()
-        .filter(|card| card.app.name.as_str().to_lowercase().contains(&wanted))
-        .filter(|card| in_group(card.health, &asked.state))
+        .filter(|one| one.app.name.as_str().to_lowercase().contains(&wanted))
+        .filter(|one| in_group(one.health, &asked.state))
         .collect();
-    sort(&mut cards, &asked.sort);
-    let pager = Pager::new(asked.page, PER_PAGE, cards.len())
+    sort(&web, &mut some, &asked.sort).await?;
+    let pager = Pager::new(asked.page, PER_PAGE, some.len())
         .keep("q", &asked.q)
         .keep("sort", &asked.sort)
         .keep("state", &asked.state);
-    let rows: Vec<Row> = cards[pager.range()].iter().map(|card| row(card, &visitor)).collect();
+    let shown = some[pager.range()].iter().map(|one| one.app.clone()).collect();
+    let cards = web.engine.cards(shown).await?;
+    let rows: Vec<Row> = cards.iter().map(|card| row(card, &visitor)).collect();
     if asked.part == "live" {
         return Ok(show(&Live { page, sentence, sentence_class, troubles, counters, rows }));
     }
     let catalog = web.engine.catalog();
     let names =
-        |id| overview.cards.iter().find(|c| Some(c.app.id) == id).map(|c| c.app.name.to_string());
+        |id| all.iter().find(|one| Some(one.app.id) == id).map(|one| one.app.name.to_string());
     let mut happenings = Vec::new();
     for event in catalog.events(EventQuery { limit: 40, ..EventQuery::default() }).await? {
         let run = match event.run_id {
@@ -212,20 +215,20 @@ pub(super) async fn show_overview(
             break;
         }
     }
-    let next =
-        overview.cards.iter().filter_map(|card| Some((card.next_fire?, &card.app.name))).min().map(
-            |(at, name)| {
-                let when = visitor.when(at);
-                visitor.lang.fill(
-                    "overview-next",
-                    [
-                        ("app", name.as_str().into()),
-                        ("at", when.absolute.into()),
-                        ("in", when.relative.into()),
-                    ],
-                )
-            },
-        );
+    let now = web.engine.now();
+    let next = all.iter().filter_map(|one| Some((one.next_fire(now)?, &one.app.name))).min().map(
+        |(at, name)| {
+            let when = visitor.when(at);
+            visitor.lang.fill(
+                "overview-next",
+                [
+                    ("app", name.as_str().into()),
+                    ("at", when.absolute.into()),
+                    ("in", when.relative.into()),
+                ],
+            )
+        },
+    );
     Ok(show(&OverviewPage {
         page,
         sentence,
@@ -239,16 +242,16 @@ pub(super) async fn show_overview(
         state: asked.state,
         sort: asked.sort,
         sorts: SORTS.iter().map(|(by, key)| (*by, visitor.t(key))).collect(),
-        total: overview.total,
+        total: all.len(),
         happenings,
         next,
         storage: StoragePanel::new(&web.engine.storage().await?, visitor.lang),
         clock: web.engine.clock_jumped_at().await?.map(|at| visitor.when(at)),
         waiting: waiting(&web, &visitor).await?,
         kit_due: web.engine.kit_is_due().await?,
-        told_nobody: if overview.total > 0 { told_nobody(&web).await? } else { None },
-        offers_recovery: overview.total == 0 && super::recover::is_offered(&web).await?,
-        no_destination: overview.total == 0 && catalog.all_destinations().await?.is_empty(),
+        told_nobody: if all.is_empty() { None } else { told_nobody(&web).await? },
+        offers_recovery: all.is_empty() && super::recover::is_offered(&web).await?,
+        no_destination: all.is_empty() && catalog.all_destinations().await?.is_empty(),
     }))
 }
 
@@ -262,14 +265,25 @@ const SORTS: [(&str, &str); 5] = [
 ];
 
 /// Puts the oldest snapshot first, the next run first, or what takes most.
-fn sort(cards: &mut [&AppCard], by: &str) {
+async fn sort(web: &Web, all: &mut [&Standing], by: &str) -> Result<(), Fault> {
     match by {
-        "name" => cards.sort_by_key(|card| card.app.name.as_str().to_lowercase()),
-        "last" => cards.sort_by_key(|card| card.last_good.as_ref().map(|one| one.taken_at)),
-        "next" => cards.sort_by_key(|card| (card.next_fire.is_none(), card.next_fire)),
-        "stored" => cards.sort_by_key(|card| std::cmp::Reverse(card.stored_bytes)),
+        "name" => all.sort_by_key(|one| one.app.name.as_str().to_lowercase()),
+        "last" => all.sort_by_key(|one| one.last_good_at),
+        "next" => {
+            let now = web.engine.now();
+            all.sort_by_cached_key(|one| {
+                let next = one.next_fire(now);
+                (next.is_none(), next)
+            });
+        }
+        "stored" => {
+            let ids: Vec<AppId> = all.iter().map(|one| one.app.id).collect();
+            let stored = web.engine.stored_bytes(&ids).await?;
+            all.sort_by_key(|one| std::cmp::Reverse(stored.get(&one.app.id).copied()));
+        }
         _ => {}
     }
+    Ok(())
 }
 
 /// Why nobody would hear of a failure, where to change that, and by which words.
@@ -294,51 +308,78 @@ fn in_group(health: Health, group: &str) -> bool {
     }
 }
 
-/// How many apps are protected, but lack a copy somewhere.
-fn lacking(overview: &Overview) -> usize {
-    overview.cards.iter().filter(|card| card.health == Health::Partial).count()
+/// How many apps are how.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    total: usize,
+    /// Good or running.
+    good: usize,
+    /// Protected, but without a copy somewhere.
+    partial: usize,
+    late: usize,
+    failed: usize,
+    disabled: usize,
 }
 
-/// The worst state wins; it counts every app that is listed beneath it.
-fn sentence(overview: &Overview, visitor: &Visitor) -> (String, &'static str) {
-    let lang = visitor.lang;
-    let (troubled, partial) = (overview.failed + overview.late, lacking(overview));
-    if overview.total == 0 {
-        (lang.t("sentence-empty"), "quiet")
-    } else if troubled > 0 {
-        (
-            lang.with("sentence-trouble", "count", troubled + partial),
-            if overview.failed > 0 { "failed" } else { "late" },
-        )
-    } else if partial > 0 {
-        (lang.with("sentence-partial", "count", partial), "partial")
-    } else if overview.protected == 0 {
-        (lang.t("sentence-disabled"), "quiet")
-    } else {
-        let last =
-            overview.cards.iter().filter_map(|card| card.proven.as_ref()).max_by_key(|p| p.at);
-        let proven = match last {
-            Some(proof) => lang.with("sentence-proven", "when", visitor.when(proof.at).relative),
-            None => lang.t("sentence-unproven"),
-        };
-        (format!("{} {proven}", lang.with("sentence-good", "count", overview.protected)), "good")
+impl Counted {
+    fn of(all: &[Standing]) -> Self {
+        let mut count = Self { total: all.len(), ..Self::default() };
+        for one in all {
+            *match one.health {
+                Health::Good | Health::Running => &mut count.good,
+                Health::Partial => &mut count.partial,
+                Health::Late | Health::NeverRun => &mut count.late,
+                Health::Failed | Health::Damaged => &mut count.failed,
+                Health::Disabled => &mut count.disabled,
+            } += 1;
+        }
+        count
     }
 }
 
-/// What is the matter with the first few apps in trouble.
-fn troubles(overview: &Overview, lang: Lang) -> Vec<(String, String)> {
-    overview
-        .cards
+/// The worst state wins; it counts every app that is listed beneath it.
+async fn sentence(
+    web: &Web,
+    count: Counted,
+    visitor: &Visitor,
+) -> Result<(String, &'static str), Fault> {
+    let lang = visitor.lang;
+    let troubled = count.failed + count.late;
+    Ok(if count.total == 0 {
+        (lang.t("sentence-empty"), "quiet")
+    } else if troubled > 0 {
+        (
+            lang.with("sentence-trouble", "count", troubled + count.partial),
+            if count.failed > 0 { "failed" } else { "late" },
+        )
+    } else if count.partial > 0 {
+        (lang.with("sentence-partial", "count", count.partial), "partial")
+    } else if count.good == 0 {
+        (lang.t("sentence-disabled"), "quiet")
+    } else {
+        let proven = match web.engine.catalog().last_success(RunKind::Drill).await? {
+            Some(at) => lang.with("sentence-proven", "when", visitor.when(at).relative),
+            None => lang.t("sentence-unproven"),
+        };
+        (format!("{} {proven}", lang.with("sentence-good", "count", count.good)), "good")
+    })
+}
+
+/// What is the matter with the first few apps in trouble, which are the first of all.
+async fn troubles(web: &Web, all: &[Standing], lang: Lang) -> Result<Vec<(String, String)>, Fault> {
+    let worst = all
         .iter()
-        .filter_map(|card| {
-            let why = match card.health {
-                Health::NeverRun => lang.t("why-never"),
-                _ => why(card, lang)?,
-            };
-            Some((card.app.name.to_string(), why))
-        })
-        .take(3)
-        .collect()
+        .filter(|one| !matches!(one.health, Health::Running | Health::Good | Health::Disabled));
+    let worst = worst.take(TROUBLES).map(|one| one.app.clone()).collect();
+    let cards = web.engine.cards(worst).await?;
+    let told = cards.iter().filter_map(|card| {
+        let why = match card.health {
+            Health::NeverRun => lang.t("why-never"),
+            _ => why(card, lang)?,
+        };
+        Some((card.app.name.to_string(), why))
+    });
+    Ok(told.collect())
 }
 
 /// What is the matter with an app, if anything.
@@ -365,8 +406,7 @@ pub(super) fn why(card: &AppCard, lang: Lang) -> Option<String> {
 }
 
 /// `uncovered` is `None` where nobody looks at this machine.
-fn counters(overview: &Overview, uncovered: Option<usize>, lang: Lang) -> Vec<Counter> {
-    let disabled = overview.cards.iter().filter(|card| card.health == Health::Disabled).count();
+fn counters(all: Counted, uncovered: Option<usize>, lang: Lang) -> Vec<Counter> {
     let counter = |href, class, word: &str, count| Counter {
         href,
         class,
@@ -374,16 +414,15 @@ fn counters(overview: &Overview, uncovered: Option<usize>, lang: Lang) -> Vec<Co
         count,
     };
     let mut counters = vec![
-        counter("/?state=protected", "good", "protected", overview.protected - lacking(overview)),
-        counter("/?state=late", "late", "late", overview.late),
-        counter("/?state=failed", "failed", "failed", overview.failed),
+        counter("/?state=protected", "good", "protected", all.good),
+        counter("/?state=late", "late", "late", all.late),
+        counter("/?state=failed", "failed", "failed", all.failed),
     ];
-    let partial = lacking(overview);
-    if partial > 0 {
-        counters.insert(1, counter("/?state=partial", "partial", "partial", partial));
+    if all.partial > 0 {
+        counters.insert(1, counter("/?state=partial", "partial", "partial", all.partial));
     }
-    if disabled > 0 {
-        counters.push(counter("/?state=disabled", "disabled", "disabled", disabled));
+    if all.disabled > 0 {
+        counters.push(counter("/?state=disabled", "disabled", "disabled", all.disabled));
     }
     if let Some(uncovered) = uncovered {
         counters.push(counter("/coverage", "late", "uncovered", uncovered));

@@ -94,14 +94,14 @@ fn painted(server: &Server) -> Result<Vec<Value>> {
     paint::run(&server.base, Path::new(&server.cookies), &pages, OPENED)
 }
 
-/// Gives a run a long log: the demonstration's have none.
+/// Gives a run a long log: the demonstration's are short.
 fn long_log(folder: &Path, run: &str) -> Result<()> {
     let made = fs::read_dir(folder)?.flatten().map(|entry| entry.path().join("catalog.sqlite"));
     let catalog = made.into_iter().find(|path| path.exists()).context("no catalog")?;
     let insert = format!(
         "PRAGMA busy_timeout = 20000; \
          WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < {LINES}) \
-         INSERT INTO run_log (run_id, seq, doc) SELECT '{run}', seq, json_object('seq', seq, \
+         INSERT OR REPLACE INTO run_log (run_id, seq, doc) SELECT '{run}', seq, json_object('seq', seq, \
          'at', '2026-01-31T03:00:00Z', 'level', 'info', 'stage', 'store', \
          'message', printf('pg_dump: dumping contents of table public.orders_%d', seq)) FROM n"
     );
@@ -164,7 +164,7 @@ impl Server {
 
     fn curl(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new("curl")
-            .args(["-sS", "--fail", "-b", &self.cookies, "-c", &self.cookies])
+            .args(["-s", "--fail", "-b", &self.cookies, "-c", &self.cookies])
             .args(arguments)
             .stderr(Stdio::inherit())
             .output()?;

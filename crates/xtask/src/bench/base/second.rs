@@ -1,5 +1,6 @@
 //! What a second base backup after scattered updates adds to a repository, beside what restic adds
-//! to one of its own for the same tree.
+//! to one of its own for the same tree: with the rows of pgbench, which are nearly all blanks, and
+//! with such as hold text.
 
 use std::{fs, path::Path};
 
@@ -27,13 +28,46 @@ fn but_wal(folder: &Path) -> u64 {
     bytes
 }
 
+/// What the rows hold.
+#[derive(Debug, Clone, Copy)]
+enum Rows {
+    Blank,
+    Text,
+}
+
 pub(super) fn measured(
     binaries: &Path,
     root: &Path,
     server: &Postgres,
     transactions: u32,
 ) -> Result<Value> {
-    let own = root.join("growth");
+    let blank = of_rows(binaries, root, server, transactions, Rows::Blank)?;
+    // In the order of their keys, as at first; the table and its index are written anew.
+    server.sql("bench", "CREATE TABLE kept AS SELECT aid, bid FROM pgbench_accounts")?;
+    server.sql("bench", "TRUNCATE pgbench_accounts")?;
+    server.sql(
+        "bench",
+        "INSERT INTO pgbench_accounts SELECT aid, bid, 0, md5(random()::text) || \
+         substr(md5(random()::text), 1, 20) FROM kept ORDER BY aid",
+    )?;
+    server.sql("bench", "DROP TABLE kept")?;
+    server.sql("bench", "VACUUM (FREEZE, ANALYZE) pgbench_accounts")?;
+    let text = of_rows(binaries, root, server, transactions, Rows::Text)?;
+    Ok(json!({ "blank": blank, "text": text }))
+}
+
+fn of_rows(
+    binaries: &Path,
+    root: &Path,
+    server: &Postgres,
+    transactions: u32,
+    rows: Rows,
+) -> Result<Value> {
+    let (name, words) = match rows {
+        Rows::Blank => ("blank", "rows of pgbench"),
+        Rows::Text => ("text", "rows with text"),
+    };
+    let own = root.join(format!("growth-{name}"));
     fs::create_dir(&own)?;
     let orchestrator = super::orchestrator(binaries, &own)?;
     let (vault, password) = (own.join("vault"), own.join("password"));
@@ -63,7 +97,7 @@ pub(super) fn measured(
     there("init")?;
     let backup = format!("backup --exclude pg_wal {tree}");
     server.sql("bench", "CHECKPOINT")?;
-    super::follow(&orchestrator, server, "grown", "vault:grown")?;
+    super::follow(&orchestrator, server, name, &format!("vault:{name}"))?;
     there(&backup)?;
     let first = (but_wal(&vault), folder_bytes(&repository));
     let pgbench = server.program("pgbench");
@@ -74,7 +108,7 @@ pub(super) fn measured(
         transactions / 2
     ))?;
     server.sql("bench", "CHECKPOINT")?;
-    let run = orchestrator.ask(&["recovery", "base", "grown", "--wait"])?;
+    let run = orchestrator.ask(&["recovery", "base", name, "--wait"])?;
     ensure!(run["state"] == "succeeded", "the base backup ended as {run}");
     server.sql("bench", "CHECKPOINT")?;
     there(&backup)?;
@@ -83,7 +117,8 @@ pub(super) fn measured(
     ensure!(added > 0, "the second base backup stored nothing");
     let mib = super::mib;
     println!(
-        "\nsecond base backup after {transactions} transactions: first {:.0} MiB, {:.1} MiB more",
+        "\n{words}, second base backup after {transactions} transactions: first {:.0} MiB, {:.1} MiB \
+         more",
         mib(first.0),
         mib(added)
     );
