@@ -11,6 +11,7 @@ mod browser;
 mod browsing;
 mod canary;
 mod chromium;
+mod closed_pipe;
 mod command_line;
 mod commands;
 mod cut_stream;
