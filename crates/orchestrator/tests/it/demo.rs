@@ -60,7 +60,8 @@ async fn a_made_up_history_is_shown_and_gone() {
     // Only what can be compared is offered, the newest first.
     let at = |id: &str| {
         let one = snapshots.as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
-        (one["taken_at"].as_str().unwrap().to_owned(), one["kind"] == "base")
+        let taken_at: jiff::Timestamp = one["taken_at"].as_str().unwrap().parse().unwrap();
+        (taken_at, one["kind"] == "base")
     };
     for kind in ["automatic", "base"] {
         let page = get(&format!("/snapshots/{}", of_kind(kind))).await;
@@ -70,7 +71,6 @@ async fn a_made_up_history_is_shown_and_gone() {
         assert!(offered.len() > 3, "{kind}: {offered:?}");
         assert!(offered.iter().all(|(_, is_base)| *is_base == (kind == "base")), "{kind}");
         assert!(offered.is_sorted_by(|one, next| one.0 >= next.0), "{kind}: {offered:?}");
-        assert_eq!(page.matches("<option value=\"01").count(), offered.len());
     }
     // What is wrong is told of, and the shop comes back to any moment of a week.
     let alerts = ask("/api/v1/alerts").await;
