@@ -88,6 +88,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/wal/{app}/{name}", get(wal::fetch).put(wal::push))
         .route("/apps/{app}/snapshots", get(snapshots::of_app))
         .route("/apps/{app}/usual", get(alerts::usual))
+        .route("/apps/{app}/storage", get(apps::storage))
         .route("/apps/{app}/before-deploy", get(snapshots::before_deploy))
         .route("/overview", get(apps::overview))
         .route("/connection/test", post(apps::try_draft))

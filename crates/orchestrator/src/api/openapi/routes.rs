@@ -85,6 +85,8 @@ fn of_apps() -> Vec<Operation> {
             .lists::<RetentionPreview>(200, "A plan for each destination."),
         Operation::get("/api/v1/apps/{app}/usual", "What an app's snapshots usually are")
             .gives::<Usual>(200, "The medians of the last good ones, and how many are known."),
+        Operation::get("/api/v1/apps/{app}/storage", "What an app's copies and its WAL take")
+            .gives::<StorageTrend>(200, "Day by day, and what may come."),
         Operation::post("/api/v1/apps/{app}/expire", "Apply the app's retention now")
             .gives::<Run>(202, "The run that does it.")
             .may_fail(&[409]),
