@@ -41,6 +41,8 @@ struct DestinationRow {
     apps: Vec<String>,
     snapshots: usize,
     stored: String,
+    /// What of it archives of WAL take, where there is any.
+    wal: Option<String>,
     append_only: bool,
     verify_every_days: Option<u32>,
     /// What it is declared in, where that is not here.
@@ -63,6 +65,7 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
         .flat_map(|snapshot| &snapshot.copies)
         .filter(|copy| copy.destination_id == one.id && copy.state != CopyState::Expired)
         .collect();
+    let wal = web.engine.archived_bytes().await?.get(&one.id).copied().unwrap_or(0);
     let mark = match &one.last_check {
         None => Mark { class: "never", word: lang.t("destination-unchecked") },
         Some(check) if check.problem.is_some() => {
@@ -110,7 +113,8 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
             .map(|app| app.name.to_string())
             .collect(),
         snapshots: copies.len(),
-        stored: lang.size(copies.iter().map(|copy| copy.stored_bytes()).sum()),
+        stored: lang.size(copies.iter().map(|copy| copy.stored_bytes()).sum::<u64>() + wal),
+        wal: (wal > 0).then(|| lang.with("stored-wal", "size", lang.size(wal))),
         append_only: one.append_only,
         verify_every_days: one.verify_every_days,
         managed: one.managed_by.map(Into::into),
