@@ -78,6 +78,8 @@ async fn a_made_up_history_is_shown_and_gone() {
     let moments = ask("/api/v1/apps/shop/recovery").await;
     assert_eq!(moments["windows"].as_array().map(Vec::len), Some(1), "{moments}");
     assert_eq!(moments["gaps"], json!([]));
+    let page = get("/apps/shop/recovery").await;
+    assert!(page.contains("10 GiB at most") && page.contains("212 GiB are free"), "{page}");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(server.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(server.wait().unwrap().success());
