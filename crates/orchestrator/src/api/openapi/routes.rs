@@ -6,6 +6,7 @@ use engine::{
     RetentionPreview, RunRequest, SnapshotDiff, StorageTrend, Usual,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, RecoveryState, RestorePoint, Run, Snapshot};
+use serde_json::json;
 
 use super::{operation::Operation, people};
 use crate::{
@@ -259,6 +260,18 @@ fn of_moments() -> Vec<Operation> {
         .may_fail(&[409]),
         Operation::put("/api/v1/wal/{app}/{name}", "Hand over a file of WAL")
             .takes_bytes()
+            .reads(
+                "X-Wal",
+                json!({ "type": "string", "enum": ["received", "beginning"] }),
+                "Who hands it over: `received` by a receiver beside the server, `beginning` the first \
+                 part of a segment that is not whole yet, which later ones replace; left out by the \
+                 server's `archive_command`.",
+            )
+            .reads(
+                "X-Checksum-SHA256",
+                json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" }),
+                "The SHA-256 of the file; one that is not as told is not kept.",
+            )
             .gives::<wal::WalStored>(201, "It is durable at the destination.")
             .gives::<wal::WalStored>(200, "It was there already.")
             .may_fail(&[409, 411, 413, 422, 502]),
@@ -267,6 +280,12 @@ fn of_moments() -> Vec<Operation> {
                 "application/octet-stream",
                 "Its bytes; without its last chunk the answer has not proven true. Where it is \
                  proven not to be there, the refusal carries `X-Wal: absent`.",
+            )
+            .marks(
+                404,
+                "X-Wal",
+                &["absent"],
+                "The file is proven not to be there; without it the address or the app may be wrong.",
             )
             .may_fail(&[409, 502]),
     ]
