@@ -159,6 +159,7 @@ pub(crate) const ROUTES: &[Route] = &[
     act("DELETE", "/api/v1/alert-routes/{route}", Configure, "alert-route.remove"),
     look("/api/v1/apps/{app}/usual", See),
     look("/api/v1/apps/{app}/storage", See),
+    look("/api/v1/drills", See),
     look("/api/v1/users", Administer),
     act("POST", "/api/v1/users", Administer, "user.add"),
     act("PUT", "/api/v1/users/{user}", Administer, "user.edit"),

@@ -91,6 +91,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/apps/{app}/storage", get(apps::storage))
         .route("/apps/{app}/before-deploy", get(snapshots::before_deploy))
         .route("/overview", get(apps::overview))
+        .route("/drills", get(restores::drills))
         .route("/connection/test", post(apps::try_draft))
         .route("/source-kinds", get(source_kinds::list))
         .route("/config", get(config::show))

@@ -214,6 +214,8 @@ pub(crate) enum Command {
     /// Restores the newest snapshot of an app to scratch and checks what came; or its PostgreSQL
     /// server to a moment.
     Drill(DrillArgs),
+    /// Lists every app's last drill and its next, those that were never proven to come back first.
+    Drills,
     /// Shows what a restore or a drill tells of itself.
     Report {
         /// The run.

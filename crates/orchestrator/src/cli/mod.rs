@@ -158,6 +158,7 @@ async fn perform(
         Command::Copy(given) => snapshots::copy(&server()?, given, out).await,
         Command::Restore(given) => restore::restore(&server()?, given, out).await,
         Command::Drill(given) => drills::drill(&server()?, given, out).await,
+        Command::Drills => drills::list(&server()?, out).await,
         Command::Report { run } => drills::report(&server()?, &run, out).await,
         Command::Retention(command) => retention::retention(&server()?, command, out).await,
         Command::Coverage(command) => coverage::coverage(&server()?, command, out).await,

@@ -164,7 +164,7 @@ async fn page_of(
     let page = AppPage {
         newest: newest(&card, &snapshots),
         moments: moments(web, &app, visitor).await?,
-        drill: LastDrill::of(&card, visitor),
+        drill: LastDrill::of(card.last_drill.as_ref(), visitor),
         plan: Planned::of(&app, visitor),
         usual: UsualPanel::new(&web.engine.usual(&app).await?, lang),
         storage: StoragePanel::new(&web.engine.storage_of(app.id).await?, lang),

@@ -6,8 +6,8 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse as _, Response},
 };
-use engine::{AppCard, FieldError};
-use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, SnapshotId};
+use engine::FieldError;
+use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, Run, SnapshotId};
 
 use super::{
     Web,
@@ -35,8 +35,9 @@ pub(super) struct LastDrill {
 }
 
 impl LastDrill {
-    pub(super) fn of(card: &AppCard, visitor: &Visitor) -> Option<Self> {
-        let run = card.last_drill.as_ref()?;
+    /// Of the last drill that ended, if there was one.
+    pub(super) fn of(run: Option<&Run>, visitor: &Visitor) -> Option<Self> {
+        let run = run?;
         let ended = run.finished_at?;
         let began = run.started_at.unwrap_or(ended);
         Some(Self {

@@ -20,6 +20,7 @@ mod coverage;
 mod destination_fields;
 mod destinations;
 mod diff;
+mod drill_list;
 mod drill_told;
 mod drills;
 mod fault;
@@ -111,6 +112,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/new/alert-route", get(alert_routes::blank).post(alert_routes::add))
         .route("/alerts/routes/{route}", get(alert_routes::stored).post(alert_routes::edit))
         .route("/alerts/routes/{route}/remove", post(alert_routes::remove))
+        .route("/drills", get(drill_list::page))
         .route("/coverage", get(coverage::list))
         .route("/coverage/ignore", post(coverage::ignore))
         .route("/coverage/protect", post(coverage::protect))

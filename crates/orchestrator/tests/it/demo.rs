@@ -72,6 +72,21 @@ async fn a_made_up_history_is_shown_and_gone() {
         assert!(offered.iter().all(|(_, is_base)| *is_base == (kind == "base")), "{kind}");
         assert!(offered.is_sorted_by(|one, next| one.0 >= next.0), "{kind}: {offered:?}");
     }
+    // Those that nobody has proven come first, then those proven longest ago.
+    let drills = ask("/api/v1/drills").await;
+    let drills = drills.as_array().unwrap();
+    assert_eq!(drills.len(), 14);
+    let of = |at: &str, one: &Value| one["proven"][at].as_str().map(str::to_owned);
+    let moment = |one: &Value| of("at", one).map(|at| at.parse::<jiff::Timestamp>().unwrap());
+    let enabled: Vec<_> = drills.iter().filter(|one| one["enabled"] == true).collect();
+    assert!(drills.iter().take(enabled.len()).all(|one| one["enabled"] == true), "{drills:?}");
+    let quiet: Vec<_> = enabled.iter().filter(|one| one["last"]["state"] != "failed").collect();
+    assert!(quiet.iter().any(|one| of("at", one).is_some()), "{drills:?}");
+    assert!(quiet.is_sorted_by_key(|one| moment(one)), "{drills:?}");
+    let page = get("/drills").await;
+    for one in drills {
+        assert!(page.contains(&format!("/apps/{}#drills", one["app"].as_str().unwrap())), "{page}");
+    }
     // What is wrong is told of, and the shop comes back to any moment of a week.
     let alerts = ask("/api/v1/alerts").await;
     assert_eq!(alerts.as_array().map(Vec::len), Some(3), "{alerts}");

@@ -21,6 +21,7 @@ mod deployments;
 mod disaster;
 mod disk;
 mod docker_stand_in;
+mod drill_list;
 mod every_page;
 mod extraction;
 mod first_start;

@@ -1,7 +1,7 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, MomentPreflight, MomentRequest,
+    AppDraft, ArchiveEntry, Covered, DestinationDraft, DrillStanding, Listing, MomentPreflight, MomentRequest,
     ProtectRequest, Protected, Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest,
     RetentionPreview, RunRequest, SnapshotDiff, StorageTrend, Usual,
 };
@@ -78,6 +78,8 @@ fn of_apps() -> Vec<Operation> {
         )
         .gives::<Run>(202, "The run that does it.")
         .may_fail(&[409]),
+        Operation::get("/api/v1/drills", "How the drills of all apps stand")
+            .lists::<DrillStanding>(200, "All apps, those that were never proven first."),
         Operation::put("/api/v1/apps/{app}/drill-plan", "Say what the app's drills are to do")
             .takes::<restores::PlanEdit>()
             .gives::<AppShown>(200, "The app as it is now.")
