@@ -392,5 +392,6 @@ fn keep_unshown(draft: &mut AppDraft, current: Option<&App>) {
         let stored =
             app.destinations.iter().find(|b| b.destination_id.to_string() == binding.destination);
         binding.retention = stored.and_then(|binding| binding.retention.clone());
+        binding.logs = stored.is_some_and(|binding| binding.logs);
     }
 }

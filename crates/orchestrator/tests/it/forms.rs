@@ -178,7 +178,7 @@ impl World {
         }
         let draft = json!({
             "name": "shop", "url": app.url(), "token": TOKEN, "limits": { "retries": 0 },
-            "destinations": [{ "destination": "disk", "folder": "shop" }],
+            "destinations": [{ "destination": "disk", "folder": "shop", "logs": true }],
         });
         server.done("POST", "apps", draft).await;
         let run = ran(&server, "shop").await;
@@ -524,4 +524,6 @@ async fn who_saves_second_is_told_and_may_save_again() {
         assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
         assert!(is_kept(second).await && !is_kept(first).await, "{path}");
     }
+    let shop = world.server.done_get("apps/shop").await;
+    assert_eq!(shop["app"]["destinations"][0]["logs"], true, "what no form shows stays: {shop}");
 }
