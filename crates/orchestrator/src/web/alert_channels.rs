@@ -284,7 +284,9 @@ async fn sent(
         Err(error) => {
             let (errors, is_overtaken) = refused(error, visitor.lang)?;
             let current = match current {
-                Some(one) if is_overtaken => Some(web.engine.alert_channel(&one.id.to_string()).await?),
+                Some(one) if is_overtaken => {
+                    Some(web.engine.alert_channel(&one.id.to_string()).await?)
+                }
                 other => other,
             };
             let mut filled = Filled {

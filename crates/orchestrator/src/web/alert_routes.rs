@@ -232,7 +232,9 @@ async fn sent(
         Err(error) => {
             let (errors, is_overtaken) = refused(error, visitor.lang)?;
             let current = match current {
-                Some(one) if is_overtaken => Some(web.engine.alert_route(&one.id.to_string()).await?),
+                Some(one) if is_overtaken => {
+                    Some(web.engine.alert_route(&one.id.to_string()).await?)
+                }
                 other => other,
             };
             let names = Names::read(&web).await?;

@@ -46,9 +46,10 @@ struct Row {
 impl Row {
     fn of(one: &DrillStanding, visitor: &Visitor) -> Self {
         let last = LastDrill::of(one.last.as_ref(), visitor);
-        let proven = one.proven.as_ref().filter(|proof| {
-            one.last.as_ref().is_none_or(|last| last.id != proof.run_id)
-        });
+        let proven = one
+            .proven
+            .as_ref()
+            .filter(|proof| one.last.as_ref().is_none_or(|last| last.id != proof.run_id));
         Self {
             app: one.app.to_string(),
             mark: match (&last, &one.proven) {

@@ -7,9 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{Html, Response},
 };
-use model::{
-    Artifact, CopyState, DestinationId, Snapshot, SnapshotId, SnapshotKind, SourceKind,
-};
+use model::{Artifact, CopyState, DestinationId, Snapshot, SnapshotId, SnapshotKind, SourceKind};
 use serde::Deserialize;
 
 use super::{

@@ -39,7 +39,8 @@ async fn what_nobody_reads_ends_quietly() {
         let words: Vec<&str> = words.split(' ').collect();
         for all in [false, true] {
             // The second token would be refused for its name.
-            let words = if all && words[0] == "token" { vec!["token", "list"] } else { words.clone() };
+            let words =
+                if all && words[0] == "token" { vec!["token", "list"] } else { words.clone() };
             let done = unread(place, &words, all);
             assert_eq!(done.status.code(), UNREAD, "{words:?}: {done:?}");
             let told = String::from_utf8_lossy(&done.stderr);

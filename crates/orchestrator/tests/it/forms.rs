@@ -454,7 +454,14 @@ const SHARED: [(&str, &str, &str, &str, &str, &str); 5] = [
         "http://first.example/",
         "http://second.example/",
     ),
-    ("/alerts/routes/all", "alert-routes/all", "remind_every_hours", "remind_every_hours", "51", "52"),
+    (
+        "/alerts/routes/all",
+        "alert-routes/all",
+        "remind_every_hours",
+        "remind_every_hours",
+        "51",
+        "52",
+    ),
     ("/apps/shop/drills", "apps/shop", "boot-container", "container", "first-box", "second-box"),
 ];
 

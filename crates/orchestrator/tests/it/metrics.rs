@@ -283,7 +283,10 @@ async fn wal_is_part_of_what_is_stored() {
     // The app's page draws it, with its figures as a table behind.
     let page = see("/apps/shop").await;
     let trend = page.split("id=\"storage\"").nth(1).unwrap().split("</section>").next().unwrap();
-    assert!(trend.contains("Copies take 3.0 GiB") && trend.contains("<th scope=\"row\">"), "{trend}");
+    assert!(
+        trend.contains("Copies take 3.0 GiB") && trend.contains("<th scope=\"row\">"),
+        "{trend}"
+    );
     let told = server.place.run(&["storage", "--app", "shop"]);
     assert!(String::from_utf8_lossy(&told.stdout).contains("3.0 GiB"), "{told:?}");
 }

@@ -1,9 +1,9 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, ArchiveEntry, Covered, DestinationDraft, DrillStanding, Listing, MomentPreflight, MomentRequest,
-    ProtectRequest, Protected, Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest,
-    RetentionPreview, RunRequest, SnapshotDiff, StorageTrend, Usual,
+    AppDraft, ArchiveEntry, Covered, DestinationDraft, DrillStanding, Listing, MomentPreflight,
+    MomentRequest, ProtectRequest, Protected, Reindexed, Report, RepositoryKey, RepositoryState,
+    RestoreRequest, RetentionPreview, RunRequest, SnapshotDiff, StorageTrend, Usual,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, RecoveryState, RestorePoint, Run, Snapshot};
 use serde_json::json;
