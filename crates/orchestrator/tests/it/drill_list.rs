@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{App, TOKEN},
-    browsing,
-    road::ended,
+    road::{ended, objects, ran},
     server::{As, PASSWORD, Place, Server},
 };
 
@@ -22,15 +21,21 @@ fn apps(drills: &Value) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_never_proven_comes_first() {
-    let admin = [("APP_ADMIN_USER", "ana"), ("APP_ADMIN_PASS", PASSWORD)];
-    let server = Place::new(&admin).serve().await;
+    let place = Place::new(&[("APP_ADMIN_USER", "ana"), ("APP_ADMIN_PASS", PASSWORD)]);
+    let media = place.folder.path().join("media");
+    std::fs::create_dir(&media).unwrap();
+    std::fs::write(media.join("a.txt"), b"a").unwrap();
+    let server = place.with("BACKUP_FILE_ROOTS", media.to_str().unwrap()).serve().await;
     let by = server.login("ana", PASSWORD).await;
     assert!(see(&server, &by, "/drills").await.contains("no app to drill yet"));
     let disk = server.place.folder.path().join("disk");
     let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
     server.done("POST", "destinations", disk).await;
-    let archive = browsing::archive().await;
-    browsing::snapshot(&server, "media", &archive).await;
+    let source = json!({ "name": "media", "kind": "files", "settings": { "path": media } });
+    let draft = json!({ "name": "media", "sources": [source],
+        "destinations": [{ "destination": "disk", "folder": "media" }] });
+    server.done("POST", "apps", draft).await;
+    ran(&server, "media").await;
     let other = App::serve(10_000).await;
     let draft = json!({ "name": "shop", "url": other.url(), "token": TOKEN,
         "destinations": [{ "destination": "disk", "folder": "shop" }],
@@ -67,7 +72,7 @@ async fn what_was_never_proven_comes_first() {
     assert!(lines[2].contains("media") && lines[2].contains("proven"), "{told}");
 
     // A drill that proves nothing is told before those that did; what is disabled comes last.
-    let object = crate::road::objects(&server.place.folder.path().join("disk/media"))
+    let object = objects(&server.place.folder.path().join("disk/media"))
         .into_iter()
         .find(|path| !path.to_string_lossy().ends_with(".json"))
         .unwrap();
