@@ -11,7 +11,10 @@ use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
+    axe,
+    chromium::{Chromium, Look, is_there},
     page_roles,
+    restore_pages::fits,
     road::ran,
     server::{As, PASSWORD, Place, Server},
 };
@@ -533,4 +536,35 @@ async fn who_saves_second_is_told_and_may_save_again() {
     }
     let shop = world.server.done_get("apps/shop").await;
     assert_eq!(shop["app"]["destinations"][0]["logs"], true, "what no form shows stays: {shop}");
+}
+
+/// What is there now beside what was typed, on a phone and on a desktop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_saved_fits_its_page() {
+    if !is_there() {
+        return;
+    }
+    let world = World::new().await;
+    for (lang, dark, width) in [("en", false, 390), ("es", true, 1280)] {
+        let look = Look { lang, dark, width };
+        let browser = Chromium::open(&world.server.base, look).await;
+        browser.log_in("ana", PASSWORD).await;
+        for (path, _, field, _, first, second) in SHARED {
+            browser.go(path).await;
+            let (_, page, _) = world.see(path).await;
+            // Each of the two looks finds another value.
+            let value = if dark { second } else { first };
+            let reply = world.send(path, &Form::on(&page, path).with(&[(field, value)])).await;
+            assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
+            let save = "const form = document.querySelector('main form[action$=\"PATH\"]');\
+                form.requestSubmit(form.querySelector('button[value=save]'));";
+            browser.ask(&save.replace("PATH", path)).await;
+            browser.find("#conflict tbody tr").await;
+            fits(&browser, &format!("conflict-{field}-{width}"), lang).await;
+            if let Some(judge) = axe::script() {
+                assert_eq!(axe::complaints(&browser, &judge).await, [""; 0], "{path} {width}");
+            }
+        }
+        browser.close().await;
+    }
 }
