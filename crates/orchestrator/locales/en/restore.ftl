@@ -88,7 +88,6 @@ drills-never = never drilled
 drills-last = Last drill
 drills-next = Next drill
 drills-due = due
-drills-now-app = Drill { $app } now
 drill-now = Drill now
 drill-this = Drill
 drill-none = Nobody has tried yet whether it can come back.

@@ -88,7 +88,6 @@ drills-never = nunca ensayada
 drills-last = Último simulacro
 drills-next = Próximo simulacro
 drills-due = pendiente
-drills-now-app = Hacer ahora un simulacro de { $app }
 drill-now = Hacer simulacro
 drill-this = Simulacro
 drill-none = Nadie probó todavía si puede volver.
