@@ -1,6 +1,6 @@
 //! What copies took, day by day.
 
-use model::{CopyState, DestinationId};
+use model::{AppId, CopyState, DestinationId};
 use sea_orm::QueryResult;
 
 use crate::{
@@ -38,16 +38,30 @@ const DAY_MICROS: &str = "86400000000";
 impl Catalog {
     /// Every day on which the bytes at a destination changed, oldest first.
     pub async fn storage_changes(&self) -> Result<Vec<StorageChange>, CatalogError> {
+        self.changes_of(None).await
+    }
+
+    /// The same of one app's copies.
+    pub async fn storage_changes_of(&self, app: AppId) -> Result<Vec<StorageChange>, CatalogError> {
+        self.changes_of(Some(app)).await
+    }
+
+    async fn changes_of(&self, app: Option<AppId>) -> Result<Vec<StorageChange>, CatalogError> {
+        let (came, left) = match app {
+            Some(_) => (" WHERE c.app_id = $1", " AND c.app_id = $2"),
+            None => ("", ""),
+        };
+        let values = app.iter().flat_map(|app| [app.to_string().into(), app.to_string().into()]);
         let select = format!(
             "SELECT destination_id, day, CAST(SUM(bytes) AS BIGINT) AS bytes FROM (\
              SELECT c.destination_id AS destination_id, s.taken_at / {DAY_MICROS} AS day, c.stored_bytes AS bytes \
-             FROM snapshot_copy c JOIN snapshot s ON s.id = c.snapshot_id \
+             FROM snapshot_copy c JOIN snapshot s ON s.id = c.snapshot_id{came} \
              UNION ALL \
              SELECT c.destination_id, COALESCE(c.expiring_since, s.taken_at) / {DAY_MICROS}, -c.stored_bytes \
-             FROM snapshot_copy c JOIN snapshot s ON s.id = c.snapshot_id WHERE c.state = 'expired'\
+             FROM snapshot_copy c JOIN snapshot s ON s.id = c.snapshot_id WHERE c.state = 'expired'{left}\
              ) AS change GROUP BY destination_id, day ORDER BY day, destination_id"
         );
-        rows(&self.db, &select, vec![]).await?.iter().map(change).collect()
+        rows(&self.db, &select, values.collect()).await?.iter().map(change).collect()
     }
 }
 

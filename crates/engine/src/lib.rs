@@ -65,6 +65,7 @@ pub use ops::{
     channels::ChannelDraft,
     destinations::{DestinationDraft, DestinationFields, fields_of},
     diff::{Aspect, Change, Compared, DiffEntry, SnapshotDiff, SourceDiff},
+    drill::DrillStanding,
     google::GoogleQuestion,
     indexing::is_archive,
     managed::{DeclareError, Declared, Entry, Reconciled},

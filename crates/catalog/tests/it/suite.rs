@@ -520,6 +520,9 @@ pub(crate) async fn copies_are_deleted_in_steps_and_pins_hold(url: &SecretString
     let changes = catalog.storage_changes().await.unwrap();
     let expected = [(at, day(made.taken_at), stored), (at, day(later(86_400)), -stored)];
     assert_eq!(changes.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(catalog.storage_changes_of(id).await.unwrap(), changes);
+    let other = AppId::generate(later(1), &mut rand::rng());
+    assert_eq!(catalog.storage_changes_of(other).await.unwrap(), []);
     // Also those that are gone are added up.
     assert!(catalog.has_more_copies(0).await.unwrap());
     assert!(!catalog.has_more_copies(1).await.unwrap());

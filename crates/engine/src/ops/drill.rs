@@ -1,11 +1,13 @@
 //! Asking for drills, and saying what they are to do.
 
+use jiff::Timestamp;
 use model::{
-    App, AppId, DrillBoot, DrillPlan, DrillReport, Run, RunId, RunKind, Snapshot, SnapshotId,
-    Trigger,
+    App, AppId, DrillBoot, DrillPlan, DrillReport, Name, Proof, Run, RunId, RunKind, RunState,
+    Snapshot, SnapshotId, Trigger,
 };
+use serde::Serialize;
 
-use super::managed::refuse_if_managed;
+use super::{managed::refuse_if_managed, overview::proof};
 use crate::{Engine, EngineError, FieldError, run::backup};
 
 /// Most questions and commands of one app.
@@ -13,7 +15,68 @@ const MAX_CHECKS: usize = 100;
 /// Longest that an app may take to answer.
 const MAX_BOOT_SECS: u64 = 3_600;
 
+/// How the drills of an app stand.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DrillStanding {
+    /// The app.
+    pub app: Name,
+    /// Whether its schedules run.
+    pub enabled: bool,
+    /// Whether there is a good snapshot to try.
+    pub has_snapshot: bool,
+    /// The last drill that ended.
+    pub last: Option<Run>,
+    /// The last drill that proved that a snapshot can come back.
+    pub proven: Option<Proof>,
+    /// When the next one is due, or was; `None` where it is only drilled when asked.
+    pub next_due: Option<Timestamp>,
+}
+
+impl DrillStanding {
+    /// Whether the last drill proved nothing.
+    pub fn has_failed(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.state != RunState::Succeeded)
+    }
+
+    /// Never proven, failed lately, proven longest ago; what is disabled last.
+    fn order(&self) -> (bool, u8, Option<Timestamp>, String) {
+        let group = match (&self.proven, self.has_failed()) {
+            (None, _) => 0,
+            (Some(_), true) => 1,
+            (Some(_), false) => 2,
+        };
+        let name = self.app.as_str().to_lowercase();
+        (!self.enabled, group, self.proven.as_ref().map(|proof| proof.at), name)
+    }
+}
+
 impl Engine {
+    /// How the drills of all apps stand: those that were never proven to come back first, then those
+    /// whose last drill failed, then those that were proven longest ago; disabled apps last.
+    pub async fn drills(&self) -> Result<Vec<DrillStanding>, EngineError> {
+        let (catalog, now) = (&self.0.catalog, self.now());
+        let apps = catalog.all_apps().await?;
+        let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
+        let mut last = catalog.last_drills(&ids, false).await?;
+        let proven = catalog.last_drills(&ids, true).await?;
+        let good = catalog.last_good_snapshots(&ids).await?;
+        let asked = catalog.last_drills_asked(now).await?;
+        let mut all: Vec<_> = apps
+            .into_iter()
+            .map(|app| DrillStanding {
+                has_snapshot: good.contains_key(&app.id),
+                last: last.remove(&app.id),
+                proven: proven.get(&app.id).and_then(proof),
+                next_due: next_due(&app, asked.get(&app.id).copied(), now),
+                enabled: app.enabled,
+                app: app.name,
+            })
+            .collect();
+        all.sort_by_cached_key(DrillStanding::order);
+        Ok(all)
+    }
+
     /// Queues a drill of an app's newest good snapshot.
     pub async fn drill_app(&self, app: &App) -> Result<Run, EngineError> {
         let last = self.0.catalog.last_good_snapshots(&[app.id]).await?;
@@ -65,6 +128,15 @@ impl Engine {
             ..backup::queued(id, Some(snapshot.app_id), RunKind::Drill, trigger, self.now())
         }
     }
+}
+
+/// When a drill is due by an app's own schedule: one that fired since a drill was `asked` for is due
+/// still, where it is caught up with.
+fn next_due(app: &App, asked: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let schedule = app.drill.schedule.as_ref().filter(|_| app.enabled)?;
+    let missed = schedule.due(asked.unwrap_or(app.updated_at), now);
+    let missed = missed.filter(|_| schedule.catch_up).map(|fire| fire.fire_at);
+    missed.or_else(|| schedule.next_after(now))
 }
 
 /// What is wrong with a plan; fields are named below `at`.

@@ -1,9 +1,12 @@
 //! What copies and archives of WAL take at destinations: what it was, and what it will be.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use jiff::{ToSpan as _, civil::Date, tz::TimeZone};
-use model::{Destination, DestinationId, DestinationKind};
+use model::{AppId, Destination, DestinationId, DestinationKind};
 use serde::Serialize;
 
 use crate::{Engine, EngineError, doctor_host::room, pitr::taken::Taken};
@@ -66,6 +69,28 @@ impl Engine {
     /// What copies take at `destination`.
     pub async fn storage_at(&self, destination: &Destination) -> Result<StorageTrend, EngineError> {
         self.trend(Some(destination.id), free(destination).await).await
+    }
+
+    /// What an app's copies and its archive of WAL take, all destinations together.
+    pub async fn storage_of(&self, app: AppId) -> Result<StorageTrend, EngineError> {
+        let mut changes: BTreeMap<i64, i64> = BTreeMap::new();
+        for change in self.0.catalog.storage_changes_of(app).await? {
+            *changes.entry(change.day).or_default() += change.bytes;
+        }
+        for (day, bytes) in Taken::of(self, app).await?.changes(None) {
+            *changes.entry(day).or_default() += bytes;
+        }
+        let today = self.now().to_zoned(TimeZone::UTC).date();
+        Ok(told(&changes, today, None))
+    }
+
+    /// Bytes that archives of WAL take, by destination.
+    pub async fn archived_bytes(&self) -> Result<HashMap<DestinationId, u64>, EngineError> {
+        let mut all = HashMap::new();
+        for (place, bytes) in Taken::all(self).await?.values().flat_map(Taken::places) {
+            *all.entry(place).or_default() += bytes;
+        }
+        Ok(all)
     }
 
     async fn trend(

@@ -22,7 +22,7 @@ pub(crate) struct Taken(BTreeMap<String, BTreeMap<i64, u64>>);
 
 impl Taken {
     /// What is known of an app's archive.
-    async fn of(engine: &Engine, app: AppId) -> Result<Self, EngineError> {
+    pub(crate) async fn of(engine: &Engine, app: AppId) -> Result<Self, EngineError> {
         let text = engine.0.catalog.setting(&setting(app)).await?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
@@ -46,6 +46,14 @@ impl Taken {
     /// Bytes now, at all destinations.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.values().filter_map(|days| days.last_key_value()).map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Bytes now, by destination.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (DestinationId, u64)> {
+        let last = |(id, days): (&String, &BTreeMap<i64, u64>)| {
+            Some((id.parse().ok()?, *days.last_key_value()?.1))
+        };
+        self.0.iter().filter_map(last)
     }
 
     /// By how much it became more or less on which days, at `at` or everywhere.
@@ -98,6 +106,7 @@ mod tests {
             taken.note(at, day, bytes);
         }
         assert_eq!(taken.bytes(), 107);
+        assert_eq!(taken.places().collect::<Vec<_>>(), [(one, 7), (other, 100)]);
         assert_eq!(taken.changes(Some(one)), [(3, 12), (5, -5)]);
         assert_eq!(taken.changes(None).iter().map(|(_, change)| change).sum::<i64>(), 107);
         let stored = serde_json::to_string(&taken).unwrap();

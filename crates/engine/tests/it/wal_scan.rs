@@ -82,4 +82,9 @@ async fn ten_thousand_segments_are_listed_seldom_and_a_lost_one_is_found() {
     assert!(card.stored_bytes >= SEGMENTS - 1, "{}", card.stored_bytes);
     let trend = world.engine.storage().await.unwrap();
     assert!(trend.bytes >= SEGMENTS - 1, "{trend:?}");
+    // An app's own trend ends with what its card tells, and a destination's holds it too.
+    let own = world.engine.storage_of(world.app.id).await.unwrap();
+    assert_eq!(own.bytes, card.stored_bytes);
+    let archived = world.engine.archived_bytes().await.unwrap();
+    assert!(archived[&destination.id] >= SEGMENTS - 1, "{archived:?}");
 }

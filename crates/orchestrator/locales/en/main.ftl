@@ -707,6 +707,12 @@ error-other = Something went wrong here
 error-other-detail = The server's log tells more.
 error-name-taken = This name is taken.
 error-stale = Somebody else changed it meanwhile: look at the present state and change it again.
+conflict-told = Somebody else changed it meanwhile. What was typed here is kept below and is not saved yet: saving again puts it in the place of what is there now.
+conflict-secrets = Passwords and tokens that were typed have to be typed again: what is secret is not sent back to the page.
+conflict-field = Field
+conflict-typed = Typed here
+conflict-now = Now
+conflict-same = What is there now is the same, as far as this form shows it.
 
 # Failures
 failure-source_unreachable = The app cannot be reached.

@@ -72,6 +72,22 @@ proof-none = Not tried yet.
 proven = proven
 not-proven = not proven
 drills = Drills
+drills-text = A drill restores the newest good snapshot to scratch and looks whether it is what it was. Only what was drilled is known to come back.
+drills-everywhere = Of all apps
+drills-empty = There is no app to drill yet.
+drills-all = Every app is proven to come back.
+drills-unproven = { $count ->
+    [one] One app was never proven to come back.
+   *[other] { $count } apps were never proven to come back.
+}
+drills-failed = { $count ->
+    [one] The last drill of one app failed.
+   *[other] The last drills of { $count } apps failed.
+}
+drills-never = never drilled
+drills-last = Last drill
+drills-next = Next drill
+drills-due = due
 drill-now = Drill now
 drill-this = Drill
 drill-none = Nobody has tried yet whether it can come back.

@@ -9,6 +9,7 @@ storage-full = { $days ->
     [one] At that pace it is full in 1 day.
    *[other] At that pace it is full in { $days } days.
 }
+stored-wal = of it WAL: { $size }
 storage-free = { $size } are free there.
 storage-ahead = In 30 days
 storage-table = Figures

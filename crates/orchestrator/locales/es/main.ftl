@@ -707,6 +707,12 @@ error-other = Algo salió mal aquí
 error-other-detail = El registro del servidor dice más.
 error-name-taken = Este nombre ya está en uso.
 error-stale = Alguien lo cambió mientras tanto: ver el estado actual y cambiarlo de nuevo.
+conflict-told = Alguien lo cambió mientras tanto. Lo escrito aquí se conserva abajo y aún no está guardado: guardar de nuevo lo pone en lugar de lo que hay ahora.
+conflict-secrets = Las contraseñas y los tokens escritos deben escribirse otra vez: lo secreto no se devuelve a la página.
+conflict-field = Campo
+conflict-typed = Escrito aquí
+conflict-now = Ahora
+conflict-same = Lo que hay ahora es lo mismo, en lo que muestra este formulario.
 
 # Failures
 failure-source_unreachable = No se puede acceder a la app.

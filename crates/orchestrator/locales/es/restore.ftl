@@ -72,6 +72,22 @@ proof-none = Sin probar todavía.
 proven = probada
 not-proven = no probada
 drills = Simulacros
+drills-text = Un simulacro restaura la última instantánea buena en un lugar aparte y mira si es lo que era. Solo de lo ensayado se sabe que vuelve.
+drills-everywhere = De todas las apps
+drills-empty = Todavía no hay ninguna app que ensayar.
+drills-all = De todas las apps está probado que vuelven.
+drills-unproven = { $count ->
+    [one] De una app nunca se probó que vuelve.
+   *[other] De { $count } apps nunca se probó que vuelven.
+}
+drills-failed = { $count ->
+    [one] El último simulacro de una app falló.
+   *[other] Los últimos simulacros de { $count } apps fallaron.
+}
+drills-never = nunca ensayada
+drills-last = Último simulacro
+drills-next = Próximo simulacro
+drills-due = pendiente
 drill-now = Hacer simulacro
 drill-this = Simulacro
 drill-none = Nadie probó todavía si puede volver.

@@ -9,6 +9,7 @@ storage-full = { $days ->
     [one] A ese ritmo se llena en 1 día.
    *[other] A ese ritmo se llena en { $days } días.
 }
+stored-wal = de ello, WAL: { $size }
 storage-free = Ahí quedan libres { $size }.
 storage-ahead = En 30 días
 storage-table = Cifras

@@ -158,6 +158,8 @@ pub(crate) const ROUTES: &[Route] = &[
     act("PUT", "/api/v1/alert-routes/{route}", Configure, "alert-route.edit"),
     act("DELETE", "/api/v1/alert-routes/{route}", Configure, "alert-route.remove"),
     look("/api/v1/apps/{app}/usual", See),
+    look("/api/v1/apps/{app}/storage", See),
+    look("/api/v1/drills", See),
     look("/api/v1/users", Administer),
     act("POST", "/api/v1/users", Administer, "user.add"),
     act("PUT", "/api/v1/users/{user}", Administer, "user.edit"),

@@ -1,7 +1,9 @@
 //! Apps.
 
 use axum::{Extension, extract::State, http::StatusCode};
-use engine::{AppDraft, FieldError, Report, RetentionPreview, RunRequest, ScheduleDraft};
+use engine::{
+    AppDraft, FieldError, Report, RetentionPreview, RunRequest, ScheduleDraft, StorageTrend,
+};
 use model::Run;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -97,6 +99,14 @@ pub(super) async fn doctor(
 ) -> Result<Json<Report>, Problem> {
     let app = api.engine.catalog().app_by_name(&name).await?;
     Ok(Json(api.engine.doctor_app(&app).await))
+}
+
+pub(super) async fn storage(
+    State(api): Api,
+    Path(name): Path<String>,
+) -> Result<Json<StorageTrend>, Problem> {
+    let app = api.engine.catalog().app_by_name(&name).await?;
+    Ok(Json(api.engine.storage_of(app.id).await?))
 }
 
 pub(super) async fn retention(

@@ -1,7 +1,7 @@
 //! Restores and drills.
 
 use axum::{extract::State, http::StatusCode};
-use engine::RestoreRequest;
+use engine::{DrillStanding, RestoreRequest};
 use model::{DrillPlan, DrillReport, Preflight, RestoreReport, Run, RunKind, SnapshotId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,6 +47,11 @@ pub(super) async fn drill_app(
 ) -> Result<(StatusCode, Json<Run>), Problem> {
     let app = api.engine.catalog().app_by_name(&app).await?;
     Ok((StatusCode::ACCEPTED, Json(api.engine.drill_app(&app).await?)))
+}
+
+/// How the drills of all apps stand.
+pub(super) async fn drills(State(api): Api) -> Result<Json<Vec<DrillStanding>>, Problem> {
+    Ok(Json(api.engine.drills().await?))
 }
 
 /// What an app's drills are to do.

@@ -109,10 +109,10 @@ pub(super) async fn init(settings: &Settings, json: bool) -> anyhow::Result<()> 
         show::one(&json!({ "data_dir": data.to_string(), "first_login_file": file }));
         return Ok(());
     }
-    println!("{data}: the data folder is ready");
+    show::line(&format!("{data}: the data folder is ready"));
     match made {
-        Some(login) => println!("{}", login.told(&address)),
-        None => println!("its first user is there"),
+        Some(login) => show::line(&login.told(&address)),
+        None => show::line("its first user is there"),
     }
     Ok(())
 }
@@ -197,7 +197,7 @@ pub(super) async fn token(
             let made = client.post("tokens", &body).await?;
             out.answer(&made, || {
                 // Alone on standard output, so that it can go into a file unseen.
-                eprintln!("shown once; whoever has it is `{name}`:");
+                show::aside(&format!("shown once; whoever has it is `{name}`:"));
                 show::line(show::text(&made["secret"]));
             });
         }

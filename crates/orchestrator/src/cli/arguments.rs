@@ -47,7 +47,8 @@ const LOCAL: [&str; 9] = [
 /// Backs up applications, verifies the copies, and brings them back.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partially failed, 4 not found, 5 refused for
-/// safety, 6 different (only where `--exit-code` asks for it), 130 interrupted.
+/// safety, 6 different (only where `--exit-code` asks for it), 130 interrupted, 141 nobody reads
+/// what it prints any more.
 #[derive(Parser)]
 #[command(name = "backup-orchestrator", version)]
 pub(crate) struct Arguments {
@@ -213,6 +214,8 @@ pub(crate) enum Command {
     /// Restores the newest snapshot of an app to scratch and checks what came; or its PostgreSQL
     /// server to a moment.
     Drill(DrillArgs),
+    /// Lists every app's last drill and its next, those that were never proven to come back first.
+    Drills,
     /// Shows what a restore or a drill tells of itself.
     Report {
         /// The run.

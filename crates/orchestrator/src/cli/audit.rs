@@ -1,14 +1,12 @@
 //! Who did what.
 
-use std::io::Write as _;
-
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
 use super::{
     client::{CliError, Client},
-    show::{Out, cell, items},
+    show::{self, Out, cell, items},
 };
 
 #[derive(Args)]
@@ -74,8 +72,7 @@ async fn csv(client: &Client, filter: &str) -> Result<u8, CliError> {
         CliError::Failed(format!("the table was cut: {}; ask again", error.without_url()))
     };
     while let Some(part) = response.chunk().await.map_err(cut)? {
-        let mut to = std::io::stdout().lock();
-        to.write_all(&part).and_then(|()| to.flush()).map_err(CliError::failed)?;
+        show::raw(&part);
     }
     Ok(0)
 }

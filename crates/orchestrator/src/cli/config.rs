@@ -53,7 +53,7 @@ pub(super) async fn alone(
 ) -> Option<Result<u8, CliError>> {
     match command {
         ConfigCommand::Schema => {
-            print!("{}", File::schema());
+            show::raw(File::schema().as_bytes());
             Some(Ok(0))
         }
         ConfigCommand::Check { file, stack_env } => {
@@ -83,10 +83,10 @@ pub(super) async fn config(
                     "backups_yml": exported.backups_yml, "stack_env": exported.stack_env,
                 })),
                 None => {
-                    print!("{}", exported.backups_yml);
+                    show::raw(exported.backups_yml.as_bytes());
                     // To fill in, and harmless where it stands.
                     for line in exported.stack_env.lines().filter(|line| line.contains('=')) {
-                        println!("# stack.env: {line}");
+                        show::line(&format!("# stack.env: {line}"));
                     }
                 }
             }
@@ -173,7 +173,7 @@ async fn check(
     out.answer(&answer, || {
         for finding in &findings {
             let told = show::safe(&finding.told(&name));
-            if finding.is_error() { eprintln!("{told}") } else { show::line(&told) }
+            if finding.is_error() { show::aside(&told) } else { show::line(&told) }
         }
         for destination in items(&declares["destinations"]) {
             let (name, kind) = (text(&destination["name"]), text(&destination["kind"]));

@@ -63,12 +63,13 @@ fn print(report: &CheckReport) {
             CheckState::Failed => "✕",
             CheckState::Skipped => "-",
         };
-        println!("{mark} {}: {}", check.id, check.detail);
+        show::line(&format!("{mark} {}: {}", check.id, check.detail));
         if let Some(advice) = &check.advice {
-            println!("  → {advice}");
+            show::line(&format!("  → {advice}"));
         }
     }
-    println!("{} passed, {} failed, {} skipped", report.passed, report.failed, report.skipped);
+    let (passed, failed, skipped) = (report.passed, report.failed, report.skipped);
+    show::line(&format!("{passed} passed, {failed} failed, {skipped} skipped"));
 }
 
 #[cfg(test)]

@@ -96,10 +96,10 @@ pub(super) fn secrets(files: Vec<(String, String)>) -> Result<BTreeMap<String, S
 fn tell_identity(answer: &Value, name: &str) {
     let Some(identity) = answer["generated_identity"].as_str() else { return };
     show::line(identity);
-    eprintln!(
+    show::aside(&format!(
         "Store this identity away from this machine now: it is not shown again, and without it \
          (or the catalog) nothing at `{name}` can be decrypted."
-    );
+    ));
 }
 
 pub(super) async fn destination(

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     client::{CliError, Client, part},
     moments::{self, MomentArgs},
-    show::{self, Out, items, safe, text},
+    show::{self, Out, cell, items, length, plain, safe, text},
     wait,
 };
 
@@ -62,6 +62,32 @@ pub(super) async fn finish(
         tell(&report);
     }
     Ok(code)
+}
+
+/// How the drills of all apps stand.
+pub(super) async fn list(client: &Client, out: &Out) -> Result<u8, CliError> {
+    let all = client.get("drills").await?;
+    out.answer(&all, || {
+        let row = |one: &Value| {
+            let last = &one["last"];
+            let state = match (text(&last["state"]), one["proven"].is_null()) {
+                ("", true) => "○ never",
+                ("succeeded", _) | ("", false) => "✓ proven",
+                _ => "✕ not proven",
+            };
+            [
+                cell(&one["app"]),
+                plain(state),
+                out.when(&last["finished_at"]),
+                length(&last["started_at"], &last["finished_at"]),
+                out.when(&one["next_due"]),
+                cell(&last["failure"]["message"]),
+            ]
+        };
+        let rows = items(&all).iter().map(row).collect();
+        out.table(["app", "state", "last drill", "took", "next", "failure"], rows, "no app yet");
+    });
+    Ok(0)
 }
 
 pub(super) async fn report(client: &Client, run: &str, out: &Out) -> Result<u8, CliError> {

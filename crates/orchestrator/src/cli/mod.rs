@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         outcome = perform(arguments, &environment, &out) => outcome,
         _ = tokio::signal::ctrl_c() => {
             if let Some(note) = out.note() {
-                eprintln!("{note}");
+                show::aside(&note);
             }
             return 130;
         }
@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Err(error) => {
             // A server's words are in it.
             for line in error.to_string().lines() {
-                eprintln!("{}", show::safe(line));
+                show::aside(&show::safe(line));
             }
             error.exit_code()
         }
@@ -91,7 +91,7 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
     let (settings, traces) = match read() {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("{error}");
+            show::aside(&error.to_string());
             return 2;
         }
     };
@@ -106,7 +106,7 @@ async fn alone(arguments: &Arguments, environment: &settings::Environment) -> u8
     match done {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("{error:#}");
+            show::aside(&format!("{error:#}"));
             1
         }
     }
@@ -158,6 +158,7 @@ async fn perform(
         Command::Copy(given) => snapshots::copy(&server()?, given, out).await,
         Command::Restore(given) => restore::restore(&server()?, given, out).await,
         Command::Drill(given) => drills::drill(&server()?, given, out).await,
+        Command::Drills => drills::list(&server()?, out).await,
         Command::Report { run } => drills::report(&server()?, &run, out).await,
         Command::Retention(command) => retention::retention(&server()?, command, out).await,
         Command::Coverage(command) => coverage::coverage(&server()?, command, out).await,

@@ -132,7 +132,7 @@ pub(super) async fn kit(client: &Client, given: KitArgs, out: &Out) -> Result<u8
     let kit = client.get(&format!("recovery-kit{query}")).await?;
     out.answer(&kit, || {
         for line in lines(&kit) {
-            println!("{line}");
+            show::line(&line);
         }
     });
     Ok(0)

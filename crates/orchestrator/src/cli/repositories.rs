@@ -184,10 +184,10 @@ async fn keys(client: &Client, command: KeyCommand, out: &Out) -> Result<(), Cli
 pub(super) fn tell_password(answer: &Value, name: &str) {
     let Some(password) = answer["generated_password"].as_str() else { return };
     show::line(password);
-    eprintln!(
+    show::aside(&format!(
         "Store this password away from this machine now: it is not shown again, and without it \
          (or the catalog) nothing in the repository `{name}` can be read."
-    );
+    ));
 }
 
 fn tell(state: &Value, out: &Out) {

@@ -1,7 +1,7 @@
 //! Answers for people and for programs.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{ErrorKind, IsTerminal as _, Write as _},
     sync::Mutex,
 };
 
@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::{legible, settings::Environment, web::Lang};
 
 pub(super) const LANG: Lang = Lang::En;
+/// The exit code that a shell gives for a command which SIGPIPE ended: 128 + 13.
+const UNREAD: i32 = 141;
 
 /// How a command tells what it found.
 pub(super) struct Out {
@@ -37,11 +39,24 @@ pub(super) fn one(value: &Value) {
 
 /// One line on standard output.
 pub(super) fn line(text: &str) {
+    raw(format!("{text}\n").as_bytes());
+}
+
+/// Bytes on standard output. Where nobody reads any more (`| head`) the program ends without a word,
+/// as one does that has no say in it.
+pub(super) fn raw(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        // Nobody reads any more (`| head`).
-        std::process::exit(1);
+    let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else { return };
+    if error.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(UNREAD);
     }
+    aside(&format!("standard output takes no more: {error}"));
+    std::process::exit(1);
+}
+
+/// One line on standard error; where nobody reads that either, there is nobody to tell.
+pub(super) fn aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Text from elsewhere, without what would steer a terminal or turn what is read.

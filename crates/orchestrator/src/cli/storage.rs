@@ -11,6 +11,9 @@ use super::{
 pub(crate) struct StorageArgs {
     /// Only what this destination holds.
     destination: Option<String>,
+    /// Only what is of this app, its archive of WAL as well.
+    #[arg(long, conflicts_with = "destination")]
+    app: Option<String>,
 }
 
 pub(super) async fn storage(
@@ -18,10 +21,12 @@ pub(super) async fn storage(
     given: StorageArgs,
     out: &Out,
 ) -> Result<u8, CliError> {
-    let trend = match given.destination {
-        Some(name) => client.get(&format!("destinations/{}/storage", part(&name))).await?,
-        None => client.get("storage").await?,
+    let path = match (given.destination, given.app) {
+        (Some(name), _) => format!("destinations/{}/storage", part(&name)),
+        (None, Some(app)) => format!("apps/{}/storage", part(&app)),
+        (None, None) => "storage".to_owned(),
     };
+    let trend = client.get(&path).await?;
     out.answer(&trend, || {
         let forecast = &trend["forecast"];
         let by_day = forecast["bytes_per_day"].as_i64().unwrap_or(0);

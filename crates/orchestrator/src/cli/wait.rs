@@ -85,7 +85,7 @@ pub(super) fn end(run: &Value, out: &Out) -> u8 {
         show::line(&format!("{symbol} {}: {read}{what}", state.replace('_', " ")));
     });
     if let Some(message) = run["failure"]["message"].as_str() {
-        eprintln!("{}", safe(message));
+        show::aside(&safe(message));
     }
     code(state)
 }

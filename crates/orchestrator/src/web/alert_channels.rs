@@ -11,13 +11,14 @@ use axum::{
 };
 use engine::{ChannelDraft, RouteDraft};
 use model::{AlertChannel, ChannelKind};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
 
 use super::{
     Web,
     alerts::ChannelRow,
+    conflict::{Basis, Conflict, Told, refused, version},
     destination_fields::{FieldRow, FieldRows},
     destinations::KindChoice,
     fault::{Fault, show},
@@ -41,7 +42,7 @@ struct FormPage {
     page: Page,
     /// The channel as it is, where it is edited.
     row: Option<ChannelRow>,
-    version: i64,
+    basis: Basis,
     kind: String,
     kinds: Vec<KindChoice>,
     name: String,
@@ -66,7 +67,20 @@ struct Filled {
     language: String,
     everything: bool,
     values: BTreeMap<String, String>,
+    basis: Basis,
     errors: Errors,
+}
+
+impl Filled {
+    /// What it says; of secrets nothing.
+    fn told(&self, kind: ChannelKind, lang: Lang) -> Told {
+        let mut told = Told::default();
+        told.say(lang.t("name"), &self.name);
+        fields_of(kind, None, self, lang).tell(&mut told, lang);
+        told.say(lang.t("channel-language"), &self.language);
+        told.tick(lang.t("channel-enabled"), self.enabled, lang);
+        told
+    }
 }
 
 fn kinds(chosen: ChannelKind, lang: Lang) -> Vec<KindChoice> {
@@ -152,7 +166,7 @@ async fn form(
     Ok(show(&FormPage {
         page: visitor.page(title, Nav::Alerts),
         row: current.map(|one| ChannelRow::new(one, &routes, visitor)),
-        version: current.map_or(0, |one| one.version),
+        basis: filled.basis,
         kinds: kinds(kind, lang),
         kind: kind.to_string(),
         languages: vec![language("en", "English"), language("es", "Español")],
@@ -185,6 +199,7 @@ pub(super) async fn blank(
         language: visitor.lang.code().to_owned(),
         everything: true,
         values: BTreeMap::new(),
+        basis: Basis::stored(0),
         errors: Errors::default(),
     };
     form(&web, &visitor, kind, None, filled, false).await
@@ -197,6 +212,7 @@ fn as_stored(one: &AlertChannel) -> Filled {
         language: one.language.clone(),
         everything: false,
         values: one.settings.clone(),
+        basis: Basis::stored(one.version),
         errors: Errors::default(),
     }
 }
@@ -245,17 +261,8 @@ async fn sent(
     };
     let draft = draft(&fields, kind);
     let everything = fields.ticked("everything");
-    let filled = |errors| Filled {
-        name: draft.name.clone(),
-        enabled: draft.enabled,
-        language: draft.language.clone(),
-        everything,
-        values: draft.settings.clone(),
-        errors,
-    };
-    let version = fields.text("version").parse().unwrap_or(0);
     let saved = match &current {
-        Some(one) => web.engine.edit_alert_channel(one.id, version, draft.clone()).await,
+        Some(one) => web.engine.edit_alert_channel(one.id, version(&fields), draft.clone()).await,
         None => web.engine.add_alert_channel(draft.clone()).await,
     };
     match saved {
@@ -275,9 +282,33 @@ async fn sent(
             Ok((target, to).into_response())
         }
         Err(error) => {
-            let errors = Errors::from(error, visitor.lang)?;
-            let page = form(&web, &visitor, kind, current.as_ref(), filled(errors), false).await?;
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let current = match current {
+                Some(one) if is_overtaken => {
+                    Some(web.engine.alert_channel(&one.id.to_string()).await?)
+                }
+                other => other,
+            };
+            let mut filled = Filled {
+                name: draft.name.clone(),
+                enabled: draft.enabled,
+                language: draft.language.clone(),
+                everything,
+                values: draft.settings.clone(),
+                basis: Basis::stored(0),
+                errors,
+            };
+            let secrets = draft.secrets.values().any(|typed| !typed.expose_secret().is_empty());
+            let now = current.as_ref().map(|one| {
+                let now = as_stored(one).told(kind, visitor.lang);
+                let typed = filled.told(kind, visitor.lang);
+                (one.version, Conflict::between(&typed, &now, secrets))
+            });
+            filled.basis = Basis::back(&fields, is_overtaken, now);
+            let page = form(&web, &visitor, kind, current.as_ref(), filled, false).await?;
+            let status =
+                if is_overtaken { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
+            Ok((status, page).into_response())
         }
     }
 }

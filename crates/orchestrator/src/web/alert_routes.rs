@@ -14,9 +14,11 @@ use strum::IntoEnumIterator as _;
 use super::{
     Web,
     alerts::{Names, kind_word},
+    conflict::{Basis, Conflict, Told, refused, version},
     fault::{Fault, show},
     filters,
     form::{Errors, Fields, Sealed, redirect},
+    lang::Lang,
     page::{Nav, Page},
     visitor::Visitor,
 };
@@ -51,7 +53,7 @@ impl Choice {
 struct FormPage {
     page: Page,
     editing: Option<String>,
-    version: i64,
+    basis: Basis,
     managed: Option<&'static str>,
     draft: RouteDraft,
     remind: String,
@@ -86,6 +88,7 @@ async fn form(
     visitor: &Visitor,
     current: Option<&AlertRoute>,
     draft: RouteDraft,
+    basis: Basis,
     errors: Errors,
 ) -> Result<Html<String>, Fault> {
     let lang = visitor.lang;
@@ -116,7 +119,7 @@ async fn form(
     Ok(show(&FormPage {
         page: visitor.page(title, Nav::Alerts),
         editing: current.map(|one| one.name.to_string()),
-        version: current.map_or(0, |one| one.version),
+        basis,
         managed: current.and_then(|one| one.managed_by).map(Into::into),
         remind: draft.remind_every_hours.map(|hours| hours.to_string()).unwrap_or_default(),
         channels: ticks(names.channels.into_values().collect(), &draft.channels),
@@ -138,7 +141,7 @@ pub(super) async fn blank(visitor: Visitor, State(web): State<Web>) -> Result<Ht
         time_zone: visitor.zone.iana_name().unwrap_or_default().to_owned(),
         ..RouteDraft::default()
     };
-    form(&web, &visitor, None, draft, Errors::default()).await
+    form(&web, &visitor, None, draft, Basis::stored(0), Errors::default()).await
 }
 
 pub(super) async fn stored(
@@ -149,7 +152,8 @@ pub(super) async fn stored(
     let one = web.engine.alert_route(&name).await?;
     let names = Names::read(&web).await?;
     let draft = draft_of(&one, |id| names.app(id), |id| names.channel(id));
-    form(&web, &visitor, Some(&one), draft, Errors::default()).await
+    let basis = Basis::stored(one.version);
+    form(&web, &visitor, Some(&one), draft, basis, Errors::default()).await
 }
 
 fn read(fields: &Fields, errors: &mut Vec<FieldError>) -> RouteDraft {
@@ -174,6 +178,39 @@ fn read(fields: &Fields, errors: &mut Vec<FieldError>) -> RouteDraft {
     }
 }
 
+/// What the form says.
+fn told(draft: &RouteDraft, lang: Lang) -> Told {
+    let mut told = Told::default();
+    let list = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort_unstable();
+        names.join(", ")
+    };
+    let word = |group: &str, word: &str| {
+        lang.find(&format!("route-{group}-{word}")).unwrap_or_else(|| word.to_owned())
+    };
+    let kind = |word: &String| {
+        word.parse().map_or_else(|_| word.clone(), |kind: AlertKind| kind_word(lang, kind))
+    };
+    let kinds: Vec<_> = draft.kinds.iter().map(kind).collect();
+    told.say(lang.t("name"), &draft.name);
+    told.say(lang.t("route-channels"), list(&draft.channels));
+    told.say(lang.t("route-least"), word("least", &draft.least));
+    told.tick(lang.t("route-recoveries"), draft.recoveries, lang);
+    told.say(lang.t("route-apps"), list(&draft.apps));
+    told.say(lang.t("route-kinds"), list(&kinds));
+    told.say(lang.t("route-quiet-from"), &draft.quiet_from);
+    told.say(lang.t("route-quiet-to"), &draft.quiet_to);
+    told.tick(lang.t("route-urgent"), draft.urgent_breaks_quiet, lang);
+    told.say(lang.t("route-digest"), word("digest", &draft.digest));
+    told.say(lang.t("route-digest-hour"), draft.digest_hour);
+    told.maybe(lang.t("route-remind"), draft.remind_every_hours);
+    told.say(lang.t("route-zone"), &draft.time_zone);
+    told.say(lang.t("route-position"), draft.position);
+    told.tick(lang.t("route-enabled"), draft.enabled, lang);
+    told
+}
+
 async fn sent(
     visitor: Visitor,
     web: Web,
@@ -182,10 +219,9 @@ async fn sent(
 ) -> Result<Response, Fault> {
     let mut unread = Vec::new();
     let draft = read(&fields, &mut unread);
-    let version = fields.text("version").parse().unwrap_or(0);
     let saved = match &current {
         _ if !unread.is_empty() => Err(engine::EngineError::Invalid(unread)),
-        Some(one) => web.engine.edit_alert_route(one.id, version, draft.clone()).await,
+        Some(one) => web.engine.edit_alert_route(one.id, version(&fields), draft.clone()).await,
         None => web.engine.add_alert_route(draft.clone()).await,
     };
     match saved {
@@ -194,9 +230,24 @@ async fn sent(
             Ok((target, redirect("/alerts?done=saved#routes")).into_response())
         }
         Err(error) => {
-            let errors = Errors::from(error, visitor.lang)?;
-            let page = form(&web, &visitor, current.as_ref(), draft, errors).await?;
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let current = match current {
+                Some(one) if is_overtaken => {
+                    Some(web.engine.alert_route(&one.id.to_string()).await?)
+                }
+                other => other,
+            };
+            let names = Names::read(&web).await?;
+            let now = current.as_ref().map(|one| {
+                let now = draft_of(one, |id| names.app(id), |id| names.channel(id));
+                let (typed, now) = (told(&draft, visitor.lang), told(&now, visitor.lang));
+                (one.version, Conflict::between(&typed, &now, false))
+            });
+            let basis = Basis::back(&fields, is_overtaken, now);
+            let page = form(&web, &visitor, current.as_ref(), draft, basis, errors).await?;
+            let status =
+                if is_overtaken { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
+            Ok((status, page).into_response())
         }
     }
 }

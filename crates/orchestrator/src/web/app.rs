@@ -28,6 +28,7 @@ use super::{
     retention::{Badges, Rules},
     runs::RunRow,
     snapshots::SnapshotRow,
+    storage::StoragePanel,
     visitor::Visitor,
 };
 
@@ -89,6 +90,8 @@ struct AppPage {
     drill: Option<LastDrill>,
     plan: Planned,
     usual: UsualPanel,
+    /// What its copies and its WAL take.
+    storage: Option<StoragePanel>,
     /// When a copy of any of its snapshots was last read again.
     verified: Option<When>,
 }
@@ -161,9 +164,10 @@ async fn page_of(
     let page = AppPage {
         newest: newest(&card, &snapshots),
         moments: moments(web, &app, visitor).await?,
-        drill: LastDrill::of(&card, visitor),
+        drill: LastDrill::of(card.last_drill.as_ref(), visitor),
         plan: Planned::of(&app, visitor),
         usual: UsualPanel::new(&web.engine.usual(&app).await?, lang),
+        storage: StoragePanel::new(&web.engine.storage_of(app.id).await?, lang),
         verified: snapshots
             .iter()
             .flat_map(|one| one.copies.iter().filter_map(|copy| copy.verified_at))

@@ -14,6 +14,8 @@ use super::{
     Web, app_command,
     app_fields::{self, DestinationRow, Values, draft},
     app_sources::{self, Choice, SourceBox},
+    app_told,
+    conflict::{Basis, refused, version},
     fault::{Fault, show},
     filters,
     form::{Errors, Fields, Sealed, redirect},
@@ -29,7 +31,7 @@ struct FormPage {
     page: Page,
     /// The app's name while it is edited.
     editing: Option<String>,
-    version: i64,
+    basis: Basis,
     values: Values,
     sources: Vec<SourceBox>,
     kinds: Vec<Choice>,
@@ -164,6 +166,7 @@ pub(super) fn zones() -> Vec<String> {
 }
 
 struct Filled {
+    basis: Basis,
     values: Values,
     draft: AppDraft,
     errors: Errors,
@@ -171,14 +174,36 @@ struct Filled {
     waits: bool,
 }
 
+impl Filled {
+    fn first(version: i64, values: Values, draft: AppDraft) -> Self {
+        let (basis, errors) = (Basis::stored(version), Errors::default());
+        Self { basis, values, draft, errors, checks: None, waits: false }
+    }
+}
+
+/// What a form that comes back stands on.
+async fn basis(
+    web: &Web,
+    visitor: &Visitor,
+    current: Option<&App>,
+    fields: &Fields,
+    typed: &AppDraft,
+    is_overtaken: bool,
+) -> Result<Basis, Fault> {
+    let Some(app) = current else { return Ok(Basis::back(fields, is_overtaken, None)) };
+    let all = web.engine.catalog().all_destinations().await?;
+    let now = draft(&Values::of(app, &all, &visitor.zone).fields(), &mut Vec::new());
+    let conflict = app_told::conflict(typed, &now, &all, visitor.lang);
+    Ok(Basis::back(fields, is_overtaken, Some((app.version, conflict))))
+}
+
 async fn form(
     web: &Web,
     visitor: &Visitor,
     current: Option<&App>,
-    version: i64,
     filled: Filled,
 ) -> Result<Html<String>, Fault> {
-    let Filled { values, draft, errors, checks, waits } = filled;
+    let Filled { basis, values, draft, errors, checks, waits } = filled;
     let all = web.engine.catalog().all_destinations().await?;
     let title = match current {
         Some(app) => visitor.lang.with("app-edit-title", "app", app.name.as_str()),
@@ -187,7 +212,7 @@ async fn form(
     Ok(show(&FormPage {
         page: visitor.page(title, Nav::Overview),
         editing: current.map(|app| app.name.to_string()),
-        version,
+        basis,
         sources: app_sources::boxes(&values.fields(), current, &errors, visitor.lang),
         kinds: app_sources::kinds(visitor.lang, ANOTHER),
         destinations: DestinationRow::all(&all, &values, &errors),
@@ -220,8 +245,7 @@ pub(super) async fn blank(
     }
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
-    let filled = Filled { values, draft, errors: Errors::default(), checks: None, waits: false };
-    form(&web, &visitor, None, 0, filled).await
+    form(&web, &visitor, None, Filled::first(0, values, draft)).await
 }
 
 pub(super) async fn stored(
@@ -237,8 +261,8 @@ pub(super) async fn stored(
     let values = Values::of(&app, &all, &visitor.zone);
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
-    let filled = Filled { values, draft, errors: Errors::default(), checks: None, waits: false };
-    Ok(form(&web, &visitor, Some(&app), app.version, filled).await?.into_response())
+    let filled = Filled::first(app.version, values, draft);
+    Ok(form(&web, &visitor, Some(&app), filled).await?.into_response())
 }
 
 pub(super) async fn add(
@@ -300,9 +324,8 @@ async fn sent(
             }
         }
         "save" | "save-run" if errors.is_empty() => {
-            let version = fields.text("version").parse().unwrap_or(0);
             let saved = match &current {
-                Some(app) => web.engine.edit_app(app.id, version, draft.clone()).await,
+                Some(app) => web.engine.edit_app(app.id, version(&fields), draft.clone()).await,
                 None => web.engine.register_app(draft.clone()).await,
             };
             match saved {
@@ -312,8 +335,7 @@ async fn sent(
                 }
                 Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
                 Err(error) => {
-                    let found = Errors::from(error, visitor.lang)?;
-                    return refuse(&web, &visitor, current.as_ref(), &fields, draft, found).await;
+                    return refuse(&web, &visitor, current, &fields, draft, error).await;
                 }
             }
         }
@@ -324,7 +346,6 @@ async fn sent(
         }
         _ => {}
     }
-    let version = fields.text("version").parse().unwrap_or(0);
     let mut values = Values::sent(&fields);
     if action == "frequent" {
         values.make_frequent();
@@ -332,22 +353,30 @@ async fn sent(
         draft = app_fields::draft(&values.fields(), &mut errors);
         keep_unshown(&mut draft, current.as_ref());
     }
-    let filled = Filled { values, draft, errors: Errors::some(errors), checks, waits };
-    Ok(form(&web, &visitor, current.as_ref(), version, filled).await?.into_response())
+    let basis = basis(&web, &visitor, current.as_ref(), &fields, &draft, false).await?;
+    let filled = Filled { basis, values, draft, errors: Errors::some(errors), checks, waits };
+    Ok(form(&web, &visitor, current.as_ref(), filled).await?.into_response())
 }
 
 async fn refuse(
     web: &Web,
     visitor: &Visitor,
-    current: Option<&App>,
+    current: Option<App>,
     fields: &Fields,
     draft: AppDraft,
-    errors: Errors,
+    error: EngineError,
 ) -> Result<Response, Fault> {
-    let version = fields.text("version").parse().unwrap_or(0);
-    let filled = Filled { values: Values::sent(fields), draft, errors, checks: None, waits: false };
-    let page = form(web, visitor, current, version, filled).await?;
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+    let (errors, is_overtaken) = refused(error, visitor.lang)?;
+    let current = match current {
+        Some(app) if is_overtaken => Some(web.engine.catalog().app(app.id).await?),
+        other => other,
+    };
+    let basis = basis(web, visitor, current.as_ref(), fields, &draft, is_overtaken).await?;
+    let values = Values::sent(fields);
+    let filled = Filled { basis, values, draft, errors, checks: None, waits: false };
+    let page = form(web, visitor, current.as_ref(), filled).await?;
+    let status = if is_overtaken { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
+    Ok((status, page).into_response())
 }
 
 /// Whether a source cannot be reached, as one whose container is only being started.
@@ -363,5 +392,6 @@ fn keep_unshown(draft: &mut AppDraft, current: Option<&App>) {
         let stored =
             app.destinations.iter().find(|b| b.destination_id.to_string() == binding.destination);
         binding.retention = stored.and_then(|binding| binding.retention.clone());
+        binding.logs = stored.is_some_and(|binding| binding.logs);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::{Destination, DestinationKind};
 
-use super::{form::Errors, lang::Lang};
+use super::{conflict::Told, form::Errors, lang::Lang};
 
 /// What most people never need to say.
 const RARE: &[&str] = &[
@@ -57,6 +57,18 @@ impl FieldRows {
             }
         }
         flags.join(" ")
+    }
+
+    /// What they say; of secrets nothing.
+    pub(super) fn tell(&self, told: &mut Told, lang: Lang) {
+        for field in self.usual.iter().chain(&self.rare).filter(|field| !field.secret) {
+            let chosen = field.choices.iter().find(|(value, _)| *value == field.value);
+            match (field.tick, chosen) {
+                (Some(tick), _) => told.tick(&field.label, field.value == tick, lang),
+                (None, Some((_, word))) => told.say(&field.label, word),
+                (None, None) => told.say(&field.label, &field.value),
+            }
+        }
     }
 
     /// Whether there is something to see in what is folded away.

@@ -10,13 +10,14 @@ use axum::{
 };
 use catalog::CopyCount;
 use engine::{DestinationDraft, FieldError, Report};
-use model::{App, Destination, DestinationKind};
+use model::{App, Destination, DestinationId, DestinationKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
 
 use super::{
     Web,
+    conflict::{Basis, Conflict, Told, refused, version},
     destination_fields::{FieldRows, fields_of},
     fault::{Fault, show},
     filters,
@@ -46,6 +47,8 @@ struct DestinationRow {
     more_apps: usize,
     snapshots: u64,
     stored: String,
+    /// What of it archives of WAL take, where there is any.
+    wal: Option<String>,
     append_only: bool,
     verify_every_days: Option<u32>,
     /// What it is declared in, where that is not here.
@@ -59,10 +62,17 @@ struct DestinationsPage {
     rows: Vec<DestinationRow>,
 }
 
-/// `counts` of all destinations' copies.
-fn row(visitor: &Visitor, one: &Destination, apps: &[App], counts: &[CopyCount]) -> DestinationRow {
+/// `counts` of all destinations' copies, `archives` of all destinations' WAL, in bytes.
+fn row(
+    visitor: &Visitor,
+    one: &Destination,
+    apps: &[App],
+    counts: &[CopyCount],
+    archives: &HashMap<DestinationId, u64>,
+) -> DestinationRow {
     let lang = visitor.lang;
     let held = counts.iter().filter(|held| held.destination_id == one.id);
+    let wal = archives.get(&one.id).copied().unwrap_or(0);
     let mark = match &one.last_check {
         None => Mark { class: "never", word: lang.t("destination-unchecked") },
         Some(check) if check.problem.is_some() => {
@@ -111,7 +121,8 @@ fn row(visitor: &Visitor, one: &Destination, apps: &[App], counts: &[CopyCount])
             .collect(),
         more_apps: 0,
         snapshots: held.clone().map(|held| held.copies).sum(),
-        stored: lang.size(held.map(|held| held.bytes).sum()),
+        stored: lang.size(held.map(|held| held.bytes).sum::<u64>() + wal),
+        wal: (wal > 0).then(|| lang.with("stored-wal", "size", lang.size(wal))),
         append_only: one.append_only,
         verify_every_days: one.verify_every_days,
         managed: one.managed_by.map(Into::into),
@@ -122,8 +133,9 @@ pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Htm
     let mut rows = Vec::new();
     let catalog = web.engine.catalog();
     let (apps, counts) = (catalog.all_apps().await?, catalog.copy_counts().await?);
+    let archives = web.engine.archived_bytes().await?;
     for one in catalog.all_destinations().await? {
-        let mut row = row(&visitor, &one, &apps, &counts);
+        let mut row = row(&visitor, &one, &apps, &counts, &archives);
         row.more_apps = row.apps.len().saturating_sub(FEW_APPS);
         row.apps.truncate(FEW_APPS);
         rows.push(row);
@@ -157,7 +169,7 @@ impl KindChoice {
 struct FormPage {
     page: Page,
     editing: Option<String>,
-    version: i64,
+    basis: Basis,
     kind: String,
     kinds: Vec<KindChoice>,
     name: String,
@@ -181,7 +193,31 @@ struct Filled {
     append_only: bool,
     verify_every_days: String,
     values: HashMap<String, String>,
+    basis: Basis,
     errors: Errors,
+}
+
+impl Filled {
+    fn of(one: &Destination) -> Self {
+        Self {
+            name: one.name.to_string(),
+            append_only: one.append_only,
+            verify_every_days: one.verify_every_days.map(|d| d.to_string()).unwrap_or_default(),
+            values: one.settings.clone().into_iter().collect(),
+            basis: Basis::stored(one.version),
+            errors: Errors::default(),
+        }
+    }
+
+    /// What it says; of secrets nothing.
+    fn told(&self, kind: DestinationKind, lang: Lang) -> Told {
+        let mut told = Told::default();
+        told.say(lang.t("name"), &self.name);
+        fields_of(kind, None, &self.values, &self.errors, lang).tell(&mut told, lang);
+        told.tick(lang.t("append-only"), self.append_only, lang);
+        told.say(lang.t("verify-every"), &self.verify_every_days);
+        told
+    }
 }
 
 fn form(
@@ -199,7 +235,6 @@ fn form(
     show(&FormPage {
         page: visitor.page(title, Nav::Destinations),
         editing: current.map(|one| one.name.to_string()),
-        version: current.map_or(0, |one| one.version),
         kinds: KindChoice::all("/new/destination", kind, lang),
         kind: kind.to_string(),
         name: filled.name,
@@ -215,6 +250,7 @@ fn form(
             ),
         },
         fields,
+        basis: filled.basis,
         errors: filled.errors,
     })
 }
@@ -226,6 +262,7 @@ pub(super) async fn blank(visitor: Visitor, Query(asked): Query<Kind>) -> Html<S
         append_only: false,
         verify_every_days: String::new(),
         values: HashMap::new(),
+        basis: Basis::stored(0),
         errors: Errors::default(),
     };
     form(&visitor, kind, None, filled)
@@ -237,14 +274,7 @@ pub(super) async fn stored(
     Path(name): Path<String>,
 ) -> Result<Html<String>, Fault> {
     let one = web.engine.catalog().destination_by_name(&name).await?;
-    let filled = Filled {
-        name: one.name.to_string(),
-        append_only: one.append_only,
-        verify_every_days: one.verify_every_days.map(|d| d.to_string()).unwrap_or_default(),
-        values: one.settings.clone().into_iter().collect(),
-        errors: Errors::default(),
-    };
-    Ok(form(&visitor, one.kind, Some(&one), filled))
+    Ok(form(&visitor, one.kind, Some(&one), Filled::of(&one)))
 }
 
 pub(super) fn draft(
@@ -297,20 +327,31 @@ async fn sent(
     let mut draft = asked.clone();
     let generated = draft.generate_identity(current.as_ref());
     let password = draft.generate_password(current.as_ref());
-    let filled = |errors| Filled {
-        name: asked.name.clone(),
-        append_only: asked.append_only,
-        verify_every_days: fields.text("verify_every_days").to_owned(),
-        values: asked.settings.clone().into_iter().collect(),
-        errors,
+    let again = |current: Option<&Destination>, errors, is_overtaken| {
+        let mut filled = Filled {
+            name: asked.name.clone(),
+            append_only: asked.append_only,
+            verify_every_days: fields.text("verify_every_days").to_owned(),
+            values: asked.settings.clone().into_iter().collect(),
+            basis: Basis::stored(0),
+            errors,
+        };
+        let secrets = asked.secrets.values().any(|typed| !typed.expose_secret().is_empty());
+        let now = current.map(|one| {
+            let now = Filled::of(one).told(kind, visitor.lang);
+            let typed = filled.told(kind, visitor.lang);
+            (one.version, Conflict::between(&typed, &now, secrets))
+        });
+        filled.basis = Basis::back(&fields, is_overtaken, now);
+        let status =
+            if is_overtaken { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
+        (status, form(&visitor, kind, current, filled)).into_response()
     };
     if !unread.is_empty() {
-        let page = form(&visitor, kind, current.as_ref(), filled(Errors::some(unread)));
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+        return Ok(again(current.as_ref(), Errors::some(unread), false));
     }
-    let version = fields.text("version").parse().unwrap_or(0);
     let saved = match &current {
-        Some(one) => web.engine.edit_destination(one.id, version, draft).await,
+        Some(one) => web.engine.edit_destination(one.id, version(&fields), draft).await,
         None => web.engine.add_destination(draft).await,
     };
     match saved {
@@ -327,9 +368,12 @@ async fn sent(
             Ok(redirect(&format!("/destinations/{}?done=saved", one.name)))
         }
         Err(error) => {
-            let errors = Errors::from(error, visitor.lang)?;
-            let page = form(&visitor, kind, current.as_ref(), filled(errors));
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let current = match current {
+                Some(one) if is_overtaken => Some(web.engine.catalog().destination(one.id).await?),
+                other => other,
+            };
+            Ok(again(current.as_ref(), errors, is_overtaken))
         }
     }
 }
@@ -403,11 +447,12 @@ pub(super) async fn page_of(
 ) -> Result<Html<String>, Fault> {
     let catalog = web.engine.catalog();
     let (apps, counts) = (catalog.all_apps().await?, catalog.copy_counts().await?);
+    let archives = web.engine.archived_bytes().await?;
     let shown = |secret: SecretString| secret.expose_secret().to_owned();
     let label = |name: &str| visitor.t(&format!("field-{}", name.replace('_', "-")));
     Ok(show(&DestinationPage {
         page: visitor.page(one.name.as_str(), Nav::Destinations),
-        row: row(visitor, one, &apps, &counts),
+        row: row(visitor, one, &apps, &counts, &archives),
         settings: one.settings.iter().map(|(name, value)| (label(name), value.clone())).collect(),
         secrets: one.secrets.keys().map(|name| label(name)).collect(),
         checks: report.map(|report| CheckRow::all(&report, visitor.lang)),

@@ -6,13 +6,15 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse as _, Response},
 };
-use engine::{AppCard, FieldError};
-use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, SnapshotId};
+use engine::FieldError;
+use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, Run, SnapshotId};
 
 use super::{
     Web,
     app_fields::{Values, schedule},
     app_form::zones,
+    conflict::{Basis, Conflict, refused, version},
+    drill_told::told,
     fault::{Fault, show},
     filters,
     form::{Errors, Fields, Sealed, redirect},
@@ -33,8 +35,9 @@ pub(super) struct LastDrill {
 }
 
 impl LastDrill {
-    pub(super) fn of(card: &AppCard, visitor: &Visitor) -> Option<Self> {
-        let run = card.last_drill.as_ref()?;
+    /// Of the last drill that ended, if there was one.
+    pub(super) fn of(run: Option<&Run>, visitor: &Visitor) -> Option<Self> {
+        let run = run?;
         let ended = run.finished_at?;
         let began = run.started_at.unwrap_or(ended);
         Some(Self {
@@ -104,7 +107,7 @@ struct Row {
 struct PlanPage {
     page: Page,
     app: String,
-    version: i64,
+    basis: Basis,
     values: Values,
     zones: Vec<String>,
     questions: Vec<Row>,
@@ -125,7 +128,7 @@ async fn form(
     web: &Web,
     visitor: &Visitor,
     app: &App,
-    version: i64,
+    basis: Basis,
     filled: (Values, Vec<Row>, Vec<Row>),
     errors: Errors,
 ) -> Result<Html<String>, Fault> {
@@ -145,7 +148,7 @@ async fn form(
         page: visitor
             .page(visitor.lang.with("drill-plan-title", "app", app.name.as_str()), Nav::Overview),
         app: app.name.to_string(),
-        version,
+        basis,
         opens_commands,
         opens_boot: !values.get("boot-container").is_empty() || errors.has("boot"),
         values,
@@ -181,7 +184,8 @@ pub(super) async fn plan(
         expect: String::new(),
     });
     let filled = (values, questions.collect(), commands.collect());
-    let page = form(&web, &visitor, &app, app.version, filled, Errors::default()).await?;
+    let basis = Basis::stored(app.version);
+    let page = form(&web, &visitor, &app, basis, filled, Errors::default()).await?;
     Ok(page.into_response())
 }
 
@@ -277,15 +281,25 @@ pub(super) async fn save(
     let app = web.engine.catalog().app_by_name(&name).await?;
     let questions = rows(&fields, "q-sql", "q-artifact", "q-expect");
     let commands = rows(&fields, "c-argv", "c-artifact", "");
-    let version = fields.text("version").parse().unwrap_or(0);
-    let errors = match read(&fields, &questions, &commands) {
-        Ok(plan) => match web.engine.plan_drills(app.id, version, plan).await {
-            Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
-            Err(error) => Errors::from(error, visitor.lang)?,
-        },
-        Err(errors) => Errors::some(errors),
+    let mut typed = None;
+    let (errors, is_overtaken) = match read(&fields, &questions, &commands) {
+        Ok(plan) => {
+            typed = Some(told(&plan, visitor.lang));
+            match web.engine.plan_drills(app.id, version(&fields), plan).await {
+                Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
+                Err(error) => refused(error, visitor.lang)?,
+            }
+        }
+        Err(errors) => (Errors::some(errors), false),
     };
+    let app = if is_overtaken { web.engine.catalog().app(app.id).await? } else { app };
+    let now = typed.map(|typed| {
+        let now = told(&app.drill, visitor.lang);
+        (app.version, Conflict::between(&typed, &now, false))
+    });
+    let basis = Basis::back(&fields, is_overtaken, now);
     let filled = (Values::sent(&fields), questions, commands);
-    let page = form(&web, &visitor, &app, version, filled, errors).await?;
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+    let page = form(&web, &visitor, &app, basis, filled, errors).await?;
+    let status = if is_overtaken { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY };
+    Ok((status, page).into_response())
 }

@@ -31,6 +31,7 @@ pub(crate) const ROUTES: &[Route] = &[
     look("/alerts/routes/{route}", Configure),
     act("POST", "/alerts/routes/{route}", Configure, "alert-route.edit"),
     act("POST", "/alerts/routes/{route}/remove", Configure, "alert-route.remove"),
+    look("/drills", See),
     look("/coverage", See),
     act("POST", "/coverage/ignore", Configure, "coverage.ignore"),
     act("POST", "/coverage/protect", Configure, "coverage.protect"),

@@ -10,14 +10,18 @@ mod app_fields;
 mod app_form;
 mod app_sources;
 mod app_state;
+mod app_told;
 mod assets;
 mod audit;
 mod band;
 mod browse;
+mod conflict;
 mod coverage;
 mod destination_fields;
 mod destinations;
 mod diff;
+mod drill_list;
+mod drill_told;
 mod drills;
 mod fault;
 mod filters;
@@ -108,6 +112,7 @@ pub(crate) fn router(shared: Web) -> Router {
         .route("/new/alert-route", get(alert_routes::blank).post(alert_routes::add))
         .route("/alerts/routes/{route}", get(alert_routes::stored).post(alert_routes::edit))
         .route("/alerts/routes/{route}/remove", post(alert_routes::remove))
+        .route("/drills", get(drill_list::page))
         .route("/coverage", get(coverage::list))
         .route("/coverage/ignore", post(coverage::ignore))
         .route("/coverage/protect", post(coverage::protect))

@@ -53,6 +53,9 @@ struct Standing {
     stored_to: String,
     server_at: String,
     kept: Option<String>,
+    /// How much it may keep, and how much is free there.
+    limit: Option<String>,
+    free: Option<String>,
     slot: Option<String>,
     size: String,
 }
@@ -188,6 +191,8 @@ fn standing(state: &RecoveryState, visitor: &Visitor) -> Standing {
         stored_to: position(one.stored_to),
         server_at: position(one.server_at),
         kept: one.kept_bytes.map(|bytes| lang.size(bytes)),
+        limit: one.kept_limit.map(|most| lang.with("wal-limit", "size", lang.size(most))),
+        free: one.free_bytes.map(|free| lang.with("wal-free", "size", lang.size(free))),
         slot: one.slot_status.clone(),
         size: lang.size(state.stored_bytes),
     }

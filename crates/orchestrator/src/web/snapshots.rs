@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{Html, Response},
 };
-use model::{Artifact, CopyState, DestinationId, Snapshot, SnapshotId, SourceKind};
+use model::{Artifact, CopyState, DestinationId, Snapshot, SnapshotId, SnapshotKind, SourceKind};
 use serde::Deserialize;
 
 use super::{
@@ -186,13 +186,27 @@ struct SnapshotPage {
     /// How far apart its parts are in time.
     skew: Option<String>,
     good: bool,
-    /// Snapshots of the same app: ids and times, the one before it first.
-    others: Vec<(String, String)>,
+    /// What it can be compared with, the newest first.
+    others: Vec<Other>,
     steps: Vec<String>,
     proof: Option<ProofShown>,
 }
 
+/// A snapshot to compare with.
+struct Other {
+    id: String,
+    when: String,
+    /// The one before it, or the nearest there is.
+    chosen: bool,
+}
+
 impl SnapshotPage {
+    /// How to compare it from the command line.
+    fn compares(&self) -> String {
+        let with = self.others.iter().find(|other| other.chosen).map_or("SNAPSHOT", |one| &*one.id);
+        format!("backup-orchestrator snapshot-diff {with} {}", self.id)
+    }
+
     /// What its buttons do, from the command line.
     fn commands(&self) -> Vec<String> {
         let (page, id) = (&self.page, &self.id);
@@ -292,8 +306,8 @@ pub(super) async fn page(
         label: one.label.as_deref().map(|label| visitor.label(label)),
         commit: one.git_commit.clone(),
         state: one.app_state.as_ref().map(|state| StateShown::of(state, &visitor)),
-        pre_deploy: one.kind == model::SnapshotKind::PreDeploy,
-        base: one.kind == model::SnapshotKind::Base,
+        pre_deploy: one.kind == SnapshotKind::PreDeploy,
+        base: one.kind == SnapshotKind::Base,
         pinned: one.pinned,
         anomalous: one.anomalous,
         unverified: !one.verified_by_source && !direct,
@@ -341,18 +355,30 @@ fn proof_shown(proof: &model::Proof, visitor: &Visitor) -> ProofShown {
     }
 }
 
-/// What a snapshot can be compared with: the ones before it, the newest first, then those after it.
-fn others(all: &[Snapshot], one: &Snapshot, visitor: &Visitor) -> Vec<(String, String)> {
-    let restorable = |other: &&Snapshot| {
-        other.id != one.id && other.copies.iter().any(|copy| copy.state.is_restorable())
+/// What a snapshot can be compared with, the newest first: a base backup with base backups, any
+/// other with what is none.
+fn others(all: &[Snapshot], one: &Snapshot, visitor: &Visitor) -> Vec<Other> {
+    let is_base = |of: &Snapshot| of.kind == SnapshotKind::Base;
+    let fits = |other: &&Snapshot| {
+        other.id != one.id
+            && is_base(other) == is_base(one)
+            && other.copies.iter().any(|copy| copy.state.is_restorable())
     };
-    let mut all: Vec<_> = all.iter().filter(restorable).collect();
+    let mut all: Vec<_> = all.iter().filter(fits).collect();
+    // Of many, those nearest to it; the ones before it come first.
     all.sort_by_key(|other| {
         let is_later = other.taken_at > one.taken_at;
         (is_later, other.taken_at.duration_since(one.taken_at).abs())
     });
-    let shown = |other: &Snapshot| (other.id.to_string(), visitor.when(other.taken_at).absolute);
-    all.into_iter().take(PER_PAGE).map(shown).collect()
+    all.truncate(PER_PAGE);
+    let chosen = all.first().map(|other| other.id);
+    all.sort_by_key(|other| std::cmp::Reverse(other.taken_at));
+    let shown = |other: &Snapshot| Other {
+        id: other.id.to_string(),
+        when: visitor.when(other.taken_at).absolute,
+        chosen: Some(other.id) == chosen,
+    };
+    all.into_iter().map(shown).collect()
 }
 
 /// When an artifact was begun by the clock, and how long it took.

@@ -57,12 +57,44 @@ async fn a_made_up_history_is_shown_and_gone() {
     assert!(page.contains("pg_dump") && page.contains("uploads.tar"), "{page}");
     let page = get(&format!("/snapshots/{}", of_kind("pre-deploy"))).await;
     assert!(page.contains("release 2."), "{page}");
+    // Only what can be compared is offered, the newest first.
+    let at = |id: &str| {
+        let one = snapshots.as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
+        let taken_at: jiff::Timestamp = one["taken_at"].as_str().unwrap().parse().unwrap();
+        (taken_at, one["kind"] == "base")
+    };
+    for kind in ["automatic", "base"] {
+        let page = get(&format!("/snapshots/{}", of_kind(kind))).await;
+        let offered = page.split("<select id=\"from\"").nth(1).unwrap();
+        let offered = offered.split("</select>").next().unwrap().split("<option value=\"").skip(1);
+        let offered: Vec<_> = offered.map(|one| one.split('"').next().unwrap()).map(at).collect();
+        assert!(offered.len() > 3, "{kind}: {offered:?}");
+        assert!(offered.iter().all(|(_, is_base)| *is_base == (kind == "base")), "{kind}");
+        assert!(offered.is_sorted_by(|one, next| one.0 >= next.0), "{kind}: {offered:?}");
+    }
+    // Those that nobody has proven come first, then those proven longest ago.
+    let drills = ask("/api/v1/drills").await;
+    let drills = drills.as_array().unwrap();
+    assert_eq!(drills.len(), 14);
+    let of = |at: &str, one: &Value| one["proven"][at].as_str().map(str::to_owned);
+    let moment = |one: &Value| of("at", one).map(|at| at.parse::<jiff::Timestamp>().unwrap());
+    let enabled: Vec<_> = drills.iter().filter(|one| one["enabled"] == true).collect();
+    assert!(drills.iter().take(enabled.len()).all(|one| one["enabled"] == true), "{drills:?}");
+    let quiet: Vec<_> = enabled.iter().filter(|one| one["last"]["state"] != "failed").collect();
+    assert!(quiet.iter().any(|one| of("at", one).is_some()), "{drills:?}");
+    assert!(quiet.is_sorted_by_key(|one| moment(one)), "{drills:?}");
+    let page = get("/drills").await;
+    for one in drills {
+        assert!(page.contains(&format!("/apps/{}#drills", one["app"].as_str().unwrap())), "{page}");
+    }
     // What is wrong is told of, and the shop comes back to any moment of a week.
     let alerts = ask("/api/v1/alerts").await;
     assert_eq!(alerts.as_array().map(Vec::len), Some(3), "{alerts}");
     let moments = ask("/api/v1/apps/shop/recovery").await;
     assert_eq!(moments["windows"].as_array().map(Vec::len), Some(1), "{moments}");
     assert_eq!(moments["gaps"], json!([]));
+    let page = get("/apps/shop/recovery").await;
+    assert!(page.contains("10 GiB at most") && page.contains("212 GiB are free"), "{page}");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(server.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(server.wait().unwrap().success());

@@ -187,6 +187,7 @@ fn pages(runs: &[String; 3], snapshots: &[String; 4]) -> Vec<Page> {
         ("/alerts/channels/{channel}", "channel", "/alerts/channels/ops".to_owned()),
         ("/new/alert-route", "route-new", "/new/alert-route".to_owned()),
         ("/alerts/routes/{route}", "route", "/alerts/routes/nights".to_owned()),
+        ("/drills", "drills", "/drills".to_owned()),
         ("/coverage", "coverage", "/coverage".to_owned()),
         ("/new/app", "app-new", "/new/app".to_owned()),
         ("/new/app", "app-new-files", "/new/app?kind=files&name=media&path=/srv".to_owned()),

@@ -11,7 +11,10 @@ use serde_json::json;
 
 use crate::{
     app::{App, TOKEN},
+    axe,
+    chromium::{Chromium, Look, is_there},
     page_roles,
+    restore_pages::fits,
     road::ran,
     server::{As, PASSWORD, Place, Server},
 };
@@ -178,7 +181,7 @@ impl World {
         }
         let draft = json!({
             "name": "shop", "url": app.url(), "token": TOKEN, "limits": { "retries": 0 },
-            "destinations": [{ "destination": "disk", "folder": "shop" }],
+            "destinations": [{ "destination": "disk", "folder": "shop", "logs": true }],
         });
         server.done("POST", "apps", draft).await;
         let run = ran(&server, "shop").await;
@@ -434,49 +437,134 @@ async fn a_hostile_name_in_an_address_is_not_found() {
     assert!(asked > 300);
 }
 
-/// Two people open the same form; who saves last is told, sees what they typed, and nothing of the
-/// first is lost.
+/// Forms that two people open at once: a page, what it edits, a field, what the API calls it, and
+/// what each of the two types.
+const SHARED: [(&str, &str, &str, &str, &str, &str); 5] = [
+    ("/apps/shop/edit", "apps/shop", "keep_last", "keep_last", "31", "32"),
+    (
+        "/destinations/disk/edit",
+        "destinations/disk",
+        "verify_every_days",
+        "verify_every_days",
+        "41",
+        "42",
+    ),
+    (
+        "/alerts/channels/ops",
+        "alert-channels/ops",
+        "set-url",
+        "url",
+        "http://first.example/",
+        "http://second.example/",
+    ),
+    (
+        "/alerts/routes/all",
+        "alert-routes/all",
+        "remind_every_hours",
+        "remind_every_hours",
+        "51",
+        "52",
+    ),
+    ("/apps/shop/drills", "apps/shop", "boot-container", "container", "first-box", "second-box"),
+];
+
+impl Form {
+    /// It as a page has it now.
+    fn on(page: &str, path: &str) -> Self {
+        let found = forms(page).into_iter().find(|form| form.action == path);
+        found.unwrap_or_else(|| panic!("no form {path} in {page:.5000}"))
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.fields.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+    }
+
+    /// It with other values, ready to be saved.
+    fn with(&self, values: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut fields = self.fields.clone();
+        fields.retain(|(name, _)| values.iter().all(|(other, _)| other != name));
+        let more = values.iter().chain(&[("action", "save")]);
+        fields.extend(more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        fields
+    }
+}
+
+/// Two people open the same form; who saves last is told what is there now, sees what they typed,
+/// and nothing of the first is lost until they save again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_saves_second_is_told() {
+async fn who_saves_second_is_told_and_may_save_again() {
     let world = World::new().await;
-    for (path, what, field, first, second) in [
-        ("/apps/shop/edit", "apps/shop", "keep_last", "31", "32"),
-        ("/destinations/disk/edit", "destinations/disk", "verify_every_days", "41", "42"),
-        (
-            "/alerts/channels/ops",
-            "alert-channels/ops",
-            "set-url",
-            "http://first.example/",
-            "http://second.example/",
-        ),
-        ("/alerts/routes/all", "alert-routes/all", "remind_every_hours", "51", "52"),
-    ] {
+    for (path, what, field, key, first, second) in SHARED {
+        let is_kept = async |value: &str| {
+            let kept = world.server.done_get(what).await.to_string();
+            [format!("\"{key}\":{value},"), format!("\"{key}\":{value}}}")]
+                .iter()
+                .chain(&[format!("\"{key}\":\"{value}\"")])
+                .any(|one| kept.contains(one))
+        };
         let (_, page, _) = world.see(path).await;
-        let form = forms(&page).into_iter().find(|form| form.action == path).unwrap();
-        let with = |value: &str| {
-            let mut fields = form.fields.clone();
-            fields.retain(|(name, _)| name != field);
-            fields.push((field.to_owned(), value.to_owned()));
-            fields.push(("action".to_owned(), "save".to_owned()));
-            fields
-        };
-        let reply = world.send(path, &with(first)).await;
+        let form = Form::on(&page, path);
+        let reply = world.send(path, &form.with(&[(field, first)])).await;
         assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
-        let reply = world.send(path, &with(second)).await;
-        assert!(matches!(reply.status, 409 | 422), "{path}: {}", reply.status);
-        assert!(
-            reply.page.contains("somebody else") || reply.page.contains("meanwhile"),
-            "{:.3000}",
-            reply.page
-        );
-        assert!(reply.page.contains(second), "{path}: what was typed is gone");
-        let named = field.strip_prefix("set-").unwrap_or(field);
-        let has = |kept: &str, value: &str| {
-            kept.contains(&format!("\"{named}\":{value},"))
-                || kept.contains(&format!("\"{named}\":{value}}}"))
-                || kept.contains(&format!("\"{named}\":\"{value}\""))
-        };
-        let kept = world.server.done_get(what).await.to_string();
-        assert!(has(&kept, first) && !has(&kept, second), "{path}: {kept}");
+
+        // A slip in between does not make it stand on what nobody has seen.
+        if path.ends_with("/edit") {
+            let slip = world.send(path, &form.with(&[(field, second), ("name", "../x")])).await;
+            assert_eq!(slip.status, 422, "{path}");
+            let shown = Form::on(&slip.page, path);
+            assert_eq!(shown.value("version"), form.value("version"), "{path}");
+            assert!(!slip.page.contains("id=\"conflict\""), "{path}");
+        }
+
+        let secret = ("s0-secret-token", "a-secret-that-was-typed");
+        let reply = world.send(path, &form.with(&[(field, second), secret])).await;
+        assert_eq!(reply.status, 409, "{path}: {:.3000}", reply.page);
+        assert!(reply.page.contains("meanwhile"), "{path}: {:.3000}", reply.page);
+        let told = reply.page.split("id=\"conflict\"").nth(1).unwrap();
+        let told = told.split("</section>").next().unwrap();
+        assert!(told.contains(first) && told.contains(second), "{path}: {told}");
+        assert!(!reply.page.contains(secret.1), "{path}: a secret comes back");
+        assert!(is_kept(first).await && !is_kept(second).await, "{path}");
+        let again = Form::on(&reply.page, path);
+        assert_eq!(again.value(field), second, "{path}: what was typed is gone");
+        assert_ne!(again.value("version"), form.value("version"), "{path}");
+
+        // With what is there in sight, saving again is meant.
+        let reply = world.send(path, &again.with(&[])).await;
+        assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
+        assert!(is_kept(second).await && !is_kept(first).await, "{path}");
+    }
+    let shop = world.server.done_get("apps/shop").await;
+    assert_eq!(shop["app"]["destinations"][0]["logs"], true, "what no form shows stays: {shop}");
+}
+
+/// What is there now beside what was typed, on a phone and on a desktop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_saved_fits_its_page() {
+    if !is_there() {
+        return;
+    }
+    let world = World::new().await;
+    for (lang, dark, width) in [("en", false, 390), ("es", true, 1280)] {
+        let look = Look { lang, dark, width };
+        let browser = Chromium::open(&world.server.base, look).await;
+        browser.log_in("ana", PASSWORD).await;
+        for (path, _, field, _, first, second) in SHARED {
+            browser.go(path).await;
+            let (_, page, _) = world.see(path).await;
+            // Each of the two looks finds another value.
+            let value = if dark { second } else { first };
+            let reply = world.send(path, &Form::on(&page, path).with(&[(field, value)])).await;
+            assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
+            let save = "const form = document.querySelector('main form[action$=\"PATH\"]');\
+                form.requestSubmit(form.querySelector('button[value=save]'));";
+            browser.ask(&save.replace("PATH", path)).await;
+            browser.find("#conflict tbody tr").await;
+            fits(&browser, &format!("conflict-{field}-{width}"), lang).await;
+            if let Some(judge) = axe::script() {
+                assert_eq!(axe::complaints(&browser, &judge).await, [""; 0], "{path} {width}");
+            }
+        }
+        browser.close().await;
     }
 }

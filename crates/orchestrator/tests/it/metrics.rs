@@ -237,3 +237,56 @@ async fn the_log_is_json_with_run_and_app_where_that_is_wanted() {
     assert_eq!(done.status.code(), Some(2), "{done:?}");
     assert!(String::from_utf8_lossy(&done.stderr).contains("LOG_FORMAT"), "{done:?}");
 }
+
+/// What an archive of WAL takes is counted wherever it is told what is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wal_is_part_of_what_is_stored() {
+    const WAL: u64 = 3 << 30;
+    let app = App::serve(20_000).await;
+    let admin = [("APP_ADMIN_USER", "ana"), ("APP_ADMIN_PASS", PASSWORD)];
+    let server = Place::new(&admin).serve().await;
+    let disk = server.place.folder.path().join("disk");
+    let disk = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
+    let disk = server.done("POST", "destinations", disk).await;
+    let draft = json!({ "name": "shop", "url": app.url(), "token": TOKEN,
+        "destinations": [{ "destination": "disk" }] });
+    let shop = server.done("POST", "apps", draft).await;
+    ran(&server, "shop").await;
+    // As the engine notes it while it looks at an archive: bytes at the end of a day.
+    let place = server.stop();
+    let url = format!("sqlite://{}", place.data().join("catalog.sqlite").display());
+    let catalog = catalog::Catalog::open(&url.into(), 1).await.unwrap();
+    let day = (jiff::Timestamp::now().as_second() / 86_400).to_string();
+    let (disk, shop) = (disk["id"].as_str().unwrap(), shop["id"].as_str().unwrap());
+    let taken = json!({ disk: { day: WAL } }).to_string();
+    catalog.set_setting(&format!("wal_taken/{shop}"), &taken).await.unwrap();
+    catalog.close().await.unwrap();
+
+    let server = place.serve().await;
+    let stored = "backup_destination_stored_bytes{destination=\"disk\"}";
+    let (text, found) = until(&server, |found| found.contains_key(stored)).await;
+    assert!(found[stored] > WAL as f64, "{text}");
+    assert_eq!(found[stored], found["backup_app_stored_bytes{app=\"shop\"}"]);
+    let all = server.done_get("apps/shop").await["stored_bytes"].as_u64().unwrap();
+    assert_eq!(found[stored], all as f64);
+    for path in ["storage", "apps/shop/storage", "destinations/disk/storage"] {
+        assert_eq!(server.done_get(path).await["bytes"], all, "{path}");
+    }
+    let by = server.login("ana", PASSWORD).await;
+    let see = async |path: &str| {
+        let page = server.request(reqwest::Method::GET, path, &by).send().await.unwrap();
+        page.text().await.unwrap()
+    };
+    let page = see("/destinations/disk").await;
+    assert!(page.contains("<dd>3.0 GiB <span class=\"quiet below\">of it WAL: 3.0 GiB"), "{page}");
+    assert!(see("/destinations").await.contains(">3.0 GiB</td>"));
+    // The app's page draws it, with its figures as a table behind.
+    let page = see("/apps/shop").await;
+    let trend = page.split("id=\"storage\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(
+        trend.contains("Copies take 3.0 GiB") && trend.contains("<th scope=\"row\">"),
+        "{trend}"
+    );
+    let told = server.place.run(&["storage", "--app", "shop"]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("3.0 GiB"), "{told:?}");
+}

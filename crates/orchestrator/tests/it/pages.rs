@@ -20,6 +20,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("/alerts/all", "viewer"),
     ("/new/alert-channel", "admin"),
     ("/new/alert-route", "admin"),
+    ("/drills", "viewer"),
     ("/coverage", "viewer"),
     ("/account", "viewer"),
     ("/api", "viewer"),

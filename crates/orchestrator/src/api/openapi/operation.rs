@@ -15,6 +15,10 @@ pub(super) struct Operation {
     summary: &'static str,
     /// Name, kind and description of what may come after the `?`.
     query: Vec<(&'static str, &'static str, &'static str)>,
+    /// Name, description and schema of headers that a request may have.
+    headers: Vec<(&'static str, &'static str, Value)>,
+    /// Status, name, description and words of a header that an answer may have.
+    told: Vec<(u16, &'static str, &'static str, &'static [&'static str])>,
     body: Option<Shape>,
     /// Its body is not JSON.
     takes_bytes: bool,
@@ -36,6 +40,8 @@ impl Operation {
             path,
             summary,
             query: Vec::new(),
+            headers: Vec::new(),
+            told: Vec::new(),
             body: None,
             takes_bytes: false,
             replies: Vec::new(),
@@ -68,6 +74,29 @@ impl Operation {
         description: &'static str,
     ) -> Self {
         self.query.push((name, kind, description));
+        self
+    }
+
+    /// Takes a header; `schema` is that of its value.
+    pub(super) fn reads(
+        mut self,
+        header: &'static str,
+        schema: Value,
+        description: &'static str,
+    ) -> Self {
+        self.headers.push((header, description, schema));
+        self
+    }
+
+    /// Answers `status` with a header that is one of `words`, or without it.
+    pub(super) fn marks(
+        mut self,
+        status: u16,
+        header: &'static str,
+        words: &'static [&'static str],
+        description: &'static str,
+    ) -> Self {
+        self.told.push((status, header, description, words));
         self
     }
 
@@ -194,7 +223,10 @@ impl Operation {
             }
             json!({ "name": name, "in": "query", "description": description, "schema": schema })
         });
-        in_path.chain(asked).collect()
+        let read = self.headers.iter().map(|(name, description, schema)| {
+            json!({ "name": name, "in": "header", "description": description, "schema": schema })
+        });
+        in_path.chain(asked).chain(read).collect()
     }
 
     fn responses(&self, guarded: bool, schemas: &mut Schemas) -> Map<String, Value> {
@@ -227,6 +259,13 @@ impl Operation {
                 "content": { "application/problem+json": { "schema": schema } },
             });
             all.insert(status, answer);
+        }
+        for (status, name, description, words) in &self.told {
+            let schema = json!({ "type": "string", "enum": words });
+            let header = json!({ "description": description, "schema": schema });
+            if let Some(answer) = all.get_mut(status) {
+                answer["headers"][name] = header;
+            }
         }
         all.into_iter().map(|(status, answer)| (status.to_string(), answer)).collect()
     }

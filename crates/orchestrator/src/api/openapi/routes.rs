@@ -1,11 +1,12 @@
 //! What each route takes and answers.
 
 use engine::{
-    AppDraft, ArchiveEntry, Covered, DestinationDraft, Listing, MomentPreflight, MomentRequest,
-    ProtectRequest, Protected, Reindexed, Report, RepositoryKey, RepositoryState, RestoreRequest,
-    RetentionPreview, RunRequest, SnapshotDiff, StorageTrend, Usual,
+    AppDraft, ArchiveEntry, Covered, DestinationDraft, DrillStanding, Listing, MomentPreflight,
+    MomentRequest, ProtectRequest, Protected, Reindexed, Report, RepositoryKey, RepositoryState,
+    RestoreRequest, RetentionPreview, RunRequest, SnapshotDiff, StorageTrend, Usual,
 };
 use model::{AuditEntry, Event, LogLine, Preflight, RecoveryState, RestorePoint, Run, Snapshot};
+use serde_json::json;
 
 use super::{operation::Operation, people};
 use crate::{
@@ -77,6 +78,8 @@ fn of_apps() -> Vec<Operation> {
         )
         .gives::<Run>(202, "The run that does it.")
         .may_fail(&[409]),
+        Operation::get("/api/v1/drills", "How the drills of all apps stand")
+            .lists::<DrillStanding>(200, "All apps, those that were never proven first."),
         Operation::put("/api/v1/apps/{app}/drill-plan", "Say what the app's drills are to do")
             .takes::<restores::PlanEdit>()
             .gives::<AppShown>(200, "The app as it is now.")
@@ -85,6 +88,8 @@ fn of_apps() -> Vec<Operation> {
             .lists::<RetentionPreview>(200, "A plan for each destination."),
         Operation::get("/api/v1/apps/{app}/usual", "What an app's snapshots usually are")
             .gives::<Usual>(200, "The medians of the last good ones, and how many are known."),
+        Operation::get("/api/v1/apps/{app}/storage", "What an app's copies and its WAL take")
+            .gives::<StorageTrend>(200, "Day by day, and what may come."),
         Operation::post("/api/v1/apps/{app}/expire", "Apply the app's retention now")
             .gives::<Run>(202, "The run that does it.")
             .may_fail(&[409]),
@@ -257,6 +262,18 @@ fn of_moments() -> Vec<Operation> {
         .may_fail(&[409]),
         Operation::put("/api/v1/wal/{app}/{name}", "Hand over a file of WAL")
             .takes_bytes()
+            .reads(
+                "X-Wal",
+                json!({ "type": "string", "enum": ["received", "beginning"] }),
+                "Who hands it over: `received` by a receiver beside the server, `beginning` the first \
+                 part of a segment that is not whole yet, which later ones replace; left out by the \
+                 server's `archive_command`.",
+            )
+            .reads(
+                "X-Checksum-SHA256",
+                json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" }),
+                "The SHA-256 of the file; one that is not as told is not kept.",
+            )
             .gives::<wal::WalStored>(201, "It is durable at the destination.")
             .gives::<wal::WalStored>(200, "It was there already.")
             .may_fail(&[409, 411, 413, 422, 502]),
@@ -265,6 +282,12 @@ fn of_moments() -> Vec<Operation> {
                 "application/octet-stream",
                 "Its bytes; without its last chunk the answer has not proven true. Where it is \
                  proven not to be there, the refusal carries `X-Wal: absent`.",
+            )
+            .marks(
+                404,
+                "X-Wal",
+                &["absent"],
+                "The file is proven not to be there; without it the address or the app may be wrong.",
             )
             .may_fail(&[409, 502]),
     ]

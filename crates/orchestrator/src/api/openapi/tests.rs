@@ -92,6 +92,19 @@ fn each_operation_tells_all_there_is_to_know() {
 }
 
 #[test]
+fn who_hands_wal_over_and_that_it_is_absent_are_told() {
+    let document = openapi();
+    let wal = &document["paths"]["/api/v1/wal/{app}/{name}"];
+    let read: Vec<_> = wal["put"]["parameters"].as_array().unwrap().iter().collect();
+    let header = |name: &str| read.iter().find(|one| one["in"] == "header" && one["name"] == name);
+    let words = &header("X-Wal").unwrap()["schema"]["enum"];
+    assert_eq!(words, &serde_json::json!(["received", "beginning"]));
+    assert!(header("X-Checksum-SHA256").is_some());
+    let absent = &wal["get"]["responses"]["404"]["headers"]["X-Wal"]["schema"]["enum"];
+    assert_eq!(absent, &serde_json::json!(["absent"]));
+}
+
+#[test]
 fn bodies_are_closed_and_secrets_are_only_written() {
     let document = openapi();
     for (verb, path, one) in operations(&document) {

@@ -95,7 +95,7 @@ pub(in crate::api) struct CardShown {
     rto_secs: Option<f64>,
     /// Seconds that a restore may take at most; `null` where nobody said.
     restore_objective_secs: Option<u64>,
-    /// Bytes that its copies take, all destinations together.
+    /// Bytes that its copies and its archive of WAL take, all destinations together.
     stored_bytes: u64,
     /// One state for each of the last 30 days, oldest first; `null` where nothing ran.
     strip: Vec<Option<RunState>>,

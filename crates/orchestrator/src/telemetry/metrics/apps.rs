@@ -83,7 +83,10 @@ fn snapshots(text: &mut Text, apps: &Overview) {
     each(text, apps, told, |card| Some(card.objective_secs as f64));
     let told = ("backup_app_last_snapshot_bytes", "Bytes of the newest good snapshot, unpacked.");
     each(text, apps, told, |card| card.last_good.as_ref().map(|one| one.size_bytes() as f64));
-    let told = ("backup_app_stored_bytes", "Bytes that the app's copies take at all destinations.");
+    let told = (
+        "backup_app_stored_bytes",
+        "Bytes that the app's copies and its archive of WAL take at all destinations.",
+    );
     each(text, apps, told, |card| Some(card.stored_bytes as f64));
 }
 

@@ -136,7 +136,8 @@ impl Metrics {
         apps::states(&mut text, &overview);
         apps::totals(&mut text, &overview, &catalog.run_totals().await?);
         let counts = catalog.copy_counts().await?;
-        places::destinations(&mut text, engine, &destinations, &counts);
+        let archived = engine.archived_bytes().await?;
+        places::destinations(&mut text, engine, &destinations, &counts, &archived);
         server::process(&mut text, self.started_at).await;
         Ok(text.finish())
     }

@@ -17,6 +17,7 @@ pub(super) fn destinations(
     engine: &Engine,
     destinations: &[Destination],
     counts: &[CopyCount],
+    archived: &HashMap<DestinationId, u64>,
 ) {
     let contacts = engine.contacts(destinations);
     let known: Vec<_> = destinations
@@ -33,11 +34,12 @@ pub(super) fn destinations(
     for (name, contact) in &known {
         family.sample(&[("destination", name)], seconds(contact.at));
     }
-    let help = "Bytes that copies take there.";
+    let help = "Bytes that copies and archives of WAL take there.";
     let mut family = text.family("backup_destination_stored_bytes", Kind::Gauge, help);
     for one in destinations {
         let here = counts.iter().filter(|count| count.destination_id == one.id);
-        let bytes: u64 = here.map(|count| count.bytes).sum();
+        let copies: u64 = here.map(|count| count.bytes).sum();
+        let bytes = copies + archived.get(&one.id).unwrap_or(&0);
         family.sample(&[("destination", one.name.as_str())], bytes as f64);
     }
     let help = "Copies of snapshots there, by state; `damaged` and `missing` are lost.";

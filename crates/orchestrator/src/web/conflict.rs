@@ -1,0 +1,153 @@
+//! A form that somebody else has saved meanwhile: what is different now, and a save that replaces it.
+
+use catalog::CatalogError;
+use engine::EngineError;
+
+use super::{
+    form::{Errors, Fields},
+    lang::Lang,
+};
+
+/// Set in a form that has shown what is different.
+const OVERTAKEN: &str = "overtaken";
+
+/// What a form says, field by field: what each is called, and what is in it. No secrets.
+#[derive(Debug, Default)]
+pub(super) struct Told(Vec<(String, String)>);
+
+impl Told {
+    pub(super) fn say(&mut self, label: impl Into<String>, value: impl ToString) {
+        let value = value.to_string();
+        let lines: Vec<_> = value.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        self.0.push((label.into(), lines.join(", ")));
+    }
+
+    /// A number, or nothing.
+    pub(super) fn maybe(&mut self, label: impl Into<String>, value: Option<impl ToString>) {
+        self.say(label, value.map(|value| value.to_string()).unwrap_or_default());
+    }
+
+    /// A tick box.
+    pub(super) fn tick(&mut self, label: impl Into<String>, is_ticked: bool, lang: Lang) {
+        self.say(label, lang.t(if is_ticked { "yes" } else { "no" }));
+    }
+
+    fn value(&self, label: &str) -> &str {
+        self.0.iter().find(|(own, _)| own == label).map_or("", |(_, value)| value)
+    }
+
+    fn has(&self, label: &str) -> bool {
+        self.0.iter().any(|(own, _)| own == label)
+    }
+}
+
+/// A field that is not what was typed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) label: String,
+    pub(super) typed: String,
+    pub(super) now: String,
+}
+
+/// What is different since somebody else saved.
+#[derive(Debug)]
+pub(super) struct Conflict {
+    pub(super) rows: Vec<Difference>,
+    /// Secrets were typed, which no page sends back.
+    pub(super) secrets: bool,
+}
+
+impl Conflict {
+    pub(super) fn between(typed: &Told, now: &Told, secrets: bool) -> Self {
+        let gone = now.0.iter().filter(|(label, _)| !typed.has(label));
+        let labels = typed.0.iter().chain(gone).map(|(label, _)| label);
+        let rows = labels.map(|label| Difference {
+            label: label.clone(),
+            typed: typed.value(label).to_owned(),
+            now: now.value(label).to_owned(),
+        });
+        Self { rows: rows.filter(|row| row.typed != row.now).collect(), secrets }
+    }
+}
+
+/// Which state of what it edits a form stands on.
+#[derive(Debug)]
+pub(super) struct Basis {
+    /// The version that the next save names.
+    pub(super) version: i64,
+    pub(super) conflict: Option<Conflict>,
+}
+
+impl Basis {
+    /// As it is stored.
+    pub(super) fn stored(version: i64) -> Self {
+        Self { version, conflict: None }
+    }
+
+    /// Of a form that comes back: the state that it was sent from; where that is overtaken, the
+    /// present one (its version, and what is different there), so that whoever has seen it can save.
+    pub(super) fn back(fields: &Fields, is_overtaken: bool, now: Option<(i64, Conflict)>) -> Self {
+        let sent = version(fields);
+        match now.filter(|_| is_overtaken || fields.ticked(OVERTAKEN)) {
+            Some((present, conflict)) => Self {
+                version: if is_overtaken { present } else { sent },
+                conflict: Some(conflict),
+            },
+            None => Self::stored(sent),
+        }
+    }
+}
+
+/// The version that a form was made from.
+pub(super) fn version(fields: &Fields) -> i64 {
+    fields.text("version").parse().unwrap_or(0)
+}
+
+/// What a refused save says about the fields, and whether it was refused because somebody else
+/// saved meanwhile.
+pub(super) fn refused(error: EngineError, lang: Lang) -> Result<(Errors, bool), EngineError> {
+    match error {
+        EngineError::Catalog(CatalogError::Stale { .. }) => Ok((Errors::default(), true)),
+        other => Ok((Errors::from(other, lang)?, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(fields: &[(&str, &str)]) -> Told {
+        let mut told = Told::default();
+        for (label, value) in fields {
+            told.say(*label, value);
+        }
+        told
+    }
+
+    #[test]
+    fn only_what_differs_is_told_whichever_side_has_it() {
+        let typed = told(&[("Name", "shop"), ("Daily", "7"), ("Paths", "/a\n/b\n")]);
+        let now = told(&[("Name", "shop"), ("Daily", "9"), ("Paths", "/a, /b"), ("Port", "80")]);
+        let found = Conflict::between(&typed, &now, false);
+        let row = |label: &str, typed: &str, now: &str| Difference {
+            label: label.to_owned(),
+            typed: typed.to_owned(),
+            now: now.to_owned(),
+        };
+        assert_eq!(found.rows, [row("Daily", "7", "9"), row("Port", "", "80")]);
+    }
+
+    #[test]
+    fn a_form_goes_on_from_what_it_has_shown() {
+        let now = || Some((5, Conflict::between(&told(&[]), &told(&[]), false)));
+        let sent = Fields::read(b"version=3");
+        let first = Basis::back(&sent, false, now());
+        assert!(first.version == 3 && first.conflict.is_none(), "a slip elsewhere shows nothing");
+        let overtaken = Basis::back(&sent, true, now());
+        assert!(overtaken.version == 5 && overtaken.conflict.is_some());
+        // It is saved again with a slip, while somebody saves once more.
+        let again = Fields::read(b"version=4&overtaken=1");
+        let again = Basis::back(&again, false, now());
+        assert!(again.version == 4 && again.conflict.is_some(), "nothing unseen is replaced");
+    }
+}
