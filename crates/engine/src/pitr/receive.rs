@@ -9,7 +9,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use model::{
     App, ArchiveStanding, EventKind, Fact, RecoveryPlan, RunKind, RunState, Sentence, Severity,
-    Size, SnapshotKind, Trigger, WalPiece, WalWay,
+    Size, SnapshotKind, Trigger, WalGap, WalPiece,
+    WalPieceState, WalWay,
 };
 use replication::{Lsn, SystemId, Timeline};
 use tokio::sync::Notify;
@@ -59,6 +60,8 @@ struct Seen {
     /// When the server's end was first seen to be there.
     ends: VecDeque<(Lsn, Timestamp)>,
     streams: bool,
+    /// Where the last hole began in what is handed over, that no base backup followed yet.
+    hole: Option<model::Lsn>,
     /// When the destination was last listed, and how many objects there were.
     listed: Option<(tokio::time::Instant, u64)>,
 }
@@ -435,6 +438,9 @@ async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
             sweep_beginnings(work).await?;
         }
     }
+    if work.plan.way == WalWay::Push {
+        tell_of_hole(work).await?;
+    }
     let held = engine.recovery_hold().await?.is_some_and(|hold| hold.schedules);
     if !held && base_is_due(work).await? {
         engine.base_run(app, Trigger::Schedule).await?;
@@ -455,6 +461,29 @@ pub(super) async fn tell_of_lost(
         count: lost.len() as u64,
     };
     engine.tell_of_wal(app.id, EventKind::WalGap, Severity::Error, fact).await
+}
+
+/// Tells of a hole in what is handed over, where the look before has seen it, too: pieces may come out
+/// of their order.
+async fn tell_of_hole(work: &Work) -> Result<(), EngineError> {
+    let (engine, app) = (&work.engine, &work.app);
+    let pieces = engine.0.catalog.wal_of_app(app.id).await?;
+    let index = Index::of(pieces.iter().cloned());
+    let (_, gaps) = window::draw(&engine.wal_bases(app.id).await?, &index, None);
+    // What came and is gone or altered is told of as that.
+    let was_there = |gap: &WalGap| {
+        let holds = |piece: &WalPiece| piece.start <= gap.start && gap.start < piece.end;
+        pieces.iter().any(|piece| piece.state != WalPieceState::Good && holds(piece))
+    };
+    let within = |gap: &&WalGap| gap.start > model::Lsn(0) && !was_there(gap);
+    let open = gaps.iter().rev().filter(within).find(|gap| gap.until_at.is_none());
+    let before = std::mem::replace(&mut work.seen().hole, open.map(|gap| gap.start));
+    let Some(gap) = gaps.iter().filter(within).find(|gap| Some(gap.start) == before) else {
+        return Ok(());
+    };
+    let (from, to) = (gap.start.to_string(), gap.end.to_string());
+    let fact = Fact::WalHole { app: app.name.to_string(), from, to };
+    told::tell_once(engine, app.id, EventKind::WalGap, Severity::Error, fact).await
 }
 
 /// Where it is kept when what is not needed was last deleted.
