@@ -21,7 +21,7 @@ use crate::{
     docker::{self, served::Served},
     duty::Owed,
     pitr::restore::{
-        home::Inside,
+        home::{Inside, Lan},
         server::{self, Plan, Server},
     },
     run::RunContext,
@@ -139,6 +139,13 @@ impl Way for Moment {
             contained.fill(trial, &data).await?;
         }
         let inside = contained.as_ref().map(|contained| contained.inside.clone());
+        let lan = match &contained {
+            Some(_) => scratch::joined(trial).await?.map(|joined| Lan {
+                joined,
+                port: scratch::port(trial).and_then(|port| port.parse().ok()),
+            }),
+            None => None,
+        };
         let plan = Plan {
             app: aim.app,
             source: &aim.artifact.source,
@@ -147,6 +154,7 @@ impl Way for Moment {
             data: inside.as_ref().map_or(data, |inside| inside.data.clone().into()),
             room: trial.folder.clone(),
             inside,
+            lan,
             is_scratch: true,
             pause: false,
         };
@@ -199,6 +207,12 @@ impl Restored for At {
         checks.push(counted(trial, &server, &databases).await?);
         checks.extend(questions(trial, &server, &databases).await?);
         Ok(checks)
+    }
+
+    /// Under its own name, on its own roles: whoever may log in there may do so here.
+    async fn lend(&self, trial: &Trial<'_>) -> Result<(), Failure> {
+        let server = self.server.lock().await;
+        scratch::known(trial, server.container(), "PostgreSQL").await.map(drop)
     }
 
     async fn end(&self, context: &RunContext) {

@@ -219,7 +219,7 @@ impl Restored for Server {
         if is_globals(trial.aim) {
             return Ok(());
         }
-        let known = scratch::known(trial, &self.daemon, "PostgreSQL").await?;
+        let known = scratch::known(trial, self.daemon.container(), "PostgreSQL").await?;
         let session = self.session(trial).await?;
         let (_, tools, _) = session.maintenance().await?;
         let asked = trial.aim.asked()?;
