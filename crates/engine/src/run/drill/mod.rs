@@ -9,6 +9,7 @@ mod moment;
 mod mysql;
 mod owner;
 mod postgres;
+mod reader;
 mod redis;
 mod rows;
 pub(crate) mod scratch;

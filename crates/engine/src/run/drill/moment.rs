@@ -1,7 +1,10 @@
 //! Base backups, brought to a moment with their WAL on a server of our own that nobody else can
 //! reach: in containers of the source's image where it is here, else by this machine's programs.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use bollard::Docker;
 use jiff::Timestamp;
@@ -14,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Restored, Trial, Way, asked, check,
+    reader::{self, READER},
     rows::compared,
     scratch::{self, Image},
 };
@@ -34,10 +38,6 @@ use crate::{
     },
 };
 
-/// Asks the questions; the statement makes it.
-const READER: &str = "backup_orchestrator_reader";
-const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
-                           IN ROLE pg_read_all_data";
 /// Longest that the last heartbeat may be before the moment: one comes each minute, and a busy
 /// server may be late.
 const LATE_SECS: i64 = 90;
@@ -379,8 +379,12 @@ async fn questions(
     let asked = trial.aim.app.drill.questions.iter();
     let asked: Vec<_> =
         asked.filter_map(|one| Some((one, meant(one.artifact.as_str())?))).collect();
-    let Some((_, first)) = asked.first() else { return Ok(Vec::new()) };
-    session(trial, server).await?.ask(&server.tools, first, READER_MADE).await?;
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let of: BTreeSet<&str> = asked.iter().map(|(_, database)| database.as_str()).collect();
+    let of: Vec<&str> = of.into_iter().collect();
+    reader::make(&session(trial, server).await?, &server.tools, &of).await?;
     let path = named.get("user").map_or("postgres", String::as_str);
     let path = format!("{}, public", database::ident(path));
     let mut source = server.source.clone();

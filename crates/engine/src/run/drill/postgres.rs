@@ -11,6 +11,7 @@ use super::{
     asked::{self, Who},
     check,
     owner::{self, OWNER, SUPERUSER},
+    reader::{self, READER},
     rows::compared,
     scratch::{self, Daemon, Image},
 };
@@ -25,10 +26,6 @@ use crate::{
 };
 
 const DATABASE: &str = "drill";
-/// Asks the questions; the statement makes it.
-const READER: &str = "backup_orchestrator_reader";
-const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
-                           IN ROLE pg_read_all_data";
 /// How long the server may take to end.
 const ENDING: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
@@ -264,7 +261,7 @@ impl Server {
         let user =
             trial.aim.asked().ok().and_then(|asked| asked.setting("user").map(str::to_owned));
         let path = format!("{}, public", database::ident(user.as_deref().unwrap_or("postgres")));
-        session.ask(tools, DATABASE, READER_MADE).await?;
+        reader::make(session, tools, &[DATABASE]).await?;
         let mut source = self.daemon.source().clone();
         if let model::SourceKind::Direct(direct) = &mut source.kind {
             direct.settings.insert("user".to_owned(), READER.to_owned());
