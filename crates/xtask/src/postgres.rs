@@ -46,7 +46,10 @@ pub(crate) fn run(major: u32) -> Result<()> {
     let bin = folder.path().join(major.to_string()).join("bin");
     let told = Command::new(bin.join("postgres")).arg("--version").output()?;
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    ensure!(told.contains(&format!("(PostgreSQL) {major}")), "it is no server of that version: {told}");
+    ensure!(
+        told.contains(&format!("(PostgreSQL) {major}")),
+        "it is no server of that version: {told}"
+    );
     println!("{}", told.trim());
     test("replication", "POSTGRES_BIN", bin, &[])?;
     test("engine", "POSTGRES_HOME", folder.path().to_owned(), TESTS)

@@ -9,8 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use model::{
     App, ArchiveStanding, EventKind, Fact, RecoveryPlan, RunKind, RunState, Sentence, Severity,
-    Size, SnapshotKind, Trigger, WalGap, WalPiece,
-    WalPieceState, WalWay,
+    Size, SnapshotKind, Trigger, WalPiece, WalWay,
 };
 use replication::{Lsn, SystemId, Timeline};
 use tokio::sync::Notify;
@@ -19,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     address,
     archive::Archive,
-    archiver, asked, beside, heartbeat,
+    archiver, asked, beside, heartbeat, hole,
     index::Index,
     names::{PieceName, told as position},
     retention, scan, slot, stream, taken, told, window,
@@ -439,7 +438,9 @@ async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
         }
     }
     if work.plan.way == WalWay::Push {
-        tell_of_hole(work).await?;
+        let before = work.seen().hole;
+        let hole = hole::look(engine, app, before).await?;
+        work.seen().hole = hole;
     }
     let held = engine.recovery_hold().await?.is_some_and(|hold| hold.schedules);
     if !held && base_is_due(work).await? {
@@ -461,29 +462,6 @@ pub(super) async fn tell_of_lost(
         count: lost.len() as u64,
     };
     engine.tell_of_wal(app.id, EventKind::WalGap, Severity::Error, fact).await
-}
-
-/// Tells of a hole in what is handed over, where the look before has seen it, too: pieces may come out
-/// of their order.
-async fn tell_of_hole(work: &Work) -> Result<(), EngineError> {
-    let (engine, app) = (&work.engine, &work.app);
-    let pieces = engine.0.catalog.wal_of_app(app.id).await?;
-    let index = Index::of(pieces.iter().cloned());
-    let (_, gaps) = window::draw(&engine.wal_bases(app.id).await?, &index, None);
-    // What came and is gone or altered is told of as that.
-    let was_there = |gap: &WalGap| {
-        let holds = |piece: &WalPiece| piece.start <= gap.start && gap.start < piece.end;
-        pieces.iter().any(|piece| piece.state != WalPieceState::Good && holds(piece))
-    };
-    let within = |gap: &&WalGap| gap.start > model::Lsn(0) && !was_there(gap);
-    let open = gaps.iter().rev().filter(within).find(|gap| gap.until_at.is_none());
-    let before = std::mem::replace(&mut work.seen().hole, open.map(|gap| gap.start));
-    let Some(gap) = gaps.iter().filter(within).find(|gap| Some(gap.start) == before) else {
-        return Ok(());
-    };
-    let (from, to) = (gap.start.to_string(), gap.end.to_string());
-    let fact = Fact::WalHole { app: app.name.to_string(), from, to };
-    told::tell_once(engine, app.id, EventKind::WalGap, Severity::Error, fact).await
 }
 
 /// Where it is kept when what is not needed was last deleted.

@@ -494,9 +494,12 @@ async fn drilled(scene: &Scene<'_>, image: Image) {
     assert_eq!(host.docker(&["exec", &app.name, "cat", "/files/word"]), "kept");
 
     // Where it needs nothing of the server, it is not tried on it.
-    scene.world.change_app(|app| {
-        app.drill.boot.as_mut().unwrap().needs = vec!["files".parse().unwrap()];
-    }).await;
+    scene
+        .world
+        .change_app(|app| {
+            app.drill.boot.as_mut().unwrap().needs = vec!["files".parse().unwrap()];
+        })
+        .await;
     let other = scene.world.engine.drill_moment(scene.world.app.id, None).await.unwrap();
     assert_eq!(scene.ended(&other).await.state, RunState::Succeeded);
     let report = scene.world.engine.drill_report(other.id).await.unwrap().unwrap();

@@ -80,9 +80,11 @@ pub(crate) async fn a_replay_that_was_killed_leaves_nothing_and_is_done_again(ho
     };
     until("all of it is stored", || {
         let state = place.ask(&["recovery", "status", "shop"]);
-        state["windows"].as_array().unwrap().last().is_some_and(|window| {
-            position(window["end"].as_str().unwrap()) >= position(&end)
-        })
+        state["windows"]
+            .as_array()
+            .unwrap()
+            .last()
+            .is_some_and(|window| position(window["end"].as_str().unwrap()) >= position(&end))
     });
     let format = "{{.Id}} {{.State.StartedAt}} {{.State.Running}} {{.RestartCount}}";
     let before = host.docker(&["inspect", "--format", format, own]);

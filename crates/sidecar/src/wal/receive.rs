@@ -113,11 +113,10 @@ async fn again(given: &ReceiveArgs) -> anyhow::Result<()> {
             anyhow::Ok(Ended::Lost(error))
         };
         // Looked at all the while: what fails at once, again and again, lets a disk fill, too.
+        let mut room = Room::default();
         let ended = tokio::select! {
             ended = attempt => ended?,
-            kept = Room::default().end(&settings, &given.slot, given.most_kept << 20) => {
-                Ended::TooMuch(kept)
-            }
+            kept = room.end(&settings, &given.slot, given.most_kept << 20) => Ended::TooMuch(kept),
         };
         match ended {
             Ended::Lost(Error::Settings(why)) => bail!(why),
@@ -184,7 +183,7 @@ async fn ensure(
     let made = async {
         // One that nobody would use must not be left there.
         if major < OLDEST || !connection.create_slot(slot).await? {
-            return Ok(None);
+            return Ok::<_, Error>(None);
         }
         let held = connection.read_slot(slot).await?.and_then(|slot| slot.restart);
         let now = connection.identify().await?;
@@ -248,7 +247,7 @@ async fn kept(settings: &Settings, slot: &str) -> Result<u64, Error> {
     let mut connection = Connection::open(settings).await?;
     let asked = async {
         let restart = connection.read_slot(slot).await?.and_then(|slot| slot.restart);
-        Ok(match restart {
+        Ok::<_, Error>(match restart {
             Some(restart) => connection.identify().await?.flushed.0.saturating_sub(restart.0),
             None => 0,
         })

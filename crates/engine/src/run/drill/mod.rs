@@ -21,7 +21,7 @@ use artifact::Dump;
 use catalog::CopyUpdate;
 use model::{
     App, Artifact, DirectKind, DrillCheck, DrillItem, DrillReport, DrillState, Duty, Event,
-    EventId, EventKind, Fact, Failure, FailureCode, Landing, Moment, Proof, RestoreOrder, RestoreTarget,
+    EventId, EventKind, Fact, Failure, FailureCode, Landing, Proof, RestoreOrder, RestoreTarget,
     Sentence, Severity, Snapshot, SnapshotKind, SourceKind, Stage,
 };
 use tracing::Instrument as _;
@@ -74,7 +74,7 @@ async fn all(
         if let Some(stage) = boot
             && artifact.base.is_some()
         {
-            waiting.extend(beside(context, &app, &artifact, &item, stage).await?);
+            waiting.extend(stage.beside(context, &app, &artifact, &item).await?);
         }
         report.items.push(item);
         kept.extend(left);
@@ -116,53 +116,6 @@ async fn staged(
             Ok(None)
         }
     }
-}
-
-/// What the app needs beside the server `base`, which is at its moment: of the last snapshot before
-/// that, or else of the first after it.
-async fn beside(
-    context: &RunContext,
-    app: &App,
-    base: &Artifact,
-    item: &DrillItem,
-    stage: &boot::Stage,
-) -> Result<Vec<(Snapshot, Artifact)>, Failure> {
-    if !item.is_proof() {
-        return Ok(Vec::new());
-    }
-    let order = context.run.restore.as_ref().and_then(|order| order.moment.as_ref());
-    let wanted = order.and_then(|order| match order.moment {
-        Moment::Time { at } => Some(at),
-        _ => None,
-    });
-    let landed = item.landing.as_ref().and_then(|landing| landing.last_commit_at);
-    let moment = wanted.or(landed).unwrap_or_else(|| context.engine.now());
-    let server = crate::target::source_of(app, base);
-    let is_needed = |artifact: &Artifact| {
-        stage.needs(app, artifact)
-            && !server.is_some_and(|server| crate::target::is_of(server, &artifact.source))
-    };
-    let all = context.engine.0.catalog.snapshots_of_app(app.id).await;
-    let mut all = all.map_err(|error| failure::of_catalog(&error))?;
-    all.retain(|one| {
-        one.kind != SnapshotKind::Base
-            && one.artifacts.iter().any(is_needed)
-            && one.copies.iter().any(|copy| copy.state.is_restorable())
-    });
-    let before = all.iter().filter(|one| one.taken_at <= moment).max_by_key(|one| one.taken_at);
-    let Some(nearest) = before.or(all.iter().min_by_key(|one| one.taken_at)) else {
-        return Ok(Vec::new());
-    };
-    let artifacts = nearest.artifacts.iter().filter(|artifact| is_needed(artifact));
-    let found: Vec<_> =
-        artifacts.map(|artifact| (nearest.clone(), artifact.clone())).collect();
-    let names: Vec<_> = found.iter().map(|(_, one)| format!("`{}`", one.source)).collect();
-    context.journal.info(format!(
-        "the app needs {} as well: of the snapshot of {:.0}",
-        names.join(", "),
-        nearest.taken_at
-    ));
-    Ok(found)
 }
 
 fn tell(context: &RunContext, of: &str, checks: &[DrillCheck]) {

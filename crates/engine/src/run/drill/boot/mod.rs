@@ -3,6 +3,7 @@
 
 mod answer;
 mod app;
+mod beside;
 mod known;
 
 use std::{
@@ -15,8 +16,8 @@ use bollard::{
     Docker, models::ContainerInspectResponse, query_parameters::InspectContainerOptions,
 };
 use model::{
-    App, Artifact, BootReport, DrillBoot, DrillCheck, DrillItem, DrillState, Duty, Fact, Failure, Name,
-    RestoreTarget, Sentence,
+    App, Artifact, BootReport, DrillBoot, DrillCheck, DrillItem, DrillState, Duty, Fact, Failure,
+    Name, RestoreTarget, Sentence,
 };
 use rand::RngExt;
 
@@ -221,8 +222,7 @@ impl Kept {
 pub(crate) fn needs(plan: &DrillBoot, app: &App, artifact: &Artifact) -> bool {
     let is_within = |need: &Name| {
         artifact.base.is_some()
-            && target::source_of(app, artifact)
-                .is_some_and(|source| target::is_of(source, need))
+            && target::source_of(app, artifact).is_some_and(|source| target::is_of(source, need))
     };
     plan.needs.is_empty()
         || plan.needs.contains(&artifact.source)
