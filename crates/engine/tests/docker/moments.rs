@@ -14,8 +14,8 @@ use std::{
 use engine::{EngineConfig, MomentRequest, SystemClock};
 use jiff::Timestamp;
 use model::{
-    Condition, DrillBoot, DrillState, Landing, Moment, MomentOrder, PreflightLevel, RecoveryPlan,
-    RestoreReport, RestoreTarget, Run, RunState, WalWay,
+    Condition, DrillBoot, DrillQuestion, DrillState, Landing, Moment, MomentOrder, PreflightLevel,
+    RecoveryPlan, RestoreReport, RestoreTarget, Run, RunState, WalWay,
 };
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
@@ -474,7 +474,18 @@ async fn drilled(scene: &Scene<'_>, image: Image) {
         timeout_secs: Some(60),
         ..DrillBoot::default()
     };
-    scene.world.change_app(|app| app.drill.boot = Some(plan)).await;
+    let question = DrillQuestion {
+        artifact: "pg".parse().unwrap(),
+        sql: "SELECT count(*) >= 0 FROM beats".to_owned(),
+        expect: Some("t".to_owned()),
+    };
+    scene
+        .world
+        .change_app(|app| {
+            app.drill.boot = Some(plan);
+            app.drill.questions = vec![question];
+        })
+        .await;
     scene.world.good_snapshot().await;
     let run = scene.world.engine.drill_moment(scene.world.app.id, None).await.unwrap();
     let run = scene.ended(&run).await;
@@ -486,6 +497,7 @@ async fn drilled(scene: &Scene<'_>, image: Image) {
     assert!(item.scratch.message.contains("container"), "{item:?}");
     let passed = item.checks.iter().filter(|check| check.state == DrillState::Passed);
     assert_eq!(passed.count(), item.checks.len(), "{item:?}");
+    assert!(item.checks.iter().any(|check| check.name.starts_with("question: ")), "{item:?}");
     let boot = report.boot.expect("the app was booted");
     let told = &boot.checks[0].sentence.message;
     assert!(boot.is_proof() && told.starts_with("the app answered /well with 204"), "{boot:?}");
