@@ -213,6 +213,9 @@ async fn a_hole_in_what_is_handed_over_is_told_once_and_a_base_follows() {
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(archived.events(EventKind::WalGap).await, 1);
-    let told = archived.world.everything_told().await;
-    assert!(told.contains(&format!("from {} to {}", gap.start, gap.end)), "{told}");
+    let query = catalog::EventQuery { limit: 500, ..catalog::EventQuery::default() };
+    let events = archived.world.engine.catalog().events(query).await.unwrap();
+    let told = events.into_iter().find(|event| event.kind == EventKind::WalGap).unwrap().sentence;
+    let (from, to) = (gap.start, gap.end);
+    assert!(told.message.contains(&format!("from {from} to {to}")), "{told:?} {gap:?}");
 }
