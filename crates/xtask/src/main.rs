@@ -31,7 +31,7 @@ enum Task {
     Test {
         /// Makes a pool or a volume group in a file, and snapshots of it.
         what: Option<test::Rare>,
-        /// Only archives of WAL, moments and drills, on this version of PostgreSQL (13 to 18).
+        /// Only archives of WAL and moments, on this version of PostgreSQL (13 to 18).
         #[arg(long, value_name = "MAJOR", conflicts_with = "what")]
         postgres: Option<u32>,
     },

@@ -18,7 +18,7 @@ const VERSIONS: &[(u32, &str, &str)] = &[
 ];
 
 /// Tests of the crate `engine` that have a server of that version.
-const TESTS: &[&str] = &["moments", "wal", "drill_postgres", "restore_postgres", "source_postgres"];
+const TESTS: &[&str] = &["moments", "wal"];
 
 /// `$1` is the wheel, `$2` an empty folder, `$3` the version.
 const UNPACK: &str = "set -e; cd \"$2\"; unzip -q \"$1\" -d wheel; \

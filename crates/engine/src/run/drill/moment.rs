@@ -316,12 +316,7 @@ async fn amcheck(
     Ok(match tool.output(1 << 20, trial.aim.timeout()).await {
         Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
         Err(failure) if failure.code == FailureCode::Cancelled => return Err(failure),
-        // The tool or its extension is not on this machine.
-        Err(failure)
-            if failure.code == FailureCode::SourceConfig
-                || failure.message.contains("extension control file")
-                || failure.message.contains("is not available") =>
-        {
+        Err(failure) if super::postgres::no_amcheck(&failure) => {
             check("pg_amcheck", DrillState::Skipped, failure)
         }
         Err(failure) => check("pg_amcheck", DrillState::Failed, failure),

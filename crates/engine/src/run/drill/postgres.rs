@@ -318,16 +318,19 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
     ]);
     match tool.output(1 << 20, trial.aim.timeout()).await {
         Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
-        // The tool or its extension is not on this machine.
-        Err(failure)
-            if failure.code == FailureCode::SourceConfig
-                || failure.message.contains("extension control file")
-                || failure.message.contains("is not available") =>
-        {
-            check("pg_amcheck", DrillState::Skipped, failure)
-        }
+        Err(failure) if no_amcheck(&failure) => check("pg_amcheck", DrillState::Skipped, failure),
         Err(failure) => check("pg_amcheck", DrillState::Failed, failure),
     }
+}
+
+/// Whether the tool, which PostgreSQL 14 was the first to have, or its extension is not there.
+pub(super) fn no_amcheck(failure: &Failure) -> bool {
+    let told = &failure.message;
+    let is_unknown = told.contains("No such file or directory") || told.contains("not found");
+    failure.code == FailureCode::SourceConfig
+        || told.contains("pg_amcheck") && is_unknown
+        || told.contains("extension control file")
+        || told.contains("is not available")
 }
 
 /// Roles that a script gives things to: they have to be there before it is run.
