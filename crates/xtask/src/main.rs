@@ -6,6 +6,7 @@ mod cargo;
 mod deny;
 mod docker;
 mod links;
+mod postgres;
 mod prerequisites;
 mod quickstart;
 mod test;
@@ -30,6 +31,9 @@ enum Task {
     Test {
         /// Makes a pool or a volume group in a file, and snapshots of it.
         what: Option<test::Rare>,
+        /// Only archives of WAL and moments, on this version of PostgreSQL (13 to 18).
+        #[arg(long, value_name = "MAJOR", conflicts_with = "what")]
+        postgres: Option<u32>,
     },
     /// Judges licences, banned libraries and sources of every dependency.
     Deny,
@@ -51,8 +55,9 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Quickstart(options) => quickstart::run(&options),
-        Task::Test { what: None } => test::run(),
-        Task::Test { what: Some(rare) } => test::try_rare(rare),
+        Task::Test { postgres: Some(major), .. } => postgres::run(major),
+        Task::Test { what: None, .. } => test::run(),
+        Task::Test { what: Some(rare), .. } => test::try_rare(rare),
         Task::Deny => deny::run(),
         Task::Docker { engine } => docker::run(engine.as_deref()),
         Task::Tidy => tidy::run(),

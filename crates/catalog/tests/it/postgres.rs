@@ -33,9 +33,15 @@ fn program(bin: &Path, name: &str, arguments: &[&str]) -> bool {
     command.args(arguments).stdout(std::process::Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
+/// Where the versions of PostgreSQL are, each in `VERSION/bin`: Debian's, or those of
+/// `cargo xtask test --postgres VERSION`.
+pub(crate) fn homes() -> PathBuf {
+    std::env::var_os("POSTGRES_HOME").map_or_else(|| "/usr/lib/postgresql".into(), PathBuf::from)
+}
+
 /// A server that knows its users by `auth` (`initdb`'s arguments).
 pub(crate) fn start(auth: &[&str]) -> Option<Server> {
-    let homes = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let homes = std::fs::read_dir(homes()).ok()?;
     let bin = homes
         .flatten()
         .map(|home| home.path().join("bin"))

@@ -1,5 +1,7 @@
 //! What is owed to containers. Done twice it does no harm, and what is gone needs nothing.
 
+use std::time::Duration;
+
 use bollard::{
     Docker,
     errors::Error,
@@ -8,8 +10,13 @@ use bollard::{
     },
 };
 use model::{Fact, Failure, FailureCode};
+use tokio::time::Instant;
 
 use super::{is_gone, told};
+
+/// How long somebody else may take who is removing the same, and how often it is looked.
+const REMOVING: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Starts it, if it is there and does not run.
 pub(crate) async fn start(docker: &Docker, container: &str) -> Result<(), Failure> {
@@ -40,15 +47,29 @@ pub(crate) async fn unpause(docker: &Docker, container: &str) -> Result<(), Fail
 
 /// Removes it, never any volume with it.
 pub(crate) async fn remove(docker: &Docker, container: &str) -> Result<(), Failure> {
-    let options = RemoveContainerOptions { force: true, v: false, link: false };
-    gone_is_done(docker.remove_container(container, Some(options)).await)
+    removed(docker, container, false).await
 }
 
 /// Removes one that a drill has made, and the volumes that came into being with it: those have no
 /// name.
 pub(crate) async fn remove_scratch(docker: &Docker, container: &str) -> Result<(), Failure> {
-    let options = RemoveContainerOptions { force: true, v: true, link: false };
-    gone_is_done(docker.remove_container(container, Some(options)).await)
+    removed(docker, container, true).await
+}
+
+async fn removed(docker: &Docker, container: &str, volumes: bool) -> Result<(), Failure> {
+    let until = Instant::now() + REMOVING;
+    loop {
+        let options = RemoveContainerOptions { force: true, v: volumes, link: false };
+        match docker.remove_container(container, Some(options)).await {
+            // After a kill, whoever takes a run up and whoever does its duties meet here.
+            Err(Error::DockerResponseServerError { status_code: 409, message })
+                if message.contains("already in progress") && Instant::now() < until =>
+            {
+                tokio::time::sleep(LOOK).await;
+            }
+            answer => return gone_is_done(answer),
+        }
+    }
 }
 
 /// Removes a volume that a restore of ours has made.

@@ -64,6 +64,7 @@ pub(crate) struct Recipe<'a> {
 }
 
 /// A container's part in a network of ours.
+#[derive(Debug, Clone)]
 pub(crate) struct Joined {
     pub(crate) network: String,
     /// Names that the others find it by.

@@ -10,6 +10,7 @@ mod content;
 pub(crate) mod doctor;
 mod follow;
 mod heartbeat;
+mod hole;
 pub(crate) mod index;
 pub(crate) mod keep;
 mod keys;

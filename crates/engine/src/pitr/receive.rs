@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     address,
     archive::Archive,
-    archiver, asked, beside, heartbeat,
+    archiver, asked, beside, heartbeat, hole,
     index::Index,
     names::{PieceName, told as position},
     retention, scan, slot, stream, taken, told, window,
@@ -59,6 +59,8 @@ struct Seen {
     /// When the server's end was first seen to be there.
     ends: VecDeque<(Lsn, Timestamp)>,
     streams: bool,
+    /// Where the last hole began in what is handed over, that no base backup followed yet.
+    hole: Option<model::Lsn>,
     /// When the destination was last listed, and how many objects there were.
     listed: Option<(tokio::time::Instant, u64)>,
 }
@@ -434,6 +436,11 @@ async fn tend(work: &Work, token: i64) -> Result<(), EngineError> {
             retention::apply(engine, app, &work.plan, &work.archive, token).await?;
             sweep_beginnings(work).await?;
         }
+    }
+    if work.plan.way == WalWay::Push {
+        let before = work.seen().hole;
+        let hole = hole::look(engine, app, before).await?;
+        work.seen().hole = hole;
     }
     let held = engine.recovery_hold().await?.is_some_and(|hold| hold.schedules);
     if !held && base_is_due(work).await? {

@@ -227,6 +227,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     done.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))
 }
 
+/// Whether an artifact of this name is all that `source` gives, or a part of it.
+pub(crate) fn is_of(source: &Source, artifact: &Name) -> bool {
+    let rest = artifact.as_str().strip_prefix(source.name.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// The source of `app` that gave `artifact`: of that name, or of the name before its part's.
 pub(crate) fn source_of<'a>(app: &'a App, artifact: &Artifact) -> Option<&'a Source> {
     let whole = |name: &Name| app.sources.iter().find(|source| source.name == *name);

@@ -19,6 +19,7 @@ mod images;
 mod killed;
 mod labels;
 mod moments;
+mod moments_killed;
 mod mysql;
 mod place;
 mod postgres;
@@ -68,6 +69,7 @@ impl Suite {
             killed::a_container_that_was_stopped_is_started_again,
             moments::any_moment_of_postgres_15,
             moments::any_moment_of_postgres_17,
+            moments_killed::a_replay_that_was_killed_leaves_nothing_and_is_done_again,
             mysql::a_database_comes_back_inside_its_container,
             postgres::a_dump_is_ended_after_a_kill,
             postgres::a_password_goes_in_unseen_and_what_stops_is_ended,

@@ -2,20 +2,16 @@
 //! beside it, in its place, and back.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use engine::{EngineConfig, MomentRequest, SystemClock};
 use jiff::Timestamp;
 use model::{
-    Condition, DrillState, Landing, Moment, MomentOrder, PreflightLevel, RecoveryPlan,
-    RestoreReport, RestoreTarget, Run, RunState, WalWay,
+    Condition, DrillBoot, DrillQuestion, DrillState, Landing, Moment, MomentOrder, PreflightLevel,
+    RecoveryPlan, RestoreReport, RestoreTarget, Run, RunState, WalWay,
 };
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +45,18 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 exec "$@"
 "#;
+/// Answers on 8080; what it writes has to stay where it is tried.
+const APP: &str = r#"use IO::Socket::INET;
+    my $own = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, ReuseAddr => 1) or die;
+    while (my $it = $own->accept) {
+        while (<$it>) { last if /^\r?$/ }
+        my $word = `cat /files/word`;
+        my $gone = `psql -XAtc "WITH gone AS (DELETE FROM beats RETURNING n) SELECT count(*) FROM gone"`;
+        system("echo scratched > /files/word");
+        my $status = $gone !~ /^\d+$/ ? 500 : $word ne "kept\n" ? 501 : 204;
+        print $it "HTTP/1.1 $status X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        close $it;
+    }"#;
 /// Makes of Debian's user the one that the official image has.
 const SHAPE: &str = "set -e; usermod -u 999 -o postgres; groupmod -g 999 -o postgres; \
                      rm -rf /var/lib/postgresql/* /run/postgresql; \
@@ -100,7 +108,7 @@ fn ask(host: &Host, container: &str, database: &str, text: &str) -> Result<Strin
     Err(String::from_utf8_lossy(&told.stderr).into_owned())
 }
 
-fn sql(host: &Host, container: &str, text: &str) -> String {
+pub(crate) fn sql(host: &Host, container: &str, text: &str) -> String {
     ask(host, container, "shop", text).unwrap_or_else(|why| panic!("{text}: {why}"))
 }
 
@@ -118,17 +126,16 @@ fn config(host: &Host) -> EngineConfig {
     config
 }
 
-/// A server at work, and who keeps all of it.
-struct Scene<'a> {
-    host: &'a Host,
-    server: Made<'a>,
+/// A server in a container, which is `db` in its network.
+pub(crate) struct Database<'a> {
+    pub(crate) server: Made<'a>,
     network: Made<'a>,
     volume: Made<'a>,
-    world: World,
 }
 
-impl<'a> Scene<'a> {
-    async fn new(host: &'a Host, image: Image, major: u32) -> Self {
+impl<'a> Database<'a> {
+    /// With the database `shop`, its table `beats`, and those of `pgbench`.
+    pub(crate) fn serve(host: &'a Host, image: Image, major: u32) -> Self {
         let name = official(host, image, major);
         let (network, volume) = (host.network("moments"), host.volume("moments"));
         let mount = format!("{}:{DATA}", volume.name);
@@ -164,10 +171,30 @@ impl<'a> Scene<'a> {
         sql(host, &server.name, "CREATE TABLE beats (n int PRIMARY KEY)");
         let bench = ["pgbench", "-i", "-q", "-s", "1", "-U", "postgres", "shop"];
         assert!(exec(host, &server.name, &bench).output().unwrap().status.success());
+        Self { server, network, volume }
+    }
+}
 
+/// A server at work, what its app keeps beside it, and who keeps all of it.
+struct Scene<'a> {
+    host: &'a Host,
+    server: Made<'a>,
+    network: Made<'a>,
+    volume: Made<'a>,
+    files: Made<'a>,
+    world: World,
+}
+
+impl<'a> Scene<'a> {
+    async fn new(host: &'a Host, image: Image, major: u32) -> Self {
+        let Database { server, network, volume } = Database::serve(host, image, major);
+        let files = host.volume("moments-files");
         let settings = [("container", server.name.as_str()), ("database", "shop")];
-        let draft = source("pg", "postgres", &settings, &[]);
-        let world = World::reading(vec![draft], config(host)).await;
+        let sources = vec![
+            source("pg", "postgres", &settings, &[]),
+            source("files", "volume", &[("volume", files.name.as_str())], &[]),
+        ];
+        let world = World::reading(sources, config(host)).await;
         let plan = RecoveryPlan {
             source: "pg".parse().unwrap(),
             way: WalWay::Stream,
@@ -178,7 +205,19 @@ impl<'a> Scene<'a> {
             most_kept_bytes: None,
         };
         world.change_app(|app| app.recovery = Some(plan)).await;
-        Self { host, server, network, volume, world }
+        Self { host, server, network, volume, files, world }
+    }
+
+    /// The app: well where it can read and write in its database, which it finds as `db`, and has its
+    /// file.
+    fn app(&self, image: Image) -> Made<'a> {
+        let mount = format!("{}:/files", self.files.name);
+        let network = ["--network", &self.network.name, "--volume", &mount];
+        let env = ["--env", "PGHOST=db", "--env", "PGUSER=postgres", "--env", "PGDATABASE=shop"];
+        let options = [&network[..], &env].concat();
+        let (app, _) = self.host.networked("shop", &options, image, &["perl", "-e", APP]);
+        self.host.docker(&["exec", &app.name, "sh", "-c", "echo kept > /files/word"]);
+        app
     }
 
     /// Waits until `moment` can be restored; gives the first that can.
@@ -311,7 +350,7 @@ async fn any_moment(host: &Host, image: Image, major: u32) {
     waits(&scene, last).await;
     refusals(&scene, last).await;
     cut_off(&scene, &beats, last).await;
-    drilled(&scene).await;
+    drilled(&scene, image).await;
     taken_place_and_back(&scene, &beats, first, last).await;
 }
 
@@ -419,19 +458,64 @@ async fn cut_off(scene: &Scene<'_>, beats: &[Beat], last: Timestamp) {
     assert!(!host.try_docker(&["inspect", &replaying]).status.success());
 }
 
-/// A drill replays in a container of the same image, and leaves nothing.
-async fn drilled(scene: &Scene<'_>) {
+/// A drill replays in a container of the same image, boots the app on it and on what the last
+/// snapshot has besides, and leaves nothing.
+async fn drilled(scene: &Scene<'_>, image: Image) {
+    let (host, before) = (scene.host, scene.rows(&scene.server.name));
+    let app = scene.app(image);
+    let plan = DrillBoot {
+        container: app.name.clone(),
+        path: Some("/well".to_owned()),
+        port: Some(8080),
+        timeout_secs: Some(60),
+        ..DrillBoot::default()
+    };
+    let question = DrillQuestion {
+        artifact: "pg".parse().unwrap(),
+        sql: "SELECT count(*) >= 0 FROM beats".to_owned(),
+        expect: Some("t".to_owned()),
+    };
+    scene
+        .world
+        .change_app(|app| {
+            app.drill.boot = Some(plan);
+            app.drill.questions = vec![question];
+        })
+        .await;
+    scene.world.good_snapshot().await;
     let run = scene.world.engine.drill_moment(scene.world.app.id, None).await.unwrap();
     let run = scene.ended(&run).await;
     let report = scene.world.engine.drill_report(run.id).await.unwrap().unwrap_or_default();
     assert_eq!(run.state, RunState::Succeeded, "{:?} {report:?}", run.failure);
+    let names: Vec<_> = report.items.iter().map(|item| item.artifact.as_str()).collect();
+    assert_eq!(names, ["pg.server.base", "files"]);
     let item = &report.items[0];
     assert!(item.scratch.message.contains("container"), "{item:?}");
     let passed = item.checks.iter().filter(|check| check.state == DrillState::Passed);
     assert_eq!(passed.count(), item.checks.len(), "{item:?}");
+    assert!(item.checks.iter().any(|check| check.name.starts_with("question: ")), "{item:?}");
+    let boot = report.boot.expect("the app was booted");
+    let told = &boot.checks[0].sentence.message;
+    assert!(boot.is_proof() && told.starts_with("the app answered /well with 204"), "{boot:?}");
+    assert_eq!(boot.checks.len(), 1, "nothing was missing: {boot:?}");
+    assert_eq!(scene.rows(&scene.server.name), before, "it wrote where it was tried");
+    assert_eq!(host.docker(&["exec", &app.name, "cat", "/files/word"]), "kept");
+
+    // Where it needs nothing of the server, it is not tried on it.
+    scene
+        .world
+        .change_app(|app| {
+            app.drill.boot.as_mut().unwrap().needs = vec!["files".parse().unwrap()];
+        })
+        .await;
+    let other = scene.world.engine.drill_moment(scene.world.app.id, None).await.unwrap();
+    assert_eq!(scene.ended(&other).await.state, RunState::Succeeded);
+    let report = scene.world.engine.drill_report(other.id).await.unwrap().unwrap();
+    assert!(report.boot.is_none() && report.items.len() == 1, "{report:?}");
+    scene.world.change_app(|app| app.drill.boot = None).await;
     assert!(scene.helpers().await.is_empty());
     let name = format!("name=backup-drill-{}", run.id).to_lowercase();
-    assert_eq!(scene.host.docker(&["volume", "ls", "--quiet", "--filter", &name]), "");
+    assert_eq!(host.docker(&["volume", "ls", "--quiet", "--filter", &name]), "");
 }
 
 /// In the place of what the container has, twice; a server that does not come up puts all back by

@@ -1,8 +1,10 @@
 //! What happens to an archive of WAL when things go wrong.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use model::{EventKind, Lsn, WalPieceKind, WalPieceState, WalWay};
+use engine::Handed;
+use futures::StreamExt as _;
+use model::{EventKind, Lsn, RecoveryState, WalPieceKind, WalPieceState, WalWay};
 
 use crate::wal::Archived;
 
@@ -145,4 +147,75 @@ async fn a_slot_is_let_go_of_before_the_servers_disk_fills() {
     let state = archived.caught_up().await;
     assert!(state.standing.is_live);
     assert!(state.windows.len() == 2 || state.gaps.is_empty(), "{state:#?}");
+}
+
+/// Ends the segment in hand; gives the names of all that are whole.
+fn closed(archived: &Archived) -> Vec<String> {
+    archived.sql("SELECT pg_switch_wal()");
+    // At the very beginning of a segment, servers name the one before.
+    archived.sql("SELECT pg_logical_emit_message(true, 'within', 'the next')");
+    let names = archived.sql(
+        "SELECT name FROM pg_ls_waldir() WHERE length(name) = 24 \
+         AND name < pg_walfile_name(pg_current_wal_lsn()) ORDER BY name",
+    );
+    names.lines().map(str::to_owned).collect()
+}
+
+/// Hands over what is whole, but what `given` names, until the state is as it should be.
+async fn handing(
+    archived: &Archived,
+    given: &mut BTreeSet<String>,
+    what: &str,
+    is_so: impl Fn(&RecoveryState) -> bool,
+) -> RecoveryState {
+    for _ in 0..300 {
+        for name in closed(archived) {
+            if !given.insert(name.clone()) {
+                continue;
+            }
+            let read = format!("SELECT encode(pg_read_binary_file('pg_wal/{name}'), 'hex')");
+            let bytes = hex::decode(archived.sql(&read)).unwrap();
+            let size = bytes.len() as u64;
+            let body = futures::stream::iter([Ok(bytes.into())]).boxed();
+            let (engine, app) = (&archived.world.engine, archived.world.app.id);
+            engine.push_wal(app, &name, Handed::ByReceiver, body, size).await.unwrap();
+        }
+        let state = archived.state().await;
+        if is_so(&state) {
+            return state;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("not {what}: {:#?}", archived.state().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hole_in_what_is_handed_over_is_told_once_and_a_base_follows() {
+    let Some(archived) = Archived::to("disk", WalWay::Push).await else { return };
+    archived.sql("ALTER SYSTEM SET wal_keep_size = '256MB'");
+    archived.sql("SELECT pg_reload_conf()");
+    let mut given = BTreeSet::new();
+    let first = handing(&archived, &mut given, "a window", |state| state.windows.len() == 1).await;
+    assert!(first.gaps.is_empty(), "{first:#?}");
+    assert_eq!(archived.events(EventKind::WalGap).await, 0);
+    archived.write(2);
+    given.extend(closed(&archived));
+    archived.write(1);
+    let two = |state: &RecoveryState| state.windows.len() == 2;
+    let state = handing(&archived, &mut given, "a second window", two).await;
+    let [gap] = state.gaps.as_slice() else { panic!("{state:#?}") };
+    assert!(gap.start >= first.windows[0].start && gap.until_at.is_some(), "{gap:?}");
+    for _ in 0..100 {
+        if archived.events(EventKind::WalGap).await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(archived.events(EventKind::WalGap).await, 1);
+    let query = catalog::EventQuery { limit: 500, ..catalog::EventQuery::default() };
+    let events = archived.world.engine.catalog().events(query).await.unwrap();
+    let told = events.into_iter().find(|event| event.kind == EventKind::WalGap).unwrap().sentence;
+    let (from, to) = (gap.start, gap.end);
+    assert!(told.message.contains(&format!("from {from} to {to}")), "{told:?} {gap:?}");
 }

@@ -45,6 +45,9 @@ pub(crate) fn quick(instance: &str) -> EngineConfig {
     config.expire_grace = Duration::ZERO;
     config.repository_kdf = repository::Kdf { log_n: 10, r: 8, p: 1 };
     config.repository_patience = Duration::from_secs(1);
+    if let Some(homes) = std::env::var_os("POSTGRES_HOME") {
+        config.postgres_home = homes.into();
+    }
     config
 }
 

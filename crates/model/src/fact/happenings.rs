@@ -182,6 +182,9 @@ macro_rules! with_happenings {
             WalRemoved { app: String, why: String } =
                 "WAL of `{app}` was gone from its server before it was received: moments in it \
                  cannot be restored; a new base backup is taken. {why}";
+            WalHole { app: String, from: String, to: String } =
+                "WAL of `{app}` from {from} to {to} was not handed over: moments in it cannot be \
+                 restored; a new base backup is taken";
             WalElsewhere { app: String, why: String } =
                 "the WAL of `{app}` begins anew: {why}";
             WalLate { app: String, minutes: u64, why: Told } =

@@ -93,6 +93,7 @@ fact-do_remove_by_hand = Remove it.
 # Archives of WAL.
 fact-wal_lost = { $count } pieces of the WAL of `{ $app }` are damaged or gone, { $name } first: moments that need them cannot be restored; a new base backup is taken where one is needed.
 fact-wal_other = WAL of `{ $app }` is refused: { $why }
+fact-wal_hole = WAL of `{ $app }` from { $from } to { $to } was not handed over: moments in it cannot be restored; a new base backup is taken.
 fact-wal_removed = WAL of `{ $app }` was gone from its server before it was received: moments in it cannot be restored; a new base backup is taken. { $why }
 fact-wal_elsewhere = The WAL of `{ $app }` begins anew: { $why }
 fact-wal_late = The WAL of `{ $app }` is { $minutes } minutes behind: { $why }

@@ -93,6 +93,7 @@ fact-do_remove_by_hand = Quitarla.
 # Archivos de WAL.
 fact-wal_lost = { $count } piezas del WAL de `{ $app }` están dañadas o ya no están, la primera { $name }: los momentos que las necesitan no se pueden restaurar; se toma una nueva copia base donde haga falta.
 fact-wal_other = Se rechaza WAL de `{ $app }`: { $why }
+fact-wal_hole = No se entregó el WAL de `{ $app }` desde { $from } hasta { $to }: los momentos que contiene no se pueden restaurar; se toma una nueva copia base.
 fact-wal_removed = El WAL de `{ $app }` desapareció de su servidor antes de recibirse: los momentos que contiene no se pueden restaurar; se toma una nueva copia base. { $why }
 fact-wal_elsewhere = El WAL de `{ $app }` empieza de nuevo: { $why }
 fact-wal_late = El WAL de `{ $app }` lleva { $minutes } minutos de retraso: { $why }

@@ -7,6 +7,7 @@ mod axe;
 mod backups_file;
 mod bad_input;
 mod being_read;
+mod beside;
 mod browser;
 mod browsing;
 mod canary;

@@ -15,6 +15,11 @@ use crate::{
 
 /// A server with the app `shop`, of which nothing has been stored yet.
 async fn ready(database: &Postgres) -> Server {
+    ready_with(database, &[]).await
+}
+
+/// The same, with more variables for the server.
+pub(crate) async fn ready_with(database: &Postgres, more: &[(&str, &str)]) -> Server {
     database.sql("postgres", "CREATE DATABASE shop");
     database.sql("shop", "CREATE TABLE orders (id int, at timestamptz DEFAULT clock_timestamp())");
     let admin = [("APP_ADMIN_USER", "ana"), ("APP_ADMIN_PASS", PASSWORD)];
@@ -22,7 +27,7 @@ async fn ready(database: &Postgres) -> Server {
     let folder = |name: &str| database.folder(name).display().to_string();
     let (roots, scratch) = (folder("restored"), folder("scratch"));
     let folders = [("BACKUP_RESTORE_ROOTS", &*roots), ("BACKUP_SCRATCH_DIR", &*scratch)];
-    let server = Place::new(&[&admin[..], &folders].concat()).serve().await;
+    let server = Place::new(&[&admin[..], &folders, more].concat()).serve().await;
     let disk = server.place.folder.path().join("disk");
     let destination = json!({ "name": "disk", "kind": "local", "settings": { "path": disk } });
     server.done("POST", "destinations", destination).await;
@@ -37,7 +42,7 @@ async fn ready(database: &Postgres) -> Server {
 }
 
 /// How the archive stands, once `is` holds of it.
-async fn once(server: &Server, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn once(server: &Server, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let state = server.done_get("apps/shop/recovery").await;
@@ -49,7 +54,7 @@ async fn once(server: &Server, what: &str, is: impl Fn(&Value) -> bool) -> Value
     }
 }
 
-fn told(place: &Place, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn told(place: &Place, arguments: &[&str]) -> (i32, String) {
     let done = place.run(arguments);
     let text = [done.stdout, done.stderr].concat();
     (done.status.code().unwrap(), String::from_utf8(text).unwrap())

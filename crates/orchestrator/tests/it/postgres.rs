@@ -56,7 +56,7 @@ impl Postgres {
         folder
     }
 
-    fn data(&self) -> String {
+    pub(crate) fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
 

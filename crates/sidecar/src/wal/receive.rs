@@ -1,16 +1,19 @@
 //! Receiving WAL from the server beside us, by a slot that keeps what is not stored.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use replication::{
-    Connection, Error, Host, Problem, Receiver, ReceiverOptions, Settings, Standing, Tls,
+    Connection, Error, Host, Position, Problem, Receiver, ReceiverOptions, Settings, Tls,
 };
 use secrecy::SecretString;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::mpsc,
 };
 
 use super::{Orchestrator, received};
@@ -18,8 +21,10 @@ use super::{Orchestrator, received};
 /// First and longest pause after something failed.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
-/// How often it is looked how much the server keeps for us.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked how much the server keeps for us: at least, and at most.
+const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// The first time it is: a new slot has to be moved on from the last checkpoint by then.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How long a slot that is let go of may still be in use.
 const BUSY: Duration = Duration::from_secs(10);
 /// Servers before this do not tell where a slot stands.
@@ -54,8 +59,8 @@ pub(crate) struct ReceiveArgs {
     /// Seconds between two beginnings of a segment that is not whole yet.
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
-    /// WAL in MiB that the server may keep for us; above it the slot is let go of, so that the
-    /// server's disk does not fill, and a new base backup is needed.
+    /// WAL in MiB that the server may keep for us; before it is more the slot is let go of, so that
+    /// the server's disk does not fill, and a new base backup is needed.
     #[arg(long, value_name = "MIB", default_value_t = 10_240, value_parser = clap::value_parser!(u64).range(64..))]
     most_kept: u64,
 }
@@ -95,14 +100,27 @@ async fn again(given: &ReceiveArgs) -> anyhow::Result<()> {
         let began = tokio::time::Instant::now();
         // Read anew each time: passwords change.
         let settings = settings(given).await?;
-        let ended = once(given, &settings).await?;
-        if began.elapsed() > LONGEST {
-            pause = PAUSE;
-        }
+        let attempt = async {
+            let error = once(given, &settings).await?;
+            if !matches!(error, Error::Settings(_)) {
+                tracing::warn!(%error, "WAL does not come; trying again");
+                if began.elapsed() > LONGEST {
+                    pause = PAUSE;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST);
+            }
+            anyhow::Ok(Ended::Lost(error))
+        };
+        // Looked at all the while: what fails at once, again and again, lets a disk fill, too.
+        let mut room = Room::default();
+        let ended = tokio::select! {
+            ended = attempt => ended?,
+            kept = room.end(&settings, &given.slot, given.most_kept << 20) => Ended::TooMuch(kept),
+        };
         match ended {
             Ended::Lost(Error::Settings(why)) => bail!(why),
             Ended::Lost(error) => {
-                tracing::warn!(%error, "WAL does not come; trying again");
                 if error.server().is_some_and(|told| told.problem == Problem::SlotLost) {
                     // It is of no more use; the next connection makes another.
                     release(&settings, &given.slot).await;
@@ -118,8 +136,6 @@ async fn again(given: &ReceiveArgs) -> anyhow::Result<()> {
                 release(&settings, &given.slot).await;
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST);
     }
 }
 
@@ -131,57 +147,114 @@ enum Ended {
 }
 
 /// One connection, from where the slot begins; an error is one that trying again does not mend.
-async fn once(given: &ReceiveArgs, settings: &Settings) -> anyhow::Result<Ended> {
-    match ensure(settings, &given.slot).await {
-        Ok(major) if major < OLDEST => bail!(
+async fn once(given: &ReceiveArgs, settings: &Settings) -> anyhow::Result<Error> {
+    let start = match ensure(settings, &given.slot, given.most_kept << 20).await {
+        Ok((major, _)) if major < OLDEST => bail!(
             "PostgreSQL {major} does not tell where a slot stands: use `archive_command` with \
              `wal-push`"
         ),
-        Ok(_) => {}
-        Err(error) => return Ok(Ended::Lost(error)),
-    }
+        Ok((_, start)) => start,
+        Err(error) => return Ok(error),
+    };
     let (events, taken) = mpsc::channel(received::AT_ONCE);
     let options = ReceiverOptions {
         slot: Some(given.slot.clone()),
+        start,
         prefix_every: Some(Duration::from_secs(given.every)),
         spool: Some(std::env::temp_dir()),
         ..ReceiverOptions::default()
     };
     let mut receiver = Receiver::new(options, events);
-    let standing = receiver.standing();
     Ok(tokio::select! {
-        error = receiver.run(settings) => Ended::Lost(error),
-        () = received::hand_over(&given.to, taken) => Ended::Lost(Error::Gone),
-        kept = too_much(settings, standing, given.most_kept << 20) => Ended::TooMuch(kept),
+        error = receiver.run(settings) => error,
+        () = received::hand_over(&given.to, taken) => Error::Gone,
     })
 }
 
-/// Makes the slot where it is not there; the server's major version.
-async fn ensure(settings: &Settings, slot: &str) -> Result<u32, Error> {
+/// Makes the slot where it is not there. Gives the server's major version and, where a new slot would
+/// be half as full as it may be at once, where to begin instead: it stands at the last checkpoint.
+async fn ensure(
+    settings: &Settings,
+    slot: &str,
+    most: u64,
+) -> Result<(u32, Option<Position>), Error> {
     let mut connection = Connection::open(settings).await?;
-    let made = connection.create_slot(slot).await;
     let major = connection.major();
+    let made = async {
+        // One that nobody would use must not be left there.
+        if major < OLDEST || !connection.create_slot(slot).await? {
+            return Ok::<_, Error>(None);
+        }
+        let held = connection.read_slot(slot).await?.and_then(|slot| slot.restart);
+        let now = connection.identify().await?;
+        let kept = held.map_or(0, |held| now.flushed.0.saturating_sub(held.0));
+        let end = Position { system: now.system, timeline: now.timeline, at: now.flushed };
+        Ok((kept > most / 2).then_some(end))
+    };
+    let made = made.await;
     connection.close().await;
-    made.map(|_| major)
+    Ok((major, made?))
 }
 
-/// Returns once the server keeps more than `most` for us, with how much that is.
-async fn too_much(settings: &Settings, standing: watch::Receiver<Standing>, most: u64) -> u64 {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let durable = standing.borrow().durable;
-        if durable.0 == 0 {
-            continue;
-        }
-        // What is not read tells nothing of where the server is.
-        let Ok(mut connection) = Connection::open(settings).await else { continue };
-        let identified = connection.identify().await;
-        connection.close().await;
-        let kept = identified.map_or(0, |info| info.flushed.0.saturating_sub(durable.0));
-        if kept > most {
-            return kept;
+/// How much the server keeps for us, and how fast that grows.
+#[derive(Debug, Default)]
+struct Room {
+    last: Option<(u64, Instant)>,
+    /// Bytes a second.
+    rate: f64,
+}
+
+impl Room {
+    /// Looks until so much is kept that it could be more than `most` bytes by the next look; gives
+    /// how much.
+    async fn end(&mut self, settings: &Settings, slot: &str, most: u64) -> u64 {
+        loop {
+            tokio::time::sleep(self.pause(most)).await;
+            // What is not read tells nothing: the server may be away.
+            let Ok(kept) = kept(settings, slot).await else { continue };
+            self.note(kept, Instant::now());
+            if self.is_full(most) {
+                return kept;
+            }
         }
     }
+
+    fn note(&mut self, kept: u64, at: Instant) {
+        if let Some((before, since)) = self.last {
+            let secs = at.duration_since(since).as_secs_f64();
+            self.rate = kept.saturating_sub(before) as f64 / secs.max(f64::EPSILON);
+        }
+        self.last = Some((kept, at));
+    }
+
+    fn is_full(&self, most: u64) -> bool {
+        let kept = self.last.map_or(0, |(kept, _)| kept);
+        kept as f64 + self.rate * LOOK.0.as_secs_f64() > most as f64
+    }
+
+    /// Until half of what is left could be used.
+    fn pause(&self, most: u64) -> Duration {
+        let Some((kept, _)) = self.last else { return FIRST_LOOK };
+        let left = most.saturating_sub(kept) as f64;
+        let secs = left / 2.0 / self.rate.max(1.0);
+        let longest = if kept > most / 2 { LOOK.1 / 10 } else { LOOK.1 };
+        Duration::from_secs_f64(secs.min(longest.as_secs_f64())).max(LOOK.0)
+    }
+}
+
+/// How much WAL the server keeps by the slot, in bytes.
+async fn kept(settings: &Settings, slot: &str) -> Result<u64, Error> {
+    let mut connection = Connection::open(settings).await?;
+    let asked = async {
+        let restart = connection.read_slot(slot).await?.and_then(|slot| slot.restart);
+        Ok::<_, Error>(match restart {
+            Some(restart) => connection.identify().await?.flushed.0.saturating_sub(restart.0),
+            None => 0,
+        })
+    };
+    let kept = asked.await;
+    connection.close().await;
+    kept
 }
 
 /// Drops the slot, once nobody uses it any more.
@@ -233,4 +306,37 @@ async fn settings(given: &ReceiveArgs) -> anyhow::Result<Settings> {
         SslMode::VerifyFull => Tls::VerifyFull,
     };
     Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn room(secs: u64, mib: u64) -> Room {
+        let (mut room, began) = (Room::default(), Instant::now());
+        room.note(0, began);
+        room.note(mib * MIB, began + Duration::from_secs(secs));
+        room
+    }
+
+    #[test]
+    fn the_faster_it_fills_the_sooner_it_is_looked_again() {
+        let pause = |secs, mib| room(secs, mib).pause(1_024 * MIB);
+        assert_eq!(Room::default().pause(MIB), FIRST_LOOK);
+        assert_eq!(pause(10, 1), LOOK.1);
+        // 100 MiB a second: half of the rest is full in 4.62 s.
+        assert_eq!(pause(1, 100).as_millis(), 4_620);
+        assert_eq!(pause(100, 600), LOOK.1 / 10);
+        assert_eq!(pause(1, 1_000), LOOK.0);
+    }
+
+    #[test]
+    fn it_is_full_before_it_is_too_full() {
+        assert!(!room(1, 800).is_full(1_024 * MIB));
+        assert!(room(1, 900).is_full(1_024 * MIB), "180 MiB come until the next look");
+        assert!(!room(1_000, 900).is_full(1_024 * MIB));
+        assert!(room(1_000, 1_025).is_full(1_024 * MIB));
+    }
 }

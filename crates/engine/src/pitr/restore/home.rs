@@ -15,7 +15,7 @@ use super::{
 use crate::{
     docker::{
         self,
-        scratch::{Container, SHM_BYTES, limits},
+        scratch::{Container, Joined, SHM_BYTES, limits},
     },
     process::Running,
     run::{RunContext, drill::scratch::MEMORY_BYTES},
@@ -26,13 +26,25 @@ const ANSWER: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(100);
 const MAX_TOLD: usize = 64 << 10;
 
+/// Whom a server lets in: those who come by its socket; on a network that leads nowhere, all.
+const OURSELVES: &str = "local all all trust";
+const CLIENTS: &str = "local all all trust\nhost all all all trust";
+
 /// Makes what the server is told of, in its container's own layer, and becomes it. `$1` is that
-/// folder, `$2` the data directory, `$3` the file by which it knows that it is to recover.
+/// folder, `$2` the data directory, `$3` the file by which it knows that it is to recover, `$4` whom it
+/// lets in.
 const SERVE: &str = "set -e; mkdir -p -m 0700 \"$1\"; cd \"$2\"; \
                      : >\"$1/postgresql.conf\"; : >\"$1/pg_ident.conf\"; \
-                     echo 'local all all trust' >\"$1/pg_hba.conf\"; \
+                     printf '%s\\n' \"$4\" >\"$1/pg_hba.conf\"; \
                      rm -f standby.signal recovery.signal; : >\"$3\"; \
-                     shift 3; export LC_ALL=C; exec postgres \"$@\"";
+                     shift 4; export LC_ALL=C; exec postgres \"$@\"";
+
+/// Where an app waits for a server that is tried, and the port at which it looks for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lan {
+    pub(crate) joined: Joined,
+    pub(crate) port: Option<u16>,
+}
 
 /// A restored data directory in a volume, and the image whose programs understand it.
 #[derive(Debug, Clone)]
@@ -57,7 +69,7 @@ impl Inside {
         args: &[&str],
     ) -> Result<String, Failure> {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let container = self.make(context, script, args).await?;
+        let container = self.make(context, script, args, None).await?;
         let until = Instant::now() + ANSWER;
         let told = async {
             container.start().await?;
@@ -101,22 +113,27 @@ impl Inside {
         Control::parse(&self.told(context, script, &[&self.data]).await?)
     }
 
-    /// Starts the server; `signal` is the file that tells it how to recover.
+    /// Starts the server; `signal` is the file that tells it how to recover. On the network of `lan`
+    /// it lets everybody in: whoever else is there comes when it has been replayed and looked at.
     pub(crate) async fn serve(
         &self,
         context: &RunContext,
         signal: &str,
         arguments: Vec<String>,
+        lan: Option<&Lan>,
     ) -> Result<Container, Failure> {
-        let first = [docker::scratch::FOLDER, &self.data, signal].map(str::to_owned);
+        let clients = if lan.is_some() { CLIENTS } else { OURSELVES };
+        let first = [docker::scratch::FOLDER, &self.data, signal, clients].map(str::to_owned);
         // What its old settings ask of a whole machine is not for this one.
         let own = [
             format!("-D{}", self.data),
             "-cshared_buffers=128MB".to_owned(),
             "-chuge_pages=off".to_owned(),
         ];
-        let all = first.into_iter().chain(own).chain(arguments).collect();
-        let container = self.make(context, SERVE, all).await?;
+        let listens = lan.map(|_| "-clisten_addresses=*".to_owned());
+        let all = first.into_iter().chain(own).chain(arguments).chain(listens).collect();
+        let joined = lan.map(|lan| lan.joined.clone());
+        let container = self.make(context, SERVE, all, joined).await?;
         match container.start().await {
             Ok(()) => Ok(container),
             Err(failure) => {
@@ -131,6 +148,7 @@ impl Inside {
         context: &RunContext,
         script: &str,
         args: Vec<String>,
+        joined: Option<Joined>,
     ) -> Result<Container, Failure> {
         let docker = docker::connect(context.engine.config()).await?;
         let image = docker.inspect_image(&self.image).await;
@@ -157,7 +175,7 @@ impl Inside {
             }),
             ..ContainerCreateBody::default()
         };
-        Container::of(context, docker, "moment", None, body).await
+        Container::of(context, docker, "moment", joined, body).await
     }
 }
 

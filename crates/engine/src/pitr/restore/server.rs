@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{
     choose::{Stop, Way},
     control::Control,
-    home::{Home, Inside, Life},
+    home::{Home, Inside, Lan, Life},
     prepare, replay,
 };
 use crate::{
@@ -131,6 +131,8 @@ pub(crate) struct Plan<'a> {
     /// The volume that the data directory is in, and the image of the containers that replay on it;
     /// without it `data` and `room` are folders of this machine.
     pub(crate) inside: Option<Inside>,
+    /// Where an app waits for it that is to be booted on it, in such a container.
+    pub(crate) lan: Option<Lan>,
     /// It is thrown away afterwards.
     pub(crate) is_scratch: bool,
     /// It is to wait at its moment.
@@ -242,8 +244,11 @@ impl Server {
             }
             Home::Inside(inside) => {
                 let signal = if waits_at_end { "standby.signal" } else { "recovery.signal" };
-                let arguments = replay::arguments(Path::new(FOLDER), control, way, plan.is_scratch);
-                Life::Container(inside.serve(context, signal, arguments).await?)
+                let mut arguments =
+                    replay::arguments(Path::new(FOLDER), control, way, plan.is_scratch);
+                arguments.push(format!("-cport={}", port(plan)));
+                let lan = plan.lan.as_ref();
+                Life::Container(inside.serve(context, signal, arguments, lan).await?)
             }
         };
         let user = plan.settings.get("user").cloned().unwrap_or_else(|| "postgres".to_owned());
@@ -379,6 +384,11 @@ impl Server {
         told.map(drop)
     }
 
+    /// The container that it is in.
+    pub(crate) fn container(&self) -> Option<&str> {
+        self.life.container()
+    }
+
     /// A session as somebody who may do everything.
     pub(crate) async fn session<'a>(
         &'a self,
@@ -507,6 +517,10 @@ fn mark(plan: &Plan<'_>, name: &str, is_wanted: bool) -> Result<(), Failure> {
     })
 }
 
+fn port(plan: &Plan<'_>) -> u16 {
+    plan.lan.as_ref().and_then(|lan| lan.port).unwrap_or(replay::PORT)
+}
+
 /// The server as a source that goes by the name of the old one.
 fn stand_in(plan: &Plan<'_>, user: &str, life: &Life) -> Source {
     let container = life.container();
@@ -514,7 +528,7 @@ fn stand_in(plan: &Plan<'_>, user: &str, life: &Life) -> Source {
         if container.is_some() { FOLDER.to_owned() } else { plan.room.display().to_string() };
     let settings = [
         ("host", host),
-        ("port", replay::PORT.to_string()),
+        ("port", port(plan).to_string()),
         ("user", user.to_owned()),
         ("database", plan.settings.get("database").cloned().unwrap_or_default()),
     ];

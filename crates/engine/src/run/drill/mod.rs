@@ -9,12 +9,13 @@ mod moment;
 mod mysql;
 mod owner;
 mod postgres;
+mod reader;
 mod redis;
 mod rows;
 pub(crate) mod scratch;
 mod sqlite;
 
-use std::{path::PathBuf, time::Instant};
+use std::{collections::VecDeque, path::PathBuf, time::Instant};
 
 use artifact::Dump;
 use catalog::CopyUpdate;
@@ -55,17 +56,26 @@ async fn all(
     context.journal.expect_bytes(snapshot.size_bytes());
     let began = Instant::now();
     let mut report = DrillReport::default();
-    // An app waits on a server in a container, which one at a moment is not.
-    let is_base = snapshot.kind == SnapshotKind::Base;
-    let stage = if is_base { None } else { staged(context, &app, &mut report).await? };
+    let stage = staged(context, &app, &snapshot, &mut report).await?;
     let mut kept = Vec::new();
-    for artifact in &snapshot.artifacts {
+    let mut needed = Vec::new();
+    let mut waiting: VecDeque<_> =
+        snapshot.artifacts.iter().map(|artifact| (snapshot.clone(), artifact.clone())).collect();
+    while let Some((snapshot, artifact)) = waiting.pop_front() {
         context.check_lease().await?;
-        let boot = stage.as_ref().filter(|stage| stage.needs(artifact));
+        let boot = stage.as_ref().filter(|stage| stage.needs(&app, &artifact));
         let span = tracing::info_span!("source", source = %artifact.source);
-        let drilled = one(context, &app, &snapshot, artifact, boot, copies).instrument(span);
+        let of = (&snapshot, &artifact, report.items.len());
+        let drilled = one(context, &app, of, boot, copies).instrument(span);
         let (item, left) = drilled.await?;
         tell(context, artifact.source.as_str(), &item.checks);
+        needed.extend(boot.map(|_| item.clone()));
+        // What the app needs beside a server at a moment is that of a snapshot.
+        if let Some(stage) = boot
+            && artifact.base.is_some()
+        {
+            waiting.extend(stage.beside(context, &app, &artifact, &item).await?);
+        }
         report.items.push(item);
         kept.extend(left);
         report.took_secs = began.elapsed().as_secs_f64();
@@ -73,7 +83,7 @@ async fn all(
         written.map_err(|error| failure::of_catalog(&error))?;
     }
     if let Some(stage) = stage {
-        let booted = stage.play(context, &report.items, kept).await?;
+        let booted = stage.play(context, &needed, kept).await?;
         tell(context, &booted.container, &booted.checks);
         report.boot = Some(booted);
     }
@@ -87,9 +97,15 @@ async fn all(
 async fn staged(
     context: &RunContext,
     app: &App,
+    snapshot: &Snapshot,
     report: &mut DrillReport,
 ) -> Result<Option<boot::Stage>, Failure> {
     let Some(plan) = &app.drill.boot else { return Ok(None) };
+    let is_needed = |artifact: &Artifact| boot::needs(plan, app, artifact);
+    // A server at a moment that the app does not need says nothing about it.
+    if snapshot.kind == SnapshotKind::Base && !snapshot.artifacts.iter().any(is_needed) {
+        return Ok(None);
+    }
     match boot::Stage::prepare(context, plan).await {
         Ok(stage) => Ok(Some(stage)),
         Err(failure) if is_of_the_run(&failure) => Err(failure),
@@ -158,25 +174,28 @@ pub(crate) trait Restored: Send + Sync {
 async fn one(
     context: &RunContext,
     app: &App,
-    snapshot: &Snapshot,
-    artifact: &Artifact,
+    (snapshot, artifact, number): (&Snapshot, &Artifact, usize),
     boot: Option<&boot::Stage>,
     copies: &mut Vec<CopyUpdate>,
 ) -> Result<(DrillItem, Option<boot::Kept>), Failure> {
     // By number: the path of a socket in it has room for little more than a hundred bytes.
-    let at = snapshot.artifacts.iter().position(|one| one.source == artifact.source);
     let run = context.run.id.to_string().to_ascii_lowercase();
-    let tag = format!("{run}-{}", at.unwrap_or_default());
+    let tag = format!("{run}-{number}");
     let config = &context.engine.0.config;
     let folder = config.scratch.as_ref().unwrap_or(&config.spool).join(format!("drill-{tag}"));
     let owed = context.owe(Duty::RemoveFolder { path: folder.clone() }).await?;
     let order = RestoreOrder {
         target: RestoreTarget::Folder { path: folder.clone() },
         only: Vec::new(),
-        from: context.run.destination_id,
+        from: context.run.destination_id.filter(|_| context.run.snapshot_id == Some(snapshot.id)),
         overwrite: false,
         whole: None,
-        moment: context.run.restore.as_ref().and_then(|order| order.moment.clone()),
+        moment: context
+            .run
+            .restore
+            .as_ref()
+            .and_then(|order| order.moment.clone())
+            .filter(|_| artifact.base.is_some()),
         undoes: None,
         given_up: None,
     };

@@ -1,7 +1,10 @@
 //! Base backups, brought to a moment with their WAL on a server of our own that nobody else can
 //! reach: in containers of the source's image where it is here, else by this machine's programs.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use bollard::Docker;
 use jiff::Timestamp;
@@ -14,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Restored, Trial, Way, asked, check,
+    reader::{self, READER},
     rows::compared,
     scratch::{self, Image},
 };
@@ -21,7 +25,7 @@ use crate::{
     docker::{self, served::Served},
     duty::Owed,
     pitr::restore::{
-        home::Inside,
+        home::{Inside, Lan},
         server::{self, Plan, Server},
     },
     run::RunContext,
@@ -34,10 +38,6 @@ use crate::{
     },
 };
 
-/// Asks the questions; the statement makes it.
-const READER: &str = "backup_orchestrator_reader";
-const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
-                           IN ROLE pg_read_all_data";
 /// Longest that the last heartbeat may be before the moment: one comes each minute, and a busy
 /// server may be late.
 const LATE_SECS: i64 = 90;
@@ -139,6 +139,13 @@ impl Way for Moment {
             contained.fill(trial, &data).await?;
         }
         let inside = contained.as_ref().map(|contained| contained.inside.clone());
+        let lan = match &contained {
+            Some(_) => scratch::joined(trial).await?.map(|joined| Lan {
+                joined,
+                port: scratch::port(trial).and_then(|port| port.parse().ok()),
+            }),
+            None => None,
+        };
         let plan = Plan {
             app: aim.app,
             source: &aim.artifact.source,
@@ -147,6 +154,7 @@ impl Way for Moment {
             data: inside.as_ref().map_or(data, |inside| inside.data.clone().into()),
             room: trial.folder.clone(),
             inside,
+            lan,
             is_scratch: true,
             pause: false,
         };
@@ -199,6 +207,12 @@ impl Restored for At {
         checks.push(counted(trial, &server, &databases).await?);
         checks.extend(questions(trial, &server, &databases).await?);
         Ok(checks)
+    }
+
+    /// Under its own name, on its own roles: whoever may log in there may do so here.
+    async fn lend(&self, trial: &Trial<'_>) -> Result<(), Failure> {
+        let server = self.server.lock().await;
+        scratch::known(trial, server.container(), "PostgreSQL").await.map(drop)
     }
 
     async fn end(&self, context: &RunContext) {
@@ -302,12 +316,7 @@ async fn amcheck(
     Ok(match tool.output(1 << 20, trial.aim.timeout()).await {
         Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
         Err(failure) if failure.code == FailureCode::Cancelled => return Err(failure),
-        // The tool or its extension is not on this machine.
-        Err(failure)
-            if failure.code == FailureCode::SourceConfig
-                || failure.message.contains("extension control file")
-                || failure.message.contains("is not available") =>
-        {
+        Err(failure) if super::postgres::no_amcheck(&failure) => {
             check("pg_amcheck", DrillState::Skipped, failure)
         }
         Err(failure) => check("pg_amcheck", DrillState::Failed, failure),
@@ -365,8 +374,12 @@ async fn questions(
     let asked = trial.aim.app.drill.questions.iter();
     let asked: Vec<_> =
         asked.filter_map(|one| Some((one, meant(one.artifact.as_str())?))).collect();
-    let Some((_, first)) = asked.first() else { return Ok(Vec::new()) };
-    session(trial, server).await?.ask(&server.tools, first, READER_MADE).await?;
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let of: BTreeSet<&str> = asked.iter().map(|(_, database)| database.as_str()).collect();
+    let of: Vec<&str> = of.into_iter().collect();
+    reader::make(&session(trial, server).await?, &server.tools, &of).await?;
     let path = named.get("user").map_or("postgres", String::as_str);
     let path = format!("{}, public", database::ident(path));
     let mut source = server.source.clone();

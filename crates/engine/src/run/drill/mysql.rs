@@ -253,7 +253,7 @@ impl Restored for Server {
         if users::are(trial.aim) {
             return Ok(());
         }
-        let known = scratch::known(trial, &self.daemon, "MariaDB").await?;
+        let known = scratch::known(trial, self.daemon.container(), "MariaDB").await?;
         let asked = trial.aim.asked()?;
         let said = |names: [&str; 2]| known.variable(&names).cloned();
         let user = |name: Option<SecretString>| name.map(|name| name.expose_secret().to_owned());

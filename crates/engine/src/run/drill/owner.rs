@@ -52,7 +52,8 @@ pub(super) async fn make(
     maintenance: &str,
     roles: &BTreeSet<String>,
 ) -> Result<(), Failure> {
-    let make = format!("CREATE ROLE {OWNER} LOGIN BYPASSRLS IN ROLE pg_read_all_data");
+    let right = super::reader::right(session, tools, maintenance).await?;
+    let make = format!("CREATE ROLE {OWNER} LOGIN BYPASSRLS{right}");
     session.ask(tools, maintenance, &make).await?;
     for role in roles.iter().filter(|role| *role != SUPERUSER && *role != OWNER) {
         // Without being of a role one cannot give it anything.

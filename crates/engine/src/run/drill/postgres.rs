@@ -11,6 +11,7 @@ use super::{
     asked::{self, Who},
     check,
     owner::{self, OWNER, SUPERUSER},
+    reader::{self, READER},
     rows::compared,
     scratch::{self, Daemon, Image},
 };
@@ -25,10 +26,6 @@ use crate::{
 };
 
 const DATABASE: &str = "drill";
-/// Asks the questions; the statement makes it.
-const READER: &str = "backup_orchestrator_reader";
-const READER_MADE: &str = "CREATE ROLE backup_orchestrator_reader LOGIN BYPASSRLS \
-                           IN ROLE pg_read_all_data";
 /// How long the server may take to end.
 const ENDING: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
@@ -219,7 +216,7 @@ impl Restored for Server {
         if is_globals(trial.aim) {
             return Ok(());
         }
-        let known = scratch::known(trial, &self.daemon, "PostgreSQL").await?;
+        let known = scratch::known(trial, self.daemon.container(), "PostgreSQL").await?;
         let session = self.session(trial).await?;
         let (_, tools, _) = session.maintenance().await?;
         let asked = trial.aim.asked()?;
@@ -264,7 +261,7 @@ impl Server {
         let user =
             trial.aim.asked().ok().and_then(|asked| asked.setting("user").map(str::to_owned));
         let path = format!("{}, public", database::ident(user.as_deref().unwrap_or("postgres")));
-        session.ask(tools, DATABASE, READER_MADE).await?;
+        reader::make(session, tools, &[DATABASE]).await?;
         let mut source = self.daemon.source().clone();
         if let model::SourceKind::Direct(direct) = &mut source.kind {
             direct.settings.insert("user".to_owned(), READER.to_owned());
@@ -321,16 +318,19 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
     ]);
     match tool.output(1 << 20, trial.aim.timeout()).await {
         Ok(_) => check("pg_amcheck", DrillState::Passed, Fact::AllSound {}),
-        // The tool or its extension is not on this machine.
-        Err(failure)
-            if failure.code == FailureCode::SourceConfig
-                || failure.message.contains("extension control file")
-                || failure.message.contains("is not available") =>
-        {
-            check("pg_amcheck", DrillState::Skipped, failure)
-        }
+        Err(failure) if no_amcheck(&failure) => check("pg_amcheck", DrillState::Skipped, failure),
         Err(failure) => check("pg_amcheck", DrillState::Failed, failure),
     }
+}
+
+/// Whether the tool, which PostgreSQL 14 was the first to have, or its extension is not there.
+pub(super) fn no_amcheck(failure: &Failure) -> bool {
+    let told = &failure.message;
+    let is_unknown = told.contains("No such file or directory") || told.contains("not found");
+    failure.code == FailureCode::SourceConfig
+        || told.contains("pg_amcheck") && is_unknown
+        || told.contains("extension control file")
+        || told.contains("is not available")
 }
 
 /// Roles that a script gives things to: they have to be there before it is run.

@@ -177,18 +177,18 @@ pub(crate) fn port(trial: &Trial<'_>) -> Option<String> {
     trial.aim.asked().ok()?.setting("port").map(str::to_owned)
 }
 
-/// What the app knows the server of `daemon` by, which people call `kind`; errs where it would not
+/// What the app knows the server in `container` by, which people call `kind`; errs where it would not
 /// find it.
 pub(crate) async fn known(
     trial: &Trial<'_>,
-    daemon: &Daemon,
+    container: Option<&str>,
     kind: &str,
 ) -> Result<Known, Failure> {
     let known = Known::of(trial.aim).await;
     if let Some(stage) = trial.boot {
         stage.place(trial.aim.artifact, &known)?;
     }
-    if daemon.container().is_none() {
+    if container.is_none() {
         let kind = kind.to_owned();
         return Err(refused(Fact::BootOutOfReach { kind }));
     }

@@ -173,6 +173,7 @@ pub(super) async fn load(
     unstage(context, owed).await;
     let mut notes = staged?;
     let plan = Plan {
+        lan: None,
         app: aim.app,
         source: &aim.artifact.source,
         settings: settings(aim),

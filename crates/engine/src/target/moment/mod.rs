@@ -164,6 +164,7 @@ impl Bringing<'_> {
         let context = placing.context;
         let mut notes = files(placing, self.archive, self.way, self.supply, data).await?;
         let plan = Plan {
+            lan: None,
             app: self.aim.app,
             source: &self.aim.artifact.source,
             settings: settings(self.aim),

@@ -130,7 +130,7 @@ impl Scratch {
 
     /// With the password that the source has, if any.
     pub(crate) async fn lend(&self, trial: &Trial<'_>) -> Result<(), Failure> {
-        scratch::known(trial, &self.daemon, self.kind).await?;
+        scratch::known(trial, self.daemon.container(), self.kind).await?;
         let asked = trial.aim.asked()?;
         let Some(password) = asked.secret("password")? else { return Ok(()) };
         let mut connection = self.connect(trial, Instant::now() + PAUSE * 50).await?;

@@ -3,6 +3,7 @@
 
 mod answer;
 mod app;
+mod beside;
 mod known;
 
 use std::{
@@ -15,8 +16,8 @@ use bollard::{
     Docker, models::ContainerInspectResponse, query_parameters::InspectContainerOptions,
 };
 use model::{
-    Artifact, BootReport, DrillBoot, DrillCheck, DrillItem, DrillState, Duty, Fact, Failure, Name,
-    RestoreTarget, Sentence,
+    App, Artifact, BootReport, DrillBoot, DrillCheck, DrillItem, DrillState, Duty, Fact, Failure,
+    Name, RestoreTarget, Sentence,
 };
 use rand::RngExt;
 
@@ -74,8 +75,8 @@ impl Stage {
     }
 
     /// Whether the app needs this artifact.
-    pub(crate) fn needs(&self, artifact: &Artifact) -> bool {
-        self.plan.needs.is_empty() || self.plan.needs.contains(&artifact.source)
+    pub(crate) fn needs(&self, app: &App, artifact: &Artifact) -> bool {
+        needs(&self.plan, app, artifact)
     }
 
     /// Where the server of `artifact` is to be, which `known` describes. Errs where another is there.
@@ -143,7 +144,8 @@ impl Stage {
         Kept { restored, folder, volume, trouble }
     }
 
-    /// Boots the app on what was kept and asks it; ends and removes all of it.
+    /// Boots the app on what was kept, where all `items` that it needs are good, and asks it; ends
+    /// and removes all of it.
     pub(crate) async fn play(
         self,
         context: &RunContext,
@@ -177,7 +179,6 @@ impl Stage {
     ) -> Result<(Sentence, Vec<DrillCheck>), Failure> {
         let lost: Vec<_> = items
             .iter()
-            .filter(|item| self.plan.needs.is_empty() || self.plan.needs.contains(&item.artifact))
             .filter(|item| !item.is_proof())
             .map(|item| format!("`{}`", item.artifact))
             .collect();
@@ -214,6 +215,18 @@ impl Kept {
         }
         super::clean(context, self.folder).await;
     }
+}
+
+/// Whether an app that is booted by `plan` needs this artifact: by its name, or, where it is a whole
+/// server, by that of anything the same source gives.
+pub(crate) fn needs(plan: &DrillBoot, app: &App, artifact: &Artifact) -> bool {
+    let is_within = |need: &Name| {
+        artifact.base.is_some()
+            && target::source_of(app, artifact).is_some_and(|source| target::is_of(source, need))
+    };
+    plan.needs.is_empty()
+        || plan.needs.contains(&artifact.source)
+        || plan.needs.iter().any(is_within)
 }
 
 /// The report of a boot that could not even begin.
