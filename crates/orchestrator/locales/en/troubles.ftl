@@ -1,0 +1,111 @@
+# Secrets and addresses.
+fact-secret_locked = A stored secret cannot be opened with the present APP_SECRET_KEY: put back the key the catalog was written with, or enter the secret again.
+fact-address_is_here = The address { $address } is this machine itself: set BACKUP_ALLOW_LOOPBACK=true if that is meant.
+fact-address_special = The address { $address } is a link-local, metadata, multicast or unspecified one: never an app.
+fact-address_outside = The address { $address } is outside the allowed networks (BACKUP_ALLOWED_NETWORKS).
+fact-is_refused = { $what } is refused: { $why }
+fact-host_unknown = The name `{ $host }` is not known ({ $why }): check host and network.
+fact-no_answer_in_time = no answer in time
+fact-no_address = it has no address
+# Apps that keep to the contract.
+fact-app_unreachable = { $url } cannot be reached ({ $why }): check that it runs and is on `backups_net`.
+fact-app_unauthorized = { $url } answered 401: the token does not match; paste the one the app expects.
+fact-app_busy = { $url } is busy ({ $status }); it is tried again later.
+fact-app_status = { $url } answered { $status }.
+fact-app_status_said = { $url } answered { $status }: { $said }
+fact-app_protocol = { $url } does not keep to the contract: { $why }
+fact-export_cut = The export was cut after { $size }: { $why }
+fact-export_differs = The export is not what the app declared ({ $why }); nothing was kept.
+fact-export_too_large = The export is larger than the { $limit } allowed (BACKUP_MAX_SIZE_MB).
+fact-took_longer = { $what } took more than { $seconds } s.
+fact-app_export_failed = The app's export failed: { $said }
+fact-app_import_failed = The app's import failed: { $said }
+fact-import_unreadable = What was to be imported cannot be read: { $why }
+# What to do about a store's error.
+fact-do_look_folder = Check the folder, and whether somebody removed it.
+fact-do_other_name = Choose another name, or remove what is there yourself.
+fact-do_permissions = Check the destination's credentials and permissions.
+fact-do_free_room = Free room at the destination, or keep fewer snapshots.
+fact-store_patience = The destination asks for patience; it is tried again.
+fact-store_late = The destination did not answer in time; check the network or the mount.
+fact-do_reach_store = Check that the destination runs and can be reached.
+fact-store_other = The destination did not keep what it was sent; it is tried again.
+fact-do_other_copy = Restore from another copy, and check the destination's disk or service.
+fact-do_other_folder = Choose another name or folder.
+fact-do_report = This is a fault of the orchestrator; please report it.
+fact-encryption_wrong = The encryption of `{ $destination }`: { $why }
+fact-no_recipients = `{ $destination }` is to be encrypted and has neither recipients nor a passphrase: enter one.
+fact-not_on_machine = { $program } is not installed on this machine.
+# PostgreSQL.
+fact-odd_postgres = { $place } does not answer as PostgreSQL does.
+fact-no_pg_dump = There is no pg_dump on this machine: install it (apt-get install postgresql-client), or name the database's `container`, which has one.
+fact-no_postgres_in = { $why } Is { $container } a PostgreSQL container?
+fact-pg_dump_old = The server is PostgreSQL { $server } and pg_dump is { $newest }, which cannot dump it. { $then }
+fact-do_pg_dump = Install pg_dump { $major } (apt-get install postgresql-client-{ $major }), or name the server's `container`, which has one.
+fact-do_own_container = Name the server's own container instead of { $container }, or update its tools.
+fact-version_untold = { $program } does not tell its version: { $said }
+fact-do_database_name = Check the database's name.
+fact-do_user_hba = Check user and password, and the server's pg_hba.conf.
+fact-do_sslmode = Check sslmode and sslrootcert.
+fact-do_spool_room = The spool folder is full: give it room for the whole database, or use the format custom, which needs none.
+fact-do_read_all = Grant the user pg_read_all_data, or use one that may read everything.
+fact-not_postgres = `{ $source }` of `{ $app }` is no PostgreSQL server: choose another source for its archive of WAL.
+fact-host_or_container = Give the server's host, or its container.
+fact-of_container = Container `{ $container }`: { $why }
+fact-no_way_to_container = Container `{ $container }` has no address that may be connected to: the archive of WAL comes over the network, so put the database and the orchestrator into one network, or give the server's host instead of its container.
+fact-slots_untold = The server does not tell of its slots.
+# MariaDB and MySQL.
+fact-no_mariadb_client = Neither mariadb-dump nor mysqldump can be run: install MariaDB's client programs (Debian: mariadb-client), or name a container that has them. { $why }
+fact-name_not_utf8 = The server told a database's name that is no UTF-8.
+fact-no_database = There is no database `{ $database }`, or the user may not see it.
+fact-do_grant_dump = Grant the user what the dump needs.
+fact-do_database_right = Correct the database's name.
+fact-do_tls = Correct the source's TLS settings.
+fact-do_newer_client = Install a newer client program.
+# Redis and Valkey.
+fact-redis_unreachable = { $place } cannot be reached ({ $why }): check host, port and network, and that the server runs.
+fact-snapshot_late = The snapshot of { $place } did not end in time: raise the app's time limit.
+fact-silent_too_long = { $place } has said nothing for too long.
+fact-connection_lost = The connection to { $place } was lost ({ $why }); the server's log tells whether it could make a snapshot.
+fact-connection_closed = the connection was closed
+fact-takes_nothing = it takes nothing
+fact-odd_redis = { $place } does not answer as Redis or Valkey does (`{ $said }`): check host and port.
+fact-refuses = { $place } refuses: { $said }
+fact-do_redis_rights = The user needs: { $command }
+fact-redis_no_replication = The server has replication switched off; such services have snapshots of their own.
+fact-do_set_password = Set a password, or let us connect.
+fact-server_not_ready = The server is not ready: try again later.
+fact-do_look_log = Look at the server's log.
+# SQLite.
+fact-is_link = Is a symbolic link: name the file it points to.
+fact-is_no_file = Is no regular file.
+fact-do_path_ours = Give the path as the orchestrator sees it.
+fact-source_too_large = `{ $source }` has { $size }, { $limit } are allowed: raise BACKUP_MAX_SIZE_MB or the app's own limit.
+fact-copy_late = The copy of the database did not end in time: raise the app's time limit.
+fact-file_locked = { $path } is locked by another process; raise busy_timeout_secs, or look at who keeps it locked.
+fact-sqlite_said = { $path }: { $said }. { $then }
+fact-not_sqlite = It is no SQLite database, or an encrypted one.
+fact-do_sqlite_rights = The orchestrator must be able to read the file, and to write beside it where its journal mode is WAL.
+fact-no_room_written = There is no room where it is written.
+fact-do_look_sqlite = Look at the file with `sqlite3`.
+# Volumes.
+fact-no_volume = Docker has no volume `{ $volume }` here: `docker volume ls` shows its names.
+fact-not_volume_name = `{ $name }` is not the name of a volume: letters, digits, `_`, `.` and `-`; a folder of this machine is a source of kind `files`.
+fact-no_image = This Docker has no image at all, and a container (never started) is needed to read a volume: pull any.
+fact-image_not_there = { $why } Pull it, or leave `image` out to use any that is here.
+fact-stop_removes = `{ $container }` was started with `--rm`: stopping removes it.
+fact-stop_replaced = `{ $container }` belongs to a Swarm service, which replaces what is stopped.
+# Files, and snapshots of file systems.
+fact-no_file_roots = No folder of this machine may be read: whoever runs the orchestrator names those that may in BACKUP_FILE_ROOTS.
+fact-outside_file_roots = { $path } may not be read: BACKUP_FILE_ROOTS allows { $roots }.
+fact-not_looked_for = { $path } cannot be looked for: { $why }
+fact-nothing_at = Nothing is at { $path }: is it mounted where the orchestrator runs?
+fact-leads_out = { $path } leads out of the folders that BACKUP_FILE_ROOTS allows.
+fact-is_link_at = { $path } is a link: give the path that it leads to, or set `follow_symlinks`.
+fact-not_installed = { $program } is not installed: install the package { $package }.
+fact-not_on_btrfs = { $path } is not on Btrfs: set `snapshot` to what it is on, or to none.
+fact-subvolume_hidden = The top of the subvolume around { $path } is not visible here: mount the whole subvolume.
+fact-nothing_mounted = Nothing is mounted around { $path }.
+fact-not_on_lvm = { $path } is on no logical volume: { $why }
+fact-not_on_zfs = No ZFS dataset holds { $path }: { $why }
+fact-zfs_elsewhere = The dataset around { $path } is not mounted where ZFS says ({ $line }): mount it at the same path here.

@@ -1,0 +1,111 @@
+# Secrets and addresses.
+fact-secret_locked = Un secreto guardado no se puede abrir con el APP_SECRET_KEY actual: volver a poner la clave con que se escribió el catálogo, o ingresar el secreto otra vez.
+fact-address_is_here = La dirección { $address } es esta misma máquina: definir BACKUP_ALLOW_LOOPBACK=true si es lo que se quiere.
+fact-address_special = La dirección { $address } es local de enlace, de metadatos, de multidifusión o sin especificar: nunca una app.
+fact-address_outside = La dirección { $address } está fuera de las redes permitidas (BACKUP_ALLOWED_NETWORKS).
+fact-is_refused = Se rechaza { $what }: { $why }
+fact-host_unknown = El nombre `{ $host }` no se conoce ({ $why }): revisar host y red.
+fact-no_answer_in_time = sin respuesta a tiempo
+fact-no_address = no tiene dirección
+# Apps that keep to the contract.
+fact-app_unreachable = No se puede llegar a { $url } ({ $why }): comprobar que funciona y está en `backups_net`.
+fact-app_unauthorized = { $url } respondió 401: el token no coincide; pegar el que la app espera.
+fact-app_busy = { $url } está ocupada ({ $status }); se intenta más tarde.
+fact-app_status = { $url } respondió { $status }.
+fact-app_status_said = { $url } respondió { $status }: { $said }
+fact-app_protocol = { $url } no cumple el contrato: { $why }
+fact-export_cut = La exportación se cortó después de { $size }: { $why }
+fact-export_differs = La exportación no es lo que la app declaró ({ $why }); no se conservó nada.
+fact-export_too_large = La exportación supera los { $limit } permitidos (BACKUP_MAX_SIZE_MB).
+fact-took_longer = { $what } tardó más de { $seconds } s.
+fact-app_export_failed = La exportación de la app falló: { $said }
+fact-app_import_failed = La importación de la app falló: { $said }
+fact-import_unreadable = Lo que se iba a importar no se puede leer: { $why }
+# What to do about a store's error.
+fact-do_look_folder = Revisar la carpeta, y si alguien la quitó.
+fact-do_other_name = Elegir otro nombre, o quitar a mano lo que hay.
+fact-do_permissions = Revisar las credenciales y los permisos del destino.
+fact-do_free_room = Hacer espacio en el destino, o conservar menos instantáneas.
+fact-store_patience = El destino pide paciencia; se intenta otra vez.
+fact-store_late = El destino no respondió a tiempo; revisar la red o el montaje.
+fact-do_reach_store = Comprobar que el destino funciona y se puede llegar a él.
+fact-store_other = El destino no guardó lo que se le envió; se intenta otra vez.
+fact-do_other_copy = Restaurar de otra copia, y revisar el disco o el servicio del destino.
+fact-do_other_folder = Elegir otro nombre u otra carpeta.
+fact-do_report = Es un fallo del orquestador; por favor, informarlo.
+fact-encryption_wrong = El cifrado de `{ $destination }`: { $why }
+fact-no_recipients = `{ $destination }` debe cifrarse y no tiene destinatarios ni frase de paso: ingresar una de las dos cosas.
+fact-not_on_machine = { $program } no está instalado en esta máquina.
+# PostgreSQL.
+fact-odd_postgres = { $place } no responde como PostgreSQL.
+fact-no_pg_dump = No hay pg_dump en esta máquina: instalarlo (apt-get install postgresql-client), o nombrar el `container` de la base de datos, que tiene uno.
+fact-no_postgres_in = { $why } ¿Es { $container } un contenedor de PostgreSQL?
+fact-pg_dump_old = El servidor es PostgreSQL { $server } y pg_dump es { $newest }, que no puede volcarlo. { $then }
+fact-do_pg_dump = Instalar pg_dump { $major } (apt-get install postgresql-client-{ $major }), o nombrar el `container` del servidor, que tiene uno.
+fact-do_own_container = Nombrar el contenedor del propio servidor en lugar de { $container }, o actualizar sus herramientas.
+fact-version_untold = { $program } no dice su versión: { $said }
+fact-do_database_name = Revisar el nombre de la base de datos.
+fact-do_user_hba = Revisar usuario y contraseña, y el pg_hba.conf del servidor.
+fact-do_sslmode = Revisar sslmode y sslrootcert.
+fact-do_spool_room = La carpeta de espera está llena: darle espacio para toda la base de datos, o usar el formato custom, que no lo necesita.
+fact-do_read_all = Conceder pg_read_all_data al usuario, o usar uno que pueda leer todo.
+fact-not_postgres = `{ $source }` de `{ $app }` no es un servidor PostgreSQL: elegir otro origen para su archivo de WAL.
+fact-host_or_container = Dar el host del servidor, o su contenedor.
+fact-of_container = Contenedor `{ $container }`: { $why }
+fact-no_way_to_container = El contenedor `{ $container }` no tiene una dirección a la que se pueda conectar: el archivo de WAL llega por la red, así que hay que poner la base de datos y el orquestador en una misma red, o dar el host del servidor en lugar de su contenedor.
+fact-slots_untold = El servidor no dice nada de sus slots.
+# MariaDB and MySQL.
+fact-no_mariadb_client = No se puede ejecutar ni mariadb-dump ni mysqldump: instalar los programas cliente de MariaDB (Debian: mariadb-client), o nombrar un contenedor que los tenga. { $why }
+fact-name_not_utf8 = El servidor dio un nombre de base de datos que no es UTF-8.
+fact-no_database = No hay una base de datos `{ $database }`, o el usuario no puede verla.
+fact-do_grant_dump = Conceder al usuario lo que el volcado necesita.
+fact-do_database_right = Corregir el nombre de la base de datos.
+fact-do_tls = Corregir los ajustes de TLS del origen.
+fact-do_newer_client = Instalar un programa cliente más nuevo.
+# Redis and Valkey.
+fact-redis_unreachable = No se puede llegar a { $place } ({ $why }): revisar host, puerto y red, y que el servidor funcione.
+fact-snapshot_late = La instantánea de { $place } no terminó a tiempo: subir el límite de tiempo de la app.
+fact-silent_too_long = { $place } lleva demasiado tiempo sin decir nada.
+fact-connection_lost = Se perdió la conexión con { $place } ({ $why }); el registro del servidor dice si pudo hacer una instantánea.
+fact-connection_closed = la conexión se cerró
+fact-takes_nothing = no acepta nada
+fact-odd_redis = { $place } no responde como Redis o Valkey (`{ $said }`): revisar host y puerto.
+fact-refuses = { $place } se niega: { $said }
+fact-do_redis_rights = El usuario necesita: { $command }
+fact-redis_no_replication = El servidor tiene la replicación desactivada; esos servicios tienen instantáneas propias.
+fact-do_set_password = Poner una contraseña, o dejarnos conectar.
+fact-server_not_ready = El servidor no está listo: intentar más tarde.
+fact-do_look_log = Mirar el registro del servidor.
+# SQLite.
+fact-is_link = Es un enlace simbólico: nombrar el archivo al que apunta.
+fact-is_no_file = No es un archivo regular.
+fact-do_path_ours = Dar la ruta como la ve el orquestador.
+fact-source_too_large = `{ $source }` tiene { $size } y se permiten { $limit }: subir BACKUP_MAX_SIZE_MB o el límite propio de la app.
+fact-copy_late = La copia de la base de datos no terminó a tiempo: subir el límite de tiempo de la app.
+fact-file_locked = Otro proceso tiene bloqueado { $path }; subir busy_timeout_secs, o mirar quién lo mantiene bloqueado.
+fact-sqlite_said = { $path }: { $said }. { $then }
+fact-not_sqlite = No es una base de datos SQLite, o está cifrada.
+fact-do_sqlite_rights = El orquestador debe poder leer el archivo, y escribir junto a él si su modo de diario es WAL.
+fact-no_room_written = No hay espacio donde se escribe.
+fact-do_look_sqlite = Mirar el archivo con `sqlite3`.
+# Volumes.
+fact-no_volume = Docker no tiene aquí un volumen `{ $volume }`: `docker volume ls` muestra los nombres.
+fact-not_volume_name = `{ $name }` no es el nombre de un volumen: letras, cifras, `_`, `.` y `-`; una carpeta de esta máquina es un origen de tipo `files`.
+fact-no_image = Este Docker no tiene ninguna imagen, y para leer un volumen hace falta un contenedor (que nunca se inicia): descargar cualquiera.
+fact-image_not_there = { $why } Descargarla, o dejar `image` vacío para usar cualquiera de las que hay.
+fact-stop_removes = `{ $container }` se inició con `--rm`: detenerlo lo quita.
+fact-stop_replaced = `{ $container }` es de un servicio de Swarm, que reemplaza lo que se detiene.
+# Files, and snapshots of file systems.
+fact-no_file_roots = No se puede leer ninguna carpeta de esta máquina: quien maneja el orquestador nombra en BACKUP_FILE_ROOTS las que sí.
+fact-outside_file_roots = { $path } no se puede leer: BACKUP_FILE_ROOTS permite { $roots }.
+fact-not_looked_for = { $path } no se puede buscar: { $why }
+fact-nothing_at = No hay nada en { $path }: ¿está montado donde funciona el orquestador?
+fact-leads_out = { $path } lleva fuera de las carpetas que BACKUP_FILE_ROOTS permite.
+fact-is_link_at = { $path } es un enlace: dar la ruta a la que lleva, o activar `follow_symlinks`.
+fact-not_installed = { $program } no está instalado: instalar el paquete { $package }.
+fact-not_on_btrfs = { $path } no está en Btrfs: poner en `snapshot` aquello en que está, o nada.
+fact-subvolume_hidden = El comienzo del subvolumen de { $path } no se ve desde aquí: montar el subvolumen entero.
+fact-nothing_mounted = No hay nada montado alrededor de { $path }.
+fact-not_on_lvm = { $path } no está en un volumen lógico: { $why }
+fact-not_on_zfs = Ningún conjunto de datos ZFS contiene { $path }: { $why }
+fact-zfs_elsewhere = El conjunto de datos de { $path } no está montado donde ZFS dice ({ $line }): montarlo aquí en la misma ruta.
