@@ -43,6 +43,8 @@ macro_rules! with_troubles {
             TookLonger { what: String, seconds: u64 } = "{what} took more than {seconds} s";
             AppExportFailed { said: String } = "the app's export failed: {said}";
             AppImportFailed { said: String } = "the app's import failed: {said}";
+            ImportNotOffered { url: String } =
+                "{url} takes nothing back: its capabilities do not say `restore`";
             ImportUnreadable { why: String } = "what was to be imported cannot be read: {why}";
 
             // What to do about a store's error.
@@ -70,8 +72,8 @@ macro_rules! with_troubles {
             NoPgDump {} =
                 "there is no pg_dump on this machine: install it (apt-get install \
                  postgresql-client), or name the database's `container`, which has one";
-            NoPostgresIn { why: Told, container: String } =
-                "{why}: is {container} a PostgreSQL container?";
+            NoPostgresIn { first: Told, container: String } =
+                "{first}: is {container} a PostgreSQL container?";
             PgDumpOld { server: String, newest: String, then: Told } =
                 "the server is PostgreSQL {server} and pg_dump is {newest}, which cannot dump it: \
                  {then}";
@@ -98,6 +100,8 @@ macro_rules! with_troubles {
                 "container `{container}` has no address that may be connected to: the archive of \
                  WAL comes over the network, so put the database and the orchestrator into one \
                  network, or give the server's host instead of its container";
+            PostgresUnreached { what: String, why: String } =
+                "{what}: {why}; look whether PostgreSQL runs there and listens on that address";
             SlotsUntold {} = "the server does not tell of its slots";
 
             // MariaDB and MySQL.
@@ -164,8 +168,21 @@ macro_rules! with_troubles {
             NoImage {} =
                 "this Docker has no image at all, and a container (never started) is needed to \
                  read a volume: pull any";
-            ImageNotThere { why: Told } =
-                "{why}: pull it, or leave `image` out to use any that is here";
+            ImageNotThere { first: Told } =
+                "{first}: pull it, or leave `image` out to use any that is here";
+            DockerElsewhere {} = "DOCKER_HOST is no socket of this machine";
+            VolumeDriver { driver: String } = "it belongs to the driver `{driver}`";
+            VolumeOptions {} = "it has options: what it mounts is there while a container runs";
+            MountedWithin { path: String } = "something is mounted in it, at {path}";
+            NoUsualPlace { path: String } = "{path} is no usual place";
+            NotSeen { path: String, why: String } = "{path} cannot be seen from here ({why})";
+            BehindLink { path: String } = "{path} lies behind a link";
+            UserNamespaces {} = "user namespaces give its owners other numbers here";
+            NotReadAll { path: String } =
+                "the orchestrator may not read everything in {path}: it is not root, or without \
+                 CAP_DAC_READ_SEARCH";
+            DoPauseSource {} = "set `containers` of this source to `pause`";
+            DoPauseQuiesce {} = "set quiesce.mode to `pause`";
             StopRemoves { container: String } =
                 "`{container}` was started with `--rm`: stopping removes it";
             StopReplaced { container: String } =

@@ -20,6 +20,7 @@ fact-export_too_large = The export is larger than the { $limit } allowed (BACKUP
 fact-took_longer = { $what } took more than { $seconds } s.
 fact-app_export_failed = The app's export failed: { $said }
 fact-app_import_failed = The app's import failed: { $said }
+fact-import_not_offered = { $url } takes nothing back: its capabilities do not say `restore`.
 fact-import_unreadable = What was to be imported cannot be read: { $why }
 # What to do about a store's error.
 fact-do_look_folder = Check the folder, and whether somebody removed it.
@@ -39,7 +40,7 @@ fact-not_on_machine = { $program } is not installed on this machine.
 # PostgreSQL.
 fact-odd_postgres = { $place } does not answer as PostgreSQL does.
 fact-no_pg_dump = There is no pg_dump on this machine: install it (apt-get install postgresql-client), or name the database's `container`, which has one.
-fact-no_postgres_in = { $why } Is { $container } a PostgreSQL container?
+fact-no_postgres_in = { $first } Is { $container } a PostgreSQL container?
 fact-pg_dump_old = The server is PostgreSQL { $server } and pg_dump is { $newest }, which cannot dump it. { $then }
 fact-do_pg_dump = Install pg_dump { $major } (apt-get install postgresql-client-{ $major }), or name the server's `container`, which has one.
 fact-do_own_container = Name the server's own container instead of { $container }, or update its tools.
@@ -53,6 +54,7 @@ fact-not_postgres = `{ $source }` of `{ $app }` is no PostgreSQL server: choose 
 fact-host_or_container = Give the server's host, or its container.
 fact-of_container = Container `{ $container }`: { $why }
 fact-no_way_to_container = Container `{ $container }` has no address that may be connected to: the archive of WAL comes over the network, so put the database and the orchestrator into one network, or give the server's host instead of its container.
+fact-postgres_unreached = { $what }: { $why }; look whether PostgreSQL runs there and listens on that address.
 fact-slots_untold = The server does not tell of its slots.
 # MariaDB and MySQL.
 fact-no_mariadb_client = Neither mariadb-dump nor mysqldump can be run: install MariaDB's client programs (Debian: mariadb-client), or name a container that has them. { $why }
@@ -92,7 +94,18 @@ fact-do_look_sqlite = Look at the file with `sqlite3`.
 fact-no_volume = Docker has no volume `{ $volume }` here: `docker volume ls` shows its names.
 fact-not_volume_name = `{ $name }` is not the name of a volume: letters, digits, `_`, `.` and `-`; a folder of this machine is a source of kind `files`.
 fact-no_image = This Docker has no image at all, and a container (never started) is needed to read a volume: pull any.
-fact-image_not_there = { $why } Pull it, or leave `image` out to use any that is here.
+fact-image_not_there = { $first } Pull it, or leave `image` out to use any that is here.
+fact-docker_elsewhere = DOCKER_HOST is no socket of this machine.
+fact-volume_driver = It belongs to the driver `{ $driver }`.
+fact-volume_options = It has options: what it mounts is there while a container runs.
+fact-mounted_within = Something is mounted in it, at { $path }.
+fact-no_usual_place = { $path } is no usual place.
+fact-not_seen = { $path } cannot be seen from here ({ $why }).
+fact-behind_link = { $path } lies behind a link.
+fact-user_namespaces = User namespaces give its owners other numbers here.
+fact-not_read_all = The orchestrator may not read everything in { $path }: it is not root, or without CAP_DAC_READ_SEARCH.
+fact-do_pause_source = Set `containers` of this source to `pause`.
+fact-do_pause_quiesce = Set quiesce.mode to `pause`.
 fact-stop_removes = `{ $container }` was started with `--rm`: stopping removes it.
 fact-stop_replaced = `{ $container }` belongs to a Swarm service, which replaces what is stopped.
 # Files, and snapshots of file systems.

@@ -20,6 +20,7 @@ fact-export_too_large = La exportación supera los { $limit } permitidos (BACKUP
 fact-took_longer = { $what } tardó más de { $seconds } s.
 fact-app_export_failed = La exportación de la app falló: { $said }
 fact-app_import_failed = La importación de la app falló: { $said }
+fact-import_not_offered = { $url } no acepta nada de vuelta: sus capacidades no dicen `restore`.
 fact-import_unreadable = Lo que se iba a importar no se puede leer: { $why }
 # What to do about a store's error.
 fact-do_look_folder = Revisar la carpeta, y si alguien la quitó.
@@ -39,7 +40,7 @@ fact-not_on_machine = { $program } no está instalado en esta máquina.
 # PostgreSQL.
 fact-odd_postgres = { $place } no responde como PostgreSQL.
 fact-no_pg_dump = No hay pg_dump en esta máquina: instalarlo (apt-get install postgresql-client), o nombrar el `container` de la base de datos, que tiene uno.
-fact-no_postgres_in = { $why } ¿Es { $container } un contenedor de PostgreSQL?
+fact-no_postgres_in = { $first } ¿Es { $container } un contenedor de PostgreSQL?
 fact-pg_dump_old = El servidor es PostgreSQL { $server } y pg_dump es { $newest }, que no puede volcarlo. { $then }
 fact-do_pg_dump = Instalar pg_dump { $major } (apt-get install postgresql-client-{ $major }), o nombrar el `container` del servidor, que tiene uno.
 fact-do_own_container = Nombrar el contenedor del propio servidor en lugar de { $container }, o actualizar sus herramientas.
@@ -53,6 +54,7 @@ fact-not_postgres = `{ $source }` de `{ $app }` no es un servidor PostgreSQL: el
 fact-host_or_container = Dar el host del servidor, o su contenedor.
 fact-of_container = Contenedor `{ $container }`: { $why }
 fact-no_way_to_container = El contenedor `{ $container }` no tiene una dirección a la que se pueda conectar: el archivo de WAL llega por la red, así que hay que poner la base de datos y el orquestador en una misma red, o dar el host del servidor en lugar de su contenedor.
+fact-postgres_unreached = { $what }: { $why }; mirar si PostgreSQL funciona ahí y escucha en esa dirección.
 fact-slots_untold = El servidor no dice nada de sus slots.
 # MariaDB and MySQL.
 fact-no_mariadb_client = No se puede ejecutar ni mariadb-dump ni mysqldump: instalar los programas cliente de MariaDB (Debian: mariadb-client), o nombrar un contenedor que los tenga. { $why }
@@ -92,7 +94,18 @@ fact-do_look_sqlite = Mirar el archivo con `sqlite3`.
 fact-no_volume = Docker no tiene aquí un volumen `{ $volume }`: `docker volume ls` muestra los nombres.
 fact-not_volume_name = `{ $name }` no es el nombre de un volumen: letras, cifras, `_`, `.` y `-`; una carpeta de esta máquina es un origen de tipo `files`.
 fact-no_image = Este Docker no tiene ninguna imagen, y para leer un volumen hace falta un contenedor (que nunca se inicia): descargar cualquiera.
-fact-image_not_there = { $why } Descargarla, o dejar `image` vacío para usar cualquiera de las que hay.
+fact-image_not_there = { $first } Descargarla, o dejar `image` vacío para usar cualquiera de las que hay.
+fact-docker_elsewhere = DOCKER_HOST no es un socket de esta máquina.
+fact-volume_driver = Es del controlador `{ $driver }`.
+fact-volume_options = Tiene opciones: lo que monta está mientras funciona un contenedor.
+fact-mounted_within = Hay algo montado en él, en { $path }.
+fact-no_usual_place = { $path } no es un lugar habitual.
+fact-not_seen = { $path } no se ve desde aquí ({ $why }).
+fact-behind_link = { $path } está detrás de un enlace.
+fact-user_namespaces = Los espacios de nombres de usuarios dan aquí otros números a sus dueños.
+fact-not_read_all = El orquestador no puede leer todo en { $path }: no es root, o no tiene CAP_DAC_READ_SEARCH.
+fact-do_pause_source = Poner `containers` de este origen en `pause`.
+fact-do_pause_quiesce = Poner quiesce.mode en `pause`.
 fact-stop_removes = `{ $container }` se inició con `--rm`: detenerlo lo quita.
 fact-stop_replaced = `{ $container }` es de un servicio de Swarm, que reemplaza lo que se detiene.
 # Files, and snapshots of file systems.
