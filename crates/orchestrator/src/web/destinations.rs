@@ -401,7 +401,7 @@ pub(super) async fn page_of(
         row: row(web, visitor, one).await?,
         settings: one.settings.iter().map(|(name, value)| (label(name), value.clone())).collect(),
         secrets: one.secrets.keys().map(|name| label(name)).collect(),
-        checks: report.map(|report| CheckRow::all(&report, &visitor)),
+        checks: report.map(|report| CheckRow::all(&report, visitor)),
         confirm: typed.is_some(),
         wrong_name: typed.is_some_and(|typed| !typed.is_empty()),
         identity: once.identity.map(shown),

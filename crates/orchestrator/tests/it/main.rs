@@ -10,6 +10,7 @@ mod being_read;
 mod browser;
 mod browsing;
 mod canary;
+mod checks;
 mod chromium;
 mod command_line;
 mod commands;
