@@ -50,11 +50,7 @@ impl NetPolicy {
         let listed = self.allowed.is_empty()
             || self.allowed.iter().any(|network| network.contains(&address))
             || (address.is_loopback() && self.allow_loopback);
-        if listed {
-            Ok(())
-        } else {
-            Err(AddressRefused::Outside(address))
-        }
+        if listed { Ok(()) } else { Err(AddressRefused::Outside(address)) }
     }
 
     /// Judges the form of a base URL, and its host where that is an address.

@@ -127,7 +127,8 @@ impl Report {
     ) {
         let Sentence { message: detail, fact } = found.into().0;
         let told = advice.as_ref().map(ToString::to_string);
-        let check = Check { id, source: None, state, detail, fact, advice: told, advice_fact: advice };
+        let check =
+            Check { id, source: None, state, detail, fact, advice: told, advice_fact: advice };
         self.checks.push(check);
     }
 }
@@ -317,11 +318,7 @@ impl Engine {
             Ok(own) => report.push(
                 "encryption",
                 CheckState::Warning,
-                if own.is_empty() {
-                    Fact::EncryptedNoKey {}
-                } else {
-                    Fact::EncryptedOtherKey {}
-                },
+                if own.is_empty() { Fact::EncryptedNoKey {} } else { Fact::EncryptedOtherKey {} },
                 Some(Fact::DoIdentity {}),
             ),
             Err(failure) => report.failed("encryption", failure, Fact::DoIdentityAgain {}),

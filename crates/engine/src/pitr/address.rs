@@ -122,9 +122,9 @@ pub(super) fn advice(told: &ServerError) -> Option<Fact> {
         P::NoReplicationRight => {
             Fact::DoAsSuperuser { statement: format!("ALTER ROLE {role} REPLICATION;") }
         }
-        P::TooManyConnections => Fact::DoWaitOrSenders {
-            statement: "ALTER SYSTEM SET max_wal_senders = 20;".to_owned(),
-        },
+        P::TooManyConnections => {
+            Fact::DoWaitOrSenders { statement: "ALTER SYSTEM SET max_wal_senders = 20;".to_owned() }
+        }
         _ => said(told.advice.as_ref()?),
     })
 }

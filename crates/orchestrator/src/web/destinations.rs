@@ -102,7 +102,11 @@ async fn row(web: &Web, visitor: &Visitor, one: &Destination) -> Result<Destinat
         place,
         mark,
         checked: one.last_check.as_ref().map(|check| visitor.when(check.at)),
-        problem: one.last_check.as_ref().and_then(|check| check.wrong()).map(|why| visitor.sentence(&why)),
+        problem: one
+            .last_check
+            .as_ref()
+            .and_then(|check| check.wrong())
+            .map(|why| visitor.sentence(&why)),
         apps: apps
             .iter()
             .filter(|app| app.destinations.iter().any(|b| b.destination_id == one.id))

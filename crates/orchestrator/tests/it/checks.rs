@@ -19,9 +19,7 @@ fn sources(server: &Server, app: &App) -> Vec<(&'static str, Value)> {
     let folder = server.place.folder.path();
     let nobody = json!({ "host": "127.0.0.1", "port": "9", "user": "ana", "database": "shop" });
     let slot = json!({ "host": "127.0.0.1", "port": "9" });
-    let link = |url: &str, token: &str| {
-        json!({ "kind": "contract", "settings": { "url": url }, "secrets": { "token": token } })
-    };
+    let link = |url: &str, token: &str| json!({ "kind": "contract", "settings": { "url": url }, "secrets": { "token": token } });
     vec![
         ("well", link(&app.url(), TOKEN)),
         ("refused", link(&app.url(), "a-wrong-token")),
@@ -141,8 +139,7 @@ async fn checks_are_told_in_the_readers_language() {
     let by = server.login("ana", PASSWORD).await;
     let session = server.send("GET", "session", &by, None).await.text().await.unwrap();
     let session: Value = serde_json::from_str(&session).unwrap();
-    let reader =
-        Reader { server: &server, by, csrf: session["csrf"].as_str().unwrap().to_owned() };
+    let reader = Reader { server: &server, by, csrf: session["csrf"].as_str().unwrap().to_owned() };
     let mut seen = Vec::new();
     for (name, _) in sources(&server, &app) {
         let (api, path) = (format!("apps/{name}/doctor"), format!("/apps/{name}/doctor"));
@@ -150,7 +147,8 @@ async fn checks_are_told_in_the_readers_language() {
     }
     for one in server.done_get("destinations").await.as_array().unwrap() {
         let name = one["name"].as_str().unwrap();
-        let (api, path) = (format!("destinations/{name}/test"), format!("/destinations/{name}/test"));
+        let (api, path) =
+            (format!("destinations/{name}/test"), format!("/destinations/{name}/test"));
         seen.extend(reader.look(&api, &path).await);
     }
     let host = server.done("POST", "doctor", json!({})).await;

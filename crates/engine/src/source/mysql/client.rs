@@ -165,9 +165,8 @@ impl<'a> Client<'a> {
         let mut databases = Vec::new();
         for line in told.lines() {
             let name = hex::decode(line.trim()).ok().and_then(|name| String::from_utf8(name).ok());
-            let name = name.ok_or_else(|| {
-                Failure::new(FailureCode::SourceFailed, Fact::NameNotUtf8 {})
-            })?;
+            let name =
+                name.ok_or_else(|| Failure::new(FailureCode::SourceFailed, Fact::NameNotUtf8 {}))?;
             if !names::is_own(&name) {
                 databases.push(name);
             }

@@ -304,9 +304,7 @@ pub(crate) fn failed(file: &Path, error: Error) -> Failure {
     let (code, advice) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return busy(file),
         Some(ErrorCode::OperationInterrupted) => return too_late(),
-        Some(ErrorCode::NotADatabase) => {
-            (FailureCode::SourceConfig, Fact::NotSqlite {})
-        }
+        Some(ErrorCode::NotADatabase) => (FailureCode::SourceConfig, Fact::NotSqlite {}),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             (FailureCode::SourceConfig, Fact::DoSqliteRights {})
         }

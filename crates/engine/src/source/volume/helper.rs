@@ -138,9 +138,9 @@ pub(crate) async fn image(docker: &Docker, asked: Option<&str>) -> Result<String
     let images = docker.list_images(None::<ListImagesOptions>).await;
     let images = images.map_err(|error| docker::told(&error))?;
     let smallest = images.into_iter().min_by_key(|image| image.size);
-    smallest.map(|image| image.id).ok_or_else(|| {
-        Failure::new(FailureCode::SourceConfig, Fact::NoImage {})
-    })
+    smallest
+        .map(|image| image.id)
+        .ok_or_else(|| Failure::new(FailureCode::SourceConfig, Fact::NoImage {}))
 }
 
 fn no_image(error: &bollard::errors::Error) -> Failure {

@@ -18,7 +18,8 @@ const TOP: u64 = 256;
 
 /// The subvolume that `real` lies in.
 pub(super) fn volume(real: &Path) -> Result<Volume, Failure> {
-    let looked = |error: &dyn std::fmt::Display| failed(said(format!("{}: {error}", real.display())));
+    let looked =
+        |error: &dyn std::fmt::Display| failed(said(format!("{}: {error}", real.display())));
     let kind = statfs(real).map_err(|error| looked(&error))?.filesystem_type();
     if kind != BTRFS_SUPER_MAGIC {
         return Err(unfit(Fact::NotOnBtrfs { path: real.display().to_string() }));
