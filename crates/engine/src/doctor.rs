@@ -86,6 +86,12 @@ impl From<Failure> for Finding {
     }
 }
 
+impl From<Finding> for Sentence {
+    fn from(finding: Finding) -> Self {
+        finding.0
+    }
+}
+
 /// What a program, a server or the system said, in its own words.
 pub(crate) fn said(text: impl ToString) -> Fact {
     Fact::Said { said: text.to_string() }
@@ -365,7 +371,7 @@ impl Engine {
                 Some(Fact::DoNotDelete {}),
             ),
             (Err(why), true) => {
-                report.ok("delete", Fact::DeletionRefused { why: why.0.into() });
+                report.ok("delete", Fact::DeletionRefused { why: why.into() });
             }
             (Err(why), false) => report.failed("delete", why, Fact::DoLetDelete {}),
         }

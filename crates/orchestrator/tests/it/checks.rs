@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Words that no Spanish sentence has.
-const ENGLISH: &str = r"(?i)\b(the|is|are|and|that|was|were|cannot|with|its|check|answers|free)\b";
+const ENGLISH: &str = r"(?i)\b(the|is|are|and|that|was|were|cannot|with|its|answers|free)\b";
 
 /// Sources that do not answer, or whose settings lead nowhere, and some that are well.
 fn sources(server: &Server, app: &App) -> Vec<(&'static str, Value)> {
@@ -66,7 +66,8 @@ fn named(of: &str, fact: &Value, texts: &mut Vec<String>) {
     assert!(fact["code"].is_string(), "{of}: a sentence has no code: {fact}");
     for value in fact["facts"].as_object().into_iter().flat_map(|facts| facts.values()) {
         match value {
-            Value::String(text) => texts.push(text.clone()),
+            // Pages show what stands between backticks as code.
+            Value::String(text) => texts.push(text.replace('`', "")),
             Value::Object(_) => named(of, value, texts),
             _ => {}
         }
@@ -75,7 +76,8 @@ fn named(of: &str, fact: &Value, texts: &mut Vec<String>) {
 
 /// A page's lines of checks, without its tags.
 fn lines(page: &str) -> Vec<String> {
-    let line = Regex::new(r#"(?s)<p class="(?:detail|advice)">(.*?)</p>"#).unwrap();
+    let line =
+        Regex::new(r#"(?s)<p class="(?:detail|advice|sentence small failed)">(.*?)</p>"#).unwrap();
     let tag = Regex::new("<[^>]*>").unwrap();
     let plain = |text: &str| {
         let text = tag.replace_all(text, "");

@@ -1,9 +1,12 @@
 //! What would make a dump fail.
 
-use model::{Fact, Failure, FailureCode, Size, Told};
+use model::{Fact, Failure, FailureCode, Size};
 
 use super::{super::direct::Asked, ALL, Session, tools::Tools, wants_globals};
-use crate::{CheckState, Report, doctor::said};
+use crate::{
+    CheckState, Report,
+    doctor::{Finding, said},
+};
 
 pub(super) async fn look(asked: &Asked<'_>, report: &mut Report) {
     if let Err(failure) = look_in_turn(asked, report).await {
@@ -91,6 +94,6 @@ async fn look_at(
     Ok(rights.size_bytes)
 }
 
-fn told(asked: &Asked<'_>, why: impl Into<Told>) -> Fact {
-    Fact::At { place: asked.source.name.to_string(), why: why.into() }
+fn told(asked: &Asked<'_>, why: impl Into<Finding>) -> Fact {
+    Fact::At { place: asked.source.name.to_string(), why: why.into().into() }
 }
