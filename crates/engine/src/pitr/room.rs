@@ -44,7 +44,7 @@ pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, Sentenc
         None => Vec::new(),
     };
     let home = home.clone();
-    let looking = tokio::task::spawn_blocking(move || {
+    let looking = tokio::task::spawn_blocking(move || -> Result<Room, Sentence> {
         let here = |path: &Path| through(&mounts, path);
         let data = here(&home.data);
         let shown = data.display().to_string();

@@ -44,7 +44,7 @@ macro_rules! with_moments {
                 "containers of {image} replay it, on no network";
             DataNotInVolume { container: String } =
                 "the data of `{container}` are in no volume: restore beside it, or into a folder";
-            VolumeNotExchanged { volume: String, why: String } =
+            VolumeNotExchanged { volume: String, why: Told } =
                 "the folder of volume `{volume}` cannot be exchanged ({why}): restore beside, or into a \
                  folder";
             PauseOnlyBeside {} =
