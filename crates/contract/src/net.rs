@@ -17,36 +17,45 @@ pub struct NetPolicy {
 
 /// An address or URL that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct AddressRefused(String);
+pub enum AddressRefused {
+    /// This machine.
+    #[error(
+        "the address {0} is this machine itself: set BACKUP_ALLOW_LOOPBACK=true if that is meant"
+    )]
+    Here(IpAddr),
+    /// Nothing that an app could have.
+    #[error(
+        "the address {0} is a link-local, metadata, multicast or unspecified one: never an app"
+    )]
+    Special(IpAddr),
+    /// Not in the networks that were listed.
+    #[error("the address {0} is outside the allowed networks (BACKUP_ALLOWED_NETWORKS)")]
+    Outside(IpAddr),
+    /// The URL is no base address.
+    #[error("{0}")]
+    Form(&'static str),
+}
 
 impl NetPolicy {
     /// Judges an address before it is connected to.
     pub fn check_address(&self, address: IpAddr) -> Result<(), AddressRefused> {
         let address = plain(address);
-        let refuse = |why: &str| Err(AddressRefused(format!("the address {address} {why}")));
         if address.is_loopback() {
             if !self.allow_loopback {
-                return refuse(
-                    "is this machine itself: set BACKUP_ALLOW_LOOPBACK=true if that is meant",
-                );
+                return Err(AddressRefused::Here(address));
             }
         } else if is_special(address) {
-            return refuse("is a link-local, metadata, multicast or unspecified one: never an app");
+            return Err(AddressRefused::Special(address));
         }
         let listed = self.allowed.is_empty()
             || self.allowed.iter().any(|network| network.contains(&address))
             || (address.is_loopback() && self.allow_loopback);
-        if listed {
-            Ok(())
-        } else {
-            refuse("is outside the allowed networks (BACKUP_ALLOWED_NETWORKS)")
-        }
+        if listed { Ok(()) } else { Err(AddressRefused::Outside(address)) }
     }
 
     /// Judges the form of a base URL, and its host where that is an address.
     pub fn check_url(&self, url: &Url) -> Result<(), AddressRefused> {
-        let refuse = |why: &str| Err(AddressRefused(why.to_owned()));
+        let refuse = |why| Err(AddressRefused::Form(why));
         if !matches!(url.scheme(), "http" | "https") {
             return refuse("begin it with http:// or https://");
         }

@@ -5,15 +5,19 @@ use contract::ContractError;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use model::{
-    App, ContractSource, Destination, DestinationKind, Name, SourceKind,
-    destination::DestinationCheck,
+    App, ContractSource, Destination, DestinationKind, Fact, Failure, Name, Sentence, Size,
+    SourceKind, destination::DestinationCheck,
 };
 use serde::Serialize;
 use store::{Key, Prefix, S3, Store};
 
 use crate::{
-    Engine, EngineError, pitr, repositories::is_repository, run::commit::put, source,
-    stores::object_lock, trees::Host,
+    Engine, EngineError, pitr,
+    repositories::is_repository,
+    run::{commit::put, failure},
+    source,
+    stores::object_lock,
+    trees::Host,
 };
 
 /// The folder of a destination where it is tried.
@@ -42,10 +46,55 @@ pub struct Check {
     pub source: Option<Name>,
     /// How it stands.
     pub state: CheckState,
-    /// What was found.
+    /// What was found, in English.
     pub detail: String,
-    /// What to do, where something is wrong.
+    /// The same without its language, where it is a sentence of ours with a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Fact>,
+    /// What to do, where something is wrong; in English.
     pub advice: Option<String>,
+    /// The same without its language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_fact: Option<Fact>,
+}
+
+impl Check {
+    /// What was found.
+    pub fn found(&self) -> Sentence {
+        Sentence { message: self.detail.clone(), fact: self.fact.clone() }
+    }
+
+    /// What to do about it.
+    pub fn advised(&self) -> Option<Sentence> {
+        self.advice_fact.clone().map(Sentence::from)
+    }
+}
+
+/// What a check says: a sentence of ours, which is told in every language, or why something failed.
+/// Text alone is neither: what somebody else said is [`said`].
+pub(crate) struct Finding(Sentence);
+
+impl From<Fact> for Finding {
+    fn from(fact: Fact) -> Self {
+        Self(fact.into())
+    }
+}
+
+impl From<Failure> for Finding {
+    fn from(failure: Failure) -> Self {
+        Self(failure.into())
+    }
+}
+
+impl From<Finding> for Sentence {
+    fn from(finding: Finding) -> Self {
+        finding.0
+    }
+}
+
+/// What a program, a server or the system said, in its own words.
+pub(crate) fn said(text: impl ToString) -> Fact {
+    Fact::Said { said: text.to_string() }
 }
 
 /// How a thing stands.
@@ -67,27 +116,26 @@ impl Report {
         self.checks.iter().all(|check| check.state != CheckState::Failed)
     }
 
-    pub(crate) fn ok(&mut self, id: &'static str, detail: impl Into<String>) {
-        self.push(id, CheckState::Ok, detail, None);
+    pub(crate) fn ok(&mut self, id: &'static str, found: impl Into<Finding>) {
+        self.push(id, CheckState::Ok, found, None);
     }
 
-    pub(crate) fn failed(
-        &mut self,
-        id: &'static str,
-        detail: impl Into<String>,
-        advice: impl Into<String>,
-    ) {
-        self.push(id, CheckState::Failed, detail, Some(advice.into()));
+    pub(crate) fn failed(&mut self, id: &'static str, found: impl Into<Finding>, advice: Fact) {
+        self.push(id, CheckState::Failed, found, Some(advice));
     }
 
     pub(crate) fn push(
         &mut self,
         id: &'static str,
         state: CheckState,
-        detail: impl Into<String>,
-        advice: Option<String>,
+        found: impl Into<Finding>,
+        advice: Option<Fact>,
     ) {
-        self.checks.push(Check { id, source: None, state, detail: detail.into(), advice });
+        let Sentence { message: detail, fact } = found.into().0;
+        let told = advice.as_ref().map(ToString::to_string);
+        let check =
+            Check { id, source: None, state, detail, fact, advice: told, advice_fact: advice };
+        self.checks.push(check);
     }
 }
 
@@ -125,57 +173,46 @@ impl Engine {
         let client = match source::client_for(self, app, server) {
             Ok(client) => client,
             Err(failure) => {
-                report.failed("secrets", failure.message, "enter the token again");
+                report.failed("secrets", failure, Fact::DoTokenAgain {});
                 return;
             }
         };
         match client.health().await {
-            Ok(()) => report.ok("reachable", format!("{} answers", server.url)),
+            Ok(()) => report.ok("reachable", Fact::Answers { place: server.url.to_string() }),
             Err(error) if is_connection(&error) => {
-                report.failed(
-                    "reachable",
-                    error.to_string(),
-                    unreachable_advice(server.url.host_str()),
-                );
+                let host = server.url.host_str().unwrap_or_default().to_owned();
+                let advice = Fact::DoNetwork { host };
+                report.failed("reachable", failure::of_contract(&error), advice);
                 return;
             }
             // `/healthz` is for people and container engines; a run does not need it.
             Err(error) => report.push(
                 "reachable",
                 CheckState::Warning,
-                error.to_string(),
-                Some("serve GET /healthz so that container engines can see it live".into()),
+                failure::of_contract(&error),
+                Some(Fact::DoHealthz {}),
             ),
         }
         match client.capabilities().await {
             Ok(found) => {
-                report.ok("token", "the token is accepted");
-                report.ok(
-                    "contract",
-                    format!("contract {}, types {}", found.version, found.types.join(", ")),
-                );
-                let size = found.est_size.unwrap_or(0);
-                let limit = app.limits.max_size_bytes.unwrap_or(self.0.config.max_size_bytes);
-                if size > limit {
-                    report.failed(
-                        "size",
-                        format!("it expects {size} bytes, {limit} are allowed"),
-                        "raise BACKUP_MAX_SIZE_MB or the app's own limit",
-                    );
+                report.ok("token", Fact::TokenAccepted {});
+                let (version, types) = (found.version, found.types.join(", "));
+                report.ok("contract", Fact::ContractIs { version, types });
+                let size = Size(found.est_size.unwrap_or(0));
+                let limit = Size(app.limits.max_size_bytes.unwrap_or(self.0.config.max_size_bytes));
+                if size.0 > limit.0 {
+                    let found = Fact::ExpectsTooMuch { size, limit };
+                    report.failed("size", found, Fact::DoRaiseLimit {});
                 } else {
-                    report.ok("size", format!("it expects {size} bytes"));
+                    report.ok("size", Fact::Expects { size });
                 }
             }
-            Err(error @ ContractError::Unauthorized { .. }) => report.failed(
-                "token",
-                error.to_string(),
-                "paste the token from the sidecar's `.env` (BACKUP_API_TOKEN)",
-            ),
-            Err(error) => report.failed(
-                "contract",
-                error.to_string(),
-                "look at the app's or sidecar's log; `contract check` tells more",
-            ),
+            Err(error @ ContractError::Unauthorized { .. }) => {
+                report.failed("token", failure::of_contract(&error), Fact::DoPasteToken {});
+            }
+            Err(error) => {
+                report.failed("contract", failure::of_contract(&error), Fact::DoContractCheck {});
+            }
         }
     }
 
@@ -189,7 +226,8 @@ impl Engine {
             Report { subject: destination.name.to_string(), at: self.now(), checks: Vec::new() };
         match self.0.open_store(destination).await {
             Ok(store) => {
-                report.ok("settings", format!("opens as {}", store.capability().location));
+                let place = store.capability().location;
+                report.ok("settings", Fact::OpensAs { place });
                 self.canary(destination, store.as_ref(), &mut report).await;
                 self.lock_files(destination, &mut report).await;
                 self.object_lock(destination, &mut report).await;
@@ -197,15 +235,16 @@ impl Engine {
                 self.trees(destination, &mut report).await;
             }
             Err(error) => {
-                report.failed("settings", error.to_string(), "correct the destination's settings");
+                let advice = Fact::DoDestinationSettings {};
+                report.failed("settings", failure::of_engine(&error), advice);
             }
         }
-        let problem = report
-            .checks
-            .iter()
-            .find(|check| check.state == CheckState::Failed)
-            .map(|check| check.detail.clone());
-        let check = DestinationCheck { at: report.at, problem };
+        let failed = report.checks.iter().find(|check| check.state == CheckState::Failed);
+        let check = DestinationCheck {
+            at: report.at,
+            problem: failed.map(|check| check.detail.clone()),
+            fact: failed.and_then(|check| check.fact.clone()).map(Box::new),
+        };
         match self.0.catalog.set_destination_check(destination.id, &check).await {
             Ok(()) | Err(catalog::CatalogError::NotFound { .. }) => Ok(report),
             Err(error) => Err(error.into()),
@@ -224,22 +263,16 @@ impl Engine {
             Ok::<_, EngineError>(objects.locks_stay())
         };
         match tried.await {
-            Ok(false) => report.ok("lock_files", "lock files are removed when they are given back"),
+            Ok(false) => report.ok("lock_files", Fact::LocksGo {}),
             Ok(true) => report.push(
                 "lock_files",
                 CheckState::Warning,
-                "lock files cannot be removed: each counts for half an hour, and then lies there",
-                Some(
-                    "allow deletion in the folder `locks` alone, or let a rule of the storage \
-                     remove what is a day old there"
-                        .into(),
-                ),
+                Fact::LocksStay {},
+                Some(Fact::DoLetLocksGo {}),
             ),
-            Err(error) => report.failed(
-                "lock_files",
-                error.to_string(),
-                "see who else works on the repository, and that the folder `locks` can be written",
-            ),
+            Err(error) => {
+                report.failed("lock_files", failure::of_engine(&error), Fact::DoSeeLocks {});
+            }
         }
     }
 
@@ -255,17 +288,15 @@ impl Engine {
             Ok::<_, EngineError>(S3::open(&config)?.has_object_lock().await?)
         };
         match asked.await {
-            Ok(true) => report.ok("object_lock", "the bucket knows Object Lock"),
-            Ok(false) => report.failed(
-                "object_lock",
-                "Object Lock is off in this bucket: nothing that is written can be locked",
-                "switch it on in the bucket's properties, or leave the setting out",
-            ),
+            Ok(true) => report.ok("object_lock", Fact::ObjectLockOn {}),
+            Ok(false) => {
+                report.failed("object_lock", Fact::ObjectLockOff {}, Fact::DoObjectLock {});
+            }
             Err(error) => report.push(
                 "object_lock",
                 CheckState::Warning,
-                error.to_string(),
-                Some("allow s3:GetBucketObjectLockConfiguration to see whether it is on".into()),
+                failure::of_engine(&error),
+                Some(Fact::DoAskObjectLock {}),
             ),
         }
     }
@@ -274,11 +305,8 @@ impl Engine {
     async fn trees(&self, destination: &Destination, report: &mut Report) {
         let Ok(Some(host)) = Host::of(&self.0, destination) else { return };
         match host.ready(&self.0.config).await {
-            Ok(()) => report.ok("trees", "rsync and what else trees need are there"),
-            Err(failure) => {
-                let advice = "install rsync, and on a server also GNU findutils, coreutils and tar";
-                report.failed("trees", failure.message, advice);
-            }
+            Ok(()) => report.ok("trees", Fact::TreesReady {}),
+            Err(failure) => report.failed("trees", failure, Fact::DoTrees {}),
         }
     }
 
@@ -287,33 +315,19 @@ impl Engine {
         let recipients = match self.0.recipients_of(destination) {
             Ok(None) => return,
             Ok(Some(recipients)) => recipients,
-            Err(failure) => {
-                let advice = "correct the destination's encryption";
-                return report.failed("encryption", failure.message, advice);
-            }
+            Err(failure) => return report.failed("encryption", failure, Fact::DoEncryption {}),
         };
         match self.0.identities_of(destination) {
             Ok(own) if own.opens(&recipients) => {
-                report.ok("encryption", "encrypted with age, and the key to read it is here");
+                report.ok("encryption", Fact::Encrypted {});
             }
             Ok(own) => report.push(
                 "encryption",
                 CheckState::Warning,
-                if own.is_empty() {
-                    "encrypted with age, and the identity is not here: verification sees damage \
-                     to stored bytes only, and nothing can be restored from here"
-                } else {
-                    "encrypted with age, and the identity here does not belong to its \
-                     recipients: what is written now cannot be restored from here"
-                },
-                Some(
-                    "enter the age identity, or keep it where a restore by hand will find it"
-                        .into(),
-                ),
+                if own.is_empty() { Fact::EncryptedNoKey {} } else { Fact::EncryptedOtherKey {} },
+                Some(Fact::DoIdentity {}),
             ),
-            Err(failure) => {
-                report.failed("encryption", failure.message, "enter the age identity again");
-            }
+            Err(failure) => report.failed("encryption", failure, Fact::DoIdentityAgain {}),
         }
     }
 
@@ -324,59 +338,46 @@ impl Engine {
             return;
         };
         let body = Bytes::from(format!("canary {id}, safe to delete\n"));
-        let advice = "check that the credentials may write there, and that there is room";
         match put(store, &key, body).await {
-            Ok(()) => report.ok("write_read", "a small object was written and read back"),
-            Err(error) => return report.failed("write_read", error.to_string(), advice),
+            Ok(()) => report.ok("write_read", Fact::CanaryWritten {}),
+            Err(error) => {
+                let why = failure::of_store(&error);
+                return report.failed("write_read", why, Fact::DoCanary {});
+            }
         }
         let listing = async { store.list(&prefix).await?.try_collect::<Vec<_>>().await };
         match listing.await {
             Ok(found) if found.iter().any(|object| object.key == key) => {
-                report.ok("list", "the listing shows it");
+                report.ok("list", Fact::CanaryListed {});
             }
-            Ok(_) => report.failed(
-                "list",
-                "the listing does not show what was just written",
-                "retention needs true listings: check for caches between here and there",
-            ),
-            Err(error) => {
-                report.failed("list", error.to_string(), "the credentials must be able to list");
-            }
+            Ok(_) => report.failed("list", Fact::CanaryNotListed {}, Fact::DoTrueListing {}),
+            Err(error) => report.failed("list", failure::of_store(&error), Fact::DoLetList {}),
         }
+        let told = |error: &store::StoreError| Finding::from(failure::of_store(error));
         let deleted = match store.delete(&key).await {
             Ok(()) => match store.stat(&key).await {
                 Err(error) if error.is_not_found() => Ok(()),
-                Err(error) => Err(error.to_string()),
-                Ok(_) => Err("it is still there after its deletion".to_owned()),
+                Err(error) => Err(told(&error)),
+                Ok(_) => Err(Fact::CanaryStays {}.into()),
             },
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(told(&error)),
         };
         match (deleted, destination.append_only) {
-            (Ok(()), false) => report.ok("delete", "it was deleted"),
+            (Ok(()), false) => report.ok("delete", Fact::CanaryDeleted {}),
             (Ok(()), true) => report.push(
                 "delete",
                 CheckState::Warning,
-                "deletion is possible although the destination is said to be append-only",
-                Some("use credentials that cannot delete, or switch append-only off".into()),
+                Fact::DeletionPossible {},
+                Some(Fact::DoNotDelete {}),
             ),
-            (Err(detail), true) => report.ok("delete", format!("deletion is refused: {detail}")),
-            (Err(detail), false) => report.failed(
-                "delete",
-                detail,
-                "retention needs to delete: allow it, or say that the destination is append-only",
-            ),
+            (Err(why), true) => {
+                report.ok("delete", Fact::DeletionRefused { why: why.into() });
+            }
+            (Err(why), false) => report.failed("delete", why, Fact::DoLetDelete {}),
         }
     }
 }
 
 fn is_connection(error: &ContractError) -> bool {
     error.is_connection()
-}
-
-fn unreachable_advice(host: Option<&str>) -> String {
-    let host = host.unwrap_or("the app");
-    format!(
-        "check that `{host}` runs, is on the network `backups_net`, listens on 0.0.0.0, and that \
-         the port is right: docker network connect backups_net {host}"
-    )
 }

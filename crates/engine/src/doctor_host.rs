@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::InspectContainerOptions;
+use model::Fact;
 use nix::sys::statvfs::statvfs;
 
-use crate::{CheckState, Engine, EngineError, Report, docker};
+use crate::{CheckState, Engine, EngineError, Report, docker, doctor::said};
 
 /// Less free than this deserves a look.
 const LITTLE: u64 = 1 << 30;
@@ -19,12 +20,12 @@ impl Engine {
             Report { subject: self.0.config.host.clone(), at: self.now(), checks: Vec::new() };
         self.look_at_docker(&mut report).await;
         match self.clock_jumped_at().await? {
-            None => report.ok("clock", "it has not jumped"),
+            None => report.ok("clock", Fact::ClockWell {}),
             Some(at) => report.push(
                 "clock",
                 CheckState::Warning,
-                format!("it moved by more than a day at {at}; nothing expires meanwhile"),
-                Some("if it is right now: backup-orchestrator accept-clock".into()),
+                Fact::ClockJumped { at },
+                Some(Fact::DoAcceptClock {}),
             ),
         }
         self.look_at_room(&mut report).await;
@@ -33,23 +34,18 @@ impl Engine {
 
     async fn look_at_docker(&self, report: &mut Report) {
         let Some(host) = &self.0.config.docker_host else {
-            return report.ok("docker", "not used: DOCKER_HOST is not set");
+            return report.ok("docker", Fact::DockerUnused {});
         };
         let docker = match docker::connect(&self.0.config).await {
             Ok(docker) => docker,
-            Err(failure) => {
-                let advice = "mount Docker's socket, or start the proxy that DOCKER_HOST names";
-                return report.failed("docker", failure.message, advice);
-            }
+            Err(failure) => return report.failed("docker", failure, Fact::DoDockerHost {}),
         };
         match docker::others(&docker).await {
             Ok(others) => {
-                report.ok("docker", format!("{host} answers: {} containers", others.len()));
+                let (host, count) = (host.clone(), others.len() as u64);
+                report.ok("docker", Fact::DockerAnswers { host, count });
             }
-            Err(failure) => {
-                let advice = "the guide lists what a proxy in front of Docker has to allow";
-                return report.failed("docker", failure.message, advice);
-            }
+            Err(failure) => return report.failed("docker", failure, Fact::DoDockerProxy {}),
         }
         let Some(own) = docker::own_container().await else { return };
         let own = docker.inspect_container(&own, None::<InspectContainerOptions>).await;
@@ -59,13 +55,8 @@ impl Engine {
             report.push(
                 "docker_socket",
                 CheckState::Warning,
-                format!(
-                    "{socket} itself is mounted here: who has it has this machine, and mounting \
-                     it read-only changes nothing about that"
-                ),
-                Some(
-                    "put a filtering proxy in between; the guide says what it has to allow".into(),
-                ),
+                Fact::SocketMounted { socket: socket.to_owned() },
+                Some(Fact::DoFilter {}),
             );
         }
     }
@@ -75,16 +66,15 @@ impl Engine {
         let Ok(looked) = tokio::task::spawn_blocking(move || room(&folder)).await else { return };
         match looked {
             Ok((free, all, at)) => {
-                let told =
-                    format!("{} has {} MiB free of {} MiB", at.display(), free >> 20, all >> 20);
+                let path = at.display().to_string();
+                let told = Fact::RoomIs { path, free: free >> 20, all: all >> 20 };
                 if free < LITTLE || free < all / 100 * LITTLE_PERCENT {
-                    let advice = "make room: what must be whole before it is sent waits there";
-                    report.push("room", CheckState::Warning, told, Some(advice.into()));
+                    report.push("room", CheckState::Warning, told, Some(Fact::DoMakeRoom {}));
                 } else {
                     report.ok("room", told);
                 }
             }
-            Err(error) => report.failed("room", error, "check the data folder"),
+            Err(error) => report.failed("room", said(error), Fact::DoDataFolder {}),
         }
     }
 }

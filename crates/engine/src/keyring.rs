@@ -4,7 +4,7 @@
 //! for whoever knows its `age_passphrase`. Its `age_identity` is needed to read only.
 
 use artifact::{Identities, KeyError, Recipients};
-use model::{Destination, Failure, FailureCode};
+use model::{Destination, Fact, Failure, FailureCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{Inner, vault::Purpose};
@@ -44,20 +44,15 @@ impl Inner {
             return Ok(None);
         }
         let wrong = |error: KeyError| {
-            let message = format!("the encryption of `{}`: {error}", destination.name);
-            Failure::new(FailureCode::DestinationConfig, message)
+            let (destination, why) = (destination.name.to_string(), error.to_string());
+            Failure::new(FailureCode::DestinationConfig, Fact::EncryptionWrong { destination, why })
         };
         if let Some(text) = destination.settings.get(RECIPIENTS) {
             return Recipients::parse(text).map(Some).map_err(wrong);
         }
         let passphrase = self.key_of(destination, PASSPHRASE)?.ok_or_else(|| {
-            Failure::new(
-                FailureCode::DestinationConfig,
-                format!(
-                    "`{}` is to be encrypted and has neither recipients nor a passphrase: enter one",
-                    destination.name
-                ),
-            )
+            let none = Fact::NoRecipients { destination: destination.name.to_string() };
+            Failure::new(FailureCode::DestinationConfig, none)
         })?;
         Recipients::passphrase(passphrase).map(Some).map_err(wrong)
     }
@@ -81,9 +76,9 @@ impl Inner {
         name: &str,
     ) -> Result<Option<SecretString>, Failure> {
         let Some(sealed) = destination.secrets.get(name) else { return Ok(None) };
-        let opened = self.vault.open(Purpose::DestinationSecret, sealed).map_err(|error| {
-            let message = format!("`{}`: {error}", destination.name);
-            Failure::new(FailureCode::SecretUnreadable, message)
+        let opened = self.vault.open(Purpose::DestinationSecret, sealed).map_err(|_| {
+            let (what, why) = (destination.name.to_string(), Fact::SecretLocked {}.into());
+            Failure::new(FailureCode::SecretUnreadable, Fact::Of { what, why })
         })?;
         Ok((!opened.expose_secret().is_empty()).then_some(opened))
     }

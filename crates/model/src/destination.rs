@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{DestinationId, ManagedBy, Name, SealedSecret};
+use crate::{DestinationId, Fact, ManagedBy, Name, SealedSecret, Sentence};
 
 /// A place that holds snapshots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,17 @@ pub struct DestinationCheck {
     pub at: Timestamp,
     /// What was wrong; `None` when all was well.
     pub problem: Option<String>,
+    /// The same without its language, where it is a sentence of ours with a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Box<Fact>>,
+}
+
+impl DestinationCheck {
+    /// What was wrong, for pages and alerts.
+    pub fn wrong(&self) -> Option<Sentence> {
+        let message = self.problem.clone()?;
+        Some(Sentence { message, fact: self.fact.as_deref().cloned() })
+    }
 }
 
 words! {

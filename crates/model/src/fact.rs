@@ -127,6 +127,10 @@ macro_rules! facts {
 }
 
 #[macro_use]
+mod troubles;
+#[macro_use]
+mod checks;
+#[macro_use]
 mod moments;
 #[macro_use]
 mod happenings;

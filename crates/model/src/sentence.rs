@@ -1,4 +1,4 @@
-//! What restores and drills say: in English, and as a code with its facts, so that pages say it in
+//! What restores, drills and checks say: in English, and as a code with its facts, so that pages say it in
 //! the reader's language.
 
 use std::{fmt, ops::Deref};

@@ -52,6 +52,8 @@ pub(crate) enum Asked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
     doing: String,
+    /// Our role, as SQL has its name.
+    pub role: String,
     /// SQLSTATE, five characters.
     pub code: String,
     /// In the server's language.
@@ -72,11 +74,8 @@ impl std::error::Error for ServerError {}
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.doing, self.message, self.code)?;
-        for more in [&self.detail, &self.hint, &self.advice].into_iter().flatten() {
-            write!(f, "; {more}")?;
-        }
-        Ok(())
+        f.write_str(&self.said())?;
+        self.advice.as_ref().map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
@@ -84,6 +83,16 @@ impl fmt::Display for ServerError {
 const MAX_TEXT: usize = 1_000;
 
 impl ServerError {
+    /// What was tried and what the server said of it, without our advice.
+    pub fn said(&self) -> String {
+        let mut said = format!("{}: {} ({})", self.doing, self.message, self.code);
+        for more in [&self.detail, &self.hint].into_iter().flatten() {
+            said.push_str("; ");
+            said.push_str(more);
+        }
+        said
+    }
+
     /// Reads the fields of an error that came when `asked`. `role` and `slot` are for advice.
     pub(crate) fn read(
         asked: Asked,
@@ -94,6 +103,7 @@ impl ServerError {
     ) -> Self {
         let mut error = Self {
             doing,
+            role: identifier(role),
             code: "XX000".into(),
             message: "the server gives no reason".into(),
             detail: None,

@@ -70,7 +70,7 @@ impl StoreError {
     }
 
     /// What was done, on what, and what came of it; without advice.
-    pub(crate) fn what(&self) -> &str {
+    pub fn what(&self) -> &str {
         &self.what
     }
 

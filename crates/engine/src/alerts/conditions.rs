@@ -363,11 +363,9 @@ impl Look<'_> {
         }
         for one in destinations {
             let Some(check) = &one.last_check else { continue };
-            let word = match &check.problem {
+            let word = match check.wrong() {
                 None => Word::Well,
-                Some(problem) => {
-                    Word::Wrong(AlertKind::DestinationUnreachable, problem.clone().into(), None)
-                }
+                Some(why) => Word::Wrong(AlertKind::DestinationUnreachable, why, None),
             };
             learn(one.id, check.at, word);
         }

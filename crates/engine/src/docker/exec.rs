@@ -97,7 +97,7 @@ impl Exec<'_> {
     ) -> Result<Running, Failure> {
         let ends_by = Instant::now() + deadline;
         let program = self.argv.first().map(String::as_str).unwrap_or_default();
-        let told_as = format!("{program} in container {}", self.container);
+        let told_as = format!("{program} ({})", self.container);
         let started = tokio::time::timeout_at(ends_by, self.begin(config));
         let (docker, id, out, input) = started.await.map_err(|_| too_late(&told_as))??;
         Ok(Running {

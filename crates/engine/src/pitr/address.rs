@@ -3,11 +3,12 @@
 use std::{net::IpAddr, path::Path};
 
 use bollard::query_parameters::InspectContainerOptions;
-use model::{Failure, FailureCode};
-use replication::{Host, Settings, Tls};
+use model::{Fact, Failure, FailureCode};
+use replication::{Host, ServerError, Settings, Tls};
 
 use crate::{
     docker,
+    doctor::said,
     source::{direct::Asked, reach},
 };
 
@@ -28,13 +29,13 @@ pub(super) async fn of(asked: &Asked<'_>) -> Result<Settings, Failure> {
             (Host::Tcp(host.to_owned(), port), reach::allowed(config, host).await?)
         }
         (None, None) => {
-            let message = "give the server's host, or its container";
-            return Err(Failure::new(FailureCode::SourceConfig, message));
+            return Err(Failure::new(FailureCode::SourceConfig, Fact::HostOrContainer {}));
         }
     };
     let roots = match asked.setting("sslrootcert") {
         Some(path) => Some(tokio::fs::read(Path::new(path)).await.map_err(|error| {
-            Failure::new(FailureCode::SourceConfig, format!("{path} cannot be read: {error}"))
+            let unread = Fact::NotRead { what: path.to_owned(), why: error.to_string() };
+            Failure::new(FailureCode::SourceConfig, unread)
         })?),
         None => None,
     };
@@ -60,20 +61,16 @@ async fn of_container(asked: &Asked<'_>, container: &str) -> Result<Vec<IpAddr>,
     let client = docker::connect(config).await?;
     let found = client.inspect_container(container, None::<InspectContainerOptions>).await;
     let found = found.map_err(|error| {
-        let message = format!("container `{container}`: {error}");
-        Failure::new(FailureCode::SourceUnreachable, message)
+        let (container, why) = (container.to_owned(), error.to_string().into());
+        Failure::new(FailureCode::SourceUnreachable, Fact::OfContainer { container, why })
     })?;
     let networks = found.network_settings.and_then(|all| all.networks).unwrap_or_default();
     let addresses = networks.into_values().filter_map(|one| one.ip_address?.parse().ok());
     let addresses: Vec<IpAddr> =
         addresses.filter(|address| config.net_policy.check_address(*address).is_ok()).collect();
     if addresses.is_empty() {
-        let message = format!(
-            "container `{container}` has no address that may be connected to: the archive of WAL \
-             comes over the network, so put the database and the orchestrator into one network, \
-             or give the server's host instead of its container"
-        );
-        return Err(Failure::new(FailureCode::SourceUnreachable, message));
+        let none = Fact::NoWayToContainer { container: container.to_owned() };
+        return Err(Failure::new(FailureCode::SourceUnreachable, none));
     }
     Ok(addresses)
 }
@@ -95,5 +92,39 @@ pub(super) fn failure(error: &replication::Error) -> Failure {
         E::Unsound(_) => FailureCode::SourceMismatch,
         _ => FailureCode::SourceFailed,
     };
-    Failure { retryable: error.is_retryable(), ..Failure::new(code, error.to_string()) }
+    let told = match (error, error.server()) {
+        (E::Network { doing, source }, _) => {
+            Fact::PostgresUnreached { what: doing.clone(), why: source.to_string() }
+        }
+        (_, Some(server)) => match advice(server) {
+            Some(advice) => Fact::also(said(server.said()), advice),
+            None => said(server.said()),
+        },
+        _ => said(error),
+    };
+    Failure { retryable: error.is_retryable(), ..Failure::new(code, told) }
+}
+
+/// What to do about what keeps us from connecting.
+pub(super) fn advice(told: &ServerError) -> Option<Fact> {
+    use replication::Problem as P;
+    let role = &told.role;
+    Some(match told.problem {
+        P::Password => {
+            Fact::DoRolePassword { statement: format!("ALTER ROLE {role} PASSWORD '...';") }
+        }
+        P::NotAdmitted => Fact::DoAdmit {
+            statement: format!("CREATE ROLE {role} LOGIN REPLICATION PASSWORD '...';"),
+            line: format!("host replication {role} ADDRESS/32 scram-sha-256"),
+            other: format!("local replication {role} scram-sha-256"),
+            reload: "SELECT pg_reload_conf();".to_owned(),
+        },
+        P::NoReplicationRight => {
+            Fact::DoAsSuperuser { statement: format!("ALTER ROLE {role} REPLICATION;") }
+        }
+        P::TooManyConnections => {
+            Fact::DoWaitOrSenders { statement: "ALTER SYSTEM SET max_wal_senders = 20;".to_owned() }
+        }
+        _ => said(told.advice.as_ref()?),
+    })
 }

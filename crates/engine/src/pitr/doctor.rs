@@ -1,55 +1,47 @@
 //! What would keep WAL from coming, with the statement that changes it.
 
-use model::{App, RecoveryPlan, WalWay};
+use model::{App, Fact, RecoveryPlan, Size, WalWay};
 use replication::Connection;
 
-use super::{address, asked, beside, slot};
+use super::{address, asked, beside, not_postgres, slot};
 use crate::{CheckState, Engine, Report, source::direct::Asked};
 
 /// Looks at the server of an app with an archive.
 pub(crate) async fn look(engine: &Engine, app: &App, report: &mut Report) {
     let Some(plan) = &app.recovery else { return };
-    let asked = match asked(engine, app) {
-        Ok(asked) => asked,
-        Err(error) => {
-            report.failed("wal_source", error.to_string(), "choose another source");
-            return;
-        }
+    let Ok(asked) = asked(engine, app) else {
+        return report.failed("wal_source", not_postgres(app, plan), Fact::DoOtherSource {});
     };
     let settings = match address::of(&asked).await {
         Ok(settings) => settings,
-        Err(failure) => {
-            let advice = "give the server's host in the source's settings";
-            report.failed("wal_reachable", failure.message, advice);
-            return;
-        }
+        Err(failure) => return report.failed("wal_reachable", failure, Fact::DoGiveHost {}),
     };
     let mut connection = match Connection::open(&settings).await {
         Ok(connection) => connection,
         Err(error) => {
-            let advice = error.server().and_then(|told| told.advice.clone());
-            let advice = advice.unwrap_or_else(|| "check host, port, user and password".to_owned());
-            report.failed("wal_login", error.to_string(), advice);
-            return;
+            let advice = error.server().and_then(address::advice).unwrap_or(Fact::DoLogin {});
+            return report.failed("wal_login", address::failure(&error), advice);
         }
     };
-    report.ok("wal_login", "the replication protocol is open to us");
+    report.ok("wal_login", Fact::WalOpen {});
     if connection.major() < 13 {
-        let found = format!("PostgreSQL {}", connection.version());
-        report.failed("wal_version", found, "PostgreSQL 13 or later is needed");
+        let found = Fact::PostgresIs { version: connection.version().to_string() };
+        report.failed("wal_version", found, Fact::DoNewerPostgres {});
     }
     let is_received = beside::is_there(engine, app.id).await.unwrap_or(false);
     for check in CHECKS.iter().filter(|check| !(check.of_command && is_received)) {
         match connection.show(check.setting).await {
-            Ok(value) if (check.is_well)(&value, plan.way) => {
-                report.ok(check.id, format!("{} = {value}", check.setting));
-            }
             Ok(value) => {
-                let detail = format!("{} = {value}", check.setting);
-                report.push(check.id, check.state, detail, Some(check.advice.to_owned()));
+                let is_well = (check.is_well)(&value, plan.way);
+                let found = Fact::SettingIs { setting: check.setting.to_owned(), value };
+                if is_well {
+                    report.ok(check.id, found);
+                } else {
+                    report.push(check.id, check.state, found, Some((check.advice)()));
+                }
             }
             Err(error) => {
-                report.push(check.id, CheckState::Warning, error.to_string(), None);
+                report.push(check.id, CheckState::Warning, address::failure(&error), None);
             }
         }
     }
@@ -66,8 +58,15 @@ struct Wanted {
     state: CheckState,
     /// Whether it is about `archive_command`, which a receiver beside the server does without.
     of_command: bool,
-    advice: &'static str,
+    advice: fn() -> Fact,
 }
+
+fn and_restart(statement: &str) -> Fact {
+    Fact::DoAndRestart { statement: statement.to_owned() }
+}
+
+const RELOAD: &str = "SELECT pg_reload_conf()";
+const BOUND: &str = "ALTER SYSTEM SET max_slot_wal_keep_size = '…'";
 
 const CHECKS: &[Wanted] = &[
     Wanted {
@@ -76,7 +75,7 @@ const CHECKS: &[Wanted] = &[
         is_well: |value, _| matches!(value, "replica" | "logical"),
         state: CheckState::Failed,
         of_command: false,
-        advice: "ALTER SYSTEM SET wal_level = 'replica'; then restart the server",
+        advice: || and_restart("ALTER SYSTEM SET wal_level = 'replica'"),
     },
     Wanted {
         id: "wal_senders",
@@ -85,7 +84,7 @@ const CHECKS: &[Wanted] = &[
         is_well: |value, _| value.parse::<u32>().is_ok_and(|number| number >= 2),
         state: CheckState::Failed,
         of_command: false,
-        advice: "ALTER SYSTEM SET max_wal_senders = 10; then restart the server",
+        advice: || and_restart("ALTER SYSTEM SET max_wal_senders = 10"),
     },
     Wanted {
         id: "wal_slots",
@@ -95,7 +94,7 @@ const CHECKS: &[Wanted] = &[
         },
         state: CheckState::Failed,
         of_command: false,
-        advice: "ALTER SYSTEM SET max_replication_slots = 10; then restart the server",
+        advice: || and_restart("ALTER SYSTEM SET max_replication_slots = 10"),
     },
     Wanted {
         id: "wal_archive",
@@ -103,8 +102,12 @@ const CHECKS: &[Wanted] = &[
         is_well: |value, way| way == WalWay::Stream || matches!(value, "on" | "always"),
         state: CheckState::Failed,
         of_command: true,
-        advice: "ALTER SYSTEM SET archive_mode = 'on'; ALTER SYSTEM SET archive_command = \
-                 'backup-sidecar wal-push %p'; then restart the server",
+        advice: || {
+            and_restart(
+                "ALTER SYSTEM SET archive_mode = 'on'; ALTER SYSTEM SET archive_command = \
+                 'backup-sidecar wal-push %p'",
+            )
+        },
     },
     Wanted {
         id: "wal_timeout",
@@ -112,8 +115,9 @@ const CHECKS: &[Wanted] = &[
         is_well: |value, way| way == WalWay::Stream || value != "0",
         state: CheckState::Warning,
         of_command: true,
-        advice: "ALTER SYSTEM SET archive_timeout = '60s'; SELECT pg_reload_conf(): a segment is \
-                 handed over when it is full, which on a quiet server takes days",
+        advice: || Fact::DoArchiveTimeout {
+            statement: format!("ALTER SYSTEM SET archive_timeout = '60s'; {RELOAD}"),
+        },
     },
     Wanted {
         id: "wal_bound",
@@ -121,63 +125,44 @@ const CHECKS: &[Wanted] = &[
         is_well: |value, way| way == WalWay::Push || value != "-1",
         state: CheckState::Warning,
         of_command: false,
-        advice: "ALTER SYSTEM SET max_slot_wal_keep_size = '…', at most half of the room that \
-                 pg_wal has; SELECT pg_reload_conf(): a second guard beside ours against a full disk",
+        advice: || Fact::DoSlotBound { statement: BOUND.to_owned(), reload: RELOAD.to_owned() },
     },
 ];
 
 async fn look_at_slot(asked: &Asked<'_>, report: &mut Report, plan: &RecoveryPlan) {
     let found = match slot::look(asked).await {
         Ok(found) => found,
-        Err(failure) => {
-            report.push("wal_slot", CheckState::Warning, failure.message, None);
-            return;
-        }
+        Err(failure) => return report.push("wal_slot", CheckState::Warning, failure, None),
     };
     let most = found.most(plan);
+    let limit = Size(most);
     match &found.kept {
         Some(kept) if kept.bytes > most / 4 * 3 => report.push(
             "wal_slot",
             CheckState::Warning,
-            format!("the server keeps {} bytes for us; {most} are allowed", kept.bytes),
-            Some("see why WAL is not stored: `recovery status`".to_owned()),
+            Fact::SlotKeepsMuch { size: Size(kept.bytes), limit },
+            Some(Fact::DoSeeWal {}),
         ),
         Some(kept) => {
-            let (bytes, status) = (kept.bytes, &kept.status);
-            report.ok("wal_slot", format!("the slot is {status}; {bytes} bytes are kept"));
+            let (size, status) = (Size(kept.bytes), kept.status.clone());
+            report.ok("wal_slot", Fact::SlotIs { status, size });
         }
-        None => report.ok("wal_slot", "the slot is made when receiving begins"),
+        None => report.ok("wal_slot", Fact::SlotLater {}),
     }
     match found.room {
-        Ok(room) => report.ok(
-            "wal_room",
-            format!(
-                "{} bytes are free at {}, where the server keeps WAL; at most {most} are kept \
-                 for us",
-                room.free,
-                room.at.display()
-            ),
-        ),
+        Ok(room) => {
+            let (size, path) = (Size(room.free), room.at.display().to_string());
+            report.ok("wal_room", Fact::WalRoom { size, path, limit });
+        }
         // The server has a bound of its own.
-        Err(why) if found.bound.is_some() => report.ok(
-            "wal_room",
-            format!(
-                "what is free where the server keeps WAL is not known ({why}); at most {most} \
-                 bytes are kept for us"
-            ),
-        ),
+        Err(why) if found.bound.is_some() => {
+            report.ok("wal_room", Fact::WalRoomBounded { why: why.into(), limit });
+        }
         Err(why) => report.push(
             "wal_room",
             CheckState::Warning,
-            format!(
-                "what is free where the server keeps WAL is not known ({why}); up to {most} bytes \
-                 are kept for us while the destination is away"
-            ),
-            Some(
-                "say how much in the app's settings (most kept for us), or on the server: ALTER \
-                 SYSTEM SET max_slot_wal_keep_size = '…'; SELECT pg_reload_conf()"
-                    .to_owned(),
-            ),
+            Fact::WalRoomUnknown { why: why.into(), limit },
+            Some(Fact::DoSayMost { statement: format!("{BOUND}; {RELOAD}") }),
         ),
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use base::{is_base, open as open_base, part as base_part};
 pub(crate) use follow::follow;
 pub use push::{Handed, Pushed, WalBody};
 
-use model::{App, Source, SourceKind};
+use model::{App, Fact, RecoveryPlan, Source, SourceKind};
 
 use crate::{Engine, EngineError, source::direct::Asked};
 
@@ -62,9 +62,10 @@ pub(crate) fn asked<'a>(engine: &'a Engine, app: &'a App) -> Result<Asked<'a>, E
     let found = app.sources.iter().find(|source: &&Source| source.name == plan.source);
     match found.map(|source| (source, &source.kind)) {
         Some((source, SourceKind::Direct(direct))) => Ok(Asked { engine, app, source, direct }),
-        _ => Err(EngineError::Refused(format!(
-            "`{}` of `{}` is no PostgreSQL server: choose another source for its archive of WAL",
-            plan.source, app.name
-        ))),
+        _ => Err(EngineError::Refused(not_postgres(app, plan).to_string())),
     }
+}
+
+fn not_postgres(app: &App, plan: &RecoveryPlan) -> Fact {
+    Fact::NotPostgres { source: plan.source.to_string(), app: app.name.to_string() }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bollard::query_parameters::InspectContainerOptions;
+use model::{Fact, Sentence};
 
 use crate::{docker, doctor_host, source::direct::Asked};
 
@@ -33,22 +34,23 @@ pub(super) struct Room {
 }
 
 /// The room of the server that is at `home`; or why nobody here knows.
-pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, String> {
+pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, Sentence> {
     if home.data.as_os_str().is_empty() {
-        return Err("our role may not see its data directory (GRANT pg_read_all_settings)".into());
+        let statement = "GRANT pg_read_all_settings".to_owned();
+        return Err(Fact::RoleBlind { statement }.into());
     }
     let mounts = match asked.setting("container") {
         Some(container) => mounts(asked, container).await?,
         None => Vec::new(),
     };
     let home = home.clone();
-    let looking = tokio::task::spawn_blocking(move || {
+    let looking = tokio::task::spawn_blocking(move || -> Result<Room, Sentence> {
         let here = |path: &Path| through(&mounts, path);
         let data = here(&home.data);
         let shown = data.display().to_string();
         let is_its = is_its(&data, &home).map_err(|why| format!("{shown}: {why}"))?;
         if !is_its {
-            return Err(format!("{shown} on this machine is not its data directory"));
+            return Err(Fact::NotItsData { path: shown }.into());
         }
         let wal = data.join("pg_wal");
         let at = match std::fs::read_link(&wal) {
@@ -57,21 +59,24 @@ pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, String>
             Err(_) => wal,
         };
         if !at.is_dir() {
-            return Err(format!("{} cannot be seen from here", at.display()));
+            return Err(Fact::NotSeenHere { path: at.display().to_string() }.into());
         }
-        doctor_host::room(&at).map(|(free, _, at)| Room { free, at })
+        Ok(doctor_host::room(&at).map(|(free, _, at)| Room { free, at })?)
     });
-    looking.await.unwrap_or_else(|panic| Err(panic.to_string()))
+    looking.await.unwrap_or_else(|panic| Err(panic.to_string().into()))
 }
 
 /// What is mounted in a container: from where on this machine, and where in it.
 type Mounted = Vec<(PathBuf, PathBuf)>;
 
-async fn mounts(asked: &Asked<'_>, container: &str) -> Result<Mounted, String> {
+async fn mounts(asked: &Asked<'_>, container: &str) -> Result<Mounted, Sentence> {
     let config = &asked.engine.0.config;
-    let client = docker::connect(config).await.map_err(|failure| failure.message)?;
+    let client = docker::connect(config).await?;
     let found = client.inspect_container(container, None::<InspectContainerOptions>).await;
-    let found = found.map_err(|error| format!("container `{container}`: {error}"))?;
+    let found = found.map_err(|error| Fact::OfContainer {
+        container: container.to_owned(),
+        why: error.to_string().into(),
+    })?;
     let all = found.mounts.unwrap_or_default().into_iter();
     Ok(all.filter_map(|one| Some((one.source?.into(), one.destination?.into()))).collect())
 }

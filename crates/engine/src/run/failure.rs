@@ -1,8 +1,8 @@
 //! Errors of the parts below, told as failures of a run.
 
 use catalog::CatalogError;
-use contract::ContractError;
-use model::{Failure, FailureCode};
+use contract::{AddressRefused, ContractError};
+use model::{Fact, Failure, FailureCode, Sentence, Size};
 use store::{StoreError, StoreErrorKind};
 
 use crate::EngineError;
@@ -27,14 +27,33 @@ pub(crate) fn of_store(error: &StoreError) -> Failure {
         K::Timeout | K::Throttled | K::Unavailable => FailureCode::DestinationUnavailable,
         K::Internal => FailureCode::Internal,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
+    let told = Fact::At { place: error.what().to_owned(), why: advice(error.kind()).into() };
+    Failure { retryable: error.is_retryable(), ..Failure::new(code, told) }
+}
+
+fn advice(kind: StoreErrorKind) -> Fact {
+    use StoreErrorKind as K;
+    match kind {
+        K::NotFound => Fact::DoLookFolder {},
+        K::AlreadyExists => Fact::DoOtherName {},
+        K::PermissionDenied => Fact::DoPermissions {},
+        K::Full => Fact::DoFreeRoom {},
+        K::Throttled => Fact::StorePatience {},
+        K::Timeout => Fact::StoreLate {},
+        K::Unavailable => Fact::DoReachStore {},
+        K::Mismatch => Fact::StoreOther {},
+        K::Damaged => Fact::DoOtherCopy {},
+        K::Config => Fact::DoDestinationSettings {},
+        K::InvalidKey => Fact::DoOtherFolder {},
+        K::Internal => Fact::DoReport {},
+    }
 }
 
 pub(crate) fn of_engine(error: &EngineError) -> Failure {
     match error {
         EngineError::Store(error) => of_store(error),
         EngineError::Catalog(error) => of_catalog(error),
-        EngineError::Vault(error) => Failure::new(FailureCode::SecretUnreadable, error.to_string()),
+        EngineError::Vault(_) => Failure::new(FailureCode::SecretUnreadable, Fact::SecretLocked {}),
         EngineError::Locked(message) => {
             Failure::new(FailureCode::SecretUnreadable, message.clone())
         }
@@ -67,5 +86,114 @@ pub(crate) fn of_contract(error: &ContractError) -> Failure {
         E::Cancelled => FailureCode::Cancelled,
         _ => FailureCode::SourceProtocol,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
+    let told = contract_fact(error).map_or_else(|| error.to_string().into(), Sentence::from);
+    Failure { retryable: error.is_retryable(), ..Failure::new(code, told) }
+}
+
+fn contract_fact(error: &ContractError) -> Option<Fact> {
+    use ContractError as E;
+    Some(match error {
+        E::Refused { url, source } => {
+            Fact::IsRefused { what: url.clone(), why: of_address(source).into() }
+        }
+        E::Unreachable { url, reason } => {
+            Fact::AppUnreachable { url: url.clone(), why: reason.clone() }
+        }
+        E::Unauthorized { url } => Fact::AppUnauthorized { url: url.clone() },
+        E::Busy { url, status, .. } => {
+            Fact::AppBusy { url: url.clone(), status: status.to_string() }
+        }
+        E::Status { url, status, detail: None } => {
+            Fact::AppStatus { url: url.clone(), status: status.to_string() }
+        }
+        E::Status { url, status, detail: Some(said) } => {
+            let (url, status, said) = (url.clone(), status.to_string(), said.clone());
+            Fact::AppStatusSaid { url, status, said }
+        }
+        E::Protocol { url, reason } => Fact::AppProtocol { url: url.clone(), why: reason.clone() },
+        E::Truncated { received_bytes, reason } => {
+            Fact::ExportCut { size: Size(*received_bytes), why: reason.clone() }
+        }
+        E::Mismatch(why) => Fact::ExportDiffers { why: why.clone() },
+        E::TooLarge { limit_bytes } => Fact::ExportTooLarge { limit: Size(*limit_bytes) },
+        E::Timeout { what, limit_secs } => {
+            Fact::TookLonger { what: what.clone(), seconds: *limit_secs }
+        }
+        E::JobFailed(said) => Fact::AppExportFailed { said: said.clone() },
+        E::NotOffered { url } => Fact::ImportNotOffered { url: url.clone() },
+        E::Unreadable(why) => Fact::ImportUnreadable { why: why.clone() },
+        E::ImportFailed(said) => Fact::AppImportFailed { said: said.clone() },
+        _ => return None,
+    })
+}
+
+/// Why an address may not be connected to.
+pub(crate) fn of_address(refused: &AddressRefused) -> Sentence {
+    let fact = match refused {
+        AddressRefused::Here(at) => Fact::AddressIsHere { address: at.to_string() },
+        AddressRefused::Special(at) => Fact::AddressSpecial { address: at.to_string() },
+        AddressRefused::Outside(at) => Fact::AddressOutside { address: at.to_string() },
+        AddressRefused::Form(_) => return refused.to_string().into(),
+    };
+    fact.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    #[test]
+    fn facts_say_what_the_errors_say() {
+        let url = || "http://app:1".to_owned();
+        let why = || "no route".to_owned();
+        let at = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let refused = |source| ContractError::Refused { url: url(), source };
+        let errors = [
+            refused(AddressRefused::Here(at)),
+            refused(AddressRefused::Special(at)),
+            refused(AddressRefused::Outside(at)),
+            ContractError::Unreachable { url: url(), reason: why() },
+            ContractError::Unauthorized { url: url() },
+            ContractError::Busy { url: url(), status: 429, retry_after_secs: None },
+            ContractError::Status { url: url(), status: 404, detail: None },
+            ContractError::Status { url: url(), status: 500, detail: Some(why()) },
+            ContractError::Protocol { url: url(), reason: why() },
+            ContractError::Truncated { received_bytes: 7, reason: why() },
+            ContractError::Mismatch(why()),
+            ContractError::TooLarge { limit_bytes: 7 },
+            ContractError::Timeout { what: url(), limit_secs: 7 },
+            ContractError::JobFailed(why()),
+            ContractError::NotOffered { url: url() },
+            ContractError::Unreadable(why()),
+            ContractError::ImportFailed(why()),
+        ];
+        for error in errors {
+            let failure = of_contract(&error);
+            assert_eq!(failure.message, error.to_string());
+            assert!(failure.fact.is_some(), "{error}");
+        }
+        for kind in [
+            StoreErrorKind::NotFound,
+            StoreErrorKind::AlreadyExists,
+            StoreErrorKind::PermissionDenied,
+            StoreErrorKind::Full,
+            StoreErrorKind::Throttled,
+            StoreErrorKind::Timeout,
+            StoreErrorKind::Unavailable,
+            StoreErrorKind::Mismatch,
+            StoreErrorKind::Damaged,
+            StoreErrorKind::Config,
+            StoreErrorKind::InvalidKey,
+            StoreErrorKind::Internal,
+        ] {
+            let error = StoreError::new(kind, "write a/b: no");
+            let failure = of_store(&error);
+            assert_eq!(failure.message, error.to_string());
+            assert_eq!(failure.retryable, error.is_retryable());
+        }
+        let vault = EngineError::Vault(crate::vault::VaultError);
+        assert_eq!(of_engine(&vault).message, vault.to_string());
+    }
 }

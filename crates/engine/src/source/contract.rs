@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use contract::{ContractClient, ContractError, Download, ExportRequest, Limits};
-use model::{App, ContractSource, Failure, FailureCode};
+use model::{App, ContractSource, Fact, Failure, FailureCode};
 
 use super::{OpenedSource, SourceMeta, SourceOutcome, SourceStream};
 use crate::{
@@ -60,7 +60,7 @@ pub(crate) fn client_for(
             .0
             .vault
             .open(Purpose::AppToken, sealed)
-            .map_err(|error| Failure::new(FailureCode::SecretUnreadable, error.to_string()))
+            .map_err(|_| Failure::new(FailureCode::SecretUnreadable, Fact::SecretLocked {}))
     };
     let config = &engine.0.config;
     let limits = Limits {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use model::{App, DirectKind, DirectSource, Failure, FailureCode, Source};
+use model::{App, DirectKind, DirectSource, Fact, Failure, FailureCode, Source};
 use secrecy::SecretString;
 
 use super::{OpenedSource, Part};
@@ -86,7 +86,7 @@ impl Asked<'_> {
         let opened = self.engine.0.vault.open(Purpose::SourceSecret, sealed);
         opened
             .map(Some)
-            .map_err(|error| Failure::new(FailureCode::SecretUnreadable, error.to_string()))
+            .map_err(|_| Failure::new(FailureCode::SecretUnreadable, Fact::SecretLocked {}))
     }
 
     /// A setting that is there and not empty.

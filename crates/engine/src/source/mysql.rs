@@ -6,7 +6,7 @@ mod names;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use model::{Failure, FailureCode, Name};
+use model::{Fact, Failure, FailureCode, Name, Size};
 
 use self::client::Client;
 use super::{
@@ -15,7 +15,7 @@ use super::{
     parts,
     tool::{Reading, within},
 };
-use crate::{Report, run::RunContext};
+use crate::{Report, doctor::said, run::RunContext};
 
 /// Kept of the stream's end, to look for the closing line.
 const TAIL_BYTES: usize = 256;
@@ -139,25 +139,22 @@ impl Driver for Mysql {
         let client = match Client::of(asked).await {
             Ok(client) => client,
             Err(failure) if failure.code == FailureCode::SecretUnreadable => {
-                return report.failed("secrets", failure.message, "enter the password again");
+                return report.failed("secrets", failure, Fact::DoPassword {});
             }
-            Err(failure) => {
-                let advice = "install MariaDB's client programs (Debian: mariadb-client)";
-                return report.failed("tool", failure.message, advice);
-            }
+            Err(failure) => return report.failed("tool", failure, Fact::DoMariadbClient {}),
         };
-        report.ok("tool", client.version());
+        report.ok("tool", said(client.version()));
         match client.server_version().await {
-            Ok(version) => {
-                report.ok("reachable", format!("{} answers", client.place()));
-                report.ok("login", format!("the login is accepted by {version}"));
+            Ok(server) => {
+                report.ok("reachable", Fact::Answers { place: client.place() });
+                report.ok("login", Fact::LoginAccepted { server });
             }
             Err(failure) => {
                 let (id, advice) = match failure.code {
-                    FailureCode::SourceUnauthorized => ("login", "enter user and password again"),
-                    _ => ("reachable", "check host, port and network, and that the server runs"),
+                    FailureCode::SourceUnauthorized => ("login", Fact::DoUserPassword {}),
+                    _ => ("reachable", Fact::DoHostPort {}),
                 };
-                return report.failed(id, failure.message, advice);
+                return report.failed(id, failure, advice);
             }
         }
         let sized = async {
@@ -172,21 +169,15 @@ impl Driver for Mysql {
                 total_bytes = total_bytes.saturating_add(size_bytes);
                 told.push(format!("{} ({size_bytes} bytes)", database.escape_debug()));
             }
-            Ok::<_, Failure>(format!("{}; {total_bytes} bytes in all", told.join(", ")))
+            let (databases, size) = (told.join(", "), Size(total_bytes));
+            Ok::<_, Failure>(Fact::DatabasesSized { databases, size })
         };
         match sized.await {
             Ok(told) => report.ok("databases", told),
-            Err(failure) => {
-                let advice = "correct the names, or let the user see the databases";
-                report.failed("databases", failure.message, advice);
-            }
+            Err(failure) => report.failed("databases", failure, Fact::DoDatabaseNames {}),
         }
         if asked.flag("users") && !client.dumps_users() {
-            report.failed(
-                "users",
-                "the dump program here cannot write users and grants",
-                "install MariaDB's client programs, or leave `users` out",
-            );
+            report.failed("users", Fact::UsersNotDumped {}, Fact::DoUsersOut {});
         }
     }
 }

@@ -3,21 +3,21 @@
 
 use std::net::IpAddr;
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode, Told};
 
-use crate::EngineConfig;
+use crate::{EngineConfig, doctor::said, run::failure};
 
 /// The addresses of `host` that may be connected to, in the order in which to try them.
 pub(crate) async fn allowed(config: &EngineConfig, host: &str) -> Result<Vec<IpAddr>, Failure> {
-    let unknown = |why: String| {
-        let message = format!("the name `{host}` is not known: {why}; check host and network");
-        Failure::new(FailureCode::SourceUnreachable, message)
+    let unknown = |why: Fact| {
+        let fact = Fact::HostUnknown { host: host.to_owned(), why: why.into() };
+        Failure::new(FailureCode::SourceUnreachable, fact)
     };
     let looking_up = tokio::net::lookup_host((host, 0));
     let found = match tokio::time::timeout(config.connect_timeout, looking_up).await {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Err(unknown(error.to_string())),
-        Err(_) => return Err(unknown("no answer in time".to_owned())),
+        Ok(Err(error)) => return Err(unknown(said(error))),
+        Err(_) => return Err(unknown(Fact::NoAnswerInTime {})),
     };
     let (mut allowed, mut refusal) = (Vec::new(), None);
     for address in found.map(|found| found.ip()) {
@@ -29,10 +29,11 @@ pub(crate) async fn allowed(config: &EngineConfig, host: &str) -> Result<Vec<IpA
     }
     match refusal {
         Some(refused) if allowed.is_empty() => {
-            let message = format!("`{host}` is refused: {refused}");
-            Err(Failure::new(FailureCode::AddressRefused, message))
+            let why = Told::from(failure::of_address(&refused));
+            let fact = Fact::IsRefused { what: format!("`{host}`"), why };
+            Err(Failure::new(FailureCode::AddressRefused, fact))
         }
-        _ if allowed.is_empty() => Err(unknown("it has no address".to_owned())),
+        _ if allowed.is_empty() => Err(unknown(Fact::NoAddress {})),
         _ => Ok(allowed),
     }
 }

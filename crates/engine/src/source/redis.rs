@@ -6,7 +6,7 @@ pub(crate) mod wire;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode, Size};
 use tokio::time::Instant;
 
 use self::{rdb::Rdb, wire::Connection};
@@ -14,7 +14,7 @@ use super::{
     OpenedSource, Part, SourceMeta, SourceOutcome, SourceStream,
     direct::{Asked, Driver, SettingField, SettingValue},
 };
-use crate::{CheckState, Report, run::RunContext};
+use crate::{CheckState, Report, doctor::said, run::RunContext};
 
 pub(crate) struct Redis;
 
@@ -74,20 +74,14 @@ impl Driver for Redis {
         let mut connection = match Connection::open(asked, ends_by).await {
             Ok(connection) => connection,
             Err(failure) if failure.code == FailureCode::SourceUnauthorized => {
-                return report.failed("login", failure.message, "enter user and password again");
+                return report.failed("login", failure, Fact::DoUserPassword {});
             }
-            Err(failure) => {
-                let advice = "check host, port and network, and that the server runs";
-                return report.failed("reachable", failure.message, advice);
-            }
+            Err(failure) => return report.failed("reachable", failure, Fact::DoHostPort {}),
         };
-        report.ok("reachable", format!("{} answers", connection.place()));
+        report.ok("reachable", Fact::Answers { place: connection.place().to_owned() });
         let info = match connection.info().await {
             Ok(info) => info,
-            Err(failure) => {
-                let advice = "enter user and password again, and let the user run INFO";
-                return report.failed("login", failure.message, advice);
-            }
+            Err(failure) => return report.failed("login", failure, Fact::DoInfo {}),
         };
         let told = |key: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
@@ -98,33 +92,28 @@ impl Driver for Redis {
             version if version == "?" => format!("Redis {}", told("redis_version")),
             version => format!("Valkey {version}"),
         };
-        report.ok("login", format!("the login is accepted by {server}"));
+        report.ok("login", Fact::LoginAccepted { server });
         let keys: Vec<_> = info.lines().filter(|line| line.starts_with("db")).collect();
-        let keys = if keys.is_empty() { "no keys".to_owned() } else { keys.join("; ") };
+        let keys = if keys.is_empty() { Fact::NoKeys {} } else { said(keys.join("; ")) };
         report.ok("databases", keys);
         let used_bytes: u64 = told("used_memory").parse().unwrap_or_default();
-        report.ok("size", format!("{used_bytes} bytes of memory; a snapshot is mostly smaller"));
+        report.ok("size", Fact::MemoryUsed { size: Size(used_bytes) });
         if told("role") == "slave" && told("master_link_status") != "up" {
-            report.push(
-                "replica",
-                CheckState::Failed,
-                "this server is a replica that has lost its master, and gives no snapshot",
-                Some("look at its connection to the master".to_owned()),
-            );
+            report.failed("replica", Fact::ReplicaLost {}, Fact::DoReplica {});
         }
         // Asking for a snapshot would make the server write one.
         match connection.may_snapshot().await {
-            Ok(true) => report.ok("snapshot", "the user may ask for a snapshot (SYNC)"),
+            Ok(true) => report.ok("snapshot", Fact::MaySnapshot {}),
             Ok(false) => report.failed(
                 "snapshot",
-                "the user may not ask for a snapshot, or the server has no SYNC",
-                "ACL SETUSER name +sync +replconf +ping",
+                Fact::MayNotSnapshot {},
+                said("ACL SETUSER name +sync +replconf +ping"),
             ),
             Err(_) => report.push(
                 "snapshot",
                 CheckState::Warning,
-                "whether a snapshot may be asked for cannot be told here",
-                Some("a run will tell".to_owned()),
+                Fact::SnapshotUntold {},
+                Some(Fact::DoRun {}),
             ),
         }
     }

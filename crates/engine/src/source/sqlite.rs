@@ -13,7 +13,7 @@ use std::{
 
 use artifact::contents::Counted;
 use bytes::{Bytes, BytesMut};
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode, Size};
 use tokio::io::AsyncReadExt as _;
 
 use self::copy::Copying;
@@ -21,7 +21,7 @@ use super::{
     OpenedSource, Part, SourceMeta, SourceOutcome, SourceStream,
     direct::{Asked, Driver, SettingField, SettingValue},
 };
-use crate::{CheckState, Report, run::RunContext};
+use crate::{CheckState, Report, doctor::said, run::RunContext};
 
 const READ_CHUNK: usize = 128 << 10;
 /// How long a lock of another is waited for, where nothing is said.
@@ -104,36 +104,28 @@ impl Driver for Sqlite {
     async fn doctor(&self, asked: &Asked<'_>, report: &mut Report) {
         let file = match file_of(asked).await {
             Ok(file) => file,
-            Err(failure) => {
-                let advice = "enter the path as this machine or container sees it";
-                return report.failed("reachable", failure.message, advice);
-            }
+            Err(failure) => return report.failed("reachable", failure, Fact::DoPathSeen {}),
         };
-        report.ok("reachable", format!("{} is there", file.display()));
+        report.ok("reachable", Fact::PathThere { path: file.display().to_string() });
         match copy::look(file.clone(), busy_timeout(asked)).await {
             Ok(found) => report.ok("database", found),
-            Err(failure) => {
-                let advice = "look at the file with `sqlite3`, and at who may read it";
-                return report.failed("database", failure.message, advice);
-            }
+            Err(failure) => return report.failed("database", failure, Fact::DoSqlite {}),
         }
         let size_bytes = size_with_log(&file).await;
         match check_size(asked, size_bytes) {
-            Ok(()) => report.ok("size", format!("{size_bytes} bytes")),
-            Err(failure) => {
-                report.failed("size", failure.message, "raise the app's own limit");
-            }
+            Ok(()) => report.ok("size", Fact::SizeIs { size: Size(size_bytes) }),
+            Err(failure) => report.failed("size", failure, Fact::DoOwnLimit {}),
         }
         let spool = &asked.engine.0.config.spool;
         match nix::sys::statvfs::statvfs(spool) {
             Ok(room) => {
                 let free_bytes = room.blocks_available().saturating_mul(room.fragment_size());
-                let detail = format!("{free_bytes} bytes are free in {}", spool.display());
+                let (size, path) = (Size(free_bytes), spool.display().to_string());
+                let found = Fact::FreeIn { size, path };
                 if free_bytes < size_bytes {
-                    let advice = "the copy needs as much room as the database";
-                    report.failed("spool", detail, advice);
+                    report.failed("spool", found, Fact::DoRoomForCopy {});
                 } else {
-                    report.ok("spool", detail);
+                    report.ok("spool", found);
                 }
             }
             // It is made by the first run that needs it.
@@ -141,8 +133,8 @@ impl Driver for Sqlite {
             Err(error) => report.push(
                 "spool",
                 CheckState::Warning,
-                format!("{}: {error}", spool.display()),
-                Some("the orchestrator needs a folder it can write".to_owned()),
+                said(format!("{}: {error}", spool.display())),
+                Some(Fact::DoSpool {}),
             ),
         }
     }
@@ -151,16 +143,15 @@ impl Driver for Sqlite {
 /// The database's file, which must be a plain one.
 async fn file_of(asked: &Asked<'_>) -> Result<PathBuf, Failure> {
     let file = PathBuf::from(asked.setting("path").unwrap_or_default());
-    let refuse = |why: String| {
-        Err(Failure::new(FailureCode::SourceConfig, format!("{}: {why}", file.display())))
+    let refuse = |why: Fact| {
+        let fact = Fact::At { place: file.display().to_string(), why: why.into() };
+        Err(Failure::new(FailureCode::SourceConfig, fact))
     };
     match tokio::fs::symlink_metadata(&file).await {
         Ok(meta) if meta.is_file() => Ok(file),
-        Ok(meta) if meta.is_symlink() => {
-            refuse("is a symbolic link: name the file it points to".to_owned())
-        }
-        Ok(_) => refuse("is no regular file".to_owned()),
-        Err(error) => refuse(format!("{error}; give the path as the orchestrator sees it")),
+        Ok(meta) if meta.is_symlink() => refuse(Fact::IsLink {}),
+        Ok(_) => refuse(Fact::IsNoFile {}),
+        Err(error) => refuse(Fact::also(said(error), Fact::DoPathOurs {})),
     }
 }
 
@@ -177,12 +168,9 @@ fn check_size(asked: &Asked<'_>, size_bytes: u64) -> Result<(), Failure> {
     if size_bytes <= limit {
         return Ok(());
     }
-    let message = format!(
-        "`{}` has {size_bytes} bytes, {limit} are allowed: raise BACKUP_MAX_SIZE_MB or the app's \
-         own limit",
-        asked.source.name
-    );
-    Err(Failure::new(FailureCode::SourceTooLarge, message))
+    let (source, size) = (asked.source.name.to_string(), Size(size_bytes));
+    let too_large = Fact::SourceTooLarge { source, size, limit: Size(limit) };
+    Err(Failure::new(FailureCode::SourceTooLarge, too_large))
 }
 
 pub(crate) fn busy_timeout(asked: &Asked<'_>) -> Duration {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode, Size};
 use rand::RngExt;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -94,8 +94,10 @@ impl<'a> Tool<'a> {
             let mut all = Vec::new();
             while let Some(chunk) = running.chunk().await? {
                 if all.len() + chunk.len() > limit_bytes {
-                    let message = format!("{} wrote too much", self.program.display());
-                    return Err(Failure::new(FailureCode::SourceFailed, message));
+                    let program = self.program.display().to_string();
+                    let size = Size(limit_bytes as u64);
+                    let too_much = Fact::ProgramTooMuch { program, size };
+                    return Err(Failure::new(FailureCode::SourceFailed, too_much));
                 }
                 all.extend_from_slice(&chunk);
             }

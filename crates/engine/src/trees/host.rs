@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use model::{Destination, DestinationKind, Failure, FailureCode};
+use model::{Destination, DestinationKind, Fact, Failure, FailureCode};
 use store::Key;
 
 use super::ssh::{Ssh, quoted};
@@ -147,8 +147,8 @@ impl Host {
         let own: &[&str] = if self.ssh.is_some() { &["rsync", "ssh"] } else { &["rsync"] };
         for program in own {
             if process::find(config, program).is_none() {
-                let message = format!("{program} is not installed on this machine");
-                return Err(self.fault(Failure::new(FailureCode::SourceConfig, message)));
+                let missing = Fact::NotOnMachine { program: (*program).to_owned() };
+                return Err(self.fault(Failure::new(FailureCode::SourceConfig, missing)));
             }
         }
         let program = self.script(config, READY, &[]);
@@ -221,12 +221,7 @@ impl Host {
             other => other,
         };
         let place = self.ssh.as_ref().map_or_else(|| self.root.clone(), Ssh::location);
-        Failure {
-            code,
-            message: format!("{place}: {}", failure.message),
-            retryable: code.is_retryable(),
-            fact: None,
-        }
+        Failure::new(code, Fact::At { place, why: failure.into() })
     }
 }
 

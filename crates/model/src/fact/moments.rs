@@ -1,10 +1,10 @@
-//! What is told of PostgreSQL servers at a moment: the last of the sentences.
+//! What is told of PostgreSQL servers at a moment: more of the sentences.
 
-/// Gives the sentences of [`super::list`] and [`super::happenings`], and these after them, to the
-/// macro that makes them.
+/// Gives the sentences of [`super::list`] and [`super::happenings`], and these after them, to what
+/// adds the last ones.
 macro_rules! with_moments {
     ($($sentences:tt)*) => {
-        facts! {
+        with_checks! {
             $($sentences)*
 
             // A server at a moment.
@@ -44,7 +44,7 @@ macro_rules! with_moments {
                 "containers of {image} replay it, on no network";
             DataNotInVolume { container: String } =
                 "the data of `{container}` are in no volume: restore beside it, or into a folder";
-            VolumeNotExchanged { volume: String, why: String } =
+            VolumeNotExchanged { volume: String, why: Told } =
                 "the folder of volume `{volume}` cannot be exchanged ({why}): restore beside, or into a \
                  folder";
             PauseOnlyBeside {} =

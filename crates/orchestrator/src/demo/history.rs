@@ -87,7 +87,11 @@ impl History {
                 created_at: since,
                 updated_at: since,
                 version: 1,
-                last_check: Some(model::destination::DestinationCheck { at: now, problem: None }),
+                last_check: Some(model::destination::DestinationCheck {
+                    at: now,
+                    problem: None,
+                    fact: None,
+                }),
             };
             engine.catalog().insert_destination(&one).await?;
             destinations.push(one.id);

@@ -212,7 +212,7 @@ async fn page_of(
             .iter()
             .map(|run| RunRow::new(run, Some(app.name.to_string()), visitor))
             .collect(),
-        checks: extra.checks.map(|report| CheckRow::all(&report, lang)),
+        checks: extra.checks.map(|report| CheckRow::all(&report, visitor)),
         confirm: extra.confirm,
         wrong_name: extra.wrong_name,
         row: row(&card, visitor),

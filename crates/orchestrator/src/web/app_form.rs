@@ -311,7 +311,7 @@ async fn sent(
             match web.engine.try_app(&draft, current.as_ref()).await {
                 Ok(report) => {
                     waits = does_not_answer(&report);
-                    checks = Some(CheckRow::all(&report, visitor.lang));
+                    checks = Some(CheckRow::all(&report, &visitor));
                 }
                 Err(EngineError::Invalid(more)) => errors.extend(more),
                 Err(error) => return Err(error.into()),

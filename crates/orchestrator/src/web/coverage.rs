@@ -200,7 +200,7 @@ pub(super) async fn protect(
         } else {
             None
         };
-        let checks = CheckRow::all(&one.report, visitor.lang);
+        let checks = CheckRow::all(&one.report, &visitor);
         rows.push(Made { name: one.name, added: one.added, run, checks });
     }
     let mut response = shown(&web, &visitor, Errors::default(), rows).await?.into_response();

@@ -113,7 +113,11 @@ fn row(
         place,
         mark,
         checked: one.last_check.as_ref().map(|check| visitor.when(check.at)),
-        problem: one.last_check.as_ref().and_then(|check| check.problem.clone()),
+        problem: one
+            .last_check
+            .as_ref()
+            .and_then(|check| check.wrong())
+            .map(|why| visitor.sentence(&why)),
         apps: apps
             .iter()
             .filter(|app| app.destinations.iter().any(|b| b.destination_id == one.id))
@@ -455,7 +459,7 @@ pub(super) async fn page_of(
         row: row(visitor, one, &apps, &counts, &archives),
         settings: one.settings.iter().map(|(name, value)| (label(name), value.clone())).collect(),
         secrets: one.secrets.keys().map(|name| label(name)).collect(),
-        checks: report.map(|report| CheckRow::all(&report, visitor.lang)),
+        checks: report.map(|report| CheckRow::all(&report, visitor)),
         confirm: typed.is_some(),
         wrong_name: typed.is_some_and(|typed| !typed.is_empty()),
         identity: once.identity.map(shown),

@@ -2,7 +2,7 @@
 
 use engine::Report;
 
-use super::{lang::Lang, mark::Mark};
+use super::{mark::Mark, visitor::Visitor};
 
 /// One thing the doctor looked at.
 pub(crate) struct CheckRow {
@@ -15,7 +15,8 @@ pub(crate) struct CheckRow {
 }
 
 impl CheckRow {
-    pub(crate) fn all(report: &Report, lang: Lang) -> Vec<Self> {
+    pub(crate) fn all(report: &Report, visitor: &Visitor) -> Vec<Self> {
+        let lang = visitor.lang;
         let first = report.checks.iter().find_map(|check| check.source.as_ref());
         let several = report.checks.iter().any(|check| check.source.as_ref() != first);
         report
@@ -27,8 +28,8 @@ impl CheckRow {
                 name: lang
                     .find(&format!("check-name-{}", check.id.replace('_', "-")))
                     .unwrap_or_else(|| check.id.to_owned()),
-                detail: check.detail.clone(),
-                advice: check.advice.clone(),
+                detail: visitor.sentence(&check.found()),
+                advice: check.advised().map(|advice| visitor.sentence(&advice)),
             })
             .collect()
     }

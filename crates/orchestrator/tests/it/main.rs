@@ -11,6 +11,7 @@ mod beside;
 mod browser;
 mod browsing;
 mod canary;
+mod checks;
 mod chromium;
 mod closed_pipe;
 mod command_line;

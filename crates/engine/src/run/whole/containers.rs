@@ -7,7 +7,7 @@ use bollard::{
     models::{ContainerInspectResponse, ContainerSummary},
     query_parameters::InspectContainerOptions,
 };
-use model::{App, DirectKind, Failure, FailureCode, QuiesceMode, SourceKind};
+use model::{App, DirectKind, Fact, Failure, FailureCode, QuiesceMode, SourceKind};
 
 use crate::{
     Engine,
@@ -168,6 +168,6 @@ pub(super) fn none(app: &App) -> Failure {
     Failure::new(FailureCode::SourceConfig, message)
 }
 
-pub(super) fn not_stopped(why: &str) -> Failure {
-    Failure::new(FailureCode::SourceConfig, format!("{why}; set quiesce.mode to `pause`"))
+pub(super) fn not_stopped(why: Fact) -> Failure {
+    Failure::new(FailureCode::SourceConfig, Fact::also(why, Fact::DoPauseQuiesce {}))
 }

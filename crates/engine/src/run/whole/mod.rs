@@ -161,7 +161,7 @@ impl Standstill {
             let meanwhile =
                 if stops || user.is_restarting() { Meanwhile::Stop } else { Meanwhile::Pause };
             let done = match why {
-                Some(why) => Err(containers::not_stopped(&why)),
+                Some(why) => Err(containers::not_stopped(why)),
                 None => users::hold_one(context, &docker, user, meanwhile, &mut waiting.held).await,
             };
             if let Err(failure) = done {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use archive::{Bounds, Walk, quoted};
-use model::{DestinationKind, Failure, FailureCode};
+use model::{DestinationKind, Fact, Failure, FailureCode};
 
 use crate::{run::failure, source::direct::Asked};
 
@@ -58,7 +58,7 @@ impl Wanted {
         let found = tokio::task::spawn_blocking(move || find(&patterns, &roots, follow)).await;
         let paths = found
             .map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?
-            .map_err(|message| Failure::new(FailureCode::SourceConfig, message))?;
+            .map_err(|fact| Failure::new(FailureCode::SourceConfig, fact))?;
         let mut destinations = Vec::new();
         for binding in &asked.app.destinations {
             let known = asked.engine.0.catalog.destination(binding.destination_id).await;
@@ -79,11 +79,9 @@ impl Wanted {
 }
 
 /// What is at `patterns`; or what is wrong with one of them.
-fn find(patterns: &[PathBuf], roots: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>, String> {
+fn find(patterns: &[PathBuf], roots: &[PathBuf], follow: bool) -> Result<Vec<PathBuf>, Fact> {
     if roots.is_empty() {
-        return Err("no folder of this machine may be read: whoever runs the orchestrator names \
-                    those that may in BACKUP_FILE_ROOTS"
-            .to_owned());
+        return Err(Fact::NoFileRoots {});
     }
     let bounds = Bounds::new(roots);
     let mut all = Vec::new();
@@ -91,19 +89,14 @@ fn find(patterns: &[PathBuf], roots: &[PathBuf], follow: bool) -> Result<Vec<Pat
         // Before anything is looked at: an answer must not tell what is elsewhere.
         if !roots.iter().any(|root| pattern.starts_with(root)) {
             let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
-            return Err(format!(
-                "{} may not be read: BACKUP_FILE_ROOTS allows {}",
-                quoted(pattern),
-                roots.join(" and ")
-            ));
+            return Err(Fact::OutsideFileRoots { path: quoted(pattern), roots: roots.join(", ") });
         }
-        let found = archive::find(pattern)
-            .map_err(|error| format!("{} cannot be looked for: {error}", quoted(pattern)))?;
+        let found = archive::find(pattern).map_err(|error| Fact::NotLookedFor {
+            path: quoted(pattern),
+            why: error.to_string(),
+        })?;
         if found.is_empty() {
-            return Err(format!(
-                "nothing is at {}: is it mounted where the orchestrator runs?",
-                quoted(pattern)
-            ));
+            return Err(Fact::NothingAt { path: quoted(pattern) });
         }
         for path in found {
             judge(&path, &bounds, follow)?;
@@ -114,24 +107,18 @@ fn find(patterns: &[PathBuf], roots: &[PathBuf], follow: bool) -> Result<Vec<Pat
 }
 
 /// Whether `path` is where it says.
-fn judge(path: &Path, bounds: &Bounds, follow: bool) -> Result<(), String> {
+fn judge(path: &Path, bounds: &Bounds, follow: bool) -> Result<(), Fact> {
     let real = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => parent.canonicalize().map(|parent| parent.join(name)),
         _ => Ok(path.to_owned()),
     };
     let is_link = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
     if !real.is_ok_and(|real| bounds.hold(&real)) || follow && is_link && !bounds.lead_to(path) {
-        return Err(format!(
-            "{} leads out of the folders that BACKUP_FILE_ROOTS allows",
-            quoted(path)
-        ));
+        return Err(Fact::LeadsOut { path: quoted(path) });
     }
     // Of a link that is named there would be nothing but the link.
     if is_link && !follow {
-        return Err(format!(
-            "{} is a link: give the path that it leads to, or set `follow_symlinks`",
-            quoted(path)
-        ));
+        return Err(Fact::IsLinkAt { path: quoted(path) });
     }
     Ok(())
 }
@@ -165,10 +152,10 @@ mod tests {
             ("in/near", false, "is a link"),
             ("in/c", false, "nothing is at"),
         ] {
-            let wrong = of(pattern, follow).unwrap_err();
+            let wrong = of(pattern, follow).unwrap_err().to_string();
             assert!(wrong.contains(told), "{pattern}: {wrong}");
         }
-        assert!(find(&[at("in")], &[], false).unwrap_err().contains("BACKUP_FILE_ROOTS"));
+        assert_eq!(find(&[at("in")], &[], false).unwrap_err(), Fact::NoFileRoots {});
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode, Sentence, Told};
 use secrecy::SecretString;
 
 use super::super::{
@@ -55,12 +55,8 @@ impl<'a> Client<'a> {
                 Err(failure) => return Err(failure),
             }
         }
-        let why = reason.map(|failure| failure.message).unwrap_or_default();
-        let message = format!(
-            "neither mariadb-dump nor mysqldump can be run: install MariaDB's client programs \
-             (Debian: mariadb-client), or name a container that has them; {why}"
-        );
-        Err(Failure::new(FailureCode::SourceConfig, message))
+        let why = Told::from(reason.map(Sentence::from).unwrap_or_default());
+        Err(Failure::new(FailureCode::SourceConfig, Fact::NoMariadbClient { why }))
     }
 
     /// Where the server is, for people.
@@ -75,7 +71,7 @@ impl<'a> Client<'a> {
         };
         match &self.place {
             Where::Here => server,
-            Where::Container(container) => format!("{server} in container {container}"),
+            Where::Container(container) => format!("{server} ({container})"),
         }
     }
 
@@ -169,10 +165,8 @@ impl<'a> Client<'a> {
         let mut databases = Vec::new();
         for line in told.lines() {
             let name = hex::decode(line.trim()).ok().and_then(|name| String::from_utf8(name).ok());
-            let name = name.ok_or_else(|| {
-                let message = "the server told a database's name that is no UTF-8";
-                Failure::new(FailureCode::SourceFailed, message)
-            })?;
+            let name =
+                name.ok_or_else(|| Failure::new(FailureCode::SourceFailed, Fact::NameNotUtf8 {}))?;
             if !names::is_own(&name) {
                 databases.push(name);
             }
@@ -193,9 +187,8 @@ impl<'a> Client<'a> {
             .await?;
         let mut words = told.split_whitespace();
         if words.next() == Some("0") {
-            let shown = database.escape_debug();
-            let message = format!("there is no database `{shown}`, or the user may not see it");
-            return Err(Failure::new(FailureCode::SourceConfig, message));
+            let missing = Fact::NoDatabase { database: database.escape_debug().to_string() };
+            return Err(Failure::new(FailureCode::SourceConfig, missing));
         }
         Ok(words.next().and_then(|word| word.parse().ok()).unwrap_or_default())
     }
@@ -326,26 +319,23 @@ pub(crate) fn classified(failure: Failure) -> Failure {
         return failure;
     }
     let (code, advice) = match error_number(&failure.message) {
-        Some(1045 | 1698 | 1862) => {
-            (FailureCode::SourceUnauthorized, "enter user and password again")
-        }
+        Some(1045 | 1698 | 1862) => (FailureCode::SourceUnauthorized, Fact::DoUserPassword {}),
         Some(1044 | 1142 | 1143 | 1227 | 1370 | 1449) => {
-            (FailureCode::SourceConfig, "grant the user what the dump needs")
+            (FailureCode::SourceConfig, Fact::DoGrantDump {})
         }
-        Some(1049) => (FailureCode::SourceConfig, "correct the database's name"),
-        Some(2026) => (FailureCode::SourceConfig, "correct the source's TLS settings"),
-        Some(1040 | 1053 | 1203 | 2002..=2006 | 2013 | 2055) => (
-            FailureCode::SourceUnreachable,
-            "check host, port and network, and that the server runs",
-        ),
+        Some(1049) => (FailureCode::SourceConfig, Fact::DoDatabaseRight {}),
+        Some(2026) => (FailureCode::SourceConfig, Fact::DoTls {}),
+        Some(1040 | 1053 | 1203 | 2002..=2006 | 2013 | 2055) => {
+            (FailureCode::SourceUnreachable, Fact::DoHostPort {})
+        }
         None if failure.message.contains("unknown option")
             || failure.message.contains("unknown variable") =>
         {
-            (FailureCode::SourceConfig, "install a newer client program")
+            (FailureCode::SourceConfig, Fact::DoNewerClient {})
         }
         _ => return failure,
     };
-    Failure::new(code, format!("{}; {advice}", failure.message))
+    Failure::new(code, Fact::also(failure, advice))
 }
 
 /// The number in `error: 1045:`, `ERROR 1045 (28000)`, `Error 2013:` or, at the end, `(2013)`.

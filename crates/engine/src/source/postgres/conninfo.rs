@@ -53,7 +53,7 @@ impl Server {
     pub(crate) fn address(&self) -> String {
         match &self.host {
             Some(host) => format!("{host}:{}", self.port),
-            None => format!("the local socket, port {}", self.port),
+            None => format!("socket:{}", self.port),
         }
     }
 }

@@ -1,24 +1,25 @@
 //! What would make a dump fail.
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode, Size};
 
 use super::{super::direct::Asked, ALL, Session, tools::Tools, wants_globals};
-use crate::{CheckState, Report};
+use crate::{
+    CheckState, Report,
+    doctor::{Finding, said},
+};
 
 pub(super) async fn look(asked: &Asked<'_>, report: &mut Report) {
     if let Err(failure) = look_in_turn(asked, report).await {
         let (id, advice) = match failure.code {
             FailureCode::SourceUnreachable | FailureCode::Timeout => {
-                ("reachable", "start the server, and check host, port and network")
+                ("reachable", Fact::DoStartServer {})
             }
-            FailureCode::SourceUnauthorized => {
-                ("login", "enter user and password again, and allow them in pg_hba.conf")
-            }
-            FailureCode::SecretUnreadable => ("secrets", "enter the password again"),
-            FailureCode::SourceConfig => ("settings", "change the source's settings"),
-            _ => ("database", "look into the server's log"),
+            FailureCode::SourceUnauthorized => ("login", Fact::DoLoginHba {}),
+            FailureCode::SecretUnreadable => ("secrets", Fact::DoPassword {}),
+            FailureCode::SourceConfig => ("settings", Fact::DoSourceSettings {}),
+            _ => ("database", Fact::DoServerLog {}),
         };
-        report.failed(id, told(asked, &failure.message), advice);
+        report.failed(id, told(asked, failure), advice);
     }
 }
 
@@ -33,10 +34,11 @@ async fn look_in_turn(asked: &Asked<'_>, report: &mut Report) -> Result<(), Fail
             (tools, major)
         }
     };
-    let address = session.server.address();
-    report.ok("reachable", told(asked, &format!("PostgreSQL {major} answers at {address}")));
-    report.ok("login", told(asked, &format!("`{}` may log in", session.server.user)));
-    report.ok("tools", told(asked, &format!("pg_dump {} can dump it", tools.major)));
+    let (address, user) = (session.server.address(), session.server.user.clone());
+    let answers = Fact::PostgresAnswers { major: major.to_string(), address };
+    report.ok("reachable", told(asked, answers));
+    report.ok("login", told(asked, Fact::MayLogIn { user }));
+    report.ok("tools", told(asked, Fact::CanDump { major: tools.major.to_string() }));
     let databases = if is_all {
         session.databases().await?
     } else {
@@ -47,15 +49,15 @@ async fn look_in_turn(asked: &Asked<'_>, report: &mut Report) -> Result<(), Fail
         let size = look_at(asked, &session, &tools, database, report).await?;
         sizes.push(format!("{database} ({size} bytes)"));
     }
-    report.ok("databases", told(asked, &format!("visible: {}", sizes.join(", "))));
+    report.ok("databases", told(asked, Fact::DatabasesSeen { databases: sizes.join(", ") }));
     if wants_globals(asked) {
         let (maintenance, ..) = session.maintenance().await?;
         if !session.sees_passwords(&tools, maintenance).await? {
             report.push(
                 "globals",
                 CheckState::Warning,
-                told(asked, "roles are dumped without their passwords"),
-                Some("grant pg_read_all_data, or set them after a restore".into()),
+                told(asked, Fact::RolesNoPasswords {}),
+                Some(Fact::DoReadAllOrSet {}),
             );
         }
     }
@@ -71,39 +73,27 @@ async fn look_at(
     report: &mut Report,
 ) -> Result<u64, Failure> {
     let rights = session.rights(tools, database).await?;
-    let grant = format!("GRANT pg_read_all_data TO {}", session.server.user);
+    let grant = said(format!("GRANT pg_read_all_data TO {}", session.server.user));
+    let name = || database.to_owned();
     if rights.unreadable > 0 {
-        let count = rights.unreadable;
-        report.failed(
-            "rights",
-            told(asked, &format!("{count} tables or sequences of {database} cannot be read")),
-            grant,
-        );
+        let found = Fact::Unreadable { count: rights.unreadable, database: name() };
+        report.failed("rights", told(asked, found), grant);
     } else if !rights.reads_all {
-        report.push(
-            "rights",
-            CheckState::Warning,
-            told(asked, &format!("everything in {database} can be read now, new tables may not")),
-            Some(grant),
-        );
+        let found = told(asked, Fact::ReadableNow { database: name() });
+        report.push("rights", CheckState::Warning, found, Some(grant));
     } else {
-        report.ok("rights", told(asked, &format!("everything in {database} can be read")));
+        report.ok("rights", told(asked, Fact::Readable { database: name() }));
     }
     let limit = asked.max_size_bytes();
     if rights.size_bytes > limit {
-        report.push(
-            "size",
-            CheckState::Warning,
-            told(
-                asked,
-                &format!("{database} has {} bytes, {limit} are allowed", rights.size_bytes),
-            ),
-            Some("raise BACKUP_MAX_SIZE_MB or the app's own limit".into()),
-        );
+        let size = Size(rights.size_bytes);
+        let found = Fact::IsTooLarge { what: name(), size, limit: Size(limit) };
+        let advice = Some(Fact::DoRaiseLimit {});
+        report.push("size", CheckState::Warning, told(asked, found), advice);
     }
     Ok(rights.size_bytes)
 }
 
-fn told(asked: &Asked<'_>, detail: &str) -> String {
-    format!("{}: {detail}", asked.source.name)
+fn told(asked: &Asked<'_>, why: impl Into<Finding>) -> Fact {
+    Fact::At { place: asked.source.name.to_string(), why: why.into().into() }
 }

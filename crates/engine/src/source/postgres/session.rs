@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 use secrecy::SecretString;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     told,
     tools::{self, Tools},
 };
-use crate::{Engine, run::RunContext};
+use crate::{Engine, doctor::said, run::RunContext};
 
 const ANSWER: Duration = Duration::from_secs(60);
 /// Room for the names of many thousands of databases.
@@ -159,7 +159,7 @@ impl<'a> Session<'a> {
             (Some(value), true) => Ok(value),
             _ => Err(Failure::new(
                 FailureCode::SourceFailed,
-                format!("{} does not answer as PostgreSQL does", self.server.address()),
+                Fact::OddPostgres { place: self.server.address() },
             )),
         }
     }
@@ -168,12 +168,12 @@ impl<'a> Session<'a> {
     pub(crate) async fn fit(&self, database: &str) -> Result<(Tools, u32), Failure> {
         let all = tools::all(self.engine, &self.place).await?;
         let Some(newest) = all.last() else {
-            return Err(Failure::new(FailureCode::SourceConfig, "there is no pg_dump"));
+            return Err(Failure::new(FailureCode::SourceConfig, Fact::NoPgDump {}));
         };
         let told = self.value(newest, database, "SHOW server_version_num").await?;
         // Ten thousands are the major version since PostgreSQL 10.
         let major = told.trim().parse::<u32>().map(|number| number / 10_000).map_err(|_| {
-            Failure::new(FailureCode::SourceFailed, format!("server_version_num is `{told}`"))
+            Failure::new(FailureCode::SourceFailed, said(format!("server_version_num is `{told}`")))
         })?;
         Ok((tools::fit(all, major, &self.place)?, major))
     }
@@ -239,8 +239,8 @@ impl<'a> Session<'a> {
             _ => None,
         };
         parsed.ok_or_else(|| {
-            let message = format!("{database} does not answer as PostgreSQL does");
-            Failure::new(FailureCode::SourceFailed, message)
+            let odd = Fact::OddPostgres { place: database.to_owned() };
+            Failure::new(FailureCode::SourceFailed, odd)
         })
     }
 }

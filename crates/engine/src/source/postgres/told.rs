@@ -3,7 +3,7 @@
 //! The tools speak English; a server may tell its own part in another language. What is not known
 //! here stays a failure that is worth another try.
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 
 const NO_HOST: &str = "could not translate host name";
 const UNAUTHORIZED: &[&str] = &[
@@ -47,32 +47,27 @@ pub(crate) fn explained(failure: Failure) -> Failure {
     let message = &failure.message;
     let is = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if is_no_such_database(&failure) {
-        return with(FailureCode::SourceConfig, message, "check the database's name");
+        return with(FailureCode::SourceConfig, failure, Fact::DoDatabaseName {});
     }
     // Both need the connection to have failed: in the middle of a dump the same words would mean
     // something that has changed since.
     if message.contains("connection to server") || message.contains(NO_HOST) {
         if is(UNAUTHORIZED) && (!message.contains("role \"") || message.contains("does not exist"))
         {
-            let advice = "check user and password, and the server's pg_hba.conf";
-            return with(FailureCode::SourceUnauthorized, message, advice);
+            return with(FailureCode::SourceUnauthorized, failure, Fact::DoUserHba {});
         }
         if is(CONFIG) {
-            return with(FailureCode::SourceConfig, message, "check sslmode and sslrootcert");
+            return with(FailureCode::SourceConfig, failure, Fact::DoSslmode {});
         }
         if is(UNREACHABLE) {
-            let advice = "check host, port and network, and that the server runs";
-            return with(FailureCode::SourceUnreachable, message, advice);
+            return with(FailureCode::SourceUnreachable, failure, Fact::DoHostPort {});
         }
     }
     if message.contains("No space left on device") {
-        let advice = "the spool folder is full: give it room for the whole database, or use the \
-                      format custom, which needs none";
-        return with(FailureCode::SourceFailed, message, advice);
+        return with(FailureCode::SourceFailed, failure, Fact::DoSpoolRoom {});
     }
     if is(CONFIG) {
-        let advice = "grant the user pg_read_all_data, or use one that may read everything";
-        return with(FailureCode::SourceConfig, message, advice);
+        return with(FailureCode::SourceConfig, failure, Fact::DoReadAll {});
     }
     failure
 }
@@ -83,8 +78,8 @@ pub(crate) fn is_no_such_database(failure: &Failure) -> bool {
     message.contains("FATAL:  database \"") && message.contains("does not exist")
 }
 
-fn with(code: FailureCode, message: &str, advice: &str) -> Failure {
-    Failure::new(code, format!("{message}; {advice}"))
+fn with(code: FailureCode, failure: Failure, advice: Fact) -> Failure {
+    Failure::new(code, Fact::also(failure, advice))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 
 use super::super::tool::{Tool, Where};
 use crate::{
@@ -51,16 +51,13 @@ pub(crate) async fn all(engine: &Engine, place: &Where) -> Result<Vec<Tools>, Fa
         }
         all.sort_by_key(|tools| tools.major);
         if all.is_empty() {
-            return Err(Failure::new(
-                FailureCode::SourceConfig,
-                "there is no pg_dump on this machine: install it (apt-get install \
-                 postgresql-client), or name the database's `container`, which has one",
-            ));
+            return Err(Failure::new(FailureCode::SourceConfig, Fact::NoPgDump {}));
         }
         return Ok(all);
     };
     let major = version(engine, place, Path::new("pg_dump")).await.map_err(|failure| {
-        failure.reworded(|message| format!("{message}: is {container} a PostgreSQL container?"))
+        let container = container.clone();
+        failure.told_in(|first| Fact::NoPostgresIn { first, container })
     })?;
     Ok(vec![Tools { major, folder: None }])
 }
@@ -71,21 +68,12 @@ pub(crate) fn fit(all: Vec<Tools>, server: u32, place: &Where) -> Result<Tools, 
     let newest = all.last().map_or(0, |tools| tools.major);
     all.into_iter().find(|tools| tools.major >= server).ok_or_else(|| {
         let advice = match place {
-            Where::Here => format!(
-                "install pg_dump {server} (apt-get install postgresql-client-{server}), or name \
-                 the server's `container`, which has one"
-            ),
-            Where::Container(name) => {
-                format!("name the server's own container instead of {name}, or update its tools")
-            }
+            Where::Here => Fact::DoPgDump { major: server.to_string() },
+            Where::Container(name) => Fact::DoOwnContainer { container: name.clone() },
         };
-        Failure::new(
-            FailureCode::SourceConfig,
-            format!(
-                "the server is PostgreSQL {server} and pg_dump is {newest}, which cannot dump it: \
-                 {advice}"
-            ),
-        )
+        let (server, newest) = (server.to_string(), newest.to_string());
+        let old = Fact::PgDumpOld { server, newest, then: advice.into() };
+        Failure::new(FailureCode::SourceConfig, old)
     })
 }
 
@@ -106,8 +94,8 @@ async fn version(engine: &Engine, place: &Where, program: &Path) -> Result<u32, 
     let told = Tool::new(engine, place, program).arg("--version").output(1_024, ANSWER).await?;
     let told = String::from_utf8_lossy(&told);
     major(&told).ok_or_else(|| {
-        let message = format!("{} does not tell its version: {}", program.display(), told.trim());
-        Failure::new(FailureCode::SourceConfig, message)
+        let (program, said) = (program.display().to_string(), told.trim().to_owned());
+        Failure::new(FailureCode::SourceConfig, Fact::VersionUntold { program, said })
     })
 }
 

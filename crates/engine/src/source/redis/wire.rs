@@ -5,7 +5,7 @@ mod talk;
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -13,7 +13,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::source::{direct::Asked, reach};
+use crate::{
+    doctor::said,
+    source::{direct::Asked, reach},
+};
 pub(crate) use talk::Answer;
 
 /// How long one answer may take.
@@ -75,16 +78,13 @@ impl Connection {
                 (format!("{host}:{port}"), connect(To::Addresses(to.collect())))
             }
         };
-        let unreachable = |why: String| {
-            let message = format!(
-                "{place} cannot be reached: {why}; check host, port and network, and that the \
-                 server runs"
-            );
-            Failure::new(FailureCode::SourceUnreachable, message)
+        let unreachable = |why: Fact| {
+            let fact = Fact::RedisUnreachable { place: place.clone(), why: why.into() };
+            Failure::new(FailureCode::SourceUnreachable, fact)
         };
         let wire = match tokio::time::timeout(config.connect_timeout, connecting).await {
-            Err(_) => return Err(unreachable("no answer in time".to_owned())),
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
+            Err(_) => return Err(unreachable(Fact::NoAnswerInTime {})),
+            Ok(Err(error)) => return Err(unreachable(said(error))),
             Ok(Ok(wire)) => wire,
         };
         let mut connection = Self {
@@ -233,8 +233,8 @@ impl Connection {
         }
         match tokio::time::timeout(ANSWER, self.wire.write_all(&frame)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.lost(&error.to_string())),
-            Err(_) => Err(self.lost("it takes nothing")),
+            Ok(Err(error)) => Err(self.lost(said(error))),
+            Err(_) => Err(self.lost(Fact::TakesNothing {})),
         }
     }
 
@@ -260,40 +260,29 @@ impl Connection {
         let until = self.ends_by.min(Instant::now() + patience);
         match tokio::time::timeout_at(until, self.wire.read_buf(&mut self.buffer)).await {
             Ok(Ok(1..)) => Ok(()),
-            Ok(Ok(0)) => Err(self.lost("the connection was closed")),
-            Ok(Err(error)) => Err(self.lost(&error.to_string())),
+            Ok(Ok(0)) => Err(self.lost(Fact::ConnectionClosed {})),
+            Ok(Err(error)) => Err(self.lost(said(error))),
             Err(_) if Instant::now() >= self.ends_by => {
-                let message = format!(
-                    "the snapshot of {} did not end in time: raise the app's time limit",
-                    self.place
-                );
-                Err(Failure::new(FailureCode::Timeout, message))
+                let late = Fact::SnapshotLate { place: self.place.clone() };
+                Err(Failure::new(FailureCode::Timeout, late))
             }
             Err(_) => {
-                let message = format!("{} has said nothing for too long", self.place);
-                Err(Failure::new(FailureCode::Timeout, message))
+                let silent = Fact::SilentTooLong { place: self.place.clone() };
+                Err(Failure::new(FailureCode::Timeout, silent))
             }
         }
     }
 
-    fn lost(&self, why: &str) -> Failure {
-        let message = format!(
-            "the connection to {} was lost: {why}; the server's log tells whether it could make \
-             a snapshot",
-            self.place
-        );
-        Failure::new(FailureCode::SourceUnreachable, message)
+    fn lost(&self, why: Fact) -> Failure {
+        let fact = Fact::ConnectionLost { place: self.place.clone(), why: why.into() };
+        Failure::new(FailureCode::SourceUnreachable, fact)
     }
 
     fn odd(&self, answer: &str) -> Failure {
         // What it is that answers there is not known: what it says may be anybody's.
         let shown: String = answer.chars().take(20).collect();
-        let message = format!(
-            "{} does not answer as Redis or Valkey does (`{}`): check host and port",
-            self.place,
-            shown.escape_debug()
-        );
-        Failure::new(FailureCode::SourceConfig, message)
+        let (place, said) = (self.place.clone(), shown.escape_debug().to_string());
+        Failure::new(FailureCode::SourceConfig, Fact::OddRedis { place, said })
     }
 
     /// The answer, unless it is a refusal.
@@ -303,29 +292,26 @@ impl Connection {
             return if is_answer { Ok(line) } else { Err(self.odd(&line)) };
         };
         let (code, advice) = match why.split(' ').next().unwrap_or_default() {
-            "NOAUTH" | "WRONGPASS" => {
-                (FailureCode::SourceUnauthorized, "enter user and password again")
+            "NOAUTH" | "WRONGPASS" => (FailureCode::SourceUnauthorized, Fact::DoUserPassword {}),
+            "NOPERM" => {
+                let command = "ACL SETUSER name +sync +replconf +ping +info".to_owned();
+                (FailureCode::SourceConfig, Fact::DoRedisRights { command })
             }
-            "NOPERM" => (
-                FailureCode::SourceConfig,
-                "the user needs: ACL SETUSER name +sync +replconf +ping +info",
-            ),
             "ERR" if why.contains("invalid password") || why.contains("AUTH") => {
-                (FailureCode::SourceUnauthorized, "enter user and password again")
+                (FailureCode::SourceUnauthorized, Fact::DoUserPassword {})
             }
-            "ERR" if why.contains("unknown command") => (
-                FailureCode::SourceConfig,
-                "the server has replication switched off; such services have snapshots of \
-                 their own",
-            ),
-            "DENIED" => (FailureCode::SourceConfig, "set a password, or let us connect"),
+            "ERR" if why.contains("unknown command") => {
+                (FailureCode::SourceConfig, Fact::RedisNoReplication {})
+            }
+            "DENIED" => (FailureCode::SourceConfig, Fact::DoSetPassword {}),
             "LOADING" | "BUSY" | "NOMASTERLINK" | "MASTERDOWN" => {
-                (FailureCode::SourceBusy, "the server is not ready: try again later")
+                (FailureCode::SourceBusy, Fact::ServerNotReady {})
             }
-            _ => (FailureCode::SourceFailed, "look at the server's log"),
+            _ => (FailureCode::SourceFailed, Fact::DoLookLog {}),
         };
         let shown: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
-        Err(Failure::new(code, format!("{} refuses: {shown}; {advice}", self.place)))
+        let refuses = Fact::Refuses { place: self.place.clone(), said: shown };
+        Err(Failure::new(code, Fact::also(refuses, advice)))
     }
 }
 

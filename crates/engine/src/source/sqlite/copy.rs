@@ -6,7 +6,7 @@ use std::{
 };
 
 use artifact::contents::Counted;
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 use rusqlite::{
     Connection, Error, ErrorCode, InterruptHandle, OpenFlags,
     backup::{Backup, StepResult},
@@ -279,7 +279,7 @@ fn verdict(from: &Path, found: &[String]) -> Result<(), Failure> {
 }
 
 /// What `file` is, for people.
-pub(super) async fn look(file: PathBuf, busy_timeout: Duration) -> Result<String, Failure> {
+pub(super) async fn look(file: PathBuf, busy_timeout: Duration) -> Result<Fact, Failure> {
     let work = tokio::task::spawn_blocking(move || {
         let told = |error| failed(&file, error);
         let connection = open(&file, busy_timeout)?;
@@ -287,42 +287,30 @@ pub(super) async fn look(file: PathBuf, busy_timeout: Duration) -> Result<String
             connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(told)?;
         let tables = number(&connection, "SELECT count(*) FROM sqlite_master WHERE type='table'")
             .map_err(told)?;
-        let version = rusqlite::version();
-        Ok(format!("SQLite {version} reads it: {tables} tables, journal mode {mode}"))
+        Ok(Fact::SqliteReads { version: rusqlite::version().to_owned(), tables, mode })
     });
     work.await.map_err(|panic| Failure::new(FailureCode::Internal, panic.to_string()))?
 }
 
 pub(crate) fn too_late() -> Failure {
-    let message = "the copy of the database did not end in time: raise the app's time limit";
-    Failure::new(FailureCode::Timeout, message)
+    Failure::new(FailureCode::Timeout, Fact::CopyLate {})
 }
 
 pub(crate) fn busy(file: &Path) -> Failure {
-    let message = format!(
-        "{} is locked by another process; raise busy_timeout_secs, or look at who keeps it locked",
-        file.display()
-    );
-    Failure::new(FailureCode::SourceBusy, message)
+    Failure::new(FailureCode::SourceBusy, Fact::FileLocked { path: file.display().to_string() })
 }
 
 pub(crate) fn failed(file: &Path, error: Error) -> Failure {
-    let file_shown = file.display();
     let (code, advice) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return busy(file),
         Some(ErrorCode::OperationInterrupted) => return too_late(),
-        Some(ErrorCode::NotADatabase) => {
-            (FailureCode::SourceConfig, "it is no SQLite database, or an encrypted one")
+        Some(ErrorCode::NotADatabase) => (FailureCode::SourceConfig, Fact::NotSqlite {}),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            (FailureCode::SourceConfig, Fact::DoSqliteRights {})
         }
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => (
-            FailureCode::SourceConfig,
-            "the orchestrator must be able to read the file, and to write beside it where its \
-             journal mode is WAL",
-        ),
-        Some(ErrorCode::DiskFull) => {
-            (FailureCode::SourceFailed, "there is no room where it is written")
-        }
-        _ => (FailureCode::SourceFailed, "look at the file with `sqlite3`"),
+        Some(ErrorCode::DiskFull) => (FailureCode::SourceFailed, Fact::NoRoomWritten {}),
+        _ => (FailureCode::SourceFailed, Fact::DoLookSqlite {}),
     };
-    Failure::new(code, format!("{file_shown}: {error}: {advice}"))
+    let (path, said) = (file.display().to_string(), error.to_string());
+    Failure::new(code, Fact::SqliteSaid { path, said, then: advice.into() })
 }

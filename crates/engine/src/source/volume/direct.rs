@@ -16,7 +16,7 @@ use bollard::{
     query_parameters::{ContainerArchiveInfoOptions, InspectContainerOptions},
 };
 use jiff::Timestamp;
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode, Sentence};
 
 use super::{
     Asked,
@@ -55,28 +55,28 @@ impl Read {
 }
 
 /// Why it is not read directly.
-pub(crate) type Why = String;
+pub(crate) type Why = Sentence;
 
 /// The folder where `volume` seems to be, readable by us.
 pub(crate) async fn candidate(asked: &Asked<'_>, volume: &Volume) -> Result<PathBuf, Why> {
     let host = asked.engine.0.config.docker_host.as_deref().unwrap_or_default();
     if !host.starts_with("unix://") {
-        return Err("DOCKER_HOST is no socket of this machine".to_owned());
+        return Err(Fact::DockerElsewhere {}.into());
     }
     if volume.driver != "local" {
-        return Err(format!("it belongs to the driver `{}`", volume.driver));
+        return Err(Fact::VolumeDriver { driver: volume.driver.clone() }.into());
     }
     if !volume.options.is_empty() {
-        return Err("it has options: what it mounts is there while a container runs".to_owned());
+        return Err(Fact::VolumeOptions {}.into());
     }
     let folder = PathBuf::from(&volume.mountpoint);
-    let mounts = mounts::all().await.map_err(|failure| failure.message)?;
+    let mounts = mounts::all().await?;
     if let Some(mount) = mounts.iter().find(|mount| mount.at.starts_with(&folder)) {
-        return Err(format!("something is mounted in it, at {}", mount.at.display()));
+        return Err(Fact::MountedWithin { path: mount.at.display().to_string() }.into());
     }
     let looked = folder.clone();
     let judged = tokio::task::spawn_blocking(move || judge(&looked)).await;
-    judged.unwrap_or_else(|panic| Err(panic.to_string()))?;
+    judged.unwrap_or_else(|panic| Err(panic.to_string().into()))?;
     Ok(folder)
 }
 
@@ -91,11 +91,11 @@ fn layout(folder: &Path) -> Option<(&Path, PathBuf)> {
 }
 
 fn judge(folder: &Path) -> Result<(), Why> {
-    let at = folder.display();
-    let (volumes, _) = layout(folder).ok_or_else(|| format!("{at} is no usual place"))?;
-    let unseen = |error: io::Error| format!("{at} cannot be seen from here ({error})");
+    let path = || folder.display().to_string();
+    let (volumes, _) = layout(folder).ok_or_else(|| Fact::NoUsualPlace { path: path() })?;
+    let unseen = |error: io::Error| Fact::NotSeen { path: path(), why: error.to_string() };
     if folder.canonicalize().map_err(unseen)? != folder {
-        return Err(format!("{at} lies behind a link"));
+        return Err(Fact::BehindLink { path: path() }.into());
     }
     // With user namespaces owners mean something else in containers than here.
     let owner = volumes.metadata().map_err(unseen)?;
@@ -106,14 +106,11 @@ fn judge(folder: &Path) -> Result<(), Why> {
         || volumes.parent().and_then(Path::file_name).is_some_and(is_mapped)
         || !is_whole
     {
-        return Err("user namespaces give its owners other numbers here".to_owned());
+        return Err(Fact::UserNamespaces {}.into());
     }
     let status = std::fs::read_to_string("/proc/self/status").map_err(unseen)?;
     if !reads_all(&status) {
-        return Err(format!(
-            "the orchestrator may not read everything in {at}: it is not root, or without \
-             CAP_DAC_READ_SEARCH"
-        ));
+        return Err(Fact::NotReadAll { path: path() }.into());
     }
     Ok(())
 }
@@ -137,14 +134,15 @@ pub(crate) async fn prove(helper: &Helper, folder: &Path) -> Result<(), Why> {
     if tokio::fs::metadata(&containers).await.is_ok() {
         // Nobody else has a container of this name, and nobody had it a moment ago.
         if tokio::fs::metadata(containers.join(&helper.id)).await.is_err() {
-            return Err(format!("{} is not this Docker's", containers.display()));
+            return Err(format!("{} is not this Docker's", containers.display()).into());
         }
     } else if !is_mounted_for_us(&helper.docker, folder).await? {
         return Err(format!(
             "nothing proves that {} here is this Docker's: the orchestrator needs its folder of \
              volumes mounted at the same path by this Docker",
             folder.display()
-        ));
+        )
+        .into());
     }
     let recent = folder.to_owned();
     let members = tokio::task::spawn_blocking(move || recent_members(&recent)).await;
@@ -213,7 +211,7 @@ async fn compare(helper: &Helper, folder: &Path, member: &str) -> Result<(), Why
         return Ok(());
     }
     let at = folder.join(member);
-    Err(format!("{} is not what Docker has in the volume", archive::quoted(&at)))
+    Err(format!("{} is not what Docker has in the volume", archive::quoted(&at)).into())
 }
 
 fn seen(told: &PathStatResponse) -> Option<(u64, u32, i64, i64)> {

@@ -10,7 +10,7 @@ use bollard::{
         UploadToContainerOptions,
     },
 };
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode};
 
 use super::super::Part;
 use crate::{docker, duty::Owed, run::RunContext};
@@ -138,17 +138,15 @@ pub(crate) async fn image(docker: &Docker, asked: Option<&str>) -> Result<String
     let images = docker.list_images(None::<ListImagesOptions>).await;
     let images = images.map_err(|error| docker::told(&error))?;
     let smallest = images.into_iter().min_by_key(|image| image.size);
-    smallest.map(|image| image.id).ok_or_else(|| {
-        let message = "this Docker has no image at all, and a container (never started) is needed \
-                       to read a volume: pull any";
-        Failure::new(FailureCode::SourceConfig, message)
-    })
+    smallest
+        .map(|image| image.id)
+        .ok_or_else(|| Failure::new(FailureCode::SourceConfig, Fact::NoImage {}))
 }
 
 fn no_image(error: &bollard::errors::Error) -> Failure {
-    let mut failure = docker::told(error);
+    let failure = docker::told(error);
     if docker::is_gone(error) {
-        failure.message.push_str(": pull it, or leave `image` out to use any that is here");
+        return failure.told_in(|first| Fact::ImageNotThere { first });
     }
     failure
 }

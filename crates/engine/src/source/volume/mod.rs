@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use bollard::Docker;
 use glob::Pattern;
-use model::{Failure, FailureCode};
+use model::{Fact, Failure, FailureCode};
 
 use super::{
     OpenedSource, Part,
@@ -71,7 +71,7 @@ impl Driver for Volume {
     fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if let Some(name) = settings.get("volume").filter(|name| !is_volume_name(name)) {
-            problems.push(("volume", not_a_name(name)));
+            problems.push(("volume", not_a_name(name).to_string()));
         }
         if let Some(image) = settings.get("image").filter(|image| !is_image_name(image)) {
             problems.push(("image", format!("`{image}` is not the name of an image")));
@@ -137,8 +137,7 @@ impl Driver for Volume {
 
     async fn doctor(&self, asked: &Asked<'_>, report: &mut Report) {
         if let Err(failure) = examine(asked, report).await {
-            let advice = "correct the source's settings, or what DOCKER_HOST may do";
-            report.failed("volume", failure.message, advice);
+            report.failed("volume", failure, Fact::DoVolume {});
         }
     }
 }
@@ -185,39 +184,34 @@ async fn examine(asked: &Asked<'_>, report: &mut Report) -> Result<(), Failure> 
     let docker = docker::connect(&asked.engine.0.config).await?;
     let found = look_for(&docker, volume).await?;
     let image = helper::image(&docker, asked.setting("image")).await?;
-    report.ok("volume", format!("`{volume}` is there; held by way of the image {image}"));
+    report.ok("volume", Fact::VolumeThere { volume: volume.to_owned(), image });
     let read = Read::of(asked.setting("read"));
     match direct::candidate(asked, &found).await {
-        _ if read == Read::Docker => report.ok("read", "through Docker, as the source says"),
+        _ if read == Read::Docker => report.ok("read", Fact::ReadByDocker {}),
         Ok(folder) => {
-            let at = folder.display();
-            let found = format!("directly, at {at}, which each run proves to be Docker's first");
-            report.ok("read", found);
+            report.ok("read", Fact::ReadDirectly { path: folder.display().to_string() });
         }
-        Err(why) if read == Read::Auto => report.ok("read", format!("through Docker: {why}")),
+        Err(why) if read == Read::Auto => {
+            report.ok("read", Fact::ReadByDockerFor { why: why.into() });
+        }
         Err(why) => {
-            let advice = "set `read` to `auto`, or end what is in the way";
-            report.failed("read", format!("not directly: {why}"), advice);
+            report.failed("read", Fact::NotDirectly { why: why.into() }, Fact::DoReadAuto {});
         }
     }
     let users: Vec<_> = users::running(&docker, volume).await?;
     let names = users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ");
     match Meanwhile::of(asked.setting("containers")) {
-        _ if users.is_empty() => report.ok("containers", "no running container uses it"),
+        _ if users.is_empty() => report.ok("containers", Fact::NobodyUses {}),
         Meanwhile::Run => report.push(
             "containers",
             CheckState::Warning,
-            format!("it is read while these write to it: {names}"),
-            Some(
-                "set `containers` to `pause` or `stop`, unless what writes there stays whole \
-                 through a loss of power"
-                    .into(),
-            ),
+            Fact::WrittenMeanwhile { names },
+            Some(Fact::DoPauseOrStop {}),
         ),
-        Meanwhile::Pause => report.ok("containers", format!("paused while it is read: {names}")),
+        Meanwhile::Pause => report.ok("containers", Fact::PausedMeanwhile { names }),
         Meanwhile::Stop => match users.iter().find_map(users::Running::why_not_stopped) {
-            Some(why) => report.failed("containers", why, "set `containers` to `pause`"),
-            None => report.ok("containers", format!("stopped while it is read: {names}")),
+            Some(why) => report.failed("containers", why, Fact::DoPause {}),
+            None => report.ok("containers", Fact::HeldMeanwhile { names }),
         },
     }
     Ok(())
@@ -237,7 +231,7 @@ async fn look_for(docker: &Docker, volume: &str) -> Result<bollard::models::Volu
         Ok(found) => Ok(found),
         Err(error) if docker::is_gone(&error) => Err(Failure::new(
             FailureCode::SourceConfig,
-            format!("Docker has no volume `{volume}` here: `docker volume ls` shows its names"),
+            Fact::NoVolume { volume: volume.to_owned() },
         )),
         Err(error) => Err(docker::told(&error)),
     }
@@ -252,11 +246,8 @@ fn patterns(words: &[&str]) -> Result<Vec<Pattern>, Failure> {
     words.iter().map(read).collect()
 }
 
-fn not_a_name(name: &str) -> String {
-    format!(
-        "`{name}` is not the name of a volume: letters, digits, `_`, `.` and `-`; a folder of \
-         this machine is a source of kind `files`"
-    )
+fn not_a_name(name: &str) -> Fact {
+    Fact::NotVolumeName { name: name.to_owned() }
 }
 
 /// What Docker takes as a volume's name. The name becomes a part of addresses.

@@ -116,15 +116,15 @@ impl Running {
     }
 
     /// Why it would not come back.
-    pub(crate) fn why_not_stopped(&self) -> Option<String> {
-        let why = if self.auto_removed {
-            "was started with `--rm`: stopping removes it"
+    pub(crate) fn why_not_stopped(&self) -> Option<Fact> {
+        let container = self.name.clone();
+        if self.auto_removed {
+            Some(Fact::StopRemoves { container })
         } else if self.of_swarm {
-            "belongs to a Swarm service, which replaces what is stopped"
+            Some(Fact::StopReplaced { container })
         } else {
-            return None;
-        };
-        Some(format!("`{}` {why}", self.name))
+            None
+        }
     }
 }
 
@@ -194,8 +194,8 @@ pub(crate) async fn hold(
     if meanwhile == Meanwhile::Stop
         && let Some(why) = users.iter().find_map(Running::why_not_stopped)
     {
-        let message = format!("{why}; set `containers` of this source to `pause`");
-        return Err(Failure::new(FailureCode::SourceConfig, message));
+        let told = Fact::also(why, Fact::DoPauseSource {});
+        return Err(Failure::new(FailureCode::SourceConfig, told));
     }
     for user in users {
         if let Err(failure) = hold_one(context, docker, user, meanwhile, &mut held).await {

@@ -7,24 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Duty, Failure};
+use model::{Duty, Fact, Failure};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
 
 use super::{PREFIX, Volume, failed, told, unfit};
-use crate::{Engine, duty::Owed, run::RunContext};
+use crate::{Engine, doctor::said, duty::Owed, run::RunContext};
 
 /// The inode of every subvolume's top.
 const TOP: u64 = 256;
 
 /// The subvolume that `real` lies in.
 pub(super) fn volume(real: &Path) -> Result<Volume, Failure> {
-    let looked = |error: &dyn std::fmt::Display| failed(format!("{}: {error}", real.display()));
+    let looked =
+        |error: &dyn std::fmt::Display| failed(said(format!("{}: {error}", real.display())));
     let kind = statfs(real).map_err(|error| looked(&error))?.filesystem_type();
     if kind != BTRFS_SUPER_MAGIC {
-        return Err(unfit(format!(
-            "{} is not on Btrfs: set `snapshot` to what it is on, or to none",
-            real.display()
-        )));
+        return Err(unfit(Fact::NotOnBtrfs { path: real.display().to_string() }));
     }
     let device = real.symlink_metadata().map_err(|error| looked(&error))?.dev();
     for top in real.ancestors() {
@@ -37,10 +35,7 @@ pub(super) fn volume(real: &Path) -> Result<Volume, Failure> {
             return Ok(Volume { top: top.to_owned(), id, within: PathBuf::new() });
         }
     }
-    Err(unfit(format!(
-        "the top of the subvolume around {} is not visible here: mount the whole subvolume",
-        real.display()
-    )))
+    Err(unfit(Fact::SubvolumeHidden { path: real.display().to_string() }))
 }
 
 /// Takes the snapshot; gives where it is.

@@ -5,14 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Duty, Failure};
+use model::{Duty, Fact, Failure, Told};
 
 use super::{
     PREFIX, Volume, failed,
     mounts::{self, Mount},
     told, unfit,
 };
-use crate::{Engine, duty::Owed, run::RunContext, source::direct::Asked};
+use crate::{Engine, doctor::said, duty::Owed, run::RunContext, source::direct::Asked};
 
 /// Room of an ordinary snapshot, as a share of its volume.
 const PERCENT: &str = "10";
@@ -35,15 +35,15 @@ pub(super) async fn volume(
     real: &Path,
 ) -> Result<Volume, Failure> {
     let mount = mounts::of(mounts, real)
-        .ok_or_else(|| failed(format!("nothing is mounted around {}", real.display())))?;
+        .ok_or_else(|| failed(Fact::NothingMounted { path: real.display().to_string() }))?;
     let device = mount.what.to_str().filter(|what| what.starts_with("/dev/"));
-    let no = |why: &str| unfit(format!("{} is on no logical volume: {why}", real.display()));
-    let device = device.ok_or_else(|| no(&mount.what.to_string_lossy()))?;
+    let no = |why: Told| unfit(Fact::NotOnLvm { path: real.display().to_string(), why });
+    let device = device.ok_or_else(|| no(said(mount.what.to_string_lossy()).into()))?;
     let args = ["--noheadings", "--separator", "/", "-o", "vg_name,lv_name", device];
-    let listed = lvm(engine, "lvs", &args).await.map_err(|error| no(&error.message))?;
+    let listed = lvm(engine, "lvs", &args).await.map_err(|error| no(error.into()))?;
     let id = listed.trim();
     if id.split('/').filter(|part| !part.is_empty()).count() != 2 {
-        return Err(no(id));
+        return Err(no(said(id).into()));
     }
     Ok(Volume { top: mount.at.clone(), id: id.to_owned(), within: mount.within.clone() })
 }

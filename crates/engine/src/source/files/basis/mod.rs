@@ -13,7 +13,7 @@ use std::{
 };
 
 use archive::{Bounds, Root};
-use model::{Duty, Failure, FailureCode};
+use model::{Duty, Fact, Failure, FailureCode};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, FsType, statfs};
 
 use self::mounts::Mount;
@@ -108,8 +108,8 @@ impl Kind {
     pub(super) fn is_installed(self, config: &EngineConfig) -> Result<(), Failure> {
         let (program, package) = self.program();
         process::find(config, program).map(drop).ok_or_else(|| {
-            let message = format!("{program} is not installed: install the package {package}");
-            Failure::new(FailureCode::SourceConfig, message)
+            let (program, package) = (program.to_owned(), package.to_owned());
+            unfit(Fact::NotInstalled { program, package })
         })
     }
 

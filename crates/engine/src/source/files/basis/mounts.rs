@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use super::failed;
 
@@ -37,7 +37,9 @@ pub(crate) fn now() -> Result<Vec<Mount>, Failure> {
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 fn listed(told: std::io::Result<Vec<u8>>) -> Result<Vec<Mount>, Failure> {
-    let told = told.map_err(|error| failed(format!("{MOUNTS}: {error}")))?;
+    let told = told.map_err(|error| {
+        failed(Fact::NotRead { what: MOUNTS.to_owned(), why: error.to_string() })
+    })?;
     Ok(told.split(|byte| *byte == b'\n').filter_map(parse).collect())
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Duty, Failure};
+use model::{Duty, Fact, Failure};
 
 use super::{PREFIX, Volume, failed, told, unfit};
 use crate::{Engine, duty::Owed, run::RunContext};
@@ -19,18 +19,17 @@ pub(super) async fn volume(engine: &Engine, real: &Path) -> Result<Volume, Failu
     let words = ["list", "-H", "-t", "filesystem", "-o", "name,mountpoint"].map(OsStr::new);
     let listed =
         zfs(engine, &[&words[..], &[real.as_os_str()]].concat()).await.map_err(|error| {
-            unfit(format!("no ZFS dataset holds {}: {}", real.display(), error.message))
+            unfit(Fact::NotOnZfs { path: real.display().to_string(), why: error.into() })
         })?;
     let line = listed.lines().next().unwrap_or_default();
     match line.split_once('\t') {
         Some((name, top)) if real.starts_with(top) && !name.contains('@') => {
             Ok(Volume { top: PathBuf::from(top), id: name.to_owned(), within: PathBuf::new() })
         }
-        _ => Err(unfit(format!(
-            "the dataset around {} is not mounted where ZFS says ({line}): mount it at the same \
-             path here",
-            real.display()
-        ))),
+        _ => Err(unfit(Fact::ZfsElsewhere {
+            path: real.display().to_string(),
+            line: line.to_owned(),
+        })),
     }
 }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use model::Failure;
+use model::{Fact, Failure};
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 
 use super::{ANSWER, Connection};
+use crate::doctor::said;
 
 /// What is sent at once.
 const SEND_CHUNK: usize = 128 << 10;
@@ -55,8 +56,8 @@ impl Connection {
         let until = self.ends_by.min(Instant::now() + ANSWER);
         match tokio::time::timeout_at(until, self.wire.write_all(&all)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.lost(&error.to_string())),
-            Err(_) => Err(self.lost("it takes nothing")),
+            Ok(Err(error)) => Err(self.lost(said(error))),
+            Err(_) => Err(self.lost(Fact::TakesNothing {})),
         }
     }
 
