@@ -87,6 +87,7 @@ macro_rules! facts {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, EnumIter, IntoStaticStr)]
         #[serde(tag = "code", content = "facts", rename_all = "snake_case")]
         #[strum(serialize_all = "snake_case")]
+        #[allow(clippy::doc_markdown, reason = "sentences are for people")]
         pub enum Fact {
             $(
                 #[doc = $text]

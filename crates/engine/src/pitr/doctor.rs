@@ -156,12 +156,12 @@ async fn look_at_slot(asked: &Asked<'_>, report: &mut Report, plan: &RecoveryPla
         }
         // The server has a bound of its own.
         Err(why) if found.bound.is_some() => {
-            report.ok("wal_room", Fact::WalRoomBounded { why: why.into(), limit });
+            report.ok("wal_room", Fact::WalRoomBounded { why, limit });
         }
         Err(why) => report.push(
             "wal_room",
             CheckState::Warning,
-            Fact::WalRoomUnknown { why: why.into(), limit },
+            Fact::WalRoomUnknown { why, limit },
             Some(Fact::DoSayMost { statement: format!("{BOUND}; {RELOAD}") }),
         ),
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bollard::query_parameters::InspectContainerOptions;
-use model::{Fact, Sentence};
+use model::{Fact, Told};
 
 use crate::{docker, doctor_host, source::direct::Asked};
 
@@ -34,7 +34,7 @@ pub(super) struct Room {
 }
 
 /// The room of the server that is at `home`; or why nobody here knows.
-pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, Sentence> {
+pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, Told> {
     if home.data.as_os_str().is_empty() {
         let statement = "GRANT pg_read_all_settings".to_owned();
         return Err(Fact::RoleBlind { statement }.into());
@@ -44,7 +44,7 @@ pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, Sentenc
         None => Vec::new(),
     };
     let home = home.clone();
-    let looking = tokio::task::spawn_blocking(move || -> Result<Room, Sentence> {
+    let looking = tokio::task::spawn_blocking(move || -> Result<Room, Told> {
         let here = |path: &Path| through(&mounts, path);
         let data = here(&home.data);
         let shown = data.display().to_string();
@@ -69,7 +69,7 @@ pub(super) async fn look(asked: &Asked<'_>, home: &Home) -> Result<Room, Sentenc
 /// What is mounted in a container: from where on this machine, and where in it.
 type Mounted = Vec<(PathBuf, PathBuf)>;
 
-async fn mounts(asked: &Asked<'_>, container: &str) -> Result<Mounted, Sentence> {
+async fn mounts(asked: &Asked<'_>, container: &str) -> Result<Mounted, Told> {
     let config = &asked.engine.0.config;
     let client = docker::connect(config).await?;
     let found = client.inspect_container(container, None::<InspectContainerOptions>).await;

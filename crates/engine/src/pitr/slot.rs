@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{AppId, Fact, Failure, FailureCode, RecoveryPlan, Sentence};
+use model::{AppId, Fact, Failure, FailureCode, RecoveryPlan, Told};
 use replication::{Connection, Error, Problem, Settings};
 
 use super::room::{self, Home, Room};
@@ -30,7 +30,7 @@ pub(super) struct Look {
     /// `max_slot_wal_keep_size` in bytes, where the server has such a bound.
     pub(super) bound: Option<u64>,
     /// What is free where it keeps WAL, or why that is not known.
-    pub(super) room: Result<Room, Sentence>,
+    pub(super) room: Result<Room, Told>,
 }
 
 impl Look {
@@ -143,7 +143,7 @@ mod tests {
         let look = |kept: u64, bound, free: Option<u64>| Look {
             kept: Some(Kept { bytes: kept, status: "reserved".to_owned() }),
             bound,
-            room: free.map(|free| Room { free, at: "/".into() }).ok_or_else(Sentence::default),
+            room: free.map(|free| Room { free, at: "/".into() }).ok_or_else(Told::default),
         };
         assert_eq!(look(GIB, None, None).most(&plan(None)), 10 * GIB);
         assert_eq!(look(GIB, None, None).most(&plan(Some(2 * GIB))), 2 * GIB);

@@ -16,7 +16,7 @@ use bollard::{
     query_parameters::{ContainerArchiveInfoOptions, InspectContainerOptions},
 };
 use jiff::Timestamp;
-use model::{Fact, Failure, FailureCode, Sentence};
+use model::{Fact, Failure, FailureCode, Told};
 
 use super::{
     Asked,
@@ -55,7 +55,7 @@ impl Read {
 }
 
 /// Why it is not read directly.
-pub(crate) type Why = Sentence;
+pub(crate) type Why = Told;
 
 /// The folder where `volume` seems to be, readable by us.
 pub(crate) async fn candidate(asked: &Asked<'_>, volume: &Volume) -> Result<PathBuf, Why> {

@@ -192,10 +192,10 @@ async fn examine(asked: &Asked<'_>, report: &mut Report) -> Result<(), Failure> 
             report.ok("read", Fact::ReadDirectly { path: folder.display().to_string() });
         }
         Err(why) if read == Read::Auto => {
-            report.ok("read", Fact::ReadByDockerFor { why: why.into() });
+            report.ok("read", Fact::ReadByDockerFor { why });
         }
         Err(why) => {
-            report.failed("read", Fact::NotDirectly { why: why.into() }, Fact::DoReadAuto {});
+            report.failed("read", Fact::NotDirectly { why }, Fact::DoReadAuto {});
         }
     }
     let users: Vec<_> = users::running(&docker, volume).await?;

@@ -88,7 +88,7 @@ async fn about_place(
             let path = place.join(served.within()).display().to_string();
             look.replaces = Some(Fact::VolumeKeptBeside { volume: volume.clone(), path }.into());
         }
-        Err(why) => look.block(Fact::VolumeNotExchanged { volume: volume.clone(), why: why.into() }),
+        Err(why) => look.block(Fact::VolumeNotExchanged { volume: volume.clone(), why }),
     }
     let users = users::running(docker, &volume).await?;
     if let Some(why) = users.iter().find_map(users::Running::in_the_way) {
@@ -120,7 +120,7 @@ pub(super) async fn prove(
     let found = found(docker, served).await?;
     let proven = volume::exchangeable(context, aim, &aim.asked()?, docker, &found).await?;
     let volume = found.name;
-    proven.map_err(|why| refused(Fact::VolumeNotExchanged { volume, why: why.into() }))
+    proven.map_err(|why| refused(Fact::VolumeNotExchanged { volume, why }))
 }
 
 /// What the restore that is gone back on has kept.

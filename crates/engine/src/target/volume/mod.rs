@@ -63,7 +63,7 @@ impl Target for Volume {
             }
             Err(why) => {
                 unknown_room(aim, &mut look);
-                look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why: why.into() });
+                look.warn(Fact::VolumeOnlyIfEmpty { volume: name.clone(), why });
             }
         }
         let users = users::running(&docker, &name).await?;
