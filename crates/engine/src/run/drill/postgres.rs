@@ -323,12 +323,13 @@ async fn amcheck(trial: &Trial<'_>, session: &Session<'_>, tools: &Tools) -> Dri
     }
 }
 
-/// Whether the tool, which PostgreSQL 14 was the first to have, or its extension is not there.
+/// Whether the tool, which PostgreSQL 14 was the first to have, or its extension is not there. A file
+/// of the server that is not there is no such thing.
 pub(super) fn no_amcheck(failure: &Failure) -> bool {
     let told = &failure.message;
-    let is_unknown = told.contains("No such file or directory") || told.contains("not found");
     failure.code == FailureCode::SourceConfig
-        || told.contains("pg_amcheck") && is_unknown
+        // By whoever was to run it.
+        || told.contains("pg_amcheck ended with exit code 127")
         || told.contains("extension control file")
         || told.contains("is not available")
 }
@@ -346,4 +347,19 @@ async fn roles_in(trial: &Trial<'_>) -> Result<BTreeSet<String>, Failure> {
         finder.push(&chunk, &mut roles);
     }
     Ok(roles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tool_that_is_not_there_is_left_out() {
+        let told = |message: &str| no_amcheck(&Failure::new(FailureCode::SourceFailed, message));
+        let missing = "setpriv: failed to execute /x/pg_amcheck: No such file or directory";
+        assert!(told(&format!("pg_amcheck ended with exit code 127: {missing}")));
+        assert!(told("pg_amcheck ended with exit code 1: extension \"amcheck\" is not available"));
+        let lost = "could not open file \"base/5/1259\": No such file or directory";
+        assert!(!told(&format!("pg_amcheck ended with exit code 2: {lost}")));
+    }
 }
