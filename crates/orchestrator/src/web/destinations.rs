@@ -116,7 +116,7 @@ fn row(
         problem: one
             .last_check
             .as_ref()
-            .and_then(model::DestinationCheck::wrong)
+            .and_then(model::destination::DestinationCheck::wrong)
             .map(|why| visitor.sentence(&why)),
         apps: apps
             .iter()
