@@ -40,6 +40,9 @@ impl Write<'_> {
     }
 }
 
+/// Rows that wait for whoever asked.
+const ROWS: usize = 512;
+
 impl Catalog {
     /// Opens `url` (`sqlite:///path?mode=rwc` or `postgres://…`) and brings it to the newest
     /// schema. A SQLite file that is changed is copied first.
@@ -69,6 +72,9 @@ impl Catalog {
                     .pragma("journal_mode", "WAL")
                     .pragma("synchronous", "FULL")
                     .pragma("busy_timeout", "10000")
+                    // Each time that it is full costs two changes of threads: lists have hundreds
+                    // of rows.
+                    .row_buffer_size(ROWS)
             });
             // Where its disk is full SQLite itself ends a transaction, which the driver does not
             // notice: it would go on inside of one that is not there, and what it then begins

@@ -2,9 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
+    fs::{DirBuilder, File},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt as _, FileExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -88,7 +88,11 @@ impl Spill {
             Arc::clone(file)
         } else {
             let folder: PathBuf = folder.into();
-            let file = Arc::new(blocking(move || tempfile::tempfile_in(folder)).await?);
+            let made = move || {
+                DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+                tempfile::tempfile_in(folder)
+            };
+            let file = Arc::new(blocking(made).await?);
             self.file = Some(Arc::clone(&file));
             file
         };
@@ -107,4 +111,25 @@ async fn blocking<T: Send + 'static>(
     what: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(what).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_too_much_goes_into_a_folder_that_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = folder.path().join("not/yet");
+        let bytes = |number: u8| Bytes::from(vec![number; BLOCK]);
+        let mut blocks: Vec<_> = (0..6).map(|number| Block::Memory(bytes(number))).collect();
+        let mut spill = Spill::default();
+        spill.write(&mut blocks, &spool).await.unwrap();
+        assert!(blocks.iter().all(|block| matches!(block, Block::Spilled(..))));
+        let mut body = Body::new(blocks, 6 * BLOCK as u64, None);
+        for number in 0..6 {
+            assert_eq!(body.next().await.unwrap().unwrap(), bytes(number));
+        }
+        assert_eq!(body.next().await.unwrap(), None);
+    }
 }
