@@ -2,9 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    fs::{DirBuilder, File},
+    fs::File,
     io,
-    os::unix::fs::{DirBuilderExt as _, FileExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -89,7 +89,8 @@ impl Spill {
         } else {
             let folder: PathBuf = folder.into();
             let made = move || {
-                DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+                // Others may have to pass through it: servers that replay work in it, too.
+                std::fs::create_dir_all(&folder)?;
                 tempfile::tempfile_in(folder)
             };
             let file = Arc::new(blocking(made).await?);
