@@ -155,7 +155,7 @@ async fn what_cannot_be_copied_is_told_and_leaves_what_was_kept() {
     bank.execute_batch("COMMIT").unwrap();
 
     world.change_app(|app| app.limits.max_size_bytes = Some(50_000)).await;
-    fails(FailureCode::SourceTooLarge, "50000 are allowed").await;
+    fails(FailureCode::SourceTooLarge, "50000 bytes are allowed").await;
     world.change_app(|app| app.limits.max_size_bytes = None).await;
 
     // Pages in the middle are overwritten: the copy is one of a damaged database.

@@ -27,6 +27,13 @@ async fn lost_and_altered_segments_are_gaps_and_a_new_base_follows() {
     let state = archived.until("short", |state| state.windows[0].end <= lost.start).await;
     assert_eq!(state.windows[0].end, lost.start);
     assert!(!state.gaps.is_empty() && state.gaps[0].start == lost.start, "{:?}", state.gaps);
+    // It is told right after it is known.
+    for _ in 0..100 {
+        if archived.events(EventKind::WalGap).await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert_eq!(archived.events(EventKind::WalGap).await, 1);
     let state = archived.until("anchored anew", |state| state.windows.len() == 2).await;
     assert!(state.windows[1].start > lost.end);
