@@ -54,7 +54,7 @@ async fn an_app_is_added_run_and_looked_at() {
     browser.sees("the token does not match").await;
     browser.fill("#token", TOKEN).await;
     browser.click("[data-part-into='#checks']").await;
-    browser.sees("the token is accepted").await;
+    browser.sees("The token is accepted").await;
     let fires = browser.ask("return document.querySelectorAll('#preview .fires li').length").await;
     assert_eq!(fires, 5);
     browser.click("input[name=when][value=weekly]").await;
@@ -204,7 +204,7 @@ async fn an_app_is_added_and_backed_up_by_the_keyboard_alone() {
     type_into(&browser, "#token", TOKEN).await;
     tab_to(&browser, "[data-part-into='#checks']").await;
     browser.press(" ").await;
-    browser.sees("the token is accepted").await;
+    browser.sees("The token is accepted").await;
     tab_to(&browser, "aside button[value=save-run]").await;
     browser.press(ENTER).await;
     let run = browser.after("/runs/").await;

@@ -268,7 +268,7 @@ async fn two_snapshots_are_compared_by_everybody() {
     assert_eq!(refused.as_u16(), 422);
 
     let page = text(&server, &format!("/snapshots/{second}")).await;
-    assert!(page.contains(&format!("<option value=\"{first}\">")), "no way there: {page}");
+    assert!(page.contains(&format!("<option value=\"{first}\"")), "no way there: {page}");
     let page = text(&server, &format!("/snapshots/{second}/diff?from={first}")).await;
     assert!(page.contains("srv/gone") && page.contains("1 new"), "{page}");
     assert!(!page.contains('\u{202e}') && !page.contains("<b>\\"), "{page}");
