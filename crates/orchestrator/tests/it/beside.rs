@@ -260,7 +260,7 @@ async fn a_slot_is_let_go_of_before_too_much_is_kept() {
         if !Scene::log(&place).contains(RELEASED) {
             most = most.max(kept);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     let limit = (MOST_KEPT << 20) as f64;
     assert!(most <= limit, "{most} bytes were kept");

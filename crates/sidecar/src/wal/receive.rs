@@ -202,6 +202,8 @@ struct Room {
     last: Option<(u64, Instant)>,
     /// Bytes a second.
     rate: f64,
+    /// How long the last look took: on a busy machine what is let go of is let go of later, too.
+    took: Duration,
 }
 
 impl Room {
@@ -210,9 +212,11 @@ impl Room {
     async fn end(&mut self, settings: &Settings, slot: &str, most: u64) -> u64 {
         loop {
             tokio::time::sleep(self.pause(most)).await;
+            let began = Instant::now();
             // What is not read tells nothing: the server may be away.
             let Ok(kept) = kept(settings, slot).await else { continue };
             self.note(kept, Instant::now());
+            self.took = began.elapsed();
             if self.is_full(most) {
                 return kept;
             }
@@ -229,7 +233,9 @@ impl Room {
 
     fn is_full(&self, most: u64) -> bool {
         let kept = self.last.map_or(0, |(kept, _)| kept);
-        kept as f64 + self.rate * LOOK.0.as_secs_f64() > most as f64
+        // Until the next look, for that look, and for letting go.
+        let secs = (LOOK.0 + 2 * self.took).as_secs_f64();
+        kept as f64 + self.rate * secs > most as f64
     }
 
     /// Until half of what is left could be used.
