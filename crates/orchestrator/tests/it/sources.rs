@@ -74,7 +74,7 @@ async fn two_sources_are_added_through_the_form_and_make_one_snapshot() {
     browser.ask("document.getElementById('s1-path').value = ''").await;
     browser.fill("#s1-path", &database).await;
     browser.click("[data-part-into='#checks']").await;
-    browser.sees("the token is accepted").await;
+    browser.sees("The token is accepted").await;
     browser.picture("app-form-two-sources-tested").await;
     browser.click("button[value=save-run]").await;
     browser.find("#run-panel .mark.good").await;
