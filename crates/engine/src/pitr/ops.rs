@@ -22,19 +22,23 @@ impl Engine {
     /// Everything that is known of an app's point-in-time recovery.
     pub async fn recovery_state(&self, app: AppId) -> Result<RecoveryState, EngineError> {
         let catalog = &self.0.catalog;
+        // Before the pieces: what was acknowledged then is among them.
+        let standing = catalog.wal_standing(app).await?.unwrap_or_default();
         let pieces = catalog.wal_of_app(app).await?;
         let there = pieces.iter().filter(|piece| piece.state != WalPieceState::Missing);
         let stored_bytes = there.map(|piece| piece.stored_bytes).sum();
         let index = Index::of(pieces);
         let bases = self.wal_bases(app).await?;
-        let standing = catalog.wal_standing(app).await?.unwrap_or_default();
         let quiet = standing
             .stored_to
             .zip(standing.said_at)
             .filter(|(stored, _)| standing.server_at.is_none_or(|server| server <= *stored))
             // What was committed while the word was on its way is not known yet.
             .map(|(at, said)| Quiet { at, heard: said.saturating_sub(MARGIN).unwrap_or(said) });
-        let (windows, gaps) = window::draw(&bases, &index, quiet);
+        let (windows, mut gaps) = window::draw(&bases, &index, quiet);
+        if let Some(stored) = standing.stored_to {
+            window::without_pending(&mut gaps, &index, stored);
+        }
         let mut restore_points = catalog.restore_points(app).await?;
         restore_points.retain(|point| {
             windows.iter().any(|window| {

@@ -58,6 +58,16 @@ pub(crate) fn draw(
     (reaches.into_iter().map(|reach| reach.window).collect(), gaps)
 }
 
+/// Leaves out what is no gap but on its way: pieces may become durable out of their order, and of
+/// what is not acknowledged yet the server keeps its own.
+pub(crate) fn without_pending(gaps: &mut Vec<WalGap>, index: &Index, acknowledged: model::Lsn) {
+    let is_newest = |gap: &WalGap| {
+        let system = gap.system.parse().ok().and_then(|system| index.newest(system));
+        system.is_some_and(|newest| newest.number() == gap.timeline)
+    };
+    gaps.retain(|gap| gap.until_at.is_some() || gap.start < acknowledged || !is_newest(gap));
+}
+
 /// The windows, oldest first.
 pub(crate) fn reaches(bases: &[BaseAt], index: &Index, quiet: Option<Quiet>) -> Vec<Reach> {
     let mut all = Vec::new();
@@ -255,6 +265,26 @@ mod tests {
         // A base whose own WAL is not whole is none.
         let (windows, _) = draw(&[base(1, 9)], &index, None);
         assert!(windows.is_empty(), "{windows:#?}");
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_no_gap() {
+        let index = Index::of((3..12).filter(|n| *n != 9).map(|n| piece(1, n, None)));
+        let drawn = |bases: &[BaseAt], acknowledged: u64| {
+            let (_, mut gaps) = draw(bases, &index, None);
+            without_pending(&mut gaps, &index, Lsn(acknowledged * SEGMENT));
+            gaps.len()
+        };
+        assert_eq!(drawn(&[base(1, 3)], 9), 0);
+        assert_eq!(drawn(&[base(1, 3)], 10), 1, "the server was told that it is stored");
+        assert_eq!(drawn(&[base(1, 3), base(1, 10)], 9), 1, "a base was taken behind it");
+        // A timeline that the server has left is not written any more.
+        let left = (3..6).chain(7..9).map(|n| piece(1, n, None));
+        let index = Index::of(left.chain([piece(2, 9, None), history(2, "1\t0/300000\tx\n")]));
+        let (_, mut gaps) = draw(&[base(1, 3)], &index, None);
+        let before = gaps.len();
+        without_pending(&mut gaps, &index, Lsn(0));
+        assert_eq!((before, gaps.len()), (1, 1));
     }
 
     #[test]

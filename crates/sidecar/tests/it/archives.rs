@@ -194,7 +194,7 @@ async fn its_own_artifacts_are_not_archived() {
     let (folder, _) = sidecar.ended().await;
 
     let paths = json!({ "paths": {
-        "workdir": work, "artifacts": format!("{work}/data/artifacts"), "temp_dump": "/nowhere",
+        "workdir": work, "artifacts": format!("{work}/data/artifacts"), "temp_dump": "/proc/nowhere",
     } });
     let sidecar = Sidecar::start_in(folder, &files("tar", "store", &["data"]), &[], &paths).await;
     let found = names(sidecar.export(Some(Prefer::Spool)).await.unwrap());

@@ -115,7 +115,7 @@ fn a_wrong_place_is_another_exit_code() {
     for (from, to, key, level) in [
         (
             format!("artifacts: {work}"),
-            "artifacts: /nowhere".to_owned(),
+            "artifacts: /proc/nowhere".to_owned(),
             "paths.artifacts",
             "error",
         ),
