@@ -9,7 +9,7 @@ use sea_orm::{
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{CatalogError, schema, sql};
+use crate::{CatalogError, known::KnownApps, schema, sql};
 
 /// Which database a catalog is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct Catalog {
     pub(crate) db: DatabaseConnection,
     /// SQLite has one writer at a time: waiting here is fair and never times out.
     writing: Arc<Mutex<()>>,
+    pub(crate) known: Arc<KnownApps>,
 }
 
 /// A transaction, and the right to write while it lasts.
@@ -64,6 +65,8 @@ impl Catalog {
             .max_connections(max_connections)
             .connect_timeout(Duration::from_secs(10))
             .acquire_timeout(Duration::from_secs(10))
+            // A file does not go away between two questions, and each is looked at afterwards.
+            .test_before_acquire(!is_sqlite)
             .sqlx_logging(false);
         if is_sqlite {
             options.map_sqlx_sqlite_opts(|sqlite| {
@@ -97,7 +100,7 @@ impl Catalog {
                 _ => CatalogError::Unavailable(said),
             }
         })?;
-        Ok(Self { db, writing: Arc::default() })
+        Ok(Self { db, writing: Arc::default(), known: Arc::default() })
     }
 
     /// Which database it is on.

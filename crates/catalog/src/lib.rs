@@ -14,6 +14,7 @@ mod duties;
 mod error;
 mod events;
 mod import;
+mod known;
 mod marks;
 mod named;
 mod objects;

@@ -39,6 +39,9 @@ pub struct NewestGood {
     pub is_harmed: bool,
 }
 
+/// A snapshot with a copy to read.
+const READABLE: &str = "EXISTS (SELECT 1 FROM snapshot_copy WHERE snapshot_id = snapshot.id AND state NOT IN ('expired', 'deleting'))";
+
 /// The newest snapshot of app `a` with a good copy that is no base backup.
 const NEWEST_GOOD: &str = "SELECT snapshot_id FROM snapshot_copy WHERE app_id = a.id AND state = 'good' AND (kind IS NULL OR kind <> 'base') ORDER BY snapshot_id DESC LIMIT 1";
 
@@ -61,10 +64,27 @@ impl Catalog {
     }
 
     /// Snapshots that have a copy to read, newest first; of all apps.
-    pub async fn recent_snapshots(&self, limit: u64) -> Result<Vec<Snapshot>, CatalogError> {
-        let select = "SELECT doc, pinned FROM snapshot WHERE EXISTS (SELECT 1 FROM snapshot_copy WHERE snapshot_id = snapshot.id AND state NOT IN ('expired', 'deleting')) ORDER BY taken_at DESC, id DESC LIMIT $1";
-        let found = rows(&self.db, select, vec![count(limit.clamp(1, 500)).into()]).await?;
+    pub async fn recent_snapshots(
+        &self,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<Snapshot>, CatalogError> {
+        let select = format!(
+            "SELECT doc, pinned FROM snapshot WHERE {READABLE} ORDER BY taken_at DESC, id DESC LIMIT $1 OFFSET $2"
+        );
+        let values = vec![count(limit.clamp(1, 500)).into(), count(offset).into()];
+        let found = rows(&self.db, &select, values).await?;
         self.with_copies(&found).await
+    }
+
+    /// How many of them there are; counts to `most`.
+    pub async fn recent_count(&self, most: u64) -> Result<u64, CatalogError> {
+        let select = format!(
+            "SELECT COUNT(*) AS snapshots FROM (SELECT 1 AS one FROM snapshot WHERE {READABLE} ORDER BY taken_at DESC LIMIT $1) AS recent"
+        );
+        let found = row(&self.db, &select, vec![count(most).into()]).await?;
+        let counted = found.map(|row| row.try_get::<i64>("", "snapshots")).transpose()?;
+        Ok(counted.unwrap_or(0).cast_unsigned())
     }
 
     /// Snapshots that have a copy at `destination`.

@@ -4,7 +4,7 @@ use catalog::{CancelOutcome, CopyCount, Ending, LogQuery, Progress, Queue, RunTo
 use jiff::{SignedDuration, Timestamp};
 use model::{
     AppId, CopyState, DestinationId, DestinationOutcome, EventId, LogLevel, Run, RunKind, RunState,
-    Stage,
+    Snapshot, SnapshotId, Stage,
 };
 use secrecy::SecretString;
 
@@ -99,6 +99,38 @@ pub(crate) async fn copies_and_the_queue_are_counted(url: &SecretString) {
     let queue = catalog.queue(now()).await.unwrap();
     assert_eq!(queue, Queue { queued: 3, running: 1, due_since: Some(due) });
     assert_eq!(catalog.queue(due - SignedDuration::from_secs(1)).await.unwrap().due_since, None);
+}
+
+pub(crate) async fn the_newest_snapshots_come_page_by_page(url: &SecretString) {
+    let catalog = open(url).await;
+    let (id, at) = (
+        AppId::generate(now(), &mut rand::rng()),
+        DestinationId::generate(now(), &mut rand::rng()),
+    );
+    let mut made = Vec::new();
+    for n in 0..7 {
+        let one = run(Some(id));
+        let token = claimed(&catalog, &one).await;
+        let mut snapshot = Snapshot { taken_at: later(n), ..snapshot(id, one.id, at) };
+        if n == 4 {
+            snapshot.copies[0].state = CopyState::Expired;
+        } else {
+            made.push(snapshot.id);
+        }
+        let end = Ending { snapshot: Some(snapshot), ..ending(RunState::Succeeded) };
+        catalog.finish(one.id, token, &end).await.unwrap();
+    }
+    made.reverse();
+    let page = async |offset, limit| -> Vec<SnapshotId> {
+        let found = catalog.recent_snapshots(offset, limit).await.unwrap();
+        found.into_iter().map(|one| one.id).collect()
+    };
+    assert_eq!(page(0, 100).await, made);
+    assert_eq!(page(0, 4).await, made[..4]);
+    assert_eq!(page(4, 4).await, made[4..]);
+    assert_eq!(page(6, 4).await, []);
+    assert_eq!(catalog.recent_count(500).await.unwrap(), 6);
+    assert_eq!(catalog.recent_count(5).await.unwrap(), 5);
 }
 
 pub(crate) async fn a_log_is_searched_by_text_and_level(url: &SecretString) {

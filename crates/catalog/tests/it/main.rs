@@ -34,6 +34,7 @@ mod runs_and_copies {
     on_both! { suite:
         names_are_unique_without_regard_to_case,
         an_edit_names_the_version_it_saw,
+        a_list_shows_every_edit,
         a_used_destination_stays,
         a_fire_is_queued_once,
         every_run_is_claimed_once,
@@ -53,6 +54,7 @@ mod numbers_and_searches {
     on_both! { figures:
         totals_count_every_end_once,
         copies_and_the_queue_are_counted,
+        the_newest_snapshots_come_page_by_page,
         a_log_is_searched_by_text_and_level,
     }
 }

@@ -221,6 +221,25 @@ pub(crate) async fn an_edit_names_the_version_it_saw(url: &SecretString) {
     assert_eq!(catalog.app(first.id).await.unwrap(), second);
 }
 
+pub(crate) async fn a_list_shows_every_edit(url: &SecretString) {
+    let (catalog, other) = (open(url).await, open(url).await);
+    let disk = destination("disk");
+    catalog.insert_destination(&disk).await.unwrap();
+    let (shop, blog) = (app("shop", disk.id), app("blog", disk.id));
+    catalog.insert_app(&shop).await.unwrap();
+    catalog.insert_app(&blog).await.unwrap();
+    assert_eq!(catalog.all_apps().await.unwrap(), [blog.clone(), shop.clone()]);
+    assert_eq!(other.all_apps().await.unwrap().len(), 2);
+    // Both read it before: one edits it, by a name that comes first, the other has to see that.
+    let edited = App { name: "a shop".parse().unwrap(), ..shop };
+    let edited = catalog.update_app(&edited, later(1)).await.unwrap();
+    for catalog in [&catalog, &other] {
+        assert_eq!(catalog.all_apps().await.unwrap(), [edited.clone(), blog.clone()]);
+    }
+    other.remove_app(blog.id, later(2)).await.unwrap();
+    assert_eq!(catalog.all_apps().await.unwrap(), [edited]);
+}
+
 pub(crate) async fn a_used_destination_stays(url: &SecretString) {
     let catalog = open(url).await;
     let disk = destination("disk");

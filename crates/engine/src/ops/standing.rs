@@ -1,6 +1,6 @@
 //! How each app is, for the lists.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use catalog::NewestGood;
 use jiff::{SignedDuration, Timestamp};
@@ -39,7 +39,7 @@ pub enum Health {
 #[derive(Debug, Clone)]
 pub struct Standing {
     /// The app.
-    pub app: App,
+    pub app: Arc<App>,
     /// How it is.
     pub health: Health,
     /// When its newest good snapshot was taken.
@@ -61,7 +61,7 @@ impl Engine {
     pub async fn standings(&self) -> Result<Vec<Standing>, EngineError> {
         let catalog = &self.0.catalog;
         let now = self.now();
-        let apps = catalog.all_apps().await?;
+        let apps = catalog.every_app().await?;
         let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
         let last = catalog.last_ends(&ids).await?;
         let mut newest = catalog.newest_good(&ids).await?;

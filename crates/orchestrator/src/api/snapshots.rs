@@ -21,7 +21,7 @@ pub(super) fn id(text: &str) -> Result<SnapshotId, Problem> {
 }
 
 pub(super) async fn recent(State(api): Api) -> Result<Json<Vec<Snapshot>>, Problem> {
-    Ok(Json(api.engine.catalog().recent_snapshots(200).await?))
+    Ok(Json(api.engine.catalog().recent_snapshots(0, 200).await?))
 }
 
 pub(super) async fn of_app(

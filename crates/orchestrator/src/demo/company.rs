@@ -164,8 +164,8 @@ impl Kept {
     }
 }
 
-/// An app as somebody describes it.
-pub(super) fn draft(number: usize, destinations: [DestinationId; 2]) -> AppDraft {
+/// An app as somebody describes it, whose drills are on a day of the week, 0 for Sundays.
+pub(super) fn draft(number: usize, destinations: [DestinationId; 2], drilled_on: i8) -> AppDraft {
     let (name, kept) = app(number);
     let binding = |id: &DestinationId| BindingDraft {
         destination: id.to_string(),
@@ -174,6 +174,7 @@ pub(super) fn draft(number: usize, destinations: [DestinationId; 2]) -> AppDraft
     };
     let (hour, minute) = (3 + minutes(number) / 60, minutes(number) % 60);
     let spec = format!("{minute} {hour} * * *");
+    let drills = format!("{minute} {} * * {drilled_on}", hour + 1);
     AppDraft {
         sources: kept.iter().map(|one| one.draft(&name)).collect(),
         destinations: destinations.iter().map(binding).collect(),
@@ -184,13 +185,13 @@ pub(super) fn draft(number: usize, destinations: [DestinationId; 2]) -> AppDraft
             restore_objective_secs: Some(if is_shop(number) { 900 } else { 3600 }),
             ..Limits::default()
         },
-        drill: Some(DrillPlan { schedule: weekly(), ..DrillPlan::default() }),
+        drill: Some(DrillPlan { schedule: schedule(drills), ..DrillPlan::default() }),
         recovery: is_shop(number).then(|| RecoveryDraft { heartbeat: true, ..Default::default() }),
         name,
         ..AppDraft::default()
     }
 }
 
-fn weekly() -> Option<Schedule> {
-    ScheduleDraft { spec: "weekly".to_owned(), ..ScheduleDraft::default() }.parse().ok()
+fn schedule(spec: String) -> Option<Schedule> {
+    ScheduleDraft { spec, ..ScheduleDraft::default() }.parse().ok()
 }

@@ -98,8 +98,12 @@ impl History {
         }
         let destinations = [destinations[0], destinations[1]];
         let mut all = Vec::new();
+        // The last drills were yesterday's, the next are a week after them.
+        let drilled_on = hours(today, -24).to_zoned(TimeZone::UTC).weekday();
+        let drilled_on = drilled_on.to_sunday_zero_offset();
         for number in 0..apps as usize {
-            let app = engine.new_app(company::draft(number, destinations)).await?;
+            let draft = company::draft(number, destinations, drilled_on);
+            let app = engine.new_app(draft).await?;
             let app = App { created_at: since, updated_at: since, ..app };
             engine.catalog().insert_app(&app).await?;
             all.push(app);

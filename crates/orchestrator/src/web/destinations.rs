@@ -1,6 +1,9 @@
 //! Destinations: what they are, how they are, adding, editing, trying, removing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use askama::Template;
 use axum::{
@@ -66,7 +69,7 @@ struct DestinationsPage {
 fn row(
     visitor: &Visitor,
     one: &Destination,
-    apps: &[App],
+    apps: &[Arc<App>],
     counts: &[CopyCount],
     archives: &HashMap<DestinationId, u64>,
 ) -> DestinationRow {
@@ -136,7 +139,7 @@ fn row(
 pub(super) async fn list(visitor: Visitor, State(web): State<Web>) -> Result<Html<String>, Fault> {
     let mut rows = Vec::new();
     let catalog = web.engine.catalog();
-    let (apps, counts) = (catalog.all_apps().await?, catalog.copy_counts().await?);
+    let (apps, counts) = (catalog.every_app().await?, catalog.copy_counts().await?);
     let archives = web.engine.archived_bytes().await?;
     for one in catalog.all_destinations().await? {
         let mut row = row(&visitor, &one, &apps, &counts, &archives);
@@ -450,7 +453,7 @@ pub(super) async fn page_of(
     once: Once,
 ) -> Result<Html<String>, Fault> {
     let catalog = web.engine.catalog();
-    let (apps, counts) = (catalog.all_apps().await?, catalog.copy_counts().await?);
+    let (apps, counts) = (catalog.every_app().await?, catalog.copy_counts().await?);
     let archives = web.engine.archived_bytes().await?;
     let shown = |secret: SecretString| secret.expose_secret().to_owned();
     let label = |name: &str| visitor.t(&format!("field-{}", name.replace('_', "-")));

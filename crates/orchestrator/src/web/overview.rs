@@ -7,7 +7,7 @@ use axum::{
 };
 use catalog::EventQuery;
 use engine::{AppCard, Health, Standing};
-use model::{AppId, Event, EventKind, FailureCode, Run, RunKind, Severity};
+use model::{App, AppId, Event, EventKind, FailureCode, Run, RunKind, Severity};
 use serde::Deserialize;
 
 use super::{
@@ -182,7 +182,7 @@ pub(super) async fn show_overview(
         .keep("q", &asked.q)
         .keep("sort", &asked.sort)
         .keep("state", &asked.state);
-    let shown = some[pager.range()].iter().map(|one| one.app.clone()).collect();
+    let shown = some[pager.range()].iter().map(|one| App::clone(&one.app)).collect();
     let cards = web.engine.cards(shown).await?;
     let rows: Vec<Row> = cards.iter().map(|card| row(card, &visitor)).collect();
     if asked.part == "live" {
@@ -370,7 +370,7 @@ async fn troubles(web: &Web, all: &[Standing], lang: Lang) -> Result<Vec<(String
     let worst = all
         .iter()
         .filter(|one| !matches!(one.health, Health::Running | Health::Good | Health::Disabled));
-    let worst = worst.take(TROUBLES).map(|one| one.app.clone()).collect();
+    let worst = worst.take(TROUBLES).map(|one| App::clone(&one.app)).collect();
     let cards = web.engine.cards(worst).await?;
     let told = cards.iter().filter_map(|card| {
         let why = match card.health {

@@ -91,7 +91,7 @@ pub(super) async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Fault> {
     let catalog = web.engine.catalog();
-    let apps = catalog.all_apps().await?;
+    let apps = catalog.every_app().await?;
     let app_id = match asked.app.as_str() {
         "" => None,
         name => Some(catalog.app_by_name(name).await?.id),
@@ -110,7 +110,7 @@ pub(super) async fn list(
                 RunRow::new(run, run.app_id.and_then(|id| names.get(&id).cloned()), &visitor)
             })
             .collect(),
-        apps: apps.into_iter().map(|app| app.name.to_string()).collect(),
+        apps: apps.iter().map(|app| app.name.to_string()).collect(),
         before: number.checked_sub(1).map(|page| format!("?page={page}{kept}")),
         after: more.then(|| format!("?page={}{kept}", number + 1)),
         page: visitor.page(visitor.t("nav-runs"), Nav::Runs),

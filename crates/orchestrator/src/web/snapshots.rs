@@ -94,31 +94,37 @@ pub(super) async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Html<String>, Fault> {
     let catalog = web.engine.catalog();
-    let apps = catalog.all_apps().await?;
-    let (mut found, badges) = if asked.app.is_empty() {
-        (catalog.recent_snapshots(RECENT).await?, Badges::new(&[], visitor.lang))
+    let apps = catalog.every_app().await?;
+    let (found, badges, pager) = if asked.app.is_empty() {
+        let total = usize::try_from(catalog.recent_count(RECENT).await?).unwrap_or(usize::MAX);
+        let pager = Pager::new(asked.page, PER_PAGE, total);
+        let (first, some) = (pager.range().start as u64, pager.range().len() as u64);
+        let found = catalog.recent_snapshots(first, some).await?;
+        (found, Badges::new(&[], visitor.lang), pager)
     } else {
         let app = catalog.app_by_name(&asked.app).await?;
         let previews = web.engine.preview_retention(&app, None).await?;
-        (catalog.snapshots_of_app(app.id).await?, Badges::new(&previews, visitor.lang))
+        let mut found = catalog.snapshots_of_app(app.id).await?;
+        found.retain(|one| one.copies.iter().any(|copy| copy.state != CopyState::Expired));
+        found.sort_by_key(|one| std::cmp::Reverse(one.taken_at));
+        let pager = Pager::new(asked.page, PER_PAGE, found.len()).keep("app", &asked.app);
+        let shown = found.drain(pager.range()).collect();
+        (shown, Badges::new(&previews, visitor.lang), pager)
     };
-    found.retain(|one| one.copies.iter().any(|copy| copy.state != CopyState::Expired));
-    found.sort_by_key(|one| std::cmp::Reverse(one.taken_at));
-    let pager = Pager::new(asked.page, PER_PAGE, found.len()).keep("app", &asked.app);
     let destinations: HashMap<_, _> =
         catalog.all_destinations().await?.into_iter().map(|d| (d.id, d.name)).collect();
     let name_of = |id| destinations.get(&id).map_or_else(|| "–".to_owned(), ToString::to_string);
     let names: HashMap<_, _> = apps.iter().map(|app| (app.id, app.name.to_string())).collect();
     Ok(show(&SnapshotsPage {
         page: visitor.page(visitor.t("nav-snapshots"), Nav::Snapshots),
-        snapshots: found[pager.range()]
+        snapshots: found
             .iter()
             .map(|one| {
                 let app = names.get(&one.app_id).cloned();
                 SnapshotRow::new(one, app, &badges, &name_of, &visitor)
             })
             .collect(),
-        apps: apps.into_iter().map(|app| app.name.to_string()).collect(),
+        apps: apps.iter().map(|app| app.name.to_string()).collect(),
         app: asked.app,
         pager,
     }))

@@ -83,6 +83,10 @@ async fn a_made_up_history_is_shown_and_gone() {
     let quiet: Vec<_> = enabled.iter().filter(|one| one["last"]["state"] != "failed").collect();
     assert!(quiet.iter().any(|one| of("at", one).is_some()), "{drills:?}");
     assert!(quiet.is_sorted_by_key(|one| moment(one)), "{drills:?}");
+    let now = jiff::Timestamp::now();
+    let due = |one: &Value| one["next_due"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let drilled = enabled.iter().filter(|one| !one["last"].is_null());
+    assert!(drilled.clone().count() > 5 && drilled.clone().all(|one| due(one) > now), "{drills:?}");
     let page = get("/drills").await;
     for one in drills {
         assert!(page.contains(&format!("/apps/{}#drills", one["app"].as_str().unwrap())), "{page}");

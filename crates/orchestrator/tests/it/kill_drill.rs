@@ -163,7 +163,9 @@ async fn killed_at(moment: Moment, server: Server, scratch: &Scratch, snapshot: 
     let before = server.done_get(&format!("snapshots/{snapshot}")).await["proof"].clone();
     let run = drill(&server, snapshot).await;
     scratch.reach(moment, &server).await;
-    assert!(!scratch.processes().is_empty() && scratch.drills().len() == 1, "{moment:?}");
+    // The others were reached by a process, which may have given way to the next.
+    assert!(moment != Moment::Checking || !scratch.processes().is_empty(), "{moment:?}");
+    assert_eq!(scratch.drills().len(), 1, "{moment:?}");
     let memory = its_memory(scratch);
     let server = server.kill().serve().await;
     scratch.let_go();

@@ -85,8 +85,10 @@ fn check_that_nothing_is_ours(docker: &Docker) -> Result<()> {
 
 /// The engine's tests whose names have `word`; one of them kills the program itself.
 fn engines_own(docker: &Docker, word: &str) -> Result<()> {
-    docker.cargo(&["build", "--package", "orchestrator"])?;
-    docker.cargo(&["test", "--package", "engine", "--test", "docker", "--", word])
+    // Of the whole workspace, as the tests before: of one package alone features of dependencies
+    // are others, and all of it would be built once more.
+    docker.cargo(&["build", "--workspace"])?;
+    docker.cargo(&["test", "--workspace", "--test", "docker", "--", word])
 }
 
 fn try_out(docker: &Docker) -> Result<()> {

@@ -46,7 +46,7 @@ impl Stage {
             Command::new("cp").arg("-r").arg(sidecar).arg(into).status()?.success(),
             "no sidecar"
         );
-        let build = ["build", "--package", "orchestrator", "--package", "sidecar"];
+        let build = ["build", "--workspace"];
         ensure!(crate::cargo::cargo().args(build).status()?.success(), "the build failed");
         let dist = folder.path().join("dist");
         fs::create_dir(&dist)?;
