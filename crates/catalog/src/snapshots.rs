@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, QueryResult, Value};
 use crate::{
     Catalog, CatalogError,
     runs::holds,
-    sql::{count, doc, execute, json, list, lists, micros, moment, row, rows},
+    sql::{count, doc, execute, json, list, lists, micros, row, rows},
 };
 
 /// Rows that one statement inserts.
@@ -30,20 +30,11 @@ pub struct CopyUpdate {
     pub expiring_since: Option<Timestamp>,
 }
 
-/// The newest snapshot of an app that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewestGood {
-    /// When it was taken.
-    pub taken_at: Timestamp,
-    /// Whether one of its copies is damaged or missing.
-    pub is_harmed: bool,
-}
-
 /// A snapshot with a copy to read.
 const READABLE: &str = "EXISTS (SELECT 1 FROM snapshot_copy WHERE snapshot_id = snapshot.id AND state NOT IN ('expired', 'deleting'))";
 
 /// The newest snapshot of app `a` with a good copy that is no base backup.
-const NEWEST_GOOD: &str = "SELECT snapshot_id FROM snapshot_copy WHERE app_id = a.id AND state = 'good' AND (kind IS NULL OR kind <> 'base') ORDER BY snapshot_id DESC LIMIT 1";
+pub(crate) const NEWEST_GOOD: &str = "SELECT snapshot_id FROM snapshot_copy WHERE app_id = a.id AND state = 'good' AND (kind IS NULL OR kind <> 'base') ORDER BY snapshot_id DESC LIMIT 1";
 
 impl Catalog {
     /// A snapshot with its copies.
@@ -244,34 +235,6 @@ impl Catalog {
             }
         }
         Ok(last)
-    }
-
-    /// When the newest snapshot with a good copy that is no base backup was taken, and whether
-    /// another copy of it is damaged or missing, app by app.
-    pub async fn newest_good(
-        &self,
-        apps: &[AppId],
-    ) -> Result<HashMap<AppId, NewestGood>, CatalogError> {
-        let mut newest = HashMap::with_capacity(apps.len());
-        for some in apps.chunks(500) {
-            let values: Vec<Value> = some.iter().map(|id| id.to_string().into()).collect();
-            let select = format!(
-                "WITH a (id) AS (VALUES {}) SELECT app_id, taken_at, (SELECT COUNT(*) FROM snapshot_copy WHERE snapshot_id = snapshot.id AND state IN ('damaged', 'missing')) AS harmed FROM snapshot WHERE id IN (SELECT ({NEWEST_GOOD}) FROM a)",
-                lists(some.len(), 1)
-            );
-            for found in rows(&self.db, &select, values).await? {
-                let app: String = found.try_get("", "app_id")?;
-                let app = app
-                    .parse()
-                    .map_err(|e: model::id::ParseIdError| CatalogError::Corrupt(e.to_string()))?;
-                let one = NewestGood {
-                    taken_at: moment(found.try_get("", "taken_at")?)?,
-                    is_harmed: found.try_get::<i64>("", "harmed")? > 0,
-                };
-                newest.insert(app, one);
-            }
-        }
-        Ok(newest)
     }
 
     /// Bytes that copies take, app by app.

@@ -1,5 +1,7 @@
 //! Statements and rows, the same for both databases.
 
+use std::{fmt::Display, str::FromStr};
+
 use jiff::Timestamp;
 use sea_orm::{ConnectionTrait, DbBackend, ExecResult, QueryResult, Statement, Value};
 use serde::{Serialize, de::DeserializeOwned};
@@ -57,6 +59,20 @@ pub(crate) async fn row<C: ConnectionTrait>(
     values: Vec<Value>,
 ) -> Result<Option<QueryResult>, CatalogError> {
     Ok(on.query_one_raw(statement(on.get_database_backend(), sql, values)).await?)
+}
+
+/// Every `text` of a group in one, between commas, in no order: a row costs more than a moment that
+/// stands in it.
+pub(crate) fn joined<C: ConnectionTrait>(on: &C, text: &str) -> String {
+    match on.get_database_backend() {
+        DbBackend::Postgres => format!("string_agg({text}, ',')"),
+        _ => format!("group_concat({text}, ',')"),
+    }
+}
+
+/// What a column's text says.
+pub(crate) fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, CatalogError> {
+    text.parse().map_err(|error: T::Err| CatalogError::Corrupt(format!("`{text}`: {error}")))
 }
 
 /// `$from, $from+1, …` for a list of `len` values.

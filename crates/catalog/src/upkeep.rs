@@ -10,7 +10,7 @@ use crate::{
     Catalog, CatalogError,
     runs::{COLUMNS, read},
     snapshots::write_copy,
-    sql::{count, doc, list, lists, micros, moment, rows},
+    sql::{count, doc, joined, list, lists, micros, moment, parsed, rows},
 };
 
 /// A copy that nobody has re-read for long.
@@ -143,16 +143,18 @@ impl Catalog {
         for some in apps.chunks(500) {
             let mut values: Vec<Value> = vec![micros(since).into()];
             values.extend(some.iter().map(|id| Value::from(id.to_string())));
+            let taken = joined(&self.db, "CAST(taken_at AS TEXT)");
             let select = format!(
-                "SELECT app_id, taken_at FROM snapshot WHERE taken_at >= $1 AND app_id IN ({}) AND id NOT IN (SELECT snapshot_id FROM snapshot_copy WHERE kind = 'base') ORDER BY app_id, taken_at",
+                "SELECT app_id, {taken} AS taken FROM snapshot WHERE taken_at >= $1 AND app_id IN ({}) AND id NOT IN (SELECT snapshot_id FROM snapshot_copy WHERE kind = 'base') GROUP BY app_id",
                 list(2, some.len())
             );
             for found in rows(&self.db, &select, values).await? {
-                let app: String = found.try_get("", "app_id")?;
-                let app = app
-                    .parse()
-                    .map_err(|e: model::id::ParseIdError| CatalogError::Corrupt(e.to_string()))?;
-                moments.entry(app).or_default().push(moment(found.try_get("", "taken_at")?)?);
+                let app = parsed(&found.try_get::<String>("", "app_id")?)?;
+                let taken: String = found.try_get("", "taken")?;
+                let taken = taken.split(',').map(|at| moment(parsed(at)?));
+                let mut taken = taken.collect::<Result<Vec<_>, CatalogError>>()?;
+                taken.sort_unstable();
+                moments.insert(app, taken);
             }
         }
         Ok(moments)

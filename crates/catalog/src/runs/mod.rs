@@ -18,6 +18,7 @@ use crate::{
 
 pub(crate) use claim::holds;
 pub use log::LogQuery;
+pub(crate) use query::ENDED;
 pub use query::RunQuery;
 pub(crate) use queue::insert_run;
 

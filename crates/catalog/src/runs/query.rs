@@ -9,7 +9,7 @@ use sea_orm::Value;
 use super::{COLUMNS, read};
 use crate::{
     Catalog, CatalogError,
-    sql::{count, list, lists, micros, moment, row, rows},
+    sql::{count, joined, list, micros, moment, parsed, row, rows},
 };
 
 /// Which runs.
@@ -23,7 +23,8 @@ pub struct RunQuery {
     pub limit: u64,
 }
 
-const ENDED: &str = "state NOT IN ('queued', 'running')";
+/// Of a run that is over.
+pub(crate) const ENDED: &str = "state NOT IN ('queued', 'running')";
 
 impl Catalog {
     /// A run.
@@ -83,32 +84,6 @@ impl Catalog {
         self.last_of(apps, RunKind::Backup, ENDED).await
     }
 
-    /// How the last ended backup run of each of `apps` ended.
-    pub async fn last_ends(
-        &self,
-        apps: &[AppId],
-    ) -> Result<HashMap<AppId, RunState>, CatalogError> {
-        let mut last = HashMap::with_capacity(apps.len());
-        for some in apps.chunks(500) {
-            let values: Vec<Value> = some.iter().map(|id| id.to_string().into()).collect();
-            let select = format!(
-                "WITH a (id) AS (VALUES {}) SELECT a.id AS app_id, (SELECT state FROM run WHERE app_id = a.id AND kind = 'backup' AND {ENDED} ORDER BY queued_at DESC, id DESC LIMIT 1) AS state FROM a",
-                lists(some.len(), 1)
-            );
-            for found in rows(&self.db, &select, values).await? {
-                let corrupt = |text: String| CatalogError::Corrupt(text);
-                let app: String = found.try_get("", "app_id")?;
-                let app =
-                    app.parse().map_err(|e: model::id::ParseIdError| corrupt(e.to_string()))?;
-                if let Some(state) = found.try_get::<Option<String>>("", "state")? {
-                    let state = state.parse();
-                    last.insert(app, state.map_err(|e: strum::ParseError| corrupt(e.to_string()))?);
-                }
-            }
-        }
-        Ok(last)
-    }
-
     /// When a run of `kind` last ended well, of whichever app.
     pub async fn last_success(&self, kind: RunKind) -> Result<Option<Timestamp>, CatalogError> {
         let select =
@@ -128,19 +103,21 @@ impl Catalog {
         for some in apps.chunks(500) {
             let mut values: Vec<Value> = vec![micros(since).into()];
             values.extend(some.iter().map(|id| Value::from(id.to_string())));
+            let ended = joined(&self.db, "CAST(finished_at AS TEXT) || ' ' || state");
             let select = format!(
-                "SELECT app_id, finished_at, state FROM run WHERE kind = 'backup' AND finished_at >= $1 AND app_id IN ({}) ORDER BY finished_at",
+                "SELECT app_id, {ended} AS ended FROM run WHERE kind = 'backup' AND finished_at >= $1 AND app_id IN ({}) GROUP BY app_id",
                 list(2, some.len())
             );
             for found in rows(&self.db, &select, values).await? {
-                let app: String = found.try_get("", "app_id")?;
-                let state: String = found.try_get("", "state")?;
-                let corrupt = |text: String| CatalogError::Corrupt(text);
-                let app =
-                    app.parse().map_err(|e: model::id::ParseIdError| corrupt(e.to_string()))?;
-                let state = state.parse().map_err(|e: strum::ParseError| corrupt(e.to_string()))?;
-                let at = moment(found.try_get("", "finished_at")?)?;
-                ends.entry(app).or_default().push((at, state));
+                let app = parsed(&found.try_get::<String>("", "app_id")?)?;
+                let ended: String = found.try_get("", "ended")?;
+                let ended = ended.split(',').map(|one| {
+                    let (at, state) = one.split_once(' ').unwrap_or((one, ""));
+                    Ok((moment(parsed(at)?)?, parsed(state)?))
+                });
+                let mut ended = ended.collect::<Result<Vec<_>, CatalogError>>()?;
+                ended.sort_by_key(|(at, _)| *at);
+                ends.insert(app, ended);
             }
         }
         Ok(ends)

@@ -4,11 +4,11 @@ use catalog::{CancelOutcome, CopyCount, Ending, LogQuery, Progress, Queue, RunTo
 use jiff::{SignedDuration, Timestamp};
 use model::{
     AppId, CopyState, DestinationId, DestinationOutcome, EventId, LogLevel, Run, RunKind, RunState,
-    Snapshot, SnapshotId, Stage,
+    Snapshot, SnapshotId, Stage, StoredCopy,
 };
 use secrecy::SecretString;
 
-use crate::suite::{claimed, ending, later, now, open, run, snapshot};
+use crate::suite::{app, claimed, destination, ending, later, now, open, run, snapshot};
 
 pub(crate) async fn totals_count_every_end_once(url: &SecretString) {
     let catalog = open(url).await;
@@ -131,6 +131,70 @@ pub(crate) async fn the_newest_snapshots_come_page_by_page(url: &SecretString) {
     assert_eq!(page(6, 4).await, []);
     assert_eq!(catalog.recent_count(500).await.unwrap(), 6);
     assert_eq!(catalog.recent_count(5).await.unwrap(), 5);
+}
+
+pub(crate) async fn how_apps_stand_is_told_of_all_at_once(url: &SecretString) {
+    let catalog = open(url).await;
+    let disk = destination("disk");
+    catalog.insert_destination(&disk).await.unwrap();
+    let apps = ["never", "harmed", "failed"].map(|name| app(name, disk.id));
+    for one in &apps {
+        catalog.insert_app(one).await.unwrap();
+    }
+    let [never, harmed, failed] = apps.each_ref().map(|one| one.id);
+    let ended = async |app, state, made: Option<(i64, &[CopyState])>| {
+        let one = run(Some(app));
+        let token = claimed(&catalog, &one).await;
+        let snapshot = made.map(|(secs, states)| {
+            let made = snapshot(app, one.id, disk.id);
+            let copy = |state: &CopyState| StoredCopy {
+                destination_id: DestinationId::generate(now(), &mut rand::rng()),
+                state: *state,
+                ..made.copies[0].clone()
+            };
+            let id = SnapshotId::generate(later(secs), &mut rand::rng());
+            Snapshot {
+                id,
+                taken_at: later(secs),
+                copies: states.iter().map(copy).collect(),
+                ..made
+            }
+        });
+        let end = Ending { snapshot, at: later(100), ..ending(state) };
+        catalog.finish(one.id, token, &end).await.unwrap();
+    };
+    let (good, damaged) = (CopyState::Good, CopyState::Damaged);
+    ended(harmed, RunState::Succeeded, Some((10, &[good]))).await;
+    ended(harmed, RunState::Succeeded, Some((20, &[good, damaged]))).await;
+    ended(failed, RunState::Succeeded, Some((30, &[good]))).await;
+    ended(failed, RunState::Succeeded, Some((40, &[damaged]))).await;
+    ended(failed, RunState::Failed, None).await;
+    catalog.set_last_fire(failed, later(50)).await.unwrap();
+    let told: Vec<_> = catalog
+        .standings()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|one| {
+            let newest = one.newest.map(|newest| (newest.taken_at, newest.is_harmed));
+            (one.app.id, one.last_end, newest, one.last_fire)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (failed, Some(RunState::Failed), Some((later(30), false)), Some(later(50))),
+            (harmed, Some(RunState::Succeeded), Some((later(20), true)), None),
+            (never, None, None, None),
+        ]
+    );
+    let ends = catalog.run_ends(&[harmed, failed, never], now()).await.unwrap();
+    assert_eq!(ends[&harmed], [(later(100), RunState::Succeeded); 2]);
+    assert_eq!((ends[&failed].len(), ends.contains_key(&never)), (3, false));
+    assert!(catalog.run_ends(&[failed], later(101)).await.unwrap().is_empty());
+    let moments = catalog.good_moments(&[harmed, failed], later(11)).await.unwrap();
+    assert_eq!(moments[&harmed], [later(20)]);
+    assert_eq!(moments[&failed], [later(30), later(40)]);
 }
 
 pub(crate) async fn a_log_is_searched_by_text_and_level(url: &SecretString) {

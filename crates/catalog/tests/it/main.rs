@@ -55,6 +55,7 @@ mod numbers_and_searches {
         totals_count_every_end_once,
         copies_and_the_queue_are_counted,
         the_newest_snapshots_come_page_by_page,
+        how_apps_stand_is_told_of_all_at_once,
         a_log_is_searched_by_text_and_level,
     }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn open(url: &SecretString) -> Catalog {
     Catalog::open(url, 8).await.unwrap()
 }
 
-fn destination(name: &str) -> Destination {
+pub(crate) fn destination(name: &str) -> Destination {
     Destination {
         id: DestinationId::generate(now(), &mut rand::rng()),
         name: name.parse().unwrap(),
@@ -45,7 +45,7 @@ fn destination(name: &str) -> Destination {
     }
 }
 
-fn app(name: &str, to: DestinationId) -> App {
+pub(crate) fn app(name: &str, to: DestinationId) -> App {
     App {
         id: AppId::generate(now(), &mut rand::rng()),
         name: name.parse().unwrap(),
@@ -231,7 +231,7 @@ pub(crate) async fn a_list_shows_every_edit(url: &SecretString) {
     assert_eq!(catalog.all_apps().await.unwrap(), [blog.clone(), shop.clone()]);
     assert_eq!(other.all_apps().await.unwrap().len(), 2);
     // Both read it before: one edits it, by a name that comes first, the other has to see that.
-    let edited = App { name: "a shop".parse().unwrap(), ..shop };
+    let edited = App { name: "a-shop".parse().unwrap(), ..shop };
     let edited = catalog.update_app(&edited, later(1)).await.unwrap();
     for catalog in [&catalog, &other] {
         assert_eq!(catalog.all_apps().await.unwrap(), [edited.clone(), blog.clone()]);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use catalog::NewestGood;
+use catalog::{AppStanding, NewestGood};
 use jiff::{SignedDuration, Timestamp};
 use model::{App, AppId, CopyState, RunKind, RunState, Snapshot, retention::CLOCK_TOLERANCE};
 use serde::Serialize;
@@ -61,24 +61,19 @@ impl Engine {
     pub async fn standings(&self) -> Result<Vec<Standing>, EngineError> {
         let catalog = &self.0.catalog;
         let now = self.now();
-        let apps = catalog.every_app().await?;
-        let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
-        let last = catalog.last_ends(&ids).await?;
-        let mut newest = catalog.newest_good(&ids).await?;
+        let mut found = catalog.standings().await?;
         let horizon = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(now);
+        let is_ahead =
+            |one: &AppStanding| one.newest.is_some_and(|newest| newest.taken_at > horizon);
         let ahead: Vec<AppId> =
-            newest.iter().filter(|(_, one)| one.taken_at > horizon).map(|(id, _)| *id).collect();
+            found.iter().filter(|one| is_ahead(one)).map(|one| one.app.id).collect();
         if !ahead.is_empty() {
             let mut known = catalog.last_good_snapshots(&ahead).await?;
             self.without_the_future(&mut known, now).await?;
-            for id in ahead {
-                match known.get(&id) {
-                    Some(one) => newest.insert(id, newest_of(one)),
-                    None => newest.remove(&id),
-                };
+            for one in found.iter_mut().filter(|one| is_ahead(one)) {
+                one.newest = known.get(&one.app.id).map(newest_of);
             }
         }
-        let fires = catalog.last_fires().await?;
         let active: HashSet<AppId> = catalog
             .active_runs()
             .await?
@@ -86,21 +81,20 @@ impl Engine {
             .filter(|run| run.kind == RunKind::Backup)
             .filter_map(|run| run.app_id)
             .collect();
-        let mut all: Vec<Standing> = apps
+        let mut all: Vec<Standing> = found
             .into_iter()
-            .map(|app| {
-                let newest = newest.get(&app.id);
+            .map(|one| {
                 let seen = Seen {
-                    last: last.get(&app.id).copied(),
-                    is_active: active.contains(&app.id),
-                    is_harmed: newest.is_some_and(|one| one.is_harmed),
-                    age: newest.map(|one| now.duration_since(one.taken_at)),
+                    last: one.last_end,
+                    is_active: active.contains(&one.app.id),
+                    is_harmed: one.newest.is_some_and(|newest| newest.is_harmed),
+                    age: one.newest.map(|newest| now.duration_since(newest.taken_at)),
                 };
                 Standing {
-                    health: health(&app, seen, now),
-                    last_good_at: newest.map(|one| one.taken_at),
-                    last_fire: fires.get(&app.id).copied(),
-                    app,
+                    health: health(&one.app, seen, now),
+                    last_good_at: one.newest.map(|newest| newest.taken_at),
+                    last_fire: one.last_fire,
+                    app: one.app,
                 }
             })
             .collect();
