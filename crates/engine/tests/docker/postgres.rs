@@ -93,14 +93,16 @@ pub(crate) fn reading(container: &str, more: &[(&str, &str)]) -> SourceDraft {
     source("pg", "postgres", &settings, &[("password", PASSWORD)])
 }
 
-/// Commands in the container that dump: their numbers.
+/// Commands in the container that dump, and do not only say which they are: their numbers.
 pub(crate) fn dumps(host: &Host, container: &Made<'_>) -> Vec<String> {
     let list = "cd /proc; for p in [0-9]*; do printf '%s ' $p; tr '\\0' ' ' < $p/cmdline; echo; \
                 done 2>/dev/null";
     let told = inside(host, container, &["sh", "-c", list]).output().unwrap().stdout;
     let told = String::from_utf8_lossy(&told);
     let dumping = told.lines().filter_map(|line| line.split_once(' '));
-    let dumping = dumping.filter(|(_, command)| command.starts_with("pg_dump "));
+    let dumping = dumping.filter(|(_, command)| {
+        command.starts_with("pg_dump ") && !command.contains("--version")
+    });
     dumping.map(|(number, _)| number.to_owned()).collect()
 }
 
