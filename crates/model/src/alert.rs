@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AlertId, AppId, ChannelId, DeliveryId, DestinationId, EventKind, Fact, ManagedBy, Name, RouteId,
-    RunId, SealedSecret, Sentence, Severity, SnapshotId, schedule::TimeZoneName,
+    AlertId, AppId, ChannelId, DeliveryId, DestinationId, EventKind, Fact, ManagedBy, Name,
+    RouteId, RunId, SealedSecret, Sentence, Severity, SnapshotId, schedule::TimeZoneName,
 };
 
 words! {

@@ -45,9 +45,7 @@ pub enum Wrong {
     #[error("names no host")]
     Host,
     /// An address that nothing is sent to.
-    #[error(
-        "is refused: the address {0} is a link-local, metadata, multicast or unspecified one"
-    )]
+    #[error("is refused: the address {0} is a link-local, metadata, multicast or unspecified one")]
     Never(String),
     /// No mail address.
     #[error("is no mail address: write it as name@example.com")]

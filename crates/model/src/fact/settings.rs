@@ -53,6 +53,8 @@ macro_rules! with_settings {
             RepositoryEncrypted {} = "a repository is encrypted by itself: leave this out";
             RepositoryFolder {} = "a repository lies in one folder: give its path";
             RepositoryPassword {} = "give the repository's password";
+            NoKeyOpens { keys: u64 } =
+                "none of the {keys} keys opens with this password: check the password";
 
             // Addresses of destinations.
             AddressForms {} =

@@ -178,6 +178,7 @@ fact-objects_or_repository = `objects` or `repository`
 fact-repository_encrypted = a repository is encrypted by itself: leave this out
 fact-repository_folder = a repository lies in one folder: give its path
 fact-repository_password = give the repository's password
+fact-no_key_opens = none of the { $keys } keys opens with this password: check the password
 # Addresses of destinations.
 fact-address_forms = write it as file:///folder, s3://bucket/prefix, sftp://user@host/folder, rclone:REMOTE:FOLDER …
 fact-address_password = a password does not belong into an address, where others on the machine see it: give it with --set-file password=FILE

@@ -178,6 +178,7 @@ fact-objects_or_repository = `objects` o `repository`
 fact-repository_encrypted = un repositorio ya se cifra solo: dejar esto vacío
 fact-repository_folder = un repositorio está en una carpeta: dar su ruta
 fact-repository_password = dar la contraseña del repositorio
+fact-no_key_opens = ninguna de las { $keys } claves se abre con esta contraseña: revisar la contraseña
 # Addresses of destinations.
 fact-address_forms = escribirla como file:///carpeta, s3://bucket/prefijo, sftp://usuario@servidor/carpeta, rclone:REMOTE:CARPETA …
 fact-address_password = una contraseña no va en una dirección, donde otros de la máquina la ven: darla con --set-file password=ARCHIVO
