@@ -282,7 +282,7 @@ async fn sent(
             Ok((target, to).into_response())
         }
         Err(error) => {
-            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let (errors, is_overtaken) = refused(error, &visitor)?;
             let current = match current {
                 Some(one) if is_overtaken => {
                     Some(web.engine.alert_channel(&one.id.to_string()).await?)
@@ -352,7 +352,7 @@ pub(super) async fn remove(
     match web.engine.remove_alert_channel(one.id).await {
         Ok(()) => Ok(redirect("/alerts?done=channel-removed")),
         Err(error) => {
-            let filled = Filled { errors: Errors::from(error, visitor.lang)?, ..as_stored(&one) };
+            let filled = Filled { errors: visitor.refused(error)?, ..as_stored(&one) };
             let page = form(&web, &visitor, one.kind, Some(&one), filled, true).await?;
             Ok((StatusCode::CONFLICT, page).into_response())
         }

@@ -230,7 +230,7 @@ async fn sent(
             Ok((target, redirect("/alerts?done=saved#routes")).into_response())
         }
         Err(error) => {
-            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let (errors, is_overtaken) = refused(error, &visitor)?;
             let current = match current {
                 Some(one) if is_overtaken => {
                     Some(web.engine.alert_route(&one.id.to_string()).await?)

@@ -101,7 +101,7 @@ async fn preview(
     let parsed = draft.schedule.as_ref().map(engine::ScheduleDraft::parse);
     let (schedule, problem) = match parsed {
         Some(Ok(schedule)) => (Some(schedule), None),
-        Some(Err(error)) => (None, Some(error.message)),
+        Some(Err(error)) => (None, Some(visitor.sentence(&error.sentence()))),
         None => (None, None),
     };
     let fires = schedule
@@ -317,7 +317,7 @@ async fn sent(
                 Err(error) => return Err(error.into()),
             }
             if part {
-                let problems = app_sources::problems(&fields, &errors, visitor.lang);
+                let problems = app_sources::problems(&fields, &errors, visitor.lang, &visitor.zone);
                 let page = visitor.page("", Nav::Overview);
                 let part = ChecksPart { page, checks, waits, problems };
                 return Ok(show(&part).into_response());
@@ -354,7 +354,7 @@ async fn sent(
         keep_unshown(&mut draft, current.as_ref());
     }
     let basis = basis(&web, &visitor, current.as_ref(), &fields, &draft, false).await?;
-    let filled = Filled { basis, values, draft, errors: Errors::some(errors), checks, waits };
+    let filled = Filled { basis, values, draft, errors: visitor.errors(&errors), checks, waits };
     Ok(form(&web, &visitor, current.as_ref(), filled).await?.into_response())
 }
 
@@ -366,7 +366,7 @@ async fn refuse(
     draft: AppDraft,
     error: EngineError,
 ) -> Result<Response, Fault> {
-    let (errors, is_overtaken) = refused(error, visitor.lang)?;
+    let (errors, is_overtaken) = refused(error, visitor)?;
     let current = match current {
         Some(app) if is_overtaken => Some(web.engine.catalog().app(app.id).await?),
         other => other,

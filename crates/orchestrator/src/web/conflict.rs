@@ -6,6 +6,7 @@ use engine::EngineError;
 use super::{
     form::{Errors, Fields},
     lang::Lang,
+    visitor::Visitor,
 };
 
 /// Set in a form that has shown what is different.
@@ -105,10 +106,13 @@ pub(super) fn version(fields: &Fields) -> i64 {
 
 /// What a refused save says about the fields, and whether it was refused because somebody else
 /// saved meanwhile.
-pub(super) fn refused(error: EngineError, lang: Lang) -> Result<(Errors, bool), EngineError> {
+pub(super) fn refused(
+    error: EngineError,
+    visitor: &Visitor,
+) -> Result<(Errors, bool), EngineError> {
     match error {
         EngineError::Catalog(CatalogError::Stale { .. }) => Ok((Errors::default(), true)),
-        other => Ok((Errors::from(other, lang)?, false)),
+        other => Ok((visitor.refused(other)?, false)),
     }
 }
 

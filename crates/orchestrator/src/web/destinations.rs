@@ -352,7 +352,7 @@ async fn sent(
         (status, form(&visitor, kind, current, filled)).into_response()
     };
     if !unread.is_empty() {
-        return Ok(again(current.as_ref(), Errors::some(unread), false));
+        return Ok(again(current.as_ref(), visitor.errors(&unread), false));
     }
     let saved = match &current {
         Some(one) => web.engine.edit_destination(one.id, version(&fields), draft).await,
@@ -372,7 +372,7 @@ async fn sent(
             Ok(redirect(&format!("/destinations/{}?done=saved", one.name)))
         }
         Err(error) => {
-            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let (errors, is_overtaken) = refused(error, &visitor)?;
             let current = match current {
                 Some(one) if is_overtaken => Some(web.engine.catalog().destination(one.id).await?),
                 other => other,

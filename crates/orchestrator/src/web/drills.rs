@@ -7,7 +7,7 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 use engine::FieldError;
-use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, Run, SnapshotId};
+use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Fact, Name, Run, SnapshotId};
 
 use super::{
     Web,
@@ -155,7 +155,7 @@ async fn form(
         zones: zones(),
         questions,
         commands,
-        no_commands: (!allowed).then(|| visitor.sentence(&model::Fact::CommandsOff {}.into())),
+        no_commands: (!allowed).then(|| visitor.sentence(&Fact::CommandsOff {}.into())),
         artifacts,
         errors,
     }))
@@ -233,8 +233,8 @@ fn boot(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<DrillBoot> {
     let text = |key: &str| Some(fields.text(key).trim()).filter(|text| !text.is_empty());
     let container = text("boot-container")?.to_owned();
     let mut number = |key: &str, field: &str| -> Option<u64> {
-        let message = "a whole number";
-        let wrong = |_| errors.push(FieldError::new(format!("boot.{field}"), message));
+        let field = format!("boot.{field}");
+        let wrong = |_| errors.push(FieldError::new(field, Fact::WholeNumber {}));
         text(key)?.parse().map_err(wrong).ok()
     };
     let narrow = |number: Option<u64>| number.map(|all| u16::try_from(all).unwrap_or(0));
@@ -287,10 +287,10 @@ pub(super) async fn save(
             typed = Some(told(&plan, visitor.lang));
             match web.engine.plan_drills(app.id, version(&fields), plan).await {
                 Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
-                Err(error) => refused(error, visitor.lang)?,
+                Err(error) => refused(error, &visitor)?,
             }
         }
-        Err(errors) => (Errors::some(errors), false),
+        Err(errors) => (visitor.errors(&errors), false),
     };
     let app = if is_overtaken { web.engine.catalog().app(app.id).await? } else { app };
     let now = typed.map(|typed| {
