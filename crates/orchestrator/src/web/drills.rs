@@ -13,7 +13,7 @@ use super::{
     Web,
     app_fields::{Values, schedule},
     app_form::zones,
-    conflict::{Basis, Conflict, refused, version},
+    conflict::{Basis, Conflict, item, refused, version},
     drill_told::told,
     fault::{Fault, show},
     filters,
@@ -184,7 +184,7 @@ pub(super) async fn plan(
         expect: String::new(),
     });
     let filled = (values, questions.collect(), commands.collect());
-    let basis = Basis::stored(app.version);
+    let basis = Basis::stored(app.version, app.id);
     let page = form(&web, &visitor, &app, basis, filled, Errors::default()).await?;
     Ok(page.into_response())
 }
@@ -278,7 +278,7 @@ pub(super) async fn save(
     Path(name): Path<String>,
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
-    let app = web.engine.catalog().app_by_name(&name).await?;
+    let app = web.engine.catalog().app_by_name(item(&fields, &name)).await?;
     let questions = rows(&fields, "q-sql", "q-artifact", "q-expect");
     let commands = rows(&fields, "c-argv", "c-artifact", "");
     let mut typed = None;

@@ -1,0 +1,55 @@
+//! A form that was opened before somebody gave its thing another name is about that thing still.
+
+use crate::forms::{Form, World};
+
+/// A page, and what the page's address is called by.
+const FORMS: [(&str, &str); 4] = [
+    ("/apps/shop/edit", "shop"),
+    ("/destinations/disk/edit", "disk"),
+    ("/alerts/channels/ops", "ops"),
+    ("/alerts/routes/all", "all"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_finds_what_it_was_made_from_under_its_new_name() {
+    let world = World::new().await;
+    let (_, page, _) = world.see("/apps/shop/drills").await;
+    let drills = Form::on(&page, "/apps/shop/drills");
+    for (path, name) in FORMS {
+        let (_, page, _) = world.see(path).await;
+        let form = Form::on(&page, path);
+        assert_eq!(form.value("item").len(), 26, "{path}: {form:?}");
+        let renamed = format!("{name}-renamed");
+        let reply = world.send(path, &form.with(&[("name", &renamed)])).await;
+        assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
+
+        // The name is another's meanwhile, whose version is the one that the form names.
+        if path.starts_with("/alerts/routes") {
+            let other = serde_json::json!({ "name": name, "channels": ["ops-again"] });
+            world.server.done("POST", "alert-routes", other).await;
+        }
+
+        let reply = world.send(path, &form.with(&[])).await;
+        assert_eq!(reply.status, 409, "{path}: {:.3000}", reply.page);
+        let told = reply.page.split("id=\"conflict\"").nth(1).unwrap();
+        let told = told.split("</section>").next().unwrap();
+        assert!(told.contains(&renamed), "{path} does not tell the new name: {told}");
+
+        // Saved once more with that in sight, it has the name that was typed.
+        let again = Form::on(&reply.page, path);
+        let typed = format!("{name}-again");
+        let reply = world.send(path, &again.with(&[("name", &typed)])).await;
+        assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
+    }
+    let routes = world.server.done_get("alert-routes").await;
+    let mut names: Vec<_> =
+        routes.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["all", "all-again"], "another's route is as it was");
+    let sent = drills.with(&[("boot-container", "box")]);
+    let reply = world.send("/apps/shop/drills", &sent).await;
+    assert_eq!(reply.status, 409, "{:.3000}", reply.page);
+    let again = Form::on(&reply.page, "/apps/shop-again/drills");
+    let reply = world.send(&again.action, &again.with(&[])).await;
+    assert_eq!(reply.status, 303, "{:.3000}", reply.page);
+}
