@@ -1,6 +1,7 @@
 //! What can be wrong with a setting.
 
-/// What is wrong with a setting, and what to do; its name stands before it. Never what a secret says.
+/// What is wrong with a setting, and what to do; its name stands before it. Never what a secret
+/// says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::EnumIter)]
 pub enum Wrong {
     /// The kind does not have it.
