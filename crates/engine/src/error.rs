@@ -5,8 +5,8 @@ use model::{Fact, Sentence};
 
 use crate::{run::failure, vault::VaultError};
 
-/// One field of what a user sent that cannot be accepted. What is wrong is said by a [`Fact`], never
-/// by text alone, so that it can be told in every language.
+/// One field of what a user sent that cannot be accepted.
+// What is wrong is a fact, never text alone, so that it can be told in every language.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
