@@ -9,7 +9,7 @@ use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Engine, EngineError, FieldError,
+    Engine, EngineError,
     docker::{self, served::Served},
     pitr::restore::{
         choose::{Missed, Way, choose, spans},

@@ -111,7 +111,10 @@ impl From<BootstrapError> for Fact {
             BootstrapError::NothingThere => Self::NoCatalogCopy {},
             BootstrapError::NoneUsable(why) => Self::NoCopyUsable { why },
             BootstrapError::OtherKey => Self::OtherSecretKey {},
-            BootstrapError::Wrong(told) => told.fact.unwrap_or_else(|| Self::said(told.message)),
+            BootstrapError::Wrong(told) => {
+                let Sentence { message, fact } = *told;
+                fact.unwrap_or_else(|| Self::said(message))
+            }
             BootstrapError::Refused(said) | BootstrapError::Failed(said) => Self::said(said),
         }
     }

@@ -22,28 +22,28 @@ use crate::legible;
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     status: StatusCode,
-    detail: Sentence,
+    detail: Box<Sentence>,
     errors: Vec<FieldError>,
 }
 
 impl Fault {
     pub(crate) fn not_found() -> Self {
-        Self { status: StatusCode::NOT_FOUND, detail: Sentence::default(), errors: Vec::new() }
+        Self { status: StatusCode::NOT_FOUND, detail: Box::default(), errors: Vec::new() }
     }
 
     pub(crate) fn refused(status: StatusCode) -> Self {
-        Self { status, detail: Sentence::default(), errors: Vec::new() }
+        Self { status, detail: Box::default(), errors: Vec::new() }
     }
 
     pub(crate) fn forbidden() -> Self {
-        Self { status: StatusCode::FORBIDDEN, detail: Sentence::default(), errors: Vec::new() }
+        Self { status: StatusCode::FORBIDDEN, detail: Box::default(), errors: Vec::new() }
     }
 }
 
 impl From<EngineError> for Fault {
     fn from(error: EngineError) -> Self {
         let status = crate::api::status_of(&error);
-        let detail = error.sentence();
+        let detail = Box::new(error.sentence());
         let errors = if let EngineError::Invalid(errors) = error { errors } else { Vec::new() };
         Self { status, detail, errors }
     }
@@ -101,7 +101,7 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
         StatusCode::SERVICE_UNAVAILABLE => visitor.t("error-unavailable"),
         _ => visitor.t("error-other"),
     };
-    let fault = fault.unwrap_or(Fault { status, detail: Sentence::default(), errors: Vec::new() });
+    let fault = fault.unwrap_or(Fault { status, detail: Box::default(), errors: Vec::new() });
     let detail = match (fault.detail.is_empty(), status) {
         (false, _) => visitor.sentence(&fault.detail),
         (true, StatusCode::NOT_FOUND) => visitor.t("error-not-found-detail"),

@@ -96,7 +96,8 @@ async fn every_form_tells_in_spanish_what_is_wrong() {
     world.lang = "es";
     let found = read_forms(&world).await;
     let mut judge = Judge::new();
-    let routes = page_roles::table().iter().filter(|page| page.method == "POST");
+    let pages = page_roles::table();
+    let routes = pages.iter().filter(|page| page.method == "POST");
     // Guesses of passwords would end the test's own logins.
     let routes = routes.map(|page| page.path).filter(|route| !route.starts_with("/account"));
     for route in routes {
