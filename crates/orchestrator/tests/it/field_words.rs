@@ -24,7 +24,7 @@ struct Known {
 
 /// The sentences of a language, as pages show them: what stands between backticks is code there.
 fn known(lang: &str) -> Vec<Known> {
-    let place = Regex::new(r#"\{ \$[a-z]+ \}"#).unwrap();
+    let place = Regex::new(r"\{ \$[a-z]+ \}").unwrap();
     let folder = format!("{}/locales/{lang}", env!("CARGO_MANIFEST_DIR"));
     let mut all = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
@@ -216,8 +216,10 @@ async fn slips(world: &World, judge: &mut Judge) {
         let body = format!("{besides}{fields}");
         let pairs: Vec<_> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         let reply = world.send(path, &pairs).await;
-        assert_eq!(reply.status, 422, "{path} {fields}: {:.3000}", reply.page);
-        assert!(!told(&reply.page).is_empty(), "{path} {fields} tells nothing");
+        // What cannot even be read is told by the form as it is, which is no refusal.
+        if !matches!(reply.status, 200 | 422) || told(&reply.page).is_empty() {
+            judge.wrong.insert(format!("{path} {fields}: {} tells nothing", reply.status));
+        }
         judge.judge(&format!("{path} {fields}"), &reply.page);
     }
     in_the_api(&world.server).await;
