@@ -82,13 +82,13 @@ fact-declared_twice = `{ $name }` is declared twice
 fact-declared_elsewhere = there is already another { $what } `{ $name }`, which is not declared here: choose another name, or rename or remove that one first
 # Drills.
 fact-at_most_checks = at most { $count } questions and commands
-fact-aquery = a query
-fact-acontainer = a container
+fact-a_query = a query
+fact-a_container = a container
 fact-path_from_root = a path that begins with / and has no spaces
-fact-aport = a port, from 1 to 65535
-fact-astatus = a status, from 100 to 599
+fact-a_port = a port, from 1 to 65535
+fact-a_status = a status, from 100 to 599
 fact-boot_seconds = seconds, from 1 to 3600
-fact-auser = a user
+fact-a_user = a user
 # Alerts.
 fact-channel_kind_stays = the kind cannot be changed: add a new channel and choose it in the routes
 fact-hour_of_day = an hour, from 0 to 23

@@ -82,13 +82,13 @@ fact-declared_twice = `{ $name }` está declarado dos veces
 fact-declared_elsewhere = ya hay otro `{ $name }` ({ $what }), que no está declarado aquí: elegir otro nombre, o antes cambiar el nombre de ese o quitarlo
 # Drills.
 fact-at_most_checks = como máximo { $count } preguntas y comandos
-fact-aquery = una consulta
-fact-acontainer = un contenedor
+fact-a_query = una consulta
+fact-a_container = un contenedor
 fact-path_from_root = una ruta que empieza con / y no tiene espacios
-fact-aport = un puerto, de 1 a 65535
-fact-astatus = un estado, de 100 a 599
+fact-a_port = un puerto, de 1 a 65535
+fact-a_status = un estado, de 100 a 599
 fact-boot_seconds = segundos, de 1 a 3600
-fact-auser = un usuario
+fact-a_user = un usuario
 # Alerts.
 fact-channel_kind_stays = el tipo no se puede cambiar: agregar un canal nuevo y elegirlo en las rutas
 fact-hour_of_day = una hora, de 0 a 23

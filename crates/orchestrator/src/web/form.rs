@@ -144,9 +144,9 @@ impl Errors {
         Self(vec![Slip { field: field.to_owned(), text }])
     }
 
-    /// The same, what is about `field` at the field `to`.
-    pub(crate) fn moved(mut self, field: &str, to: &str) -> Self {
-        for one in self.0.iter_mut().filter(|one| one.field == field) {
+    /// The same, at the field `to` what is about the field `from`.
+    pub(crate) fn moved(mut self, to: &str, from: &str) -> Self {
+        for one in self.0.iter_mut().filter(|one| one.field == from) {
             to.clone_into(&mut one.field);
         }
         self

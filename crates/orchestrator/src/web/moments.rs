@@ -450,7 +450,7 @@ pub(super) async fn point(
     match web.engine.make_restore_point(app.id, called).await {
         Ok(_) => Ok(redirect(&format!("/apps/{}/recovery?done=point-made", app.name))),
         Err(error) => {
-            let errors = visitor.refused(error)?.moved("name", "point-name");
+            let errors = visitor.refused(error)?.moved("point-name", "name");
             let page = form(&web, &visitor, &app, None, errors, called).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// What shows that a value was taken for markup.
-pub(crate) const MARKUP: &str = "\"'><script>alert(1)</script>";
+const MARKUP: &str = "\"'><script>alert(1)</script>";
 /// What shows that a value came into the headers.
-pub(crate) const HEADER: &str = "x\r\nSet-Cookie: stolen=1\r\nX-Stolen: 1";
+const HEADER: &str = "x\r\nSet-Cookie: stolen=1\r\nX-Stolen: 1";
 
 pub(crate) fn hostile() -> Vec<String> {
     let mut all: Vec<_> = [
