@@ -20,7 +20,7 @@ pub use client::{ContractClient, Limits};
 pub use error::ContractError;
 pub use import::{ImportRequest, ImportTarget};
 pub use job::Download;
-pub use net::{AddressRefused, NetPolicy};
+pub use net::{AddressRefused, NetPolicy, UrlForm};
 pub use openapi::openapi;
 pub use wire::{
     Capabilities, ExportRequest, ImportAccepted, ImportReport, JobAccepted, JobState, JobStatus,

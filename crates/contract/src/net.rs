@@ -32,8 +32,25 @@ pub enum AddressRefused {
     #[error("the address {0} is outside the allowed networks (BACKUP_ALLOWED_NETWORKS)")]
     Outside(IpAddr),
     /// The URL is no base address.
-    #[error("{0}")]
-    Form(&'static str),
+    #[error(transparent)]
+    Form(#[from] UrlForm),
+}
+
+/// Why a URL is no base address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UrlForm {
+    /// Not HTTP.
+    #[error("begin it with http:// or https://")]
+    Scheme,
+    /// A user or a password is in it.
+    #[error("leave user and password out: the token is a field of its own")]
+    Login,
+    /// Something follows its path.
+    #[error("leave `?` and `#` out: this is the base address")]
+    Query,
+    /// No host.
+    #[error("it names no host")]
+    Host,
 }
 
 impl NetPolicy {
@@ -55,21 +72,21 @@ impl NetPolicy {
 
     /// Judges the form of a base URL, and its host where that is an address.
     pub fn check_url(&self, url: &Url) -> Result<(), AddressRefused> {
-        let refuse = |why| Err(AddressRefused::Form(why));
+        let refuse = |why: UrlForm| Err(why.into());
         if !matches!(url.scheme(), "http" | "https") {
-            return refuse("begin it with http:// or https://");
+            return refuse(UrlForm::Scheme);
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("leave user and password out: the token is a field of its own");
+            return refuse(UrlForm::Login);
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return refuse("leave `?` and `#` out: this is the base address");
+            return refuse(UrlForm::Query);
         }
         match url.host() {
             Some(url::Host::Ipv4(address)) => self.check_address(IpAddr::V4(address)),
             Some(url::Host::Ipv6(address)) => self.check_address(IpAddr::V6(address)),
             Some(url::Host::Domain(_)) => Ok(()),
-            None => refuse("it names no host"),
+            None => refuse(UrlForm::Host),
         }
     }
 }

@@ -1,23 +1,49 @@
 //! Errors of the engine's operations.
 
 use catalog::CatalogError;
+use model::{Fact, Sentence};
 
-use crate::vault::VaultError;
+use crate::{run::failure, vault::VaultError};
 
 /// One field of what a user sent that cannot be accepted.
+// What is wrong is a fact, never text alone, so that it can be told in every language.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// The field, as the API names it (`destinations[0].folder`).
     pub field: String,
-    /// What is wrong and what would be right.
-    pub message: String,
+    /// What is wrong and what would be right, in English.
+    message: String,
+    /// The same without its language.
+    fact: Box<Fact>,
 }
 
 impl FieldError {
     /// An error about `field`.
-    pub fn new(field: impl Into<String>, message: impl ToString) -> Self {
-        Self { field: field.into(), message: message.to_string() }
+    pub fn new(field: impl Into<String>, wrong: impl Into<Fact>) -> Self {
+        let fact = wrong.into();
+        Self { field: field.into(), message: fact.to_string(), fact: Box::new(fact) }
+    }
+
+    /// What is wrong, in English.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What is wrong, without its language.
+    pub fn fact(&self) -> &Fact {
+        &self.fact
+    }
+
+    /// What is wrong, in English and without its language.
+    pub fn sentence(&self) -> Sentence {
+        Fact::clone(&self.fact).into()
+    }
+
+    /// The same about another field.
+    #[must_use]
+    pub fn at(self, field: impl Into<String>) -> Self {
+        Self { field: field.into(), ..self }
     }
 }
 
@@ -70,8 +96,13 @@ impl From<CatalogError> for EngineError {
 
 impl EngineError {
     /// An [`EngineError::Invalid`] about one field.
-    pub fn invalid(field: impl Into<String>, message: impl ToString) -> Self {
-        Self::Invalid(vec![FieldError::new(field, message)])
+    pub fn invalid(field: impl Into<String>, wrong: impl Into<Fact>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, wrong)])
+    }
+
+    /// What went wrong, without its language where it is a sentence of ours with a code.
+    pub fn sentence(&self) -> Sentence {
+        failure::of_engine(self).into()
     }
 
     /// Nothing called `name` among `what`.

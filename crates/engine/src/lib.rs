@@ -37,6 +37,7 @@ mod trees;
 mod upkeep;
 pub mod vault;
 mod worker;
+mod wrong;
 
 use std::sync::{Arc, Mutex, atomic::AtomicUsize};
 

@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AlertId, AppId, ChannelId, DeliveryId, DestinationId, EventKind, ManagedBy, Name, RouteId,
-    RunId, SealedSecret, Sentence, Severity, SnapshotId, schedule::TimeZoneName,
+    AlertId, AppId, ChannelId, DeliveryId, DestinationId, EventKind, Fact, ManagedBy, Name,
+    RouteId, RunId, SealedSecret, Sentence, Severity, SnapshotId, schedule::TimeZoneName,
 };
 
 words! {
@@ -190,6 +190,12 @@ words! {
      or healthchecks"
 )]
 pub struct UnknownChannelKind(pub String);
+
+impl From<UnknownChannelKind> for Fact {
+    fn from(error: UnknownChannelKind) -> Self {
+        Self::NoChannelKind { word: error.0 }
+    }
+}
 
 fn unknown_kind(word: &str) -> UnknownChannelKind {
     UnknownChannelKind(word.chars().take(64).collect())

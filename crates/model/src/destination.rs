@@ -107,6 +107,12 @@ words! {
 )]
 pub struct UnknownKind(pub String);
 
+impl From<UnknownKind> for Fact {
+    fn from(error: UnknownKind) -> Self {
+        Self::NoDestinationKind { word: error.0 }
+    }
+}
+
 fn unknown_kind(word: &str) -> UnknownKind {
     UnknownKind(word.chars().take(64).collect())
 }

@@ -128,6 +128,10 @@ macro_rules! facts {
 }
 
 #[macro_use]
+mod settings;
+#[macro_use]
+mod fields;
+#[macro_use]
 mod troubles;
 #[macro_use]
 mod checks;
@@ -159,8 +163,16 @@ impl utoipa::PartialSchema for Fact {
 impl utoipa::ToSchema for Fact {}
 
 impl Fact {
+    /// What a parser, a program, a server or the system said, in its own words.
+    pub fn said(text: impl ToString) -> Self {
+        Self::Said { said: text.to_string() }
+    }
+
     /// One sentence after another.
     pub fn also(first: impl Into<Sentence>, then: impl Into<Sentence>) -> Self {
         Self::Also { first: first.into().into(), then: then.into().into() }
     }
 }
+
+#[cfg(test)]
+mod tests;

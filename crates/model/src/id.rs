@@ -10,12 +10,20 @@ use rand::{Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::Fact;
+
 /// A text that is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an identifier: it takes 26 letters and digits, as the lists print them")]
 pub struct ParseIdError {
     /// What was given.
     pub text: String,
+}
+
+impl From<ParseIdError> for Fact {
+    fn from(error: ParseIdError) -> Self {
+        Self::NoIdentifier { text: error.text }
+    }
 }
 
 macro_rules! identifiers {

@@ -12,7 +12,7 @@ use std::{fmt, str::FromStr};
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, RunId, SnapshotKind};
+use crate::{Fact, Name, RunId, SnapshotKind};
 
 /// What manifests are called, after the base name they share with their objects.
 pub const MANIFEST_SUFFIX: &str = ".manifest.json";
@@ -55,6 +55,19 @@ pub enum TemplateError {
     /// Not a relative path of plain names.
     #[error("a name is relative, of letters, digits and ` ._-+=@`, without `..` or empty parts")]
     Path,
+}
+
+impl From<TemplateError> for Fact {
+    fn from(error: TemplateError) -> Self {
+        match error {
+            TemplateError::Field(name) => {
+                Self::NoTemplateField { name: name.escape_debug().to_string() }
+            }
+            TemplateError::Brace => Self::BraceOpen {},
+            TemplateError::Constant => Self::NameConstant {},
+            TemplateError::Path => Self::TemplatePath {},
+        }
+    }
 }
 
 /// What the fields of a template stand for.

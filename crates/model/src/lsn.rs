@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, de::Error as _};
 
+use crate::Fact;
+
 /// A position in a server's WAL: bytes since its beginning. Written as PostgreSQL does: `16/B374D848`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
@@ -18,6 +20,12 @@ impl fmt::Display for Lsn {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is no position in a WAL: write it as PostgreSQL does, such as 16/B374D848")]
 pub struct LsnError(String);
+
+impl From<LsnError> for Fact {
+    fn from(error: LsnError) -> Self {
+        Self::NoWalPosition { text: error.0 }
+    }
+}
 
 impl FromStr for Lsn {
     type Err = LsnError;

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Fact;
+
 /// Longest name, in characters; short enough for a file name with a date and an extension.
 pub const MAX_LEN: usize = 64;
 
@@ -32,6 +34,19 @@ pub enum NameError {
     /// `..`, which means the parent folder in paths.
     #[error("`..` cannot be in a name")]
     DotDot,
+}
+
+impl From<NameError> for Fact {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Empty => Self::NameEmpty {},
+            NameError::TooLong(has) => Self::NameTooLong { most: MAX_LEN as u64, has: has as u64 },
+            NameError::Character(sign) => {
+                Self::NameSign { sign: sign.escape_default().to_string() }
+            }
+            NameError::DotDot => Self::NameDots {},
+        }
+    }
 }
 
 impl Name {

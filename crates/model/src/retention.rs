@@ -76,6 +76,17 @@ pub enum PolicyError {
     Within(String),
 }
 
+impl From<PolicyError> for Fact {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Count { rule } => {
+                Self::RuleCount { rule: rule.to_string(), most: u64::from(MAX_COUNT) }
+            }
+            PolicyError::Within(text) => Self::NoLength { text: text.escape_debug().to_string() },
+        }
+    }
+}
+
 /// A rule of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,10 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::Wrong;
+
 /// Why nothing is sent to an address.
 #[derive(Debug, thiserror::Error)]
 #[error("the address {0} is a link-local, metadata, multicast or unspecified one")]
 pub(crate) struct AddressRefused(IpAddr);
+
+impl From<AddressRefused> for Wrong {
+    fn from(refused: AddressRefused) -> Self {
+        Self::Never(refused.0.to_string())
+    }
+}
 
 /// Judges an address before it is connected to.
 pub(crate) fn judge(address: IpAddr) -> Result<(), AddressRefused> {

@@ -2,7 +2,7 @@
 
 use lettre::transport::smtp::client::Certificate as MailCertificate;
 
-use crate::settings::Given;
+use crate::{Wrong, settings::Given};
 
 const KEY: &str = "ca_certificate";
 
@@ -12,7 +12,7 @@ pub(crate) fn for_http(given: &mut Given<'_>) -> Vec<reqwest::Certificate> {
     match reqwest::Certificate::from_pem_bundle(pem.as_bytes()) {
         Ok(certificates) if !certificates.is_empty() => certificates,
         _ => {
-            given.wrong(KEY, PROBLEM);
+            given.wrong(KEY, Wrong::Certificate);
             Vec::new()
         }
     }
@@ -24,9 +24,7 @@ pub(crate) fn for_mail(given: &mut Given<'_>) -> Option<MailCertificate> {
     let found = MailCertificate::from_pem(pem.as_bytes()).ok();
     let found = found.filter(|_| pem.contains("-----BEGIN CERTIFICATE-----"));
     if found.is_none() {
-        given.wrong(KEY, PROBLEM);
+        given.wrong(KEY, Wrong::Certificate);
     }
     found
 }
-
-const PROBLEM: &str = "is no certificate in PEM: paste it from `-----BEGIN CERTIFICATE-----` on";

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::{
-    Kind, Message, SendError, SettingsError,
+    Kind, Message, SendError, SettingsError, Wrong,
     discord::Discord,
     email::Email,
     gotify::Gotify,
@@ -101,7 +101,7 @@ impl Channel {
         let http = Http::new(service, &place, certificates, secrets, limits);
         let http = http.map_err(|problem| {
             let key = "url".to_owned();
-            SettingsError { problems: vec![SettingProblem { key, problem }] }
+            SettingsError { problems: vec![SettingProblem { key, problem: Wrong::Said(problem) }] }
         })?;
         Ok(Self { kind, way: Way::Http(Box::new(http)) })
     }

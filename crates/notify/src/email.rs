@@ -17,7 +17,7 @@ use lettre::{
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    Limits, Message, SendError,
+    Limits, Message, SendError, Wrong,
     address::{refusal, resolve},
     certificates,
     http::{chain, without},
@@ -66,7 +66,7 @@ impl Email {
         let from = given.text("from").and_then(|text| {
             let read = text.parse::<Mailbox>().ok();
             if read.is_none() {
-                given.wrong("from", "is no mail address: write it as name@example.com");
+                given.wrong("from", Wrong::MailAddress);
             }
             read
         });
@@ -188,7 +188,7 @@ fn port(given: &mut Given<'_>, encryption: Encryption) -> Option<u16> {
     };
     let port = text.parse().ok().filter(|port| *port > 0);
     if port.is_none() {
-        given.wrong("port", "is a number from 1 to 65535");
+        given.wrong("port", Wrong::Port);
     }
     port
 }
@@ -198,17 +198,17 @@ fn host(given: &mut Given<'_>) -> Option<String> {
     let host = text.trim_matches(['[', ']']).to_owned();
     let good = |one: char| one.is_ascii_alphanumeric() || matches!(one, '.' | '-' | '_' | ':');
     if !host.chars().all(good) || host.starts_with('-') {
-        given.wrong("host", "is the name of a mail server, such as smtp.example.com");
+        given.wrong("host", Wrong::MailHost);
         return None;
     }
     if let Ok(address) = host.parse()
         && let Err(refused) = crate::address::judge(address)
     {
-        given.wrong("host", format!("is refused: {refused}"));
+        given.wrong("host", refused.into());
         return None;
     }
     if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
-        given.wrong("host", "has a `:` in it: the port is a setting of its own");
+        given.wrong("host", Wrong::MailHostPort);
         return None;
     }
     Some(host)
@@ -221,14 +221,13 @@ fn recipients(text: &str, given: &mut Given<'_>) -> Option<Mailboxes> {
         match one.parse::<Mailbox>() {
             Ok(mailbox) => all.push(mailbox),
             Err(_) => {
-                let shown = one.escape_debug();
-                given.wrong("to", format!("has `{shown}` in it, which is no mail address"));
+                given.wrong("to", Wrong::Recipient(one.escape_debug().to_string()));
                 return None;
             }
         }
     }
     if all.is_empty() || all.len() > MAX_RECIPIENTS {
-        given.wrong("to", format!("is 1 to {MAX_RECIPIENTS} mail addresses, with commas between"));
+        given.wrong("to", Wrong::Recipients(MAX_RECIPIENTS));
         return None;
     }
     Some(all.into_iter().collect())
@@ -238,15 +237,15 @@ fn login(given: &mut Given<'_>, encryption: Encryption) -> Option<(String, Secre
     match (given.text("username"), given.secret("password")) {
         (None, None) => None,
         (Some(_), None) => {
-            given.wrong("password", "is needed with a user name");
+            given.wrong("password", Wrong::WithUser);
             None
         }
         (None, Some(_)) => {
-            given.wrong("username", "is needed with a password");
+            given.wrong("username", Wrong::WithPassword);
             None
         }
         (Some(_), Some(_)) if encryption == Encryption::None => {
-            given.wrong("encryption", "is needed with a password: take `starttls` or `tls`");
+            given.wrong("encryption", Wrong::Encryption);
             None
         }
         (Some(name), Some(password)) => Some((name.to_owned(), password.clone())),
@@ -266,7 +265,7 @@ fn tls(given: &mut Given<'_>, encryption: Encryption, host: &str) -> Option<Tls>
         Ok(parameters) if encryption == Encryption::Tls => Some(Tls::Wrapper(parameters)),
         Ok(parameters) => Some(Tls::Required(parameters)),
         Err(error) => {
-            given.wrong("ca_certificate", format!("cannot be used: {error}"));
+            given.wrong("ca_certificate", Wrong::Unusable(error.to_string()));
             None
         }
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use crate::{
-    Level, Message,
+    Level, Message, Wrong,
     http::{Meaning, Post, Reply, Service},
     settings::{Given, below},
     text::{BYTES, cut},
@@ -24,7 +24,7 @@ impl Healthchecks {
         let url = given.base("url")?;
         let last = url.path_segments().and_then(|mut segments| segments.next_back());
         if matches!(last, None | Some("" | "start" | "fail" | "log")) {
-            given.wrong("url", "is the check's own ping address, without `/fail` after it");
+            given.wrong("url", Wrong::PingAddress);
             return None;
         }
         Some((Box::new(Self { url: url.clone() }), url))

@@ -20,9 +20,11 @@ mod slack;
 mod telegram;
 mod text;
 mod webhook;
+mod wrong;
 
 pub use channel::{Channel, Clock, Limits};
 pub use error::SendError;
 pub use kind::{Field, Kind};
 pub use message::{Level, Message};
 pub use settings::{SettingProblem, SettingsError};
+pub use wrong::Wrong;

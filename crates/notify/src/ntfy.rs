@@ -8,7 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::{
-    Level, Message,
+    Level, Message, Wrong,
     http::{Meaning, Post, Reply, Service},
     settings::Given,
     text::{BYTES, cut},
@@ -31,23 +31,23 @@ impl Ntfy {
         let topic = given.text("topic").unwrap_or_default();
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if topic.len() > MAX_TOPIC || !topic.bytes().all(good) {
-            given.wrong("topic", "has only letters, digits, `_` and `-`, 64 at most");
+            given.wrong("topic", Wrong::Topic);
         }
         let token = given.header_secret("token");
         let login = match (given.text("username"), given.secret("password")) {
             (Some(name), Some(password)) => Some((name.to_owned(), password.clone())),
             (None, None) => None,
             (Some(_), None) => {
-                given.wrong("password", "is needed with a user name");
+                given.wrong("password", Wrong::WithUser);
                 None
             }
             (None, Some(_)) => {
-                given.wrong("username", "is needed with a password");
+                given.wrong("username", Wrong::WithPassword);
                 None
             }
         };
         if token.is_some() && login.is_some() {
-            given.wrong("token", "or user name and password, not both");
+            given.wrong("token", Wrong::TokenOrLogin);
         }
         let url = given.base("url")?;
         let service = Self { url: url.clone(), topic: topic.to_owned(), token, login };

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use crate::{Kind, address};
+use crate::{Kind, Wrong, address};
 
 /// What is wrong with one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingProblem {
     /// The setting.
     pub key: String,
-    /// What is wrong, and what to do; never what a secret says.
-    pub problem: String,
+    /// What is wrong with it.
+    pub problem: Wrong,
 }
 
 /// A channel cannot be opened with what was given.
@@ -50,12 +50,12 @@ impl<'a> Given<'a> {
         let names = open.map(|(key, _)| (key, false)).chain(secrets.keys().map(|key| (key, true)));
         for (key, sealed) in names {
             match kind.field(key) {
-                None => given.wrong(key, format!("is no setting of the kind {kind}")),
+                None => given.wrong(key, Wrong::Unknown(kind.to_string())),
                 Some(field) if field.secret && !sealed => {
-                    given.wrong(key, "is a secret: give it as one");
+                    given.wrong(key, Wrong::Secret);
                 }
                 Some(field) if !field.secret && sealed => {
-                    given.wrong(key, "is no secret: give it as a setting");
+                    given.wrong(key, Wrong::NoSecret);
                 }
                 Some(_) => {}
             }
@@ -67,15 +67,12 @@ impl<'a> Given<'a> {
                 given.text(field.key).is_none()
             };
             if field.required && missing {
-                given.wrong(field.key, "is needed");
+                given.wrong(field.key, Wrong::Needed);
             }
             let unknown = given.text(field.key).filter(|text| !field.choices.contains(text));
             if let Some(text) = unknown.filter(|_| !field.choices.is_empty()) {
-                let text = text.escape_debug().to_string();
-                given.wrong(
-                    field.key,
-                    format!("is one of {}, not `{text}`", field.choices.join(", ")),
-                );
+                let (words, text) = (field.choices.join(", "), text.escape_debug().to_string());
+                given.wrong(field.key, Wrong::Choice { words, text });
             }
         }
         given
@@ -95,14 +92,14 @@ impl<'a> Given<'a> {
     pub(crate) fn header_secret(&mut self, key: &str) -> Option<SecretString> {
         let secret = self.secret(key)?.expose_secret().trim();
         if secret.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            self.wrong(key, "has a space or a character that a token has not: paste it anew");
+            self.wrong(key, Wrong::HeaderSecret);
             return None;
         }
         Some(secret.into())
     }
 
-    pub(crate) fn wrong(&mut self, key: &str, problem: impl Into<String>) {
-        self.problems.push(SettingProblem { key: key.to_owned(), problem: problem.into() });
+    pub(crate) fn wrong(&mut self, key: &str, problem: Wrong) {
+        self.problems.push(SettingProblem { key: key.to_owned(), problem });
     }
 
     /// The address in a setting or a secret; `None` where it is missing or was refused.
@@ -113,15 +110,15 @@ impl<'a> Given<'a> {
             self.text(key)?
         };
         let Ok(url) = Url::parse(text) else {
-            self.wrong(key, "is no address: write it as https://…");
+            self.wrong(key, Wrong::Address);
             return None;
         };
         if !matches!(url.scheme(), "http" | "https") {
-            self.wrong(key, "must begin with https:// or http://");
+            self.wrong(key, Wrong::Scheme);
         } else if !url.username().is_empty() || url.password().is_some() {
-            self.wrong(key, "has a user or password in it: leave them out");
+            self.wrong(key, Wrong::Login);
         } else if url.fragment().is_some() {
-            self.wrong(key, "has a `#` in it: leave out what follows");
+            self.wrong(key, Wrong::Fragment);
         } else if let Err(refused) = judge_host(&url) {
             self.wrong(key, refused);
         } else {
@@ -134,7 +131,7 @@ impl<'a> Given<'a> {
     pub(crate) fn base(&mut self, key: &str) -> Option<Url> {
         let mut url = self.url(key)?;
         if url.query().is_some() {
-            self.wrong(key, "has a `?` in it: this is the server's address");
+            self.wrong(key, Wrong::Query);
             return None;
         }
         let path = url.path().trim_end_matches('/').to_owned();
@@ -152,14 +149,14 @@ impl<'a> Given<'a> {
 }
 
 /// Names are judged when they are resolved.
-fn judge_host(url: &Url) -> Result<(), String> {
+fn judge_host(url: &Url) -> Result<(), Wrong> {
     let address = match url.host() {
         Some(url::Host::Ipv4(v4)) => v4.into(),
         Some(url::Host::Ipv6(v6)) => v6.into(),
         Some(url::Host::Domain(_)) => return Ok(()),
-        None => return Err("names no host".to_owned()),
+        None => return Err(Wrong::Host),
     };
-    address::judge(address).map_err(|error| format!("is refused: {error}"))
+    address::judge(address).map_err(Wrong::from)
 }
 
 /// `url` with `segments` after its path.

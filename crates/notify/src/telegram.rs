@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
-    Level, Message,
+    Level, Message, Wrong,
     http::{Meaning, Post, Reply, Service},
     settings::{Given, below},
     text::{UTF16, cut, escape},
@@ -39,7 +39,7 @@ impl Telegram {
     pub(crate) fn read(given: &mut Given<'_>) -> Option<(Box<dyn Service>, Url)> {
         let token = given.header_secret("token");
         if token.as_ref().is_some_and(|token| !is_token(token.expose_secret())) {
-            given.wrong("token", "is not as @BotFather gives it: 123456:ABC…");
+            given.wrong("token", Wrong::BotToken);
         }
         let chat_id = given.text("chat_id").unwrap_or_default();
         let is_name = |text: &str| {
@@ -48,11 +48,11 @@ impl Telegram {
             })
         };
         if !chat_id.is_empty() && chat_id.parse::<i64>().is_err() && !is_name(chat_id) {
-            given.wrong("chat_id", "is a number, such as -1001234567890, or a channel's @name");
+            given.wrong("chat_id", Wrong::ChatId);
         }
         let thread_id = given.text("thread_id").map(str::parse);
         if matches!(thread_id, Some(Err(_))) {
-            given.wrong("thread_id", "is a number");
+            given.wrong("thread_id", Wrong::ThreadId);
         }
         let api = given.base("api")?;
         let service = Self {

@@ -10,7 +10,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::{
-    Message,
+    Message, Wrong,
     http::{Meaning, Post, Reply, Service},
     settings::Given,
     text::{CHARS, cut},
@@ -61,12 +61,12 @@ impl Webhook {
                 (Url::parse(&written.replace(PLACEHOLDER, &token)).ok()?, None)
             }
             (None, true) => {
-                given.wrong("token", "is needed: the address has a place for it");
+                given.wrong("token", Wrong::TokenPlace);
                 return None;
             }
         };
         if url.origin() != place.origin() {
-            given.wrong("url", "has the place for the token before its path");
+            given.wrong("url", Wrong::TokenBeforePath);
         }
         Some((Box::new(Self { url, bearer, key, headers }), place))
     }
@@ -82,11 +82,11 @@ fn key(given: &mut Given<'_>) -> Option<hmac::Key> {
     match bytes {
         Some(bytes) if bytes.len() >= MIN_KEY => Some(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
         Some(_) => {
-            given.wrong("secret", format!("is too short: take {MIN_KEY} characters or more"));
+            given.wrong("secret", Wrong::KeyShort(MIN_KEY));
             None
         }
         None => {
-            given.wrong("secret", "begins with `whsec_` and is not Base64 after it");
+            given.wrong("secret", Wrong::KeyCoding);
             None
         }
     }
@@ -104,12 +104,12 @@ fn headers(given: &mut Given<'_>) -> HeaderMap {
         });
         match read {
             Some((name, _)) if TAKEN.contains(&name.as_str()) => {
-                given.wrong("headers", format!("may not set `{name}`"));
+                given.wrong("headers", Wrong::HeaderTaken(name.to_string()));
             }
             Some((name, value)) => {
                 headers.insert(name, value);
             }
-            None => given.wrong("headers", "are lines of `Name: value`"),
+            None => given.wrong("headers", Wrong::HeaderLines),
         }
     }
     headers

@@ -309,7 +309,7 @@ fn first_user(environment: &Environment) -> Result<FirstUser, SettingError> {
             ));
         }
         Some(text) => match weakness(text, user.as_str()) {
-            Some(weakness) => return Err(refuse(weakness)),
+            Some(weakness) => return Err(refuse(&weakness.to_string())),
             None => Some(text.clone().into()),
         },
     };

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use usual::Usual;
 pub use wording::{DigestEntry, Notice, PlainWording, Wording};
 
-use crate::{Engine, EngineError, FieldError, Inner, vault::Purpose};
+use crate::{Engine, EngineError, FieldError, Inner, vault::Purpose, wrong};
 
 /// Looks at what is wrong and sends messages until `shutdown`.
 pub(crate) async fn follow(engine: &Engine, shutdown: CancellationToken) {
@@ -74,7 +74,7 @@ pub(crate) fn opened(
             |key: &str| kind.fields().iter().any(|field| field.secret && field.key == key);
         let told = error.problems.into_iter().map(|one| {
             let group = if is_secret(&one.key) { "secrets" } else { "settings" };
-            FieldError::new(format!("{group}.{}", one.key), one.problem)
+            FieldError::new(format!("{group}.{}", one.key), wrong::of_channel(one.problem))
         });
         EngineError::Invalid(told.collect())
     })

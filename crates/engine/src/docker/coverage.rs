@@ -159,13 +159,12 @@ impl Engine {
             .split_once(':')
             .is_some_and(|(kind, name)| matches!(kind, "volume" | "database") && !name.is_empty());
         if !known || id.len() > 300 {
-            let message = "`volume:NAME` or `database:CONTAINER`, as coverage shows it";
-            return Err(EngineError::invalid("id", message));
+            return Err(EngineError::invalid("id", Fact::CoverageId {}));
         }
         let reason = reason.trim();
         if reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
-            let message = format!("one line of at most {MAX_REASON} characters");
-            return Err(EngineError::invalid("reason", message));
+            let most = Fact::OneLineUpTo { count: MAX_REASON as u64 };
+            return Err(EngineError::invalid("reason", most));
         }
         let mut ignored = self.ignored().await?;
         if reason.is_empty() {

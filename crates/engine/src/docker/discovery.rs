@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::query_parameters::InspectContainerOptions;
-use model::{DirectKind, Name, retention::RetentionPolicy};
+use model::{DirectKind, Fact, Name, retention::RetentionPolicy};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ impl Engine {
     /// Makes apps of what this host has. Each is tried first, and kept where nothing fails.
     pub async fn protect(&self, request: &ProtectRequest) -> Result<Vec<Protected>, EngineError> {
         if request.ids.is_empty() || request.ids.len() > MOST {
-            return Err(EngineError::invalid("ids", format!("tick 1 to {MOST} of what was found")));
+            return Err(EngineError::invalid("ids", Fact::TickSome { most: MOST as u64 }));
         }
         let found = self.coverage().await?;
         let ticked =
@@ -106,7 +106,7 @@ impl Engine {
     async fn source_of(&self, one: &Covered) -> Result<SourceDraft, EngineError> {
         let kind: DirectKind =
             one.source_kind.as_deref().unwrap_or_default().parse().map_err(|_| {
-                EngineError::invalid("ids", format!("`{}` is nothing that can be read", one.id))
+                EngineError::invalid("ids", Fact::NothingReadable { id: one.id.clone() })
             })?;
         let mut settings = BTreeMap::new();
         let mut secrets = BTreeMap::new();
@@ -170,11 +170,11 @@ fn ticked<'a>(found: &'a [Covered], ids: &[String]) -> Result<Vec<&'a Covered>, 
     for id in ids {
         let one = found.iter().find(|one| one.id == *id && one.source_kind.is_some());
         let Some(one) = one else {
-            return Err(FieldError::new("ids", format!("`{id}` is no volume or database here")));
+            return Err(FieldError::new("ids", Fact::NotOfHost { id: id.clone() }));
         };
         if one.state == CoverageState::Protected {
             let apps = one.apps.join(", ");
-            return Err(FieldError::new("ids", format!("`{id}` is in {apps} already")));
+            return Err(FieldError::new("ids", Fact::CoveredAlready { id: id.clone(), apps }));
         }
         if !all.contains(&one) {
             all.push(one);

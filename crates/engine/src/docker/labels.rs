@@ -158,7 +158,7 @@ impl Asked {
         let time_zone = self.drill_zone.as_ref().unwrap_or(&self.schedule.time_zone).clone();
         let schedule = ScheduleDraft { spec, time_zone, ..ScheduleDraft::default() }.parse();
         let schedule = schedule.map_err(|wrong| {
-            format!("`backup.drill-{}`: {}", label(&wrong.field), wrong.message)
+            format!("`backup.drill-{}`: {}", label(&wrong.field), wrong.message())
         })?;
         Ok(Some(DrillPlan { schedule: Some(schedule), ..DrillPlan::default() }))
     }

@@ -8,29 +8,35 @@ use std::{
     },
 };
 
+use model::Fact;
 use tokio::sync::watch;
 
-use crate::EngineError;
+use crate::{EngineError, run::failure};
 
 /// Why an index was not made, for everybody who waits for it.
 #[derive(Debug, Clone)]
-pub(crate) struct NotMade {
-    of: fn(String) -> EngineError,
-    why: String,
+pub(crate) enum NotMade {
+    Damaged(String),
+    Locked(String),
+    Other(Box<Fact>),
 }
 
 impl NotMade {
     pub(crate) fn error(self) -> EngineError {
-        (self.of)(self.why)
+        match self {
+            Self::Damaged(why) => EngineError::Damaged(why),
+            Self::Locked(why) => EngineError::Locked(why),
+            Self::Other(why) => EngineError::invalid("source", *why),
+        }
     }
 }
 
 impl From<EngineError> for NotMade {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::Damaged(why) => Self { of: EngineError::Damaged, why },
-            EngineError::Locked(why) => Self { of: EngineError::Locked, why },
-            other => Self { of: |why| EngineError::invalid("source", why), why: other.to_string() },
+            EngineError::Damaged(why) => Self::Damaged(why),
+            EngineError::Locked(why) => Self::Locked(why),
+            other => Self::Other(Box::new(failure::fact_of(&other))),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Registering, editing and removing apps.
 
 use model::{
-    App, AppId, Binding, CodePlan, Destination, DestinationKind, DirectKind, DrillPlan, Limits,
-    Name, QuiescePlan, Source,
+    App, AppId, Binding, CodePlan, Destination, DestinationKind, DirectKind, DrillPlan, Fact,
+    Limits, Name, QuiescePlan, Source,
     layout::Template,
     retention::RetentionPolicy,
     schedule::{MAX_JITTER_SECS, Schedule, ScheduleSpec, TimeZoneName},
@@ -150,7 +150,7 @@ impl ScheduleDraft {
             .parse::<ScheduleSpec>()
             .map_err(|error| FieldError::new("schedule.spec", error))?;
         if self.jitter_secs > MAX_JITTER_SECS {
-            return Err(FieldError::new("schedule.jitter_secs", "at most a day (86,400)"));
+            return Err(FieldError::new("schedule.jitter_secs", Fact::AtMostDay {}));
         }
         Ok(Schedule {
             jitter_secs: self.jitter_secs,
@@ -344,7 +344,7 @@ fn parse_bindings(
     errors: &mut Vec<FieldError>,
 ) -> Vec<Binding> {
     if drafts.is_empty() {
-        errors.push(FieldError::new("destinations", "choose at least one destination"));
+        errors.push(FieldError::new("destinations", Fact::ChooseDestination {}));
     }
     let mut bindings: Vec<Binding> = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.iter().enumerate() {
@@ -354,13 +354,13 @@ fn parse_bindings(
             one.name.as_str().eq_ignore_ascii_case(wanted) || one.id.to_string() == wanted
         });
         let Some(found) = found else {
-            let message = format!("there is no destination `{wanted}`");
-            errors.push(FieldError::new(field("destination"), message));
+            let unknown = Fact::NoSuchDestination { name: wanted.to_owned() };
+            errors.push(FieldError::new(field("destination"), unknown));
             continue;
         };
         let folder = validate::folder(&field("folder"), &draft.folder, errors);
         if bindings.iter().any(|one| one.destination_id == found.id) {
-            errors.push(FieldError::new(field("destination"), "it is chosen twice"));
+            errors.push(FieldError::new(field("destination"), Fact::ChosenTwice {}));
         }
         if let Some(Err(error)) = draft.retention.as_ref().map(RetentionPolicy::check) {
             errors.push(FieldError::new(field("retention"), error));
@@ -372,18 +372,11 @@ fn parse_bindings(
                 .ok()
         });
         if template.as_ref().is_some_and(Template::splits_sources) {
-            errors.push(FieldError::new(
-                field("template"),
-                "`{source}` belongs after the last `/`: a manifest lies in one folder with \
-                 the objects it names",
-            ));
+            errors.push(FieldError::new(field("template"), Fact::SourceInFolder {}));
         }
         let is_ours = |one: &Template| crate::recovery::names::is_ours(&one.to_string());
         if folder.is_empty() && template.as_ref().is_some_and(is_ours) {
-            errors.push(FieldError::new(
-                field("template"),
-                "this folder is for copies of the catalog",
-            ));
+            errors.push(FieldError::new(field("template"), Fact::FolderOfCopies {}));
         }
         bindings.push(Binding {
             destination_id: found.id,
@@ -395,10 +388,6 @@ fn parse_bindings(
     }
     bindings
 }
-
-/// Why an app of files has no destination besides one of trees.
-pub(crate) const ONLY_TREE: &str = "a destination of trees is the only one of an app with files: \
-                                    let another app read the same files for the others";
 
 /// A tree and an archive of the same files are not the same artifact.
 fn check_trees(
@@ -413,7 +402,7 @@ fn check_trees(
         known.iter().find(is_it).is_some_and(|one| one.kind == DestinationKind::Tree)
     };
     if bindings.len() > 1 && bindings.iter().any(is_tree) && sources.iter().any(is_files) {
-        errors.push(FieldError::new("destinations", ONLY_TREE));
+        errors.push(FieldError::new("destinations", Fact::OnlyTree {}));
     }
 }
 
@@ -427,8 +416,10 @@ fn compression(
         Some("auto") => None,
         Some(text) => match text.parse::<artifact::Compression>() {
             Ok(compression) => Some(compression.to_string()),
-            Err(error) => {
-                errors.push(FieldError::new("compression", error));
+            Err(_) => {
+                let text: String = text.chars().take(32).collect();
+                let unknown = Fact::NoCompression { text: text.escape_debug().to_string() };
+                errors.push(FieldError::new("compression", unknown));
                 None
             }
         },
@@ -437,19 +428,19 @@ fn compression(
 
 fn check_limits(limits: &Limits, errors: &mut Vec<FieldError>) {
     if limits.timeout_secs.is_some_and(|secs| !(10..=MAX_TIMEOUT_SECS).contains(&secs)) {
-        errors.push(FieldError::new("limits.timeout_secs", "from 10 seconds to a week"));
+        errors.push(FieldError::new("limits.timeout_secs", Fact::TenSecondsToWeek {}));
     }
     if limits.max_size_bytes == Some(0) {
-        errors.push(FieldError::new("limits.max_size_bytes", "more than 0"));
+        errors.push(FieldError::new("limits.max_size_bytes", Fact::MoreThanNone {}));
     }
     if limits.retries.is_some_and(|retries| retries > 10) {
-        errors.push(FieldError::new("limits.retries", "at most 10"));
+        errors.push(FieldError::new("limits.retries", Fact::AtMostOf { count: 10 }));
     }
     if limits.objective_secs.is_some_and(|secs| !(60..=366 * 24 * 3600).contains(&secs)) {
-        errors.push(FieldError::new("limits.objective_secs", "from a minute to a year"));
+        errors.push(FieldError::new("limits.objective_secs", Fact::MinuteToYear {}));
     }
     if limits.restore_objective_secs.is_some_and(|secs| !(1..=366 * 24 * 3600).contains(&secs)) {
-        errors.push(FieldError::new("limits.restore_objective_secs", "from a second to a year"));
+        errors.push(FieldError::new("limits.restore_objective_secs", Fact::SecondToYear {}));
     }
 }
 

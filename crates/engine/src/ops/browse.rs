@@ -12,7 +12,7 @@ use archive::{Kind, Members, Packing, Sink};
 use artifact::Identities;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use model::{Artifact, Snapshot, SnapshotId};
+use model::{Artifact, Fact, Snapshot, SnapshotId};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -141,8 +141,7 @@ impl Engine {
         };
         let is_folder = entry.kind == EntryKind::Folder;
         if !is_folder && entry.kind != EntryKind::File {
-            let what = "it is neither a file nor a folder: download the folder that holds it";
-            return Err(EngineError::invalid("path", what));
+            return Err(EngineError::invalid("path", Fact::NeitherFile {}));
         }
         let Some(whole) = places
             .first()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AlertChannel, ChannelId, ChannelKind, ChannelTry};
+use model::{AlertChannel, ChannelId, ChannelKind, ChannelTry, Fact};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
@@ -86,10 +86,7 @@ impl Engine {
         let current = AlertChannel { version, ..self.0.catalog.alert_channel(id).await? };
         refuse_if_managed(&current.name, current.managed_by)?;
         if !draft.kind.is_empty() && draft.kind != current.kind.to_string() {
-            return Err(EngineError::invalid(
-                "kind",
-                "the kind cannot be changed: add a new channel and choose it in the routes",
-            ));
+            return Err(EngineError::invalid("kind", Fact::ChannelKindStays {}));
         }
         let channel = self.described_channel(current, draft)?;
         let changed = self.0.catalog.update_alert_channel(&channel, self.now()).await?;
@@ -154,8 +151,8 @@ impl Engine {
             "" => languages.first().copied().unwrap_or("en").to_owned(),
             known if languages.contains(&known) => known.to_owned(),
             _ => {
-                errors
-                    .push(FieldError::new("language", format!("one of {}", languages.join(", "))));
+                let words = languages.join(", ");
+                errors.push(FieldError::new("language", Fact::OneOfThese { words }));
                 String::new()
             }
         };

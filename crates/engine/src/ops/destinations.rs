@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Destination, DestinationId, DestinationKind, RunState, SealedSecret};
+use model::{Destination, DestinationId, DestinationKind, Fact, RunState, SealedSecret};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use store::Prefix;
@@ -190,18 +190,12 @@ impl Engine {
         let current = Destination { version, ..self.0.catalog.destination(id).await? };
         refuse_if_managed(&current.name, current.managed_by)?;
         if !draft.kind.is_empty() && draft.kind != current.kind.to_string() {
-            return Err(EngineError::invalid(
-                "kind",
-                "the kind cannot be changed: add a new destination and choose it in the apps",
-            ));
+            return Err(EngineError::invalid("kind", Fact::DestinationKindStays {}));
         }
         let before = current.settings.clone();
         let destination = self.described(current, draft)?;
         if destination.settings.get(LAYOUT) != before.get(LAYOUT) {
-            return Err(EngineError::invalid(
-                format!("settings.{LAYOUT}"),
-                "the layout cannot be changed: add a new destination and choose it in the apps",
-            ));
+            return Err(EngineError::invalid(format!("settings.{LAYOUT}"), Fact::LayoutStays {}));
         }
         if destination.settings != before {
             // What a run writes there would be recorded as lying where it does not.
@@ -285,7 +279,7 @@ impl Engine {
             .collect();
         for key in fields.required {
             if !settings.contains_key(*key) {
-                errors.push(FieldError::new(format!("settings.{key}"), "this is needed"));
+                errors.push(FieldError::new(format!("settings.{key}"), Fact::IsNeeded {}));
             }
         }
         for (key, value) in &settings {
@@ -310,8 +304,8 @@ impl Engine {
         destination.append_only = draft.append_only;
         destination.verify_every_days = draft.verify_every_days;
         if draft.verify_every_days.is_some_and(|days| !(1..=MAX_VERIFY_DAYS).contains(&days)) {
-            let message = format!("from 1 to {MAX_VERIFY_DAYS} days");
-            errors.push(FieldError::new("verify_every_days", message));
+            let within = Fact::DaysWithin { least: 1, most: u64::from(MAX_VERIFY_DAYS) };
+            errors.push(FieldError::new("verify_every_days", within));
         }
         if errors.is_empty() { Ok(destination) } else { Err(EngineError::Invalid(errors)) }
     }
@@ -336,24 +330,21 @@ fn check_setting(fields: &DestinationFields, key: &str, value: &str, errors: &mu
         let all: Vec<_> = known().copied().collect();
         errors.push(unknown("settings", key, &all));
     } else if value.len() > 1_024 || value.chars().any(char::is_control) {
-        errors.push(FieldError::new(
-            format!("settings.{key}"),
-            "at most 1,024 characters without control characters",
-        ));
+        errors.push(FieldError::new(format!("settings.{key}"), Fact::SettingCharacters {}));
     } else if key == COPY && value != "true" && value != "false" {
-        errors.push(FieldError::new(format!("settings.{key}"), "`true` or `false`"));
+        errors.push(FieldError::new(format!("settings.{key}"), Fact::TrueOrFalse {}));
     } else if value.starts_with('-') {
         // Values reach other programs' argument lists.
-        errors.push(FieldError::new(format!("settings.{key}"), "it cannot begin with `-`"));
+        errors.push(FieldError::new(format!("settings.{key}"), Fact::NoDashFirst {}));
     }
 }
 
 fn unknown(group: &str, key: &str, known: &[&str]) -> FieldError {
     let key: String = key.chars().take(64).collect();
-    let message = if known.is_empty() {
-        "this kind of destination has none of these".to_owned()
+    let wrong = if known.is_empty() {
+        Fact::KindHasNone {}
     } else {
-        format!("this kind of destination knows {}", known.join(", "))
+        Fact::KindKnows { words: known.join(", ") }
     };
-    FieldError::new(format!("{group}.{key}"), message)
+    FieldError::new(format!("{group}.{key}"), wrong)
 }

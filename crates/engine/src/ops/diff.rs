@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use model::{Artifact, Contents, Snapshot, SnapshotId, TableRows};
+use model::{Artifact, Contents, Fact, Snapshot, SnapshotId, TableRows};
 use serde::Serialize;
 
 use super::indexing::is_archive;
@@ -300,8 +300,7 @@ impl Engine {
         let one = self.0.catalog.snapshot(before).await?;
         let other = self.0.catalog.snapshot(after).await?;
         if one.app_id != other.app_id {
-            let what = "it is of another app: only snapshots of one app are compared";
-            return Err(EngineError::invalid("from", what));
+            return Err(EngineError::invalid("from", Fact::OtherApps {}));
         }
         Ok((one, other))
     }

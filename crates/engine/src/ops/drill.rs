@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use model::{
-    App, AppId, DrillBoot, DrillPlan, DrillReport, Name, Proof, Run, RunId, RunKind, RunState,
-    Snapshot, SnapshotId, Trigger,
+    App, AppId, DrillBoot, DrillPlan, DrillReport, Fact, Name, Proof, Run, RunId, RunKind,
+    RunState, Snapshot, SnapshotId, Trigger,
 };
 use serde::Serialize;
 
@@ -111,8 +111,7 @@ impl Engine {
         refuse_if_managed(&current.name, current.managed_by)?;
         let mut errors = check_plan(&plan, "");
         if !plan.commands.is_empty() && !self.0.config.drill_commands {
-            let message = model::Fact::CommandsOff {}.to_string();
-            errors.push(FieldError::new("commands", message));
+            errors.push(FieldError::new("commands", Fact::CommandsOff {}));
         }
         if !errors.is_empty() {
             return Err(EngineError::Invalid(errors));
@@ -143,18 +142,18 @@ fn next_due(app: &App, asked: Option<Timestamp>, now: Timestamp) -> Option<Times
 pub(super) fn check_plan(plan: &DrillPlan, at: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if plan.questions.len() + plan.commands.len() > MAX_CHECKS {
-        let message = format!("at most {MAX_CHECKS} questions and commands");
-        errors.push(FieldError::new(format!("{at}questions"), message));
+        let most = Fact::AtMostChecks { count: MAX_CHECKS as u64 };
+        errors.push(FieldError::new(format!("{at}questions"), most));
     }
     for (n, question) in plan.questions.iter().enumerate() {
         if question.sql.trim().is_empty() || question.sql.contains('\0') {
-            errors.push(FieldError::new(format!("{at}questions[{n}].sql"), "a query"));
+            errors.push(FieldError::new(format!("{at}questions[{n}].sql"), Fact::AQuery {}));
         }
     }
     for (n, command) in plan.commands.iter().enumerate() {
         if command.argv.is_empty() || command.argv.iter().any(|word| word.contains('\0')) {
-            let message = "a program and its arguments";
-            errors.push(FieldError::new(format!("{at}commands[{n}].argv"), message));
+            let field = format!("{at}commands[{n}].argv");
+            errors.push(FieldError::new(field, Fact::ProgramAndArguments {}));
         }
     }
     errors.extend(plan.boot.iter().flat_map(|boot| check_boot(boot, at)));
@@ -163,23 +162,24 @@ pub(super) fn check_plan(plan: &DrillPlan, at: &str) -> Vec<FieldError> {
 
 fn check_boot(boot: &DrillBoot, at: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let mut wrong = |is_wrong: bool, field: &str, message: &str| {
+    let mut wrong = |is_wrong: bool, field: &str, what: Fact| {
         if is_wrong {
-            errors.push(FieldError::new(format!("{at}boot.{field}"), message));
+            errors.push(FieldError::new(format!("{at}boot.{field}"), what));
         }
     };
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let container = &boot.container;
-    wrong(container.is_empty() || !container.chars().all(is_name), "container", "a container");
+    let is_container = !container.is_empty() && container.chars().all(is_name);
+    wrong(!is_container, "container", Fact::AContainer {});
     let path = boot.path.as_deref().unwrap_or("/");
     let is_path = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic());
-    wrong(!is_path, "path", "a path that begins with / and has no spaces");
-    wrong(boot.port == Some(0), "port", "a port, from 1 to 65535");
+    wrong(!is_path, "path", Fact::PathFromRoot {});
+    wrong(boot.port == Some(0), "port", Fact::APort {});
     let is_status = boot.status.is_none_or(|status| (100..600).contains(&status));
-    wrong(!is_status, "status", "a status, from 100 to 599");
+    wrong(!is_status, "status", Fact::AStatus {});
     let is_time = boot.timeout_secs.is_none_or(|secs| (1..=MAX_BOOT_SECS).contains(&secs));
-    wrong(!is_time, "timeout_secs", "seconds, from 1 to 3600");
+    wrong(!is_time, "timeout_secs", Fact::BootSeconds {});
     let user = boot.user.as_deref().unwrap_or("user");
-    wrong(user.is_empty() || user.chars().any(char::is_control), "user", "a user");
+    wrong(user.is_empty() || user.chars().any(char::is_control), "user", Fact::AUser {});
     errors
 }

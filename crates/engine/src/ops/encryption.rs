@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use artifact::{Identities, Recipients};
-use model::Destination;
+use model::{Destination, Fact};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::destinations::DestinationDraft;
 use crate::{
     FieldError,
     keyring::{ENCRYPTION, IDENTITY, PASSPHRASE, RECIPIENTS},
+    wrong,
 };
 
 impl DestinationDraft {
@@ -52,7 +53,7 @@ pub(super) fn settle(
         match identities.add(text) {
             Ok(()) => Some(identities),
             Err(error) => {
-                errors.push(FieldError::new(format!("secrets.{IDENTITY}"), error));
+                errors.push(FieldError::new(format!("secrets.{IDENTITY}"), wrong::of_key(error)));
                 None
             }
         }
@@ -64,30 +65,33 @@ pub(super) fn settle(
             return;
         }
         Some(_) => {
-            let message = "`none` or `age`";
-            return errors.push(FieldError::new(format!("settings.{ENCRYPTION}"), message));
+            let field = format!("settings.{ENCRYPTION}");
+            return errors.push(FieldError::new(field, Fact::NoneOrAge {}));
         }
     }
     let passphrase = given(secrets, PASSPHRASE).is_some();
     if let Some(text) = destination.settings.get(RECIPIENTS) {
         match Recipients::parse(text) {
-            Err(error) => errors.push(FieldError::new(format!("settings.{RECIPIENTS}"), error)),
+            Err(error) => {
+                errors
+                    .push(FieldError::new(format!("settings.{RECIPIENTS}"), wrong::of_key(error)));
+            }
             Ok(recipients) => {
                 if identities.is_some_and(|own| !own.opens(&recipients)) {
-                    let message = "it opens nothing that is encrypted to these recipients";
-                    errors.push(FieldError::new(format!("secrets.{IDENTITY}"), message));
+                    let field = format!("secrets.{IDENTITY}");
+                    errors.push(FieldError::new(field, Fact::OpensNothing {}));
                 }
             }
         }
         if passphrase {
-            let message = "age takes recipients or a passphrase, not both";
-            errors.push(FieldError::new(format!("secrets.{PASSPHRASE}"), message));
+            let field = format!("secrets.{PASSPHRASE}");
+            errors.push(FieldError::new(field, Fact::RecipientsOrPassphrase {}));
         }
     } else if let Some(recipients) = identities.and_then(|own| own.recipients()) {
         let text = recipients.text().unwrap_or_default();
         destination.settings.insert(RECIPIENTS.to_owned(), text);
     } else if !passphrase && !destination.secrets.contains_key(PASSPHRASE) {
-        let message = "give recipients, an identity or a passphrase";
-        errors.push(FieldError::new(format!("settings.{RECIPIENTS}"), message));
+        let field = format!("settings.{RECIPIENTS}");
+        errors.push(FieldError::new(field, Fact::GiveEncryption {}));
     }
 }

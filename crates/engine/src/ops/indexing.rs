@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use model::{Artifact, Snapshot, SnapshotId};
+use model::{Artifact, Fact, Snapshot, SnapshotId};
 
 use crate::{
     Engine, EngineError,
@@ -120,8 +120,8 @@ impl Engine {
         self.0.indexes.bound();
         drop(turn);
         made?.map(drop).map_err(|error| {
-            let source = &artifact.source;
-            EngineError::invalid("source", format!("`{source}` cannot be looked into: {error}"))
+            let (source, why) = (artifact.source.to_string(), error.to_string());
+            EngineError::invalid("source", Fact::CannotLookInto { source, why })
         })
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{App, Destination, ManagedBy, Name, SealedSecret, Source, SourceKind};
+use model::{App, Destination, Fact, ManagedBy, Name, SealedSecret, Source, SourceKind};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
@@ -13,7 +13,9 @@ use super::{
     apps::AppDraft, channels::ChannelDraft, destinations::DestinationDraft,
     managed_alerts::AlertPlan, routes::RouteDraft,
 };
-use crate::{Engine, EngineError, FieldError, repositories::is_repository, vault::Purpose};
+use crate::{
+    Engine, EngineError, FieldError, repositories::is_repository, run::failure, vault::Purpose,
+};
 
 /// What is to be there.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +47,7 @@ pub enum Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum DeclareError {
     /// What is wrong with it, entry by entry. Nothing was changed.
-    #[error("{}", .0.iter().map(|(_, e)| e.message.clone()).collect::<Vec<_>>().join("; "))]
+    #[error("{}", .0.iter().map(|(_, e)| e.message()).collect::<Vec<_>>().join("; "))]
     Wrong(Vec<(Entry, FieldError)>),
     /// It could not be written; what was written stays, and doing it again does the rest.
     #[error(transparent)]
@@ -231,7 +233,10 @@ impl Engine {
                     wrong.extend(errors.into_iter().map(|e| (Entry::Destination(index), e)));
                 }
                 Err(error) => {
-                    wrong.push((Entry::Destination(index), FieldError::new("settings", error)));
+                    wrong.push((
+                        Entry::Destination(index),
+                        FieldError::new("settings", failure::fact_of(&error)),
+                    ));
                 }
             }
         }
@@ -304,7 +309,7 @@ impl Engine {
                                 .iter()
                                 .any(|one| message.contains(&format!("`{}`", one.name.trim())))
                     };
-                    let errors = errors.into_iter().filter(|e| !named_above(&e.field, &e.message));
+                    let errors = errors.into_iter().filter(|e| !named_above(&e.field, e.message()));
                     wrong.extend(errors.map(|error| (entry, error)));
                 }
                 Err(error) => return Err(error.into()),
@@ -345,12 +350,8 @@ impl Engine {
         let before = match current {
             None => blank,
             Some(current) if current.kind != blank.kind => {
-                let message = format!(
-                    "`{}` is of kind `{}`, and a kind cannot be changed: give the new one \
-                     another name",
-                    current.name, current.kind
-                );
-                return Err(EngineError::invalid("kind", message));
+                let (name, kind) = (current.name.to_string(), current.kind.to_string());
+                return Err(EngineError::invalid("kind", Fact::KindOfDeclared { name, kind }));
             }
             // A secret that is left out is no secret of it any more.
             Some(current) => Destination { secrets: BTreeMap::new(), ..current.clone() },
@@ -452,18 +453,15 @@ pub(super) fn may_have(
 }
 
 pub(super) fn clash(what: &str, name: &str, taken: bool, twice: bool) -> Option<FieldError> {
-    let name = name.trim();
-    let message = if twice {
-        format!("`{name}` is declared twice")
+    let name = name.trim().to_owned();
+    let wrong = if twice {
+        Fact::DeclaredTwice { name }
     } else if taken {
-        format!(
-            "there is already another {what} `{name}`, which is not declared here: choose another \
-             name, or rename or remove that one first"
-        )
+        Fact::DeclaredElsewhere { what: what.to_owned(), name }
     } else {
         return None;
     };
-    Some(FieldError::new("name", message))
+    Some(FieldError::new("name", wrong))
 }
 
 /// Refuses to change by hand what is declared elsewhere.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AlertChannel, AlertRoute, App, ChannelKind, ManagedBy};
+use model::{AlertChannel, AlertRoute, App, ChannelKind, Fact, ManagedBy};
 
 use super::{
     channels::ChannelDraft,
@@ -78,7 +78,7 @@ impl Engine {
             let mut names = names.chain(declared.apps.iter().map(|one| &one.name));
             let is_missing =
                 error.field.starts_with("channels[") || error.field.starts_with("apps[");
-            is_missing && names.any(|name| error.message.contains(&format!("`{}`", name.trim())))
+            is_missing && names.any(|name| error.message().contains(&format!("`{}`", name.trim())))
         };
         let mut steps = Vec::new();
         for (index, draft) in declared.routes.iter().enumerate() {
@@ -161,12 +161,8 @@ impl Engine {
         let before = match current {
             None => self.blank_channel(kind)?,
             Some(current) if current.kind != kind => {
-                let message = format!(
-                    "`{}` is of kind `{}`, and a kind cannot be changed: give the new one \
-                     another name",
-                    current.name, current.kind
-                );
-                return Err(EngineError::invalid("kind", message));
+                let (name, kind) = (current.name.to_string(), current.kind.to_string());
+                return Err(EngineError::invalid("kind", Fact::KindOfDeclared { name, kind }));
             }
             // A secret that is left out is no secret of it any more.
             Some(current) => AlertChannel { secrets: BTreeMap::new(), ..current.clone() },

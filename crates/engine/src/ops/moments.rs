@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use model::{
-    App, AppId, Lsn, Moment, MomentOrder, Name, Preflight, PreflightCheck, PreflightLevel,
+    App, AppId, Fact, Lsn, Moment, MomentOrder, Name, Preflight, PreflightCheck, PreflightLevel,
     RestoreOrder, RestoreReport, RestoreTarget, Run, RunId, RunKind, Snapshot, SnapshotId, Trigger,
 };
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Engine, EngineError, FieldError,
+    Engine, EngineError,
     docker::{self, served::Served},
     pitr::restore::{
         choose::{Missed, Way, choose, spans},
@@ -127,7 +127,7 @@ impl Engine {
     pub async fn undo_moment(&self, run: RunId, confirm: Option<&str>) -> Result<Run, EngineError> {
         let before = self.0.catalog.run(run).await?;
         let report = self.restore_report(run).await?;
-        let nothing = || EngineError::Refused(model::Fact::NothingKept {}.to_string());
+        let nothing = || EngineError::Refused(Fact::NothingKept {}.to_string());
         let report = report.filter(|report| may_go_back(&before, report));
         let (Some(_), Some(order), Some(app), Some(base)) =
             (report, before.restore, before.app_id, before.snapshot_id)
@@ -181,10 +181,7 @@ impl Engine {
             return Ok(target.clone());
         }
         let served = self.served(app).await;
-        let served = served.ok_or_else(|| {
-            let message = "its server is in no container of this Docker: say into which folder";
-            EngineError::Invalid(vec![FieldError::new("target", message)])
-        })?;
+        let served = served.ok_or_else(|| EngineError::invalid("target", Fact::SayFolder {}))?;
         let word = match &request.order.moment {
             Moment::Time { at } => at.strftime("%Y%m%d-%H%M%S").to_string(),
             Moment::Lsn { at } => at.to_string().replace('/', "-"),
@@ -321,13 +318,11 @@ fn copied_name(container: &str, word: &str) -> Result<Name, EngineError> {
         text.chars().map(|c| if allowed(c) { c } else { '-' }).take(most).collect()
     };
     let name = format!("{}-at-{}", plain(container, MAX_OF_CONTAINER), plain(word, MAX_OF_WORD));
-    name.parse().map_err(|error: model::NameError| {
-        EngineError::Invalid(vec![FieldError::new("target", error)])
-    })
+    name.parse().map_err(|error: model::NameError| EngineError::invalid("target", error))
 }
 
 fn no_base() -> EngineError {
-    EngineError::Refused(model::Fact::NoBase {}.to_string())
+    EngineError::Refused(Fact::NoBase {}.to_string())
 }
 
 fn can(way: &Way, preflight: Preflight) -> MomentPreflight {

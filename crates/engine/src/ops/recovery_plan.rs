@@ -1,7 +1,8 @@
 //! What people say of an app's continuous archive of WAL, and what is made of it.
 
 use model::{
-    Binding, Destination, DestinationKind, DirectKind, RecoveryPlan, Source, SourceKind, WalWay,
+    Binding, Destination, DestinationKind, DirectKind, Fact, RecoveryPlan, Source, SourceKind,
+    WalWay,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,7 @@ impl RecoveryDraft {
             return None;
         }
         let before = errors.len();
-        let mut wrong = |field: &str, why: &str| {
+        let mut wrong = |field: &str, why: Fact| {
             errors.push(FieldError::new(format!("recovery.{field}"), why));
         };
         let servers: Vec<&Source> = sources.iter().filter(|one| is_postgres(one)).collect();
@@ -76,7 +77,7 @@ impl RecoveryDraft {
             (None, _) => None,
         };
         if source.is_none() {
-            wrong("source", "name a source of the app that is a PostgreSQL server");
+            wrong("source", Fact::NamePostgres {});
         }
         let destination = match self.destination.as_deref() {
             Some(named) => bindings.iter().find(|one| {
@@ -89,20 +90,20 @@ impl RecoveryDraft {
             None => bindings.first(),
         };
         if destination.is_none() {
-            wrong("destination", "name one of the app's destinations");
+            wrong("destination", Fact::NameOwnDestination {});
         }
         let place = destination.and_then(|one| known.iter().find(|at| at.id == one.destination_id));
         if place.is_some_and(|place| !keeps_wal(place)) {
-            wrong("destination", NO_WAL);
+            wrong("destination", Fact::NoWalThere {});
         }
         if !(1..=MOST_HOURS).contains(&self.base_every_hours) {
-            wrong("base_every_hours", "1 to 744 hours");
+            wrong("base_every_hours", Fact::HoursUpTo { most: u64::from(MOST_HOURS) });
         }
         if !(1..=MOST_DAYS).contains(&self.window_days) {
-            wrong("window_days", "1 to 3650 days");
+            wrong("window_days", Fact::DaysUpTo { most: u64::from(MOST_DAYS) });
         }
         if self.most_kept_bytes.is_some_and(|bytes| bytes < LEAST_KEPT) {
-            wrong("most_kept_bytes", "at least 256 MiB");
+            wrong("most_kept_bytes", Fact::AtLeastKept {});
         }
         if errors.len() > before {
             return None;
@@ -138,10 +139,6 @@ impl From<&RecoveryPlan> for RecoveryDraft {
 pub(crate) fn keeps_wal(destination: &Destination) -> bool {
     destination.kind != DestinationKind::Rest
 }
-
-/// Why a destination cannot be that of an archive.
-pub(crate) const NO_WAL: &str = "a REST server keeps a restic repository and nothing beside it, \
-     and WAL lies beside repositories: choose another of the app's destinations, or add one";
 
 /// Whether `source` is a server that WAL can be had from.
 pub(crate) fn is_postgres(source: &Source) -> bool {

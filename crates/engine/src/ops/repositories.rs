@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use model::{CopyState, Destination, DestinationKind, Run, RunId, RunKind, Trigger};
+use model::{CopyState, Destination, DestinationKind, Fact, Run, RunId, RunKind, Trigger};
 use rand::Rng as _;
 use repository::Id;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -169,7 +169,7 @@ impl Engine {
         let keys = self.repository_keys(destination).await?;
         let mut named = keys.iter().filter(|key| !id.is_empty() && key.id.starts_with(id));
         let (Some(key), None) = (named.next(), named.next()) else {
-            return Err(EngineError::invalid("id", "give the id of exactly one key"));
+            return Err(EngineError::invalid("id", Fact::OneKeyId {}));
         };
         if key.current {
             return Err(EngineError::Refused(
@@ -179,7 +179,8 @@ impl Engine {
             ));
         }
         let objects = self.repository_at(destination).await?;
-        let id: Id = key.id.parse().map_err(|error| EngineError::invalid("id", error))?;
+        let id: Id =
+            key.id.parse().map_err(|error| EngineError::invalid("id", Fact::said(error)))?;
         let alone = objects.alone().await.map_err(|error| told(destination, error))?;
         let removed = objects.repository().remove_key(alone.lock(), &id).await;
         alone.release().await.map_err(|error| told(destination, error))?;
@@ -233,33 +234,31 @@ pub(super) fn settle(
             destination.settings.insert(LAYOUT.to_owned(), REPOSITORY.to_owned());
         }
         Some("objects") if destination.kind == DestinationKind::Rest => {
-            let message = "a REST server takes the files of a repository and no others: choose \
-                           `repository`, or another kind of destination";
-            return errors.push(FieldError::new(format!("settings.{LAYOUT}"), message));
+            let field = format!("settings.{LAYOUT}");
+            return errors.push(FieldError::new(field, Fact::RestLayout {}));
         }
         Some("objects") | None => {
             destination.settings.remove(LAYOUT);
             return;
         }
         Some(_) => {
-            let message = "`objects` or `repository`";
-            return errors.push(FieldError::new(format!("settings.{LAYOUT}"), message));
+            let field = format!("settings.{LAYOUT}");
+            return errors.push(FieldError::new(field, Fact::ObjectsOrRepository {}));
         }
     }
     if keyring::is_encrypted(destination) {
-        let message = "a repository is encrypted by itself: leave this out";
-        errors.push(FieldError::new(format!("settings.{}", keyring::ENCRYPTION), message));
+        let field = format!("settings.{}", keyring::ENCRYPTION);
+        errors.push(FieldError::new(field, Fact::RepositoryEncrypted {}));
     }
     if destination.settings.get("folder_is_drive_id").is_some_and(|value| value == "true") {
-        let message = "a repository lies in one folder: give its path";
-        errors.push(FieldError::new("settings.folder_is_drive_id", message));
+        errors.push(FieldError::new("settings.folder_is_drive_id", Fact::RepositoryFolder {}));
     }
     if destination.kind == DestinationKind::Tree {
         return; // It knows no such setting, which is told already.
     }
     let given = secrets.get(PASSWORD).is_some_and(|word| !word.expose_secret().is_empty());
     if !given && !destination.secrets.contains_key(PASSWORD) {
-        let message = "give the repository's password";
-        errors.push(FieldError::new(format!("secrets.{PASSWORD}"), message));
+        let field = format!("secrets.{PASSWORD}");
+        errors.push(FieldError::new(field, Fact::RepositoryPassword {}));
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use catalog::Enqueued;
 use model::{
-    App, Preflight, RestoreOrder, RestoreReport, RestoreTarget, Run, RunId, RunKind, Selection,
-    Snapshot, SnapshotId, SnapshotKind, Trigger, WholeOrder,
+    App, Fact, Preflight, RestoreOrder, RestoreReport, RestoreTarget, Run, RunId, RunKind,
+    Selection, Snapshot, SnapshotId, SnapshotKind, Trigger, WholeOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -203,19 +203,22 @@ impl Engine {
                     Some(RestoreTarget::Folder { path: PathBuf::from(path) })
                 }
                 _ => {
-                    errors.push(FieldError::new("path", "an absolute path"));
+                    errors.push(FieldError::new("path", Fact::AbsolutePath {}));
                     None
                 }
             },
             _ => {
-                errors.push(FieldError::new("to", "one of app, beside, folder"));
+                errors.push(FieldError::new(
+                    "to",
+                    Fact::OneOfThese { words: "app, beside, folder".to_owned() },
+                ));
                 None
             }
         };
         let parts: usize =
             request.only.iter().map(|part| part.paths.len() + part.tables.len() + 1).sum();
         if parts > MAX_PARTS {
-            errors.push(FieldError::new("only", format!("at most {MAX_PARTS} parts")));
+            errors.push(FieldError::new("only", Fact::AtMostParts { count: MAX_PARTS as u64 }));
         }
         let mut only = Vec::new();
         for (n, part) in request.only.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use catalog::{AlertQuery, DeliveryQuery};
 use jiff::civil::Time;
 use model::{
-    Alert, AlertChannel, AlertKind, AlertRoute, App, Delivery, DigestEvery, Name, QuietHours,
+    Alert, AlertChannel, AlertKind, AlertRoute, App, Delivery, DigestEvery, Fact, Name, QuietHours,
     RouteId, Severity, schedule::TimeZoneName,
 };
 use serde::{Deserialize, Serialize};
@@ -207,20 +207,20 @@ pub(super) fn described_among(
     route.position = draft.position;
     route.digest_hour = draft.digest_hour;
     route.remind_every_hours = draft.remind_every_hours;
-    let mut wrong = |is_wrong: bool, field: &str, message: String| {
+    let mut wrong = |is_wrong: bool, field: &str, what: Fact| {
         if is_wrong {
-            errors.push(FieldError::new(field, message));
+            errors.push(FieldError::new(field, what));
         }
     };
-    let position = format!("from 0 to {MAX_POSITION}");
+    let position = Fact::NumberWithin { least: 0, most: u64::from(MAX_POSITION) };
     wrong(draft.position > MAX_POSITION, "position", position);
-    wrong(draft.digest_hour > 23, "digest_hour", "an hour, from 0 to 23".to_owned());
+    wrong(draft.digest_hour > 23, "digest_hour", Fact::HourOfDay {});
     let is_time = |hours| !(1..=MAX_REMIND_HOURS).contains(&hours);
-    let hours = format!("from 1 to {MAX_REMIND_HOURS} hours");
+    let hours = Fact::HoursWithin { least: 1, most: u64::from(MAX_REMIND_HOURS) };
     wrong(draft.remind_every_hours.is_some_and(is_time), "remind_every_hours", hours);
-    wrong(draft.channels.is_empty(), "channels", "at least one channel".to_owned());
-    settle(&mut route.least, &draft.least, ("least", "info, warning or error"), &mut errors);
-    let words = ("digest", "none, daily or weekly");
+    wrong(draft.channels.is_empty(), "channels", Fact::OneChannel {});
+    settle(&mut route.least, &draft.least, ("least", Fact::LeastSeverity {}), &mut errors);
+    let words = ("digest", Fact::DigestWords {});
     settle(&mut route.digest, &draft.digest, words, &mut errors);
     route.time_zone = TimeZoneName::utc();
     if !draft.time_zone.trim().is_empty() {
@@ -236,7 +236,7 @@ pub(super) fn described_among(
             Ok(kind) if route.kinds.contains(&kind) => {}
             Ok(kind) => route.kinds.push(kind),
             Err(_) => {
-                errors.push(FieldError::new(format!("kinds[{n}]"), "no such kind of alert"));
+                errors.push(FieldError::new(format!("kinds[{n}]"), Fact::NoAlertKind {}));
             }
         }
     }
@@ -246,7 +246,7 @@ pub(super) fn described_among(
             Some(app) if route.apps.contains(&app.id) => {}
             Some(app) => route.apps.push(app.id),
             None => {
-                let told = format!("there is no app `{}`", quoted(name));
+                let told = Fact::NoSuchApp { name: quoted(name) };
                 errors.push(FieldError::new(format!("apps[{n}]"), told));
             }
         }
@@ -257,7 +257,7 @@ pub(super) fn described_among(
             Some(channel) if route.channels.contains(&channel.id) => {}
             Some(channel) => route.channels.push(channel.id),
             None => {
-                let told = format!("there is no channel `{}`: add it first", quoted(name));
+                let told = Fact::NoSuchChannel { name: quoted(name) };
                 errors.push(FieldError::new(format!("channels[{n}]"), told));
             }
         }
@@ -278,7 +278,7 @@ fn quoted(text: &str) -> String {
 fn settle<T: std::str::FromStr>(
     value: &mut T,
     text: &str,
-    (field, words): (&str, &str),
+    (field, words): (&str, Fact),
     errors: &mut Vec<FieldError>,
 ) {
     match text.trim().parse() {
@@ -295,14 +295,14 @@ fn quiet(draft: &RouteDraft, errors: &mut Vec<FieldError>) -> Option<QuietHours>
     let mut time = |field: &str, text: &str| -> Option<Time> {
         let parsed = text.parse().ok();
         if parsed.is_none() {
-            errors.push(FieldError::new(field, "a time of the day, such as 22:00"));
+            errors.push(FieldError::new(field, Fact::TimeOfDay {}));
         }
         parsed
     };
     let (from, to) = (time("quiet_from", from), time("quiet_to", to));
     let (from, to) = (from?, to?);
     if from == to {
-        errors.push(FieldError::new("quiet_to", "another time than the one they begin at"));
+        errors.push(FieldError::new("quiet_to", Fact::OtherTime {}));
         return None;
     }
     Some(QuietHours { from, to, urgent_breaks_quiet: draft.urgent_breaks_quiet })

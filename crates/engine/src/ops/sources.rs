@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use model::{
-    App, ContractSource, DirectKind, DirectSource, Name, SealedSecret, Source, SourceKind,
+    App, ContractSource, DirectKind, DirectSource, Fact, Name, SealedSecret, Source, SourceKind,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
 
 use super::{apps::AppDraft, validate};
-use crate::{Engine, EngineError, FieldError, source::direct, vault::Purpose};
+use crate::{Engine, EngineError, FieldError, run::failure, source::direct, vault::Purpose};
 
 /// Most sources of one app.
 const MAX_SOURCES: usize = 64;
@@ -64,11 +64,11 @@ impl Engine {
             };
         }
         if !draft.url.trim().is_empty() || draft.token.is_some() {
-            let message = "give either `sources`, or `url` and `token` of one server";
-            errors.push(FieldError::new("url", message));
+            errors.push(FieldError::new("url", Fact::SourcesOrUrl {}));
         }
         if draft.sources.len() > MAX_SOURCES {
-            errors.push(FieldError::new("sources", format!("at most {MAX_SOURCES}")));
+            let most = Fact::AtMostOf { count: MAX_SOURCES as u64 };
+            errors.push(FieldError::new("sources", most));
             return Vec::new();
         }
         let mut sources: Vec<Source> = Vec::with_capacity(draft.sources.len());
@@ -81,8 +81,8 @@ impl Engine {
             };
             let Some(own) = own else { continue };
             if sources.iter().any(|other| other.name.as_str().eq_ignore_ascii_case(own.as_str())) {
-                let message = format!("two sources are called `{own}`");
-                errors.push(FieldError::new(format!("{at}.name"), message));
+                let twice = Fact::TwoSources { name: own.to_string() };
+                errors.push(FieldError::new(format!("{at}.name"), twice));
                 continue;
             }
             let known = current.and_then(|app| app.sources.iter().find(|one| one.name == own));
@@ -111,10 +111,7 @@ impl Engine {
             return Some(SourceKind::Contract(server));
         }
         let Ok(what) = kind.parse::<DirectKind>() else {
-            errors.push(FieldError::new(
-                format!("{at}.kind"),
-                "use contract, postgres, mysql, redis, sqlite, volume or files",
-            ));
+            errors.push(FieldError::new(format!("{at}.kind"), Fact::SourceKinds {}));
             return None;
         };
         let settings = direct::checked(what, &draft.settings, at, errors);
@@ -141,9 +138,10 @@ impl Engine {
             let field = format!("{at}.secrets.{key}");
             let text = secret.expose_secret();
             if !direct::secrets_of(what).contains(&key.as_str()) {
-                errors.push(FieldError::new(field, format!("`{what}` has no such secret")));
+                let unknown = Fact::NoSuchSecret { kind: what.to_string() };
+                errors.push(FieldError::new(field, unknown));
             } else if text.contains(['\0', '\n', '\r']) || text.len() > 4_096 {
-                errors.push(FieldError::new(field, "one line of at most 4,096 bytes"));
+                errors.push(FieldError::new(field, Fact::SecretLine {}));
             } else if !text.is_empty() {
                 secrets.insert(key.clone(), self.seal(Purpose::SourceSecret, secret));
             }
@@ -167,31 +165,26 @@ impl Engine {
         let url = match Url::parse(text) {
             // The parser would leave line breaks out and go on.
             _ if text.chars().any(char::is_control) => {
-                errors.push(FieldError::new(field("url"), "an address has no control characters"));
+                errors.push(FieldError::new(field("url"), Fact::UrlControls {}));
                 None
             }
             Ok(url) => match self.0.config.net_policy.check_url(&url) {
                 Ok(()) => Some(url),
                 Err(error) => {
-                    errors.push(FieldError::new(field("url"), error));
+                    errors.push(FieldError::new(field("url"), failure::of_address(&error)));
                     None
                 }
             },
             Err(error) => {
-                errors.push(FieldError::new(
-                    field("url"),
-                    format!("{error}: write it as `http://CONTAINER:PORT`"),
-                ));
+                let unread = Fact::UrlUnread { said: error.to_string() };
+                errors.push(FieldError::new(field("url"), unread));
                 None
             }
         };
         let given = draft.token.filter(|token| !token.expose_secret().is_empty());
         let (token, previous_token) = match (given, known) {
             (Some(token), _) if !is_token(token.expose_secret()) => {
-                errors.push(FieldError::new(
-                    field("token"),
-                    "a token is of 8 to 4,096 printable ASCII characters without spaces",
-                ));
+                errors.push(FieldError::new(field("token"), Fact::TokenForm {}));
                 return None;
             }
             (Some(token), known) => {
@@ -204,8 +197,7 @@ impl Engine {
             }
             (None, Some(server)) => (server.token.clone(), server.previous_token.clone()),
             (None, None) => {
-                let message = "paste the token that the app expects";
-                errors.push(FieldError::new(field("token"), message));
+                errors.push(FieldError::new(field("token"), Fact::PasteToken {}));
                 return None;
             }
         };
@@ -286,11 +278,13 @@ impl<'a> Short<'a> {
         let before = errors.len();
         for key in draft.settings.keys().filter(|key| !SETTINGS.contains(&key.as_str())) {
             let field = format!("{at}.settings.{key}");
-            errors.push(FieldError::new(field, "`contract` has no such setting"));
+            let unknown = Fact::NoSuchSetting { kind: "contract".to_owned() };
+            errors.push(FieldError::new(field, unknown));
         }
         for key in draft.secrets.keys().filter(|key| *key != "token") {
             let field = format!("{at}.secrets.{key}");
-            errors.push(FieldError::new(field, "`contract` has no such secret"));
+            let unknown = Fact::NoSuchSecret { kind: "contract".to_owned() };
+            errors.push(FieldError::new(field, unknown));
         }
         let setting = |key: &str| draft.settings.get(key).map(String::as_str);
         let mut flag = |key: &str| match setting(key).unwrap_or_default() {
@@ -298,7 +292,7 @@ impl<'a> Short<'a> {
             "" | "false" => false,
             _ => {
                 let field = format!("{at}.settings.{key}");
-                errors.push(FieldError::new(field, "`true` or `false`"));
+                errors.push(FieldError::new(field, Fact::TrueOrFalse {}));
                 false
             }
         };

@@ -1,6 +1,6 @@
 //! Checks of what users send, field by field.
 
-use model::Name;
+use model::{Fact, Name};
 
 use crate::{EngineError, FieldError};
 
@@ -23,10 +23,13 @@ pub(crate) fn line(
 ) -> Result<Option<String>, EngineError> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
     if text.chars().count() > max_chars {
-        return Err(EngineError::invalid(field, format!("at most {max_chars} characters")));
+        return Err(EngineError::invalid(
+            field,
+            Fact::AtMostCharacters { count: max_chars as u64 },
+        ));
     }
     if text.chars().any(is_unprintable) {
-        return Err(EngineError::invalid(field, "one line without control characters"));
+        return Err(EngineError::invalid(field, Fact::OneLine {}));
     }
     Ok(Some(text.to_owned()))
 }
@@ -44,7 +47,7 @@ pub(crate) fn commit(field: &str, text: Option<&str>) -> Result<Option<String>, 
     if fits {
         Ok(Some(text.to_ascii_lowercase()))
     } else {
-        Err(EngineError::invalid(field, "a commit id has 7 to 64 hexadecimal digits"))
+        Err(EngineError::invalid(field, Fact::CommitId {}))
     }
 }
 
@@ -52,14 +55,10 @@ pub(crate) fn commit(field: &str, text: Option<&str>) -> Result<Option<String>, 
 pub(crate) fn folder(field: &str, text: &str, errors: &mut Vec<FieldError>) -> String {
     let folder = text.trim().trim_matches('/');
     if !folder.is_empty() && store::Key::new(folder).is_err() {
-        errors.push(FieldError::new(
-            field,
-            "a folder is a relative path such as `apps/shop`, without `..`, empty parts or \
-             control characters",
-        ));
+        errors.push(FieldError::new(field, Fact::RelativeFolder {}));
     }
     if crate::recovery::names::is_ours(folder) {
-        errors.push(FieldError::new(field, "this folder is for copies of the catalog"));
+        errors.push(FieldError::new(field, Fact::FolderOfCopies {}));
     }
     folder.to_owned()
 }

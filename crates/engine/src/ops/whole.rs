@@ -1,6 +1,6 @@
 //! Whole apps: what is asked for in their plans.
 
-use model::{CodePlan, DirectKind, Hook, QuiescePlan, Source};
+use model::{CodePlan, DirectKind, Fact, Hook, QuiescePlan, Source};
 
 use crate::FieldError;
 
@@ -15,9 +15,9 @@ const MAX_HOOK_SECS: u64 = 3600;
 /// What is wrong with a plan.
 pub(super) fn check_quiesce(plan: &QuiescePlan, sources: &[Source]) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let mut wrong = |is_wrong: bool, field: String, message: &str| {
+    let mut wrong = |is_wrong: bool, field: String, what: Fact| {
         if is_wrong {
-            errors.push(FieldError::new(format!("quiesce.{field}"), message));
+            errors.push(FieldError::new(format!("quiesce.{field}"), what));
         }
     };
     let has_volume = sources.iter().any(|one| one.word() == <&str>::from(DirectKind::Volume));
@@ -25,42 +25,47 @@ pub(super) fn check_quiesce(plan: &QuiescePlan, sources: &[Source]) -> Vec<Field
     wrong(
         plan.holds() && plan.mode != model::QuiesceMode::Filesystem && names_nobody,
         "containers".to_owned(),
-        "name the app's containers: none of its sources is a volume that tells them",
+        Fact::NameContainers {},
     );
     let is_many = plan.containers.len() > MAX_CONTAINERS;
-    wrong(is_many, "containers".to_owned(), "at most 50 containers");
+    wrong(
+        is_many,
+        "containers".to_owned(),
+        Fact::AtMostContainers { count: MAX_CONTAINERS as u64 },
+    );
     for (at, container) in plan.containers.iter().enumerate() {
-        wrong(!is_container(container), format!("containers[{at}]"), "the name of a container");
+        wrong(!is_container(container), format!("containers[{at}]"), Fact::ContainerName {});
     }
     let secs = 1..=MAX_QUIESCE_SECS;
     let is_time = plan.max_secs.is_none_or(|given| secs.contains(&given));
-    wrong(!is_time, "max_secs".to_owned(), "seconds, from 1 to a day (86,400)");
+    wrong(!is_time, "max_secs".to_owned(), Fact::SecondsToDay {});
     let has_hooks = plan.hooks().next().is_some();
     let no_mode = plan.mode == model::QuiesceMode::None && has_hooks;
-    wrong(no_mode, "mode".to_owned(), "`hooks`, or another one: with `none` no command is run");
+    wrong(no_mode, "mode".to_owned(), Fact::HooksOrOther {});
     let no_hooks = plan.mode == model::QuiesceMode::Hooks && plan.pre.is_empty();
-    wrong(no_hooks, "pre".to_owned(), "`hooks` takes at least one command before");
+    wrong(no_hooks, "pre".to_owned(), Fact::HookBefore {});
     for (word, hooks) in [("pre", &plan.pre), ("post", &plan.post)] {
-        wrong(hooks.len() > MAX_HOOKS, word.to_owned(), "at most 20 commands");
+        let most = Fact::AtMostCommands { count: MAX_HOOKS as u64 };
+        wrong(hooks.len() > MAX_HOOKS, word.to_owned(), most);
         for (at, hook) in hooks.iter().enumerate() {
-            if let Some((field, message)) = problem(hook) {
-                wrong(true, format!("{word}[{at}].{field}"), message);
+            if let Some((field, what)) = problem(hook) {
+                wrong(true, format!("{word}[{at}].{field}"), what);
             }
         }
     }
     errors
 }
 
-fn problem(hook: &Hook) -> Option<(&'static str, &'static str)> {
+fn problem(hook: &Hook) -> Option<(&'static str, Fact)> {
     let is_program = hook.argv.first().is_some_and(|program| !program.trim().is_empty());
     if !is_program || hook.argv.iter().any(|word| word.contains('\0')) {
-        return Some(("argv", "a program and its arguments"));
+        return Some(("argv", Fact::ProgramAndArguments {}));
     }
     if hook.container.as_deref().is_some_and(|name| !is_container(name)) {
-        return Some(("container", "the name of a container"));
+        return Some(("container", Fact::ContainerName {}));
     }
     let fits = hook.timeout_secs.is_none_or(|secs| (1..=MAX_HOOK_SECS).contains(&secs));
-    (!fits).then_some(("timeout_secs", "seconds, from 1 to an hour (3,600)"))
+    (!fits).then_some(("timeout_secs", Fact::SecondsToHour {}))
 }
 
 /// What Docker takes as a container's name.
@@ -76,5 +81,5 @@ pub(super) fn check_code(plan: &CodePlan) -> Option<FieldError> {
     let path = &plan.path;
     let is_plain = path.is_absolute() && path.components().all(|one| one.as_os_str() != "..");
     let is_wrong = !path.as_os_str().is_empty() && !is_plain;
-    is_wrong.then(|| FieldError::new("code.path", "an absolute path, without `..`"))
+    is_wrong.then(|| FieldError::new("code.path", Fact::AbsolutePathPlain {}))
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use artifact::{Identities, Recipients};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use model::{App, AppId, Destination, WalPiece, WalPieceKind, WalPieceState};
+use model::{App, AppId, Destination, Fact, WalPiece, WalPieceKind, WalPieceState};
 use ring::digest::{Context, SHA256};
 use store::{CreateOptions, Key, Prefix, Store, StoreError};
 use tokio::io::AsyncWriteExt as _;
@@ -16,11 +16,7 @@ use super::{
     seal::Sealing,
     unseal,
 };
-use crate::{
-    Engine, EngineError,
-    ops::recovery_plan::{NO_WAL, keeps_wal},
-    repositories::is_repository,
-};
+use crate::{Engine, EngineError, ops::recovery_plan::keeps_wal, repositories::is_repository};
 
 /// Plain bytes of a piece. What was handed out counts only once the stream has ended well.
 pub type WalStream = BoxStream<'static, Result<Bytes, EngineError>>;
@@ -65,7 +61,8 @@ impl Engine {
         let folder = binding.map_or("", |binding| binding.folder.trim_matches('/')).to_owned();
         let destination = self.0.catalog.destination(plan.destination).await?;
         if !keeps_wal(&destination) {
-            return Err(EngineError::Refused(format!("`{}`: {NO_WAL}", destination.name)));
+            let why = Fact::NoWalThere {};
+            return Err(EngineError::Refused(format!("`{}`: {why}", destination.name)));
         }
         let store = self.0.wal_store(&destination).await?;
         let (recipients, identities) = if is_repository(&destination) {

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use model::{
-    App, AppId, Event, EventId, EventKind, RecoveryState, RestorePoint, Run, RunId, RunKind,
+    App, AppId, Event, EventId, EventKind, Fact, RecoveryState, RestorePoint, Run, RunId, RunKind,
     RunState, Sentence, Severity, Snapshot, SnapshotKind, Trigger, WalPieceState,
 };
 
@@ -93,8 +93,7 @@ impl Engine {
         let name = name.trim();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
-            let message = "1 to 63 letters, digits and . _ - :";
-            return Err(EngineError::invalid("name", message));
+            return Err(EngineError::invalid("name", Fact::PointName {}));
         }
         let known = self.0.catalog.restore_points(app.id).await?;
         if known.iter().any(|point| point.name == name) {

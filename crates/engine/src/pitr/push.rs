@@ -67,14 +67,13 @@ impl Engine {
         let is_history = name.len() == 16 && name.ends_with(".history");
         let is_segment = name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !(is_history || is_segment || is_label(name)) {
-            let message = format!("`{name:.80}` is no name of a file of WAL");
-            return Err(EngineError::invalid("name", message));
+            return Err(EngineError::invalid("name", Fact::NoWalFile { name: cut(name) }));
         }
         if handed == Handed::Beginning && !is_segment {
-            return Err(EngineError::invalid("name", "only a segment has a beginning"));
+            return Err(EngineError::invalid("name", Fact::OnlySegmentBegins {}));
         }
         if size == 0 || size > MOST || is_history && size > replication::MAX_HISTORY as u64 {
-            return Err(EngineError::invalid("size", format!("{size} bytes are no file of WAL")));
+            return Err(EngineError::invalid("size", Fact::NoWalSize { bytes: size }));
         }
         let file = Arc::new(self.spooled(body, size).await?);
         let content = Content::File(Arc::clone(&file), 0, size);
@@ -201,15 +200,14 @@ impl Engine {
             file = joined(move || file.write_all(&chunk).map(|()| file)).await.map_err(told)?;
         }
         if taken != size {
-            let message = format!("{taken} bytes came of {size}: it is not taken");
-            return Err(EngineError::invalid("size", message));
+            return Err(EngineError::invalid("size", Fact::WalCutShort { came: taken, size }));
         }
         Ok(file)
     }
 
     /// A history, or anything that is no segment: it does not say whose it is.
     async fn other(&self, app: &App, name: &str, history: bool) -> Result<Unhashed, EngineError> {
-        let bad = || EngineError::invalid("name", format!("`{name:.80}` begins with no timeline"));
+        let bad = || EngineError::invalid("name", Fact::NoTimelineFirst { name: cut(name) });
         let timeline = u32::from_str_radix(&name[..8], 16).ok().and_then(Timeline::new);
         let timeline = timeline.ok_or_else(bad)?;
         let index = Index::load(self, app.id).await?;
@@ -231,6 +229,11 @@ impl Engine {
             last_commit: None,
         })
     }
+}
+
+/// What was given as a name, no longer than it can be.
+fn cut(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 /// Who the server is, and how large its segments are.
@@ -257,28 +260,25 @@ async fn segment(
     size: u64,
     beginning: bool,
 ) -> Result<Unhashed, EngineError> {
-    let wrong = |how: String| EngineError::invalid("body", format!("{name}: {how}"));
+    let wrong = |how: Fact| {
+        EngineError::invalid("body", Fact::At { place: name.to_owned(), why: how.into() })
+    };
     let mut head = [0; HEAD];
-    file.read_exact_at(&mut head, 0).map_err(|error| wrong(error.to_string()))?;
-    let told = Head::read(&head).ok_or_else(|| {
-        wrong("it does not begin as a segment does: hand over the server's own files".to_owned())
-    })?;
+    file.read_exact_at(&mut head, 0).map_err(|error| wrong(Fact::said(error)))?;
+    let told = Head::read(&head).ok_or_else(|| wrong(Fact::NoSegmentHead {}))?;
     let whole = u64::from(told.segment);
     let segment_size = SegmentSize::new(if beginning { whole } else { size })
-        .ok_or_else(|| wrong(format!("{size} bytes are no size of a segment")))?;
-    let (timeline, start) = segment_size
-        .parse_name(name)
-        .ok_or_else(|| wrong("this is no name of a segment of that size".to_owned()))?;
+        .ok_or_else(|| wrong(Fact::NoSegmentSize { bytes: size }))?;
+    let (timeline, start) =
+        segment_size.parse_name(name).ok_or_else(|| wrong(Fact::NoSegmentName {}))?;
     let fits = if beginning { size < whole } else { size == whole };
     if told.at != start.0 || !fits {
-        return Err(wrong(format!(
-            "it is the segment at {} of {whole} bytes, and not what its name says",
-            Lsn(told.at),
-        )));
+        let position = Lsn(told.at).to_string();
+        return Err(wrong(Fact::OtherSegment { position, bytes: whole }));
     }
     let file = Arc::clone(file);
     let commits = joined(move || commits(&file, segment_size, start, size)).await;
-    let commits = commits.map_err(|error| wrong(error.to_string()))?;
+    let commits = commits.map_err(|error| wrong(Fact::said(error)))?;
     Ok(PieceName {
         system: told.system,
         size: segment_size,

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use model::DestinationKind;
+use model::{DestinationKind, Fact};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use strum::IntoEnumIterator as _;
 use url::Url;
@@ -137,18 +137,13 @@ fn quoted(path: &str) -> String {
 
 /// Reads an address: the kind and its settings.
 pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
-    let wrong = |why: &str| EngineError::invalid("address", why);
+    let wrong = |why: Fact| EngineError::invalid("address", why);
     if let Some(rest) = text.strip_prefix("rclone:") {
         return rclone(rest);
     }
-    let url = Url::parse(text).map_err(|_| {
-        wrong("write it as file:///folder, s3://bucket/prefix, sftp://user@host/folder, rclone:REMOTE:FOLDER …")
-    })?;
+    let url = Url::parse(text).map_err(|_| wrong(Fact::AddressForms {}))?;
     if url.password().is_some() {
-        return Err(wrong(
-            "a password does not belong into an address, where others on the machine see it: \
-             give it with --set-file password=FILE",
-        ));
+        return Err(wrong(Fact::AddressPassword {}));
     }
     let kind = match url.scheme() {
         "file" => DestinationKind::Local,
@@ -159,8 +154,7 @@ pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
     };
     let (_, host, path) = shape(kind);
     let mut settings = Settings::new();
-    let decoded =
-        |text: &str| percent_decoded(text).ok_or_else(|| wrong("it is not written in UTF-8"));
+    let decoded = |text: &str| percent_decoded(text).ok_or_else(|| wrong(Fact::AddressCoding {}));
     let mut put = |key: &str, value: String| {
         if !value.is_empty() {
             settings.insert(key.to_owned(), value);
@@ -171,7 +165,7 @@ pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
     } else if !matches!(kind, DestinationKind::Webdav | DestinationKind::Rest)
         && url.host_str().is_some_and(|host| !host.is_empty())
     {
-        return Err(wrong("it has one slash too few: write file:///folder"));
+        return Err(wrong(Fact::AddressSlash {}));
     }
     let inner = decoded(url.path())?;
     match (kind, path) {
@@ -192,7 +186,7 @@ pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
         (_, None) => {}
     }
     if kind != DestinationKind::Sftp && !url.username().is_empty() {
-        return Err(wrong("no user belongs before its host: see the guide for this kind"));
+        return Err(wrong(Fact::AddressUser {}));
     }
     for (key, value) in url.query_pairs() {
         known(kind, &key)?;
@@ -202,13 +196,13 @@ pub fn parse(text: &str) -> Result<(DestinationKind, Settings), EngineError> {
 }
 
 fn rclone(rest: &str) -> Result<(DestinationKind, Settings), EngineError> {
-    let wrong = |why: &str| EngineError::invalid("address", why);
+    let wrong = |why: Fact| EngineError::invalid("address", why);
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (remote, path) = place.split_once(':').unwrap_or((place, ""));
     if remote.is_empty() {
-        return Err(wrong("write it as rclone:REMOTE:FOLDER"));
+        return Err(wrong(Fact::AddressRclone {}));
     }
-    let path = percent_decoded(path).ok_or_else(|| wrong("it is not written in UTF-8"))?;
+    let path = percent_decoded(path).ok_or_else(|| wrong(Fact::AddressCoding {}))?;
     let mut settings = Settings::from([("remote".to_owned(), remote.to_owned())]);
     if !path.is_empty() {
         settings.insert("path".to_owned(), path);
@@ -224,18 +218,13 @@ fn rclone(rest: &str) -> Result<(DestinationKind, Settings), EngineError> {
 fn known(kind: DestinationKind, key: &str) -> Result<(), EngineError> {
     let key: String = key.chars().take(64).collect();
     if is_secret(&key) {
-        return Err(EngineError::invalid(
-            "address",
-            format!(
-                "`{key}` is a secret and does not belong into an address: give it with --set-file {key}=FILE"
-            ),
-        ));
+        return Err(EngineError::invalid("address", Fact::AddressSecret { key }));
     }
     let fields = fields_of(kind);
     if fields.required.iter().chain(fields.optional).any(|one| *one == key) {
         return Ok(());
     }
-    Err(EngineError::invalid("address", format!("{kind} has no setting `{key}`")))
+    Err(EngineError::invalid("address", Fact::AddressSetting { kind: kind.to_string(), key }))
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

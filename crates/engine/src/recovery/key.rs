@@ -11,7 +11,7 @@ use model::SealedSecret;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::{Engine, EngineError, Vault, vault::Purpose};
+use crate::{Engine, EngineError, Vault, vault::Purpose, wrong};
 
 const SETTING: &str = "recovery_key";
 /// Its name in the folder of local copies.
@@ -59,7 +59,7 @@ impl Kept {
 /// An identity as people enter it.
 pub(crate) fn identities(text: &SecretString) -> Result<Identities, EngineError> {
     let mut all = Identities::default();
-    all.add(text).map_err(|error| EngineError::invalid("key", error))?;
+    all.add(text).map_err(|error| EngineError::invalid("key", wrong::of_key(error)))?;
     Ok(all)
 }
 

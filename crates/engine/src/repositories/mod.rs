@@ -9,7 +9,7 @@ mod state;
 
 use std::sync::Arc;
 
-use model::{Destination, DestinationKind};
+use model::{Destination, DestinationKind, Fact};
 use repository::{
     InitOptions, Objects, ObjectsOptions, Repository, RepositoryError, Surroundings, Version,
     chunk::Polynomial, write::WriteOptions,
@@ -86,7 +86,7 @@ impl Inner {
     fn repository_password(&self, destination: &Destination) -> Result<SecretString, EngineError> {
         let password = self.secret(destination, PASSWORD)?;
         password.filter(|word| !word.expose_secret().is_empty()).ok_or_else(|| {
-            EngineError::invalid(format!("secrets.{PASSWORD}"), "give the repository's password")
+            EngineError::invalid(format!("secrets.{PASSWORD}"), Fact::RepositoryPassword {})
         })
     }
 
@@ -148,10 +148,11 @@ where
 /// An error of the repository at `destination`.
 pub(crate) fn told(destination: &Destination, error: RepositoryError) -> EngineError {
     match error {
-        RepositoryError::WrongPassword { .. } => EngineError::invalid(
-            format!("secrets.{PASSWORD}"),
-            format!("`{}`: {error}", destination.name),
-        ),
+        RepositoryError::WrongPassword { keys } => {
+            let why = Fact::NoKeyOpens { keys: keys as u64 }.into();
+            let wrong = Fact::Of { what: destination.name.to_string(), why };
+            EngineError::invalid(format!("secrets.{PASSWORD}"), wrong)
+        }
         other => EngineError::Store(StoreError::from(other)),
     }
 }

@@ -124,7 +124,8 @@ impl Engine {
                 () => (InForce::Neither, None),
             };
             if let Some(id) = goes {
-                let id: Id = id.parse().map_err(|error| EngineError::invalid("id", error))?;
+                let id: Id =
+                    id.parse().map_err(|error| EngineError::invalid("id", Fact::said(error)))?;
                 objects.repository().remove_key(alone.lock(), &id).await.map_err(told)?;
             }
             self.note_rotation(&now, None).await?;

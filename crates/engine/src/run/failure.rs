@@ -1,11 +1,11 @@
 //! Errors of the parts below, told as failures of a run.
 
 use catalog::CatalogError;
-use contract::{AddressRefused, ContractError};
+use contract::{AddressRefused, ContractError, UrlForm};
 use model::{Fact, Failure, FailureCode, Sentence, Size};
 use store::{StoreError, StoreErrorKind};
 
-use crate::EngineError;
+use crate::{EngineError, FieldError};
 
 pub(crate) fn of_catalog(error: &CatalogError) -> Failure {
     let code = match error {
@@ -57,7 +57,9 @@ pub(crate) fn of_engine(error: &EngineError) -> Failure {
         EngineError::Locked(message) => {
             Failure::new(FailureCode::SecretUnreadable, message.clone())
         }
-        EngineError::Invalid(_) => Failure::new(FailureCode::DestinationConfig, error.to_string()),
+        EngineError::Invalid(errors) => {
+            Failure::new(FailureCode::DestinationConfig, of_fields(errors))
+        }
         EngineError::Damaged(message) => Failure::new(FailureCode::Damaged, message.clone()),
         EngineError::NotFound { .. } => {
             Failure::new(FailureCode::ConfigurationChanged, error.to_string())
@@ -66,6 +68,19 @@ pub(crate) fn of_engine(error: &EngineError) -> Failure {
             Failure::new(FailureCode::Internal, error.to_string())
         }
     }
+}
+
+fn of_fields(errors: &[FieldError]) -> Sentence {
+    let told = errors
+        .iter()
+        .map(|one| Fact::At { place: one.field.clone(), why: one.fact().clone().into() });
+    told.reduce(Fact::also).map(Sentence::from).unwrap_or_default()
+}
+
+/// An error as a fact; what has none is in its own words.
+pub(crate) fn fact_of(error: &EngineError) -> Fact {
+    let told = error.sentence();
+    told.fact.unwrap_or_else(|| Fact::said(told.message))
 }
 
 pub(crate) fn of_contract(error: &ContractError) -> Failure {
@@ -128,14 +143,16 @@ fn contract_fact(error: &ContractError) -> Option<Fact> {
 }
 
 /// Why an address may not be connected to.
-pub(crate) fn of_address(refused: &AddressRefused) -> Sentence {
-    let fact = match refused {
+pub(crate) fn of_address(refused: &AddressRefused) -> Fact {
+    match refused {
         AddressRefused::Here(at) => Fact::AddressIsHere { address: at.to_string() },
         AddressRefused::Special(at) => Fact::AddressSpecial { address: at.to_string() },
         AddressRefused::Outside(at) => Fact::AddressOutside { address: at.to_string() },
-        AddressRefused::Form(_) => return refused.to_string().into(),
-    };
-    fact.into()
+        AddressRefused::Form(UrlForm::Scheme) => Fact::UrlScheme {},
+        AddressRefused::Form(UrlForm::Login) => Fact::UrlLogin {},
+        AddressRefused::Form(UrlForm::Query) => Fact::UrlQuery {},
+        AddressRefused::Form(UrlForm::Host) => Fact::UrlHost {},
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +171,10 @@ mod tests {
             refused(AddressRefused::Here(at)),
             refused(AddressRefused::Special(at)),
             refused(AddressRefused::Outside(at)),
+            refused(UrlForm::Scheme.into()),
+            refused(UrlForm::Login.into()),
+            refused(UrlForm::Query.into()),
+            refused(UrlForm::Host.into()),
             ContractError::Unreachable { url: url(), reason: why() },
             ContractError::Unauthorized { url: url() },
             ContractError::Busy { url: url(), status: 429, retry_after_secs: None },
@@ -195,5 +216,13 @@ mod tests {
         }
         let vault = EngineError::Vault(crate::vault::VaultError);
         assert_eq!(of_engine(&vault).message, vault.to_string());
+        let fields = ["a", "b[0].c", "d"].map(|field| FieldError::new(field, Fact::IsNeeded {}));
+        let invalid = EngineError::Invalid(fields.into());
+        assert_eq!(
+            invalid.to_string(),
+            "a: this is needed; b[0].c: this is needed; d: this is needed"
+        );
+        assert_eq!(of_engine(&invalid).message, invalid.to_string());
+        assert_eq!(fact_of(&invalid).to_string(), invalid.to_string());
     }
 }

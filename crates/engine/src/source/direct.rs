@@ -46,25 +46,28 @@ impl SettingField {
     }
 
     /// What is wrong with `text` as its value.
-    fn problem(&self, text: &str) -> Option<String> {
+    fn problem(&self, text: &str) -> Option<Fact> {
         if text.len() > 4_096 {
-            return Some("at most 4,096 bytes".to_owned());
+            return Some(Fact::SettingBytes {});
         }
         let is_list = self.value == SettingValue::List;
         if text.chars().any(|c| c.is_control() && !(is_list && matches!(c, '\n' | '\r'))) {
-            return Some("no control characters".to_owned());
+            return Some(Fact::NoControls {});
         }
         match self.value {
             SettingValue::Text | SettingValue::List => None,
             SettingValue::Flag => {
-                (!matches!(text, "true" | "false")).then(|| "`true` or `false`".to_owned())
+                (!matches!(text, "true" | "false")).then_some(Fact::TrueOrFalse {})
             }
             SettingValue::Number(least, most) => {
                 let fits = text.parse::<i64>().is_ok_and(|n| (least..=most).contains(&n));
-                (!fits).then(|| format!("a whole number from {least} to {most}"))
+                (!fits).then(|| Fact::WholeNumberWithin {
+                    least: least.to_string(),
+                    most: most.to_string(),
+                })
             }
             SettingValue::Choice(all) => {
-                (!all.contains(&text)).then(|| format!("one of {}", all.join(", ")))
+                (!all.contains(&text)).then(|| Fact::OneOfThese { words: all.join(", ") })
             }
         }
     }
@@ -127,7 +130,7 @@ pub(crate) trait Driver: Sync {
     fn secrets(&self) -> &'static [&'static str];
 
     /// What is wrong with settings that are right one by one; each with the key it is about.
-    fn check(&self, _settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    fn check(&self, _settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
         Vec::new()
     }
 
@@ -184,7 +187,9 @@ pub(crate) fn checked(
         let text = text.trim();
         let field = format!("{at}.settings.{key}");
         match driver.settings().iter().find(|one| one.key == key) {
-            None => errors.push(FieldError::new(field, format!("`{kind}` has no such setting"))),
+            None => {
+                errors.push(FieldError::new(field, Fact::NoSuchSetting { kind: kind.to_string() }));
+            }
             Some(_) if text.is_empty() => {}
             Some(known) => match known.problem(text) {
                 Some(problem) => errors.push(FieldError::new(field, problem)),
@@ -195,7 +200,7 @@ pub(crate) fn checked(
     for known in driver.settings().iter().filter(|known| known.required) {
         if given.get(known.key).is_none_or(|text| text.trim().is_empty()) {
             let field = format!("{at}.settings.{}", known.key);
-            errors.push(FieldError::new(field, format!("`{kind}` needs it")));
+            errors.push(FieldError::new(field, Fact::KindNeedsIt { kind: kind.to_string() }));
         }
     }
     if errors.len() == before {

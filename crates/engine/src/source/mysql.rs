@@ -51,27 +51,27 @@ impl Driver for Mysql {
         &["password"]
     }
 
-    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
         let mut problems = Vec::new();
         match (settings.get("host"), settings.get("socket")) {
             (None, None) if !settings.contains_key("container") => {
-                problems.push(("host", "name a host, a socket or a container".to_owned()));
+                problems.push(("host", Fact::HostSocketContainer {}));
             }
             (Some(_), Some(_)) => {
-                problems.push(("socket", "name a host or a socket, not both".to_owned()));
+                problems.push(("socket", Fact::HostOrSocket {}));
             }
             (None, Some(socket)) if !socket.starts_with('/') => {
-                problems.push(("socket", "begin it with `/`".to_owned()));
+                problems.push(("socket", Fact::SlashFirst {}));
             }
             _ => {}
         }
         let databases = settings.get("database").map(String::as_str).unwrap_or_default();
         let several = databases.split([',', '\n']).filter(|word| !word.trim().is_empty()).count();
         if several == 0 {
-            problems.push(("database", "name a database, or `*` for all".to_owned()));
+            problems.push(("database", Fact::NameDatabase {}));
         }
         if several > 1 && databases.split([',', '\n']).any(|word| word.trim() == "*") {
-            problems.push(("database", "`*` is all of them: name no others beside it".to_owned()));
+            problems.push(("database", Fact::StarAlone {}));
         }
         problems
     }

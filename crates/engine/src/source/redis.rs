@@ -34,12 +34,12 @@ impl Driver for Redis {
         &["password"]
     }
 
-    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
         match (settings.get("host"), settings.get("socket")) {
-            (None, None) => vec![("host", "name a host or a socket".to_owned())],
-            (Some(_), Some(_)) => vec![("socket", "name a host or a socket, not both".to_owned())],
+            (None, None) => vec![("host", Fact::HostSocket {})],
+            (Some(_), Some(_)) => vec![("socket", Fact::HostOrSocket {})],
             (None, Some(socket)) if !socket.starts_with('/') => {
-                vec![("socket", "begin it with `/`".to_owned())]
+                vec![("socket", Fact::SlashFirst {})]
             }
             _ => Vec::new(),
         }

@@ -43,13 +43,10 @@ impl Driver for Sqlite {
         &[]
     }
 
-    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
         match settings.get("path") {
             Some(path) if !Path::new(path).is_absolute() => {
-                vec![(
-                    "path",
-                    "begin it with `/`: the whole path, as the orchestrator sees it".into(),
-                )]
+                vec![("path", Fact::WholePathHere {})]
             }
             _ => Vec::new(),
         }

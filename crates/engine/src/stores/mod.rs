@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Destination, DestinationId, DestinationKind};
+use model::{Destination, DestinationId, DestinationKind, Fact};
 use repository::Objects;
 use secrecy::SecretString;
 use store::{Closed, RcloneConfig, Store, StoreConfig};
@@ -163,9 +163,8 @@ impl Inner {
             }
             DestinationKind::Rclone => {
                 let remote = setting("remote").or_else(|| self.config.rclone_remote.clone());
-                let remote = remote.ok_or_else(|| {
-                    EngineError::invalid("settings.remote", "name a remote, or set RCLONE_REMOTE")
-                })?;
+                let remote = remote
+                    .ok_or_else(|| EngineError::invalid("settings.remote", Fact::NameRemote {}))?;
                 let path = setting("path").unwrap_or_default();
                 if folder_is_drive_id(destination) {
                     let base = rclone(&self.config, remote, path);
@@ -218,14 +217,14 @@ impl StoreCache {
 
 impl Inner {
     fn local(&self, path: &Path, closed: Option<Closed>) -> Result<StoreConfig, EngineError> {
-        let refuse = |message: String| Err(EngineError::invalid("settings.path", message));
+        let refuse = |wrong: Fact| Err(EngineError::invalid("settings.path", wrong));
         if !path.is_absolute() || path.components().any(|part| part.as_os_str() == "..") {
-            return refuse("give the folder's absolute path, without `..`".to_owned());
+            return refuse(Fact::LocalFolder {});
         }
         let roots = &self.config.local_roots;
         if !roots.is_empty() && !roots.iter().any(|root| path.starts_with(root)) {
             let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
-            return refuse(format!("local destinations must lie in {}", roots.join(" or ")));
+            return refuse(Fact::LocalRoots { roots: roots.join(" or ") });
         }
         Ok(StoreConfig::Local(store::LocalConfig { root: path.to_owned(), closed }))
     }
@@ -253,7 +252,7 @@ impl Inner {
     ) -> Result<StoreConfig, EngineError> {
         let setting = |key: &str| destination.settings.get(key).cloned().unwrap_or_default();
         let port = destination.settings.get("port").map(|port| port.parse()).transpose();
-        let port = port.map_err(|_| EngineError::invalid("settings.port", "give its number"))?;
+        let port = port.map_err(|_| EngineError::invalid("settings.port", Fact::GiveNumber {}))?;
         Ok(StoreConfig::Sftp(store::SftpConfig {
             host: setting("host"),
             port,

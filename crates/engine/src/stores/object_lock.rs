@@ -1,7 +1,7 @@
 //! Object Lock at S3: what is written can be deleted by nobody for a number of days.
 
 use jiff::{SignedDuration, Timestamp};
-use model::Destination;
+use model::{Destination, Fact};
 use store::{LockMode, ObjectLock, Prefix};
 
 use crate::{EngineError, FieldError, doctor::CANARY, repositories::is_repository};
@@ -46,19 +46,19 @@ pub(crate) fn until(destination: &Destination, written: Timestamp) -> Option<Tim
 /// The settings, if they can be meant.
 pub(crate) fn check(destination: &Destination, errors: &mut Vec<FieldError>) {
     let get = |key: &str| destination.settings.get(key).map(String::as_str);
-    let mut wrong = |key: &str, message: &str| {
-        errors.push(FieldError::new(format!("settings.{key}"), message));
+    let mut wrong = |key: &str, what: Fact| {
+        errors.push(FieldError::new(format!("settings.{key}"), what));
     };
     match (get(MODE), get(DAYS)) {
         (None, None) => {}
         (Some(mode), _) if mode.parse::<LockMode>().is_err() => {
-            wrong(MODE, "`governance` or `compliance`");
+            wrong(MODE, Fact::LockModes {});
         }
-        (None, Some(_)) => wrong(MODE, "say `governance` or `compliance`, or leave out the days"),
+        (None, Some(_)) => wrong(MODE, Fact::LockModeOrNone {}),
         (Some(_), days) => {
             let days = days.and_then(|days| days.parse::<u32>().ok());
             if !days.is_some_and(|days| (1..=MAX_DAYS).contains(&days)) {
-                wrong(DAYS, "for how many days, from 1 to 36,500");
+                wrong(DAYS, Fact::LockDays {});
             }
         }
     }
@@ -68,9 +68,8 @@ pub(crate) fn check(destination: &Destination, errors: &mut Vec<FieldError>) {
 pub(crate) fn of(destination: &Destination) -> Result<Option<ObjectLock>, EngineError> {
     let Some(days) = days(destination) else { return Ok(None) };
     let mode = destination.settings.get(MODE).and_then(|mode| mode.parse().ok());
-    let mode = mode.ok_or_else(|| {
-        EngineError::invalid(format!("settings.{MODE}"), "`governance` or `compliance`")
-    })?;
+    let mode =
+        mode.ok_or_else(|| EngineError::invalid(format!("settings.{MODE}"), Fact::LockModes {}))?;
     let free = if is_repository(destination) { "locks" } else { CANARY };
     let except = vec![Prefix::new(free).map_err(store::StoreError::from)?];
     Ok(Some(ObjectLock { mode, days, except }))

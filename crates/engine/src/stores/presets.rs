@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use model::Fact;
 use secrecy::SecretString;
 use store::{S3Config, StoreConfig};
 
@@ -19,7 +20,7 @@ pub(super) fn b2(
     let setting = |key: &str| settings.get(key).cloned();
     let region = setting("region").unwrap_or_default();
     if !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-        return Err(EngineError::invalid("settings.region", "for example us-west-004"));
+        return Err(EngineError::invalid("settings.region", Fact::RegionLike {}));
     }
     Ok(StoreConfig::S3(S3Config {
         bucket: bucket(settings)?,
@@ -42,10 +43,7 @@ pub(super) fn gcs(
     let setting = |key: &str| settings.get(key).cloned();
     for (name, secret) in [("hmac_key_id", &key_id), ("hmac_secret", &key)] {
         if secret.is_none() {
-            return Err(EngineError::invalid(
-                format!("secrets.{name}"),
-                "make an HMAC key in the bucket's settings, under Interoperability",
-            ));
+            return Err(EngineError::invalid(format!("secrets.{name}"), Fact::MakeHmac {}));
         }
     }
     Ok(StoreConfig::S3(S3Config {
@@ -66,7 +64,7 @@ pub(super) fn gcs(
 fn bucket(settings: &Settings) -> Result<String, EngineError> {
     let name = settings.get("bucket").cloned().unwrap_or_default();
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Err(EngineError::invalid("settings.bucket", "the bucket's name alone"));
+        return Err(EngineError::invalid("settings.bucket", Fact::BucketAlone {}));
     }
     Ok(name)
 }

@@ -74,26 +74,26 @@ impl Host {
             return Ok(None);
         }
         let setting = |key: &str| destination.settings.get(key).cloned().unwrap_or_default();
-        let needed = |name: &str| EngineError::invalid(name, "an SSH server needs it");
+        let needed = |name: &str| EngineError::invalid(name, Fact::SshNeeds {});
         let root = setting("path");
         let host = setting("host");
         if host.is_empty() {
             for key in ["username", "host_key", "port"] {
                 if !setting(key).is_empty() {
-                    let message = "it is for an SSH server, and `host` names none";
-                    return Err(EngineError::invalid(format!("settings.{key}"), message));
+                    let field = format!("settings.{key}");
+                    return Err(EngineError::invalid(field, Fact::SshAlone {}));
                 }
             }
             return Ok(Some(Self { root, ssh: None }));
         }
         if root.split('/').any(|part| part == "..") {
-            return Err(EngineError::invalid("settings.path", "a folder, without `..`"));
+            return Err(EngineError::invalid("settings.path", Fact::FolderPlain {}));
         }
         let port = match setting("port").as_str() {
             "" => 22,
             text => text
                 .parse()
-                .map_err(|_| EngineError::invalid("settings.port", "give its number"))?,
+                .map_err(|_| EngineError::invalid("settings.port", Fact::GiveNumber {}))?,
         };
         let key = inner.secret(destination, "private_key")?;
         let key = key.ok_or_else(|| needed("secrets.private_key"))?;

@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use model::Fact;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -43,11 +44,10 @@ impl Ssh {
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
         };
         if !plain(&host, ".-_:") {
-            return Err(EngineError::invalid("settings.host", "a name or an address alone"));
+            return Err(EngineError::invalid("settings.host", Fact::HostAlone {}));
         }
         if !plain(&username, ".-_+@") {
-            let message = "letters, digits and `.-_+@`";
-            return Err(EngineError::invalid("settings.username", message));
+            return Err(EngineError::invalid("settings.username", Fact::UserSigns {}));
         }
         let known = format!("{ALIAS} {}\n", public_key(host_key)?);
         let key = store::key_in_lines(key);
@@ -117,13 +117,7 @@ fn public_key(text: &str) -> Result<String, EngineError> {
         .windows(2)
         .find(|pair| is_kind(pair[0]) && is_base64(pair[1]))
         .map(|pair| pair.join(" "))
-        .ok_or_else(|| {
-            EngineError::invalid(
-                "settings.host_key",
-                "the server's whole public key, as `ssh-keyscan -t ed25519 HOST` shows it: a \
-                 fingerprint is not enough for rsync",
-            )
-        })
+        .ok_or_else(|| EngineError::invalid("settings.host_key", Fact::HostKeyWhole {}))
 }
 
 fn in_memory(name: &str, bytes: &[u8]) -> Result<File, EngineError> {

@@ -100,9 +100,8 @@ pub(crate) fn dumps(host: &Host, container: &Made<'_>) -> Vec<String> {
     let told = inside(host, container, &["sh", "-c", list]).output().unwrap().stdout;
     let told = String::from_utf8_lossy(&told);
     let dumping = told.lines().filter_map(|line| line.split_once(' '));
-    let dumping = dumping.filter(|(_, command)| {
-        command.starts_with("pg_dump ") && !command.contains("--version")
-    });
+    let dumping = dumping
+        .filter(|(_, command)| command.starts_with("pg_dump ") && !command.contains("--version"));
     dumping.map(|(number, _)| number.to_owned()).collect()
 }
 

@@ -314,7 +314,7 @@ async fn a_server_of_repositories_is_refused_for_wal() {
     let refused = world.engine.edit_app(world.app.id, 1, draft("rest")).await;
     let Err(EngineError::Invalid(errors)) = refused else { panic!("{refused:?}") };
     let told = errors.iter().find(|one| one.field == "recovery.destination").unwrap();
-    assert!(told.message.contains("REST server"), "{told:?}");
+    assert!(told.message().contains("REST server"), "{told:?}");
     let app = world.engine.edit_app(world.app.id, 1, draft("disk")).await.unwrap();
     assert!(app.recovery.is_some());
 }

@@ -1,9 +1,9 @@
-//! Why sources and destinations did not do what they were asked: the last of the sentences.
+//! Why sources and destinations did not do what they were asked: more of the sentences.
 
-/// Gives the sentences before these, and these after them, to the macro that makes them.
+/// Gives the sentences before these, and these after them, to what adds the last ones.
 macro_rules! with_troubles {
     ($($sentences:tt)*) => {
-        facts! {
+        with_fields! {
             $($sentences)*
 
             // Secrets and addresses.

@@ -9,7 +9,10 @@ use croner::{
 use jiff::civil::{DateTime, date};
 use serde::{Deserialize, Serialize};
 
-use crate::duration::{parse_secs, print_secs};
+use crate::{
+    Fact,
+    duration::{parse_secs, print_secs},
+};
 
 /// Shortest interval: a minute.
 const MIN_EVERY_SECS: u64 = 60;
@@ -63,8 +66,8 @@ pub enum ScheduleError {
     Syntax {
         /// What was given.
         text: String,
-        /// What is wrong with it.
-        reason: String,
+        /// What is wrong with it: of ours, or in the words of the parser of crons.
+        reason: Box<Fact>,
     },
     /// An interval too short or too long.
     #[error("an interval takes from one minute to 366 days")]
@@ -75,6 +78,21 @@ pub enum ScheduleError {
     /// A date that does not exist.
     #[error("`{}` never fires: no such date exists", .0.escape_debug())]
     Never(String),
+}
+
+impl From<ScheduleError> for Fact {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Syntax { text, reason } => {
+                Self::NoSchedule { text: text.escape_debug().to_string(), why: (*reason).into() }
+            }
+            ScheduleError::Interval => Self::IntervalBounds {},
+            ScheduleError::Seconds => Self::CronSeconds {},
+            ScheduleError::Never(text) => {
+                Self::NeverFires { text: text.escape_debug().to_string() }
+            }
+        }
+    }
 }
 
 impl ScheduleSpec {
@@ -95,19 +113,22 @@ fn parse_cron(text: &str) -> Result<Cron, ScheduleError> {
         .year(Year::Disallowed)
         .build()
         .parse(text)
-        .map_err(|error| ScheduleError::Syntax { text: text.into(), reason: error.to_string() })
+        .map_err(|error| ScheduleError::Syntax {
+            text: text.into(),
+            reason: Box::new(Fact::said(error)),
+        })
 }
 
 impl FromStr for ScheduleSpec {
     type Err = ScheduleError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let syntax = |reason: &str| ScheduleError::Syntax {
+        let syntax = |reason: Fact| ScheduleError::Syntax {
             text: text.chars().take(MAX_LEN).collect(),
-            reason: reason.into(),
+            reason: Box::new(reason),
         };
         if text.len() > MAX_LEN {
-            return Err(syntax("it is too long"));
+            return Err(syntax(Fact::ScheduleTooLong {}));
         }
         let words: Vec<&str> = text.split_whitespace().collect();
         if let [word] = words[..]
@@ -118,7 +139,7 @@ impl FromStr for ScheduleSpec {
         if let [every, interval] = words[..]
             && every.eq_ignore_ascii_case("@every")
         {
-            let secs = parse_secs(interval).ok_or_else(|| syntax("the interval is unclear"))?;
+            let secs = parse_secs(interval).ok_or_else(|| syntax(Fact::IntervalUnclear {}))?;
             if !(MIN_EVERY_SECS..=MAX_EVERY_SECS).contains(&secs) {
                 return Err(ScheduleError::Interval);
             }
@@ -130,7 +151,7 @@ impl FromStr for ScheduleSpec {
         match words.len() {
             5 if !text.contains('@') => {}
             6 | 7 => return Err(ScheduleError::Seconds),
-            _ => return Err(syntax("it has not five fields")),
+            _ => return Err(syntax(Fact::NotFiveFields {})),
         }
         let text = words.join(" ");
         let cron = parse_cron(&text)?;

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr, sync::LazyLock};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
+use crate::Fact;
+
 /// The rules that come with the program.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
@@ -17,6 +19,12 @@ pub struct TimeZoneName(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is no time zone: use a name such as `Europe/Madrid` or `UTC`", .0.escape_debug())]
 pub struct UnknownTimeZoneError(String);
+
+impl From<UnknownTimeZoneError> for Fact {
+    fn from(error: UnknownTimeZoneError) -> Self {
+        Self::NoTimeZone { text: error.0.escape_debug().to_string() }
+    }
+}
 
 impl TimeZoneName {
     /// Coordinated universal time.

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use catalog::CatalogError;
 use engine::vault::VaultError;
-use model::{Role, User};
+use model::{Fact, Role, User};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Accounts, Caller, Visitor, sessions::LoggedIn};
@@ -145,7 +145,7 @@ impl Accounts {
         let Some(user) = user.filter(|_| right) else { return Err(LoginRefused::Wrong.into()) };
         self.password_was_right(&user, caller.visitor.address);
         if let Some(weakness) = super::weakness(new.expose_secret(), user.name.as_str()) {
-            return Err(ChangeRefused::Weak(weakness));
+            return Err(ChangeRefused::Weak(Box::new(weakness)));
         }
         let user = self.set_password(user, new).await?;
         self.audit(caller, "user.password", user.name.as_str(), "").await;
@@ -188,7 +188,7 @@ pub(crate) enum ChangeRefused {
     #[error(transparent)]
     Login(#[from] LoginRefused),
     #[error("{0}")]
-    Weak(&'static str),
+    Weak(Box<Fact>),
 }
 
 impl From<CatalogError> for ChangeRefused {

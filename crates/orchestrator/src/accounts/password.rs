@@ -5,7 +5,7 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc},
 };
-use model::PasswordHash;
+use model::{Fact, PasswordHash};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 
@@ -51,26 +51,26 @@ const KNOWN: &[&str] = &[
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdCEhIQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Why a password is too weak, or `None`.
-pub(crate) fn weakness(password: &str, user: &str) -> Option<&'static str> {
+pub(crate) fn weakness(password: &str, user: &str) -> Option<Fact> {
     let lower = password.to_lowercase();
     let stem = lower.trim_end_matches(|c: char| !c.is_alphabetic());
     if KNOWN.contains(&stem) {
-        return Some("this password is one that everybody tries first: choose another");
+        return Some(Fact::PasswordKnown {});
     }
     if lower == user.to_lowercase() {
-        return Some("the password is the user's name: choose another");
+        return Some(Fact::PasswordIsName {});
     }
     if password.chars().count() < MIN_LEN {
-        return Some("the password is too short: at least 10 characters");
+        return Some(Fact::PasswordShort {});
     }
     if password.len() > MAX_LEN {
-        return Some("the password is too long: at most 512 bytes");
+        return Some(Fact::PasswordLong {});
     }
     let mut different: Vec<_> = lower.chars().collect();
     different.sort_unstable();
     different.dedup();
     if different.len() < 4 {
-        return Some("the password repeats a few characters: choose another");
+        return Some(Fact::PasswordRepeats {});
     }
     None
 }

@@ -2,7 +2,7 @@
 
 use catalog::CatalogError;
 use engine::EngineError;
-use model::{Role, Session, User};
+use model::{Fact, Role, Session, User};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -55,7 +55,7 @@ impl Accounts {
         }
         if let Some(only) = edit.only_admins_by_password {
             if only && !rules.only_admins_by_password && !self.has_provider() {
-                let advice = "there is no other service to log in through: set OIDC_ISSUER first";
+                let advice = Fact::NoOtherLogin {};
                 return Err(EngineError::invalid("only_admins_by_password", advice));
             }
             rules.only_admins_by_password = only;
@@ -71,7 +71,7 @@ impl Accounts {
         let user = self.catalog().user(user).await?;
         let session = self.catalog().session(session).await?;
         if rules.shut_out(&user, &session) {
-            let advice = "set up a second factor of your own first, on your account's page";
+            let advice = Fact::OwnFactorFirst {};
             return Err(EngineError::invalid("admins_need_second_factor", advice));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use catalog::CatalogError;
 use engine::EngineError;
 use jiff::{SignedDuration, Timestamp};
-use model::{ApiToken, AppId, Name, Scope, TokenId};
+use model::{ApiToken, AppId, Fact, Name, Scope, TokenId};
 use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -49,8 +49,7 @@ impl Accounts {
         scopes.sort_unstable();
         scopes.dedup();
         if scopes.is_empty() {
-            let known = "choose at least one of read, run, restore, admin, append";
-            return Err(EngineError::invalid("scopes", known));
+            return Err(EngineError::invalid("scopes", Fact::ChooseScopes {}));
         }
         let expires_at = expiry(draft.expires_at, draft.expires_in.as_deref(), now)?;
         let apps = self.apps_of(&draft.apps, &scopes).await?;
@@ -73,15 +72,17 @@ impl Accounts {
     async fn apps_of(&self, names: &[String], scopes: &[Scope]) -> Result<Vec<AppId>, EngineError> {
         if !names.is_empty() && scopes.contains(&Scope::Admin) {
             // Whoever may edit an app may have it read what is another's.
-            let advice = "a token with the scope admin is for everything: choose other scopes";
-            return Err(EngineError::invalid("apps", advice));
+            return Err(EngineError::invalid("apps", Fact::AdminForAll {}));
         }
         let mut apps = Vec::new();
         for (at, name) in names.iter().enumerate() {
             match self.catalog().app_by_name(name).await {
                 Ok(app) => apps.push(app.id),
-                Err(error @ CatalogError::NotFound { .. }) => {
-                    return Err(EngineError::invalid(format!("apps[{at}]"), error));
+                Err(CatalogError::NotFound { name, .. }) => {
+                    return Err(EngineError::invalid(
+                        format!("apps[{at}]"),
+                        Fact::NoSuchApp { name },
+                    ));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -127,21 +128,19 @@ fn expiry(
 ) -> Result<Option<Timestamp>, EngineError> {
     let Some(length) = length else {
         return match at {
-            Some(at) if at <= now => {
-                Err(EngineError::invalid("expires_at", "the moment has passed already"))
-            }
+            Some(at) if at <= now => Err(EngineError::invalid("expires_at", Fact::MomentPassed {})),
             at => Ok(at),
         };
     };
-    let wrong = |why: &str| Err(EngineError::invalid("expires_in", why));
+    let wrong = |why: Fact| Err(EngineError::invalid("expires_in", why));
     if at.is_some() {
-        return wrong("give this or expires_at, not both");
+        return wrong(Fact::LengthOrMoment {});
     }
     let secs = model::duration::parse_secs(length).and_then(|secs| i64::try_from(secs).ok());
     let end = secs.filter(|secs| *secs > 0).map(SignedDuration::from_secs);
     match end.and_then(|length| now.checked_add(length).ok()) {
         Some(end) => Ok(Some(end)),
-        None => wrong("a length of time such as 90d or 12h"),
+        None => wrong(Fact::TokenLength {}),
     }
 }
 

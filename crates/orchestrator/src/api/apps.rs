@@ -1,9 +1,7 @@
 //! Apps.
 
 use axum::{Extension, extract::State, http::StatusCode};
-use engine::{
-    AppDraft, FieldError, Report, RetentionPreview, RunRequest, ScheduleDraft, StorageTrend,
-};
+use engine::{AppDraft, Report, RetentionPreview, RunRequest, ScheduleDraft, StorageTrend};
 use model::Run;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -162,9 +160,9 @@ pub(super) async fn fires(
 ) -> Result<Json<Fires>, Problem> {
     let draft =
         ScheduleDraft { spec: ahead.spec, time_zone: ahead.time_zone, ..Default::default() };
-    let schedule = draft.parse().map_err(|FieldError { field, message }| {
-        let field = field.strip_prefix("schedule.").unwrap_or(&field).to_owned();
-        engine::EngineError::invalid(field, message)
+    let schedule = draft.parse().map_err(|wrong| {
+        let field = wrong.field.strip_prefix("schedule.").unwrap_or(&wrong.field).to_owned();
+        engine::EngineError::Invalid(vec![wrong.at(field)])
     })?;
     let fires = schedule.upcoming(api.engine.now(), ahead.count.min(MAX_FIRES));
     Ok(Json(Fires { fires }))

@@ -11,7 +11,7 @@ use axum::{
 use catalog::{AuditQuery, Catalog};
 use engine::EngineError;
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use model::AuditEntry;
+use model::{AuditEntry, Fact};
 use serde::Deserialize;
 
 use super::{
@@ -52,7 +52,7 @@ pub(crate) fn query(
     let moment = |field: &str, text: &str, ends: bool| -> Result<Option<Timestamp>, EngineError> {
         let Some(text) = word(text) else { return Ok(None) };
         let found = at(&text, ends, zone);
-        let wrong = || EngineError::invalid(field, "write a day as 2026-11-30, or a whole moment");
+        let wrong = || EngineError::invalid(field, Fact::WriteDay {});
         found.map(Some).ok_or_else(wrong)
     };
     Ok(AuditQuery {

@@ -9,6 +9,7 @@ use axum::{
 };
 use catalog::CatalogError;
 use engine::{EngineError, FieldError};
+use model::Fact;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -49,8 +50,8 @@ impl Problem {
     }
 
     /// The same, about a field.
-    pub(crate) fn about(mut self, field: &str, message: &str) -> Self {
-        self.errors.push(FieldError::new(field, message));
+    pub(crate) fn about(mut self, field: &str, wrong: Fact) -> Self {
+        self.errors.push(FieldError::new(field, wrong));
         self
     }
 

@@ -9,9 +9,9 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use engine::{EngineError, FieldError, recovery::address};
+use engine::{EngineError, recovery::address};
 use jiff::Timestamp;
-use model::DestinationKind;
+use model::{DestinationKind, Fact};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -104,16 +104,15 @@ async fn must_be_empty(api: &super::Shared) -> Result<(), Problem> {
 
 fn read(asked: RecoverRequest) -> Result<Request, EngineError> {
     let (kind, mut settings) = if asked.address.is_empty() {
-        let kind: DestinationKind = asked.kind.parse().map_err(|_| {
-            EngineError::invalid("kind", "give the destination's address, or its kind")
-        })?;
+        let kind = asked.kind.parse::<DestinationKind>();
+        let kind = kind.map_err(|_| EngineError::invalid("kind", Fact::AddressOrKind {}))?;
         (kind, BTreeMap::new())
     } else {
         address::parse(asked.address.trim())?
     };
     settings.extend(asked.settings);
     if asked.identity.expose_secret().trim().is_empty() {
-        return Err(EngineError::invalid("identity", "the recovery key, as the kit prints it"));
+        return Err(EngineError::invalid("identity", Fact::KitKey {}));
     }
     Ok(Request {
         kind,
@@ -141,7 +140,7 @@ pub(super) async fn look(
         }
         Err(BootstrapError::Failed(why)) => Err(Problem::new(StatusCode::BAD_GATEWAY, why)),
         Err(BootstrapError::Refused(why)) => Err(EngineError::Conflict(why).into()),
-        Err(wrong) => Err(EngineError::Invalid(vec![FieldError::new("address", wrong)]).into()),
+        Err(wrong) => Err(EngineError::invalid("address", wrong).into()),
     }
 }
 

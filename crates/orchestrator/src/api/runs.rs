@@ -3,7 +3,7 @@
 use axum::extract::State;
 use catalog::{Catalog, CatalogError, LogQuery, RunQuery};
 use engine::EngineError;
-use model::{LogLevel, LogLine, Run, RunId};
+use model::{Fact, LogLevel, LogLine, Run, RunId};
 use serde::Deserialize;
 
 use super::{
@@ -82,9 +82,7 @@ pub(super) async fn log(
 ) -> Result<Json<Vec<LogLine>>, Problem> {
     let level = match lines.level.as_str() {
         "" => None,
-        word => Some(level(word).ok_or_else(|| {
-            EngineError::invalid("level", "choose debug, info, warning or error")
-        })?),
+        word => Some(level(word).ok_or_else(|| EngineError::invalid("level", Fact::LogLevels {}))?),
     };
     let query = LogQuery {
         level,

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use model::Permission;
+use model::{Fact, Permission};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
@@ -28,10 +28,10 @@ impl From<LoginRefused> for Problem {
                 Self::new(StatusCode::UNAUTHORIZED, error.to_string())
             }
             LoginRefused::CodeNeeded(_) => Self::new(StatusCode::UNAUTHORIZED, error.to_string())
-                .about("code", "of the second factor, or a recovery code"),
+                .about("code", Fact::FactorCode {}),
             LoginRefused::WrongCode => {
-                let detail = error.to_string();
-                Self::new(StatusCode::UNAUTHORIZED, detail.clone()).about("code", &detail)
+                let wrong = Fact::FactorCodeWrong {};
+                Self::new(StatusCode::UNAUTHORIZED, error.to_string()).about("code", wrong)
             }
             LoginRefused::NotByPassword => Self::forbidden(error),
             LoginRefused::TooMany(wait) => Self::too_many(error.to_string(), wait),
@@ -45,7 +45,7 @@ impl From<ChangeRefused> for Problem {
     fn from(error: ChangeRefused) -> Self {
         match error {
             ChangeRefused::Login(error) => error.into(),
-            ChangeRefused::Weak(why) => engine::EngineError::invalid("new", why).into(),
+            ChangeRefused::Weak(why) => engine::EngineError::invalid("new", *why).into(),
         }
     }
 }

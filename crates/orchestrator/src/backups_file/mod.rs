@@ -98,7 +98,7 @@ impl Declaration {
             };
             let key = place.map_or_else(String::new, |one| one.key(&error.field, &self.lines));
             let line = self.lines.find(&key);
-            let finding = Finding { line, ..Finding::error(&key, error.message) };
+            let finding = Finding { line, ..Finding::error(&key, error.message()) };
             // What stands once in the file is told once, however many entries it is for.
             if !findings.contains(&finding) {
                 findings.push(finding);

@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
             self.wrong(&at, "give five cron fields, `daily`, `@every 4h` or `manual`");
         } else if let Err(error) = draft.parse() {
             let at = if error.field.ends_with("time_zone") { zone_at } else { at };
-            self.wrong(&at, error.message);
+            self.wrong(&at, error.message());
         }
         Some(draft)
     }

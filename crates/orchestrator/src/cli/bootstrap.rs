@@ -101,7 +101,7 @@ pub(super) async fn bootstrap(
     let request = request(given, environment)?;
     let done = perform(&settings, request, &|_| {}).await.map_err(|error| match error {
         BootstrapError::Refused(why) => CliError::Refused(why),
-        BootstrapError::Wrong(why) => CliError::Usage(why),
+        BootstrapError::Wrong(why) => CliError::Usage(why.message),
         other => CliError::Failed(other.to_string()),
     })?;
     let value = serde_json::to_value(&done).map_err(CliError::failed)?;

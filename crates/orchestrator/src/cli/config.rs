@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use catalog::Catalog;
 use clap::Subcommand;
 use engine::{DeclareError, Engine, EngineConfig, Parts, SystemClock, Vault};
-use model::ManagedBy;
+use model::{Fact, ManagedBy};
 use rand::SeedableRng as _;
 use serde_json::{Value, json};
 
@@ -232,10 +232,13 @@ async fn judge(
         Err(DeclareError::Wrong(wrong)) => {
             // What is named may be registered on the server, which is not asked.
             let (elsewhere, wrong) = wrong.into_iter().partition(|(_, error)| {
-                let named = |field: bool, told| field && error.message.starts_with(told);
-                named(error.field.ends_with(".destination"), "there is no destination")
-                    || named(error.field.starts_with("channels["), "there is no channel")
-                    || named(error.field.starts_with("apps["), "there is no app")
+                let (field, fact) = (&error.field, error.fact());
+                match fact {
+                    Fact::NoSuchDestination { .. } => field.ends_with(".destination"),
+                    Fact::NoSuchChannel { .. } => field.starts_with("channels["),
+                    Fact::NoSuchApp { .. } => field.starts_with("apps["),
+                    _ => false,
+                }
             });
             findings.extend(declaration.locate(wrong));
             let elsewhere = declaration.locate(elsewhere);

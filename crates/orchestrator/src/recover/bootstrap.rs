@@ -11,7 +11,7 @@ use engine::{
     DestinationDraft, Engine, EngineConfig, Parts, Reindexed, SystemClock, Vault,
     recovery::{self, Fetched, address, rebuild},
 };
-use model::{Clock as _, Destination, DestinationKind};
+use model::{Clock as _, Destination, DestinationKind, Fact, Sentence};
 use rand::SeedableRng as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -100,9 +100,24 @@ pub(crate) enum BootstrapError {
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
-    Wrong(String),
+    Wrong(Box<Sentence>),
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<BootstrapError> for Fact {
+    fn from(error: BootstrapError) -> Self {
+        match error {
+            BootstrapError::NothingThere => Self::NoCatalogCopy {},
+            BootstrapError::NoneUsable(why) => Self::NoCopyUsable { why },
+            BootstrapError::OtherKey => Self::OtherSecretKey {},
+            BootstrapError::Wrong(told) => {
+                let Sentence { message, fact } = *told;
+                fact.unwrap_or_else(|| Self::said(message))
+            }
+            BootstrapError::Refused(said) | BootstrapError::Failed(said) => Self::said(said),
+        }
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> BootstrapError {
@@ -398,7 +413,7 @@ fn engine_on(catalog: Catalog, key: &SecretString, config: EngineConfig) -> Engi
 
 fn wrong(error: engine::EngineError) -> BootstrapError {
     match error {
-        engine::EngineError::Invalid(_) => BootstrapError::Wrong(error.to_string()),
+        engine::EngineError::Invalid(_) => BootstrapError::Wrong(Box::new(error.sentence())),
         other => failed(other),
     }
 }
@@ -424,10 +439,9 @@ async fn settle_destination(
             let by_name = |one: &&Destination| one.name.as_str().eq_ignore_ascii_case(name);
             let known: Vec<_> = all.iter().map(|one| one.name.to_string()).collect();
             Some(all.iter().find(by_name).ok_or_else(|| {
-                BootstrapError::Wrong(format!(
-                    "--destination: the catalog has no `{name}`; it has {}",
-                    known.join(", ")
-                ))
+                let known = known.join(", ");
+                let told = format!("--destination: the catalog has no `{name}`; it has {known}");
+                BootstrapError::Wrong(Box::new(told.into()))
             })?)
         }
         None => all.iter().find(|one| {

@@ -147,7 +147,7 @@ pub(super) async fn change_password(
                 return Ok(response);
             }
             Err(ChangeRefused::Login(refused)) => told(&visitor, refused)?,
-            Err(ChangeRefused::Weak(why)) => why.to_owned(),
+            Err(ChangeRefused::Weak(why)) => visitor.sentence(&(*why).into()),
         }
     } else {
         visitor.t("password-again-differs")

@@ -18,7 +18,7 @@ use strum::IntoEnumIterator as _;
 use super::{
     Web,
     alerts::ChannelRow,
-    conflict::{Basis, Conflict, Told, refused, version},
+    conflict::{Basis, Conflict, Told, item, refused, version},
     destination_fields::{FieldRow, FieldRows},
     destinations::KindChoice,
     fault::{Fault, show},
@@ -199,7 +199,7 @@ pub(super) async fn blank(
         language: visitor.lang.code().to_owned(),
         everything: true,
         values: BTreeMap::new(),
-        basis: Basis::stored(0),
+        basis: Basis::blank(),
         errors: Errors::default(),
     };
     form(&web, &visitor, kind, None, filled, false).await
@@ -212,7 +212,7 @@ fn as_stored(one: &AlertChannel) -> Filled {
         language: one.language.clone(),
         everything: false,
         values: one.settings.clone(),
-        basis: Basis::stored(one.version),
+        basis: Basis::stored(one.version, one.id),
         errors: Errors::default(),
     }
 }
@@ -282,7 +282,7 @@ async fn sent(
             Ok((target, to).into_response())
         }
         Err(error) => {
-            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let (errors, is_overtaken) = refused(error, &visitor)?;
             let current = match current {
                 Some(one) if is_overtaken => {
                     Some(web.engine.alert_channel(&one.id.to_string()).await?)
@@ -295,7 +295,7 @@ async fn sent(
                 language: draft.language.clone(),
                 everything,
                 values: draft.settings.clone(),
-                basis: Basis::stored(0),
+                basis: Basis::blank(),
                 errors,
             };
             let secrets = draft.secrets.values().any(|typed| !typed.expose_secret().is_empty());
@@ -327,7 +327,7 @@ pub(super) async fn edit(
     Path(name): Path<String>,
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
-    let one = web.engine.alert_channel(&name).await?;
+    let one = web.engine.alert_channel(item(&fields, &name)).await?;
     sent(visitor, web, fields, Some(one)).await
 }
 
@@ -352,7 +352,7 @@ pub(super) async fn remove(
     match web.engine.remove_alert_channel(one.id).await {
         Ok(()) => Ok(redirect("/alerts?done=channel-removed")),
         Err(error) => {
-            let filled = Filled { errors: Errors::from(error, visitor.lang)?, ..as_stored(&one) };
+            let filled = Filled { errors: visitor.refused(error)?, ..as_stored(&one) };
             let page = form(&web, &visitor, one.kind, Some(&one), filled, true).await?;
             Ok((StatusCode::CONFLICT, page).into_response())
         }

@@ -14,7 +14,7 @@ use strum::IntoEnumIterator as _;
 use super::{
     Web,
     alerts::{Names, kind_word},
-    conflict::{Basis, Conflict, Told, refused, version},
+    conflict::{Basis, Conflict, Told, item, refused, version},
     fault::{Fault, show},
     filters,
     form::{Errors, Fields, Sealed, redirect},
@@ -141,7 +141,7 @@ pub(super) async fn blank(visitor: Visitor, State(web): State<Web>) -> Result<Ht
         time_zone: visitor.zone.iana_name().unwrap_or_default().to_owned(),
         ..RouteDraft::default()
     };
-    form(&web, &visitor, None, draft, Basis::stored(0), Errors::default()).await
+    form(&web, &visitor, None, draft, Basis::blank(), Errors::default()).await
 }
 
 pub(super) async fn stored(
@@ -152,7 +152,7 @@ pub(super) async fn stored(
     let one = web.engine.alert_route(&name).await?;
     let names = Names::read(&web).await?;
     let draft = draft_of(&one, |id| names.app(id), |id| names.channel(id));
-    let basis = Basis::stored(one.version);
+    let basis = Basis::stored(one.version, one.id);
     form(&web, &visitor, Some(&one), draft, basis, Errors::default()).await
 }
 
@@ -230,7 +230,7 @@ async fn sent(
             Ok((target, redirect("/alerts?done=saved#routes")).into_response())
         }
         Err(error) => {
-            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let (errors, is_overtaken) = refused(error, &visitor)?;
             let current = match current {
                 Some(one) if is_overtaken => {
                     Some(web.engine.alert_route(&one.id.to_string()).await?)
@@ -266,7 +266,7 @@ pub(super) async fn edit(
     Path(name): Path<String>,
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
-    let one = web.engine.alert_route(&name).await?;
+    let one = web.engine.alert_route(item(&fields, &name)).await?;
     sent(visitor, web, fields, Some(one)).await
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use engine::{AppDraft, BindingDraft, FieldError, RecoveryDraft, ScheduleDraft};
 use jiff::tz::TimeZone;
 use model::{
-    App, Destination, Limits, RecoveryPlan, WalWay, retention::RetentionPolicy, schedule::Schedule,
+    App, Destination, Fact, Limits, RecoveryPlan, WalWay, retention::RetentionPolicy,
+    schedule::Schedule,
 };
 
 use super::{
@@ -321,7 +322,7 @@ fn recovery(fields: &Fields, errors: &mut Vec<FieldError>) -> RecoveryDraft {
     let mut number = |name, field: &str| -> Option<u64> {
         let mut wrong = Vec::new();
         let number = fields.number(name, &mut wrong);
-        let there = |one: FieldError| FieldError::new(format!("recovery.{field}"), one.message);
+        let there = |one: FieldError| one.at(format!("recovery.{field}"));
         errors.extend(wrong.into_iter().map(there));
         number
     };
@@ -357,7 +358,7 @@ pub(super) fn schedule(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<
         "cron" => fields.text("cron").to_owned(),
         _ => match at() {
             None => {
-                errors.push(FieldError::new("schedule.spec", "a time is written 03:00"));
+                errors.push(FieldError::new("schedule.spec", Fact::TimeOfSchedule {}));
                 return None;
             }
             Some(at) if when == "weekly" => format!("{at} * * {}", fields.text("weekday")),

@@ -15,7 +15,7 @@ use super::{
     app_fields::{self, DestinationRow, Values, draft},
     app_sources::{self, Choice, SourceBox},
     app_told,
-    conflict::{Basis, refused, version},
+    conflict::{Basis, item, refused, version},
     fault::{Fault, show},
     filters,
     form::{Errors, Fields, Sealed, redirect},
@@ -101,7 +101,7 @@ async fn preview(
     let parsed = draft.schedule.as_ref().map(engine::ScheduleDraft::parse);
     let (schedule, problem) = match parsed {
         Some(Ok(schedule)) => (Some(schedule), None),
-        Some(Err(error)) => (None, Some(error.message)),
+        Some(Err(error)) => (None, Some(visitor.sentence(&error.sentence()))),
         None => (None, None),
     };
     let fires = schedule
@@ -175,9 +175,8 @@ struct Filled {
 }
 
 impl Filled {
-    fn first(version: i64, values: Values, draft: AppDraft) -> Self {
-        let (basis, errors) = (Basis::stored(version), Errors::default());
-        Self { basis, values, draft, errors, checks: None, waits: false }
+    fn first(basis: Basis, values: Values, draft: AppDraft) -> Self {
+        Self { basis, values, draft, errors: Errors::default(), checks: None, waits: false }
     }
 }
 
@@ -245,7 +244,7 @@ pub(super) async fn blank(
     }
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
-    form(&web, &visitor, None, Filled::first(0, values, draft)).await
+    form(&web, &visitor, None, Filled::first(Basis::blank(), values, draft)).await
 }
 
 pub(super) async fn stored(
@@ -261,7 +260,7 @@ pub(super) async fn stored(
     let values = Values::of(&app, &all, &visitor.zone);
     let fields = values.fields();
     let draft = draft(&fields, &mut Vec::new());
-    let filled = Filled::first(app.version, values, draft);
+    let filled = Filled::first(Basis::stored(app.version, app.id), values, draft);
     Ok(form(&web, &visitor, Some(&app), filled).await?.into_response())
 }
 
@@ -281,7 +280,7 @@ pub(super) async fn edit(
     headers: HeaderMap,
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
-    let app = web.engine.catalog().app_by_name(&name).await?;
+    let app = web.engine.catalog().app_by_name(item(&fields, &name)).await?;
     sent(visitor, web, &headers, fields, Some(app)).await
 }
 
@@ -317,7 +316,7 @@ async fn sent(
                 Err(error) => return Err(error.into()),
             }
             if part {
-                let problems = app_sources::problems(&fields, &errors, visitor.lang);
+                let problems = app_sources::problems(&fields, &errors, visitor.lang, &visitor.zone);
                 let page = visitor.page("", Nav::Overview);
                 let part = ChecksPart { page, checks, waits, problems };
                 return Ok(show(&part).into_response());
@@ -354,7 +353,7 @@ async fn sent(
         keep_unshown(&mut draft, current.as_ref());
     }
     let basis = basis(&web, &visitor, current.as_ref(), &fields, &draft, false).await?;
-    let filled = Filled { basis, values, draft, errors: Errors::some(errors), checks, waits };
+    let filled = Filled { basis, values, draft, errors: visitor.errors(&errors), checks, waits };
     Ok(form(&web, &visitor, current.as_ref(), filled).await?.into_response())
 }
 
@@ -366,7 +365,7 @@ async fn refuse(
     draft: AppDraft,
     error: EngineError,
 ) -> Result<Response, Fault> {
-    let (errors, is_overtaken) = refused(error, visitor.lang)?;
+    let (errors, is_overtaken) = refused(error, visitor)?;
     let current = match current {
         Some(app) if is_overtaken => Some(web.engine.catalog().app(app.id).await?),
         other => other,

@@ -2,6 +2,7 @@
 //! fields of slot 1 are `s1-kind`, `s1-name`, `s1-host`, its secrets `s1-secret-password`.
 
 use engine::{FieldError, SettingField, SettingValue, SourceDraft};
+use jiff::tz::TimeZone;
 use model::{App, Source};
 use secrecy::SecretString;
 
@@ -256,17 +257,21 @@ fn words(list: &str) -> String {
 }
 
 /// What is wrong with sources, each with the name of its field, for where no field is at hand.
-pub(super) fn problems(fields: &Fields, errors: &[FieldError], lang: Lang) -> Vec<String> {
+pub(super) fn problems(
+    fields: &Fields,
+    errors: &[FieldError],
+    lang: Lang,
+    zone: &TimeZone,
+) -> Vec<String> {
     let slots = slots(fields);
     let told = |error: &FieldError| {
-        let Some(rest) = error.field.strip_prefix("sources[") else {
-            return error.message.clone();
-        };
+        let text = lang.sentence(&error.sentence(), zone);
+        let Some(rest) = error.field.strip_prefix("sources[") else { return text };
         let (at, rest) = rest.split_once(']').unwrap_or((rest, ""));
         let kind = at.parse().ok().and_then(|at: usize| kind_of(fields, slots.get(at)?));
         let key = rest.rsplit('.').next().unwrap_or_default();
         let word = kind.map_or(CONTRACT, |kind| kind.word);
-        format!("{}: {}", label(lang, word, key), error.message)
+        format!("{}: {text}", label(lang, word, key))
     };
     errors.iter().map(told).collect()
 }
@@ -448,6 +453,7 @@ impl Form<'_> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use model::Fact;
     use secrecy::ExposeSecret as _;
 
     use super::*;
@@ -503,7 +509,9 @@ mod tests {
     #[test]
     fn problems_name_their_fields() {
         let form = fields("source=3&s3-kind=contract");
-        let errors = [FieldError::new("sources[0].settings.url", "no address")];
-        assert_eq!(problems(&form, &errors, Lang::En), ["Internal URL: no address"]);
+        let errors = [FieldError::new("sources[0].settings.url", Fact::UrlHost {})];
+        let told = |lang| problems(&form, &errors, lang, &TimeZone::UTC);
+        assert_eq!(told(Lang::En), ["Internal URL: it names no host"]);
+        assert!(told(Lang::Es)[0].ends_with(": no nombra ningún servidor"), "{:?}", told(Lang::Es));
     }
 }

@@ -96,7 +96,7 @@ pub(super) async fn page(
             let query = AuditQuery { offset: number * PER_PAGE, limit: PER_PAGE + 1, ..query };
             (catalog.audit(&query).await?, Errors::default())
         }
-        Err(error) => (Vec::new(), Errors::from(error, visitor.lang)?),
+        Err(error) => (Vec::new(), visitor.refused(error)?),
     };
     let more = entries.len() as u64 > PER_PAGE;
     entries.truncate(usize::try_from(PER_PAGE).unwrap_or(usize::MAX));

@@ -6,6 +6,7 @@ use engine::EngineError;
 use super::{
     form::{Errors, Fields},
     lang::Lang,
+    visitor::Visitor,
 };
 
 /// Set in a form that has shown what is different.
@@ -75,25 +76,34 @@ impl Conflict {
 pub(super) struct Basis {
     /// The version that the next save names.
     pub(super) version: i64,
+    /// Which thing it is, whatever it is called when the form is sent; `None` for a new one.
+    pub(super) item: Option<String>,
     pub(super) conflict: Option<Conflict>,
 }
 
 impl Basis {
+    /// Nothing yet.
+    pub(super) fn blank() -> Self {
+        Self { version: 0, item: None, conflict: None }
+    }
+
     /// As it is stored.
-    pub(super) fn stored(version: i64) -> Self {
-        Self { version, conflict: None }
+    pub(super) fn stored(version: i64, id: impl ToString) -> Self {
+        Self { version, item: Some(id.to_string()), conflict: None }
     }
 
     /// Of a form that comes back: the state that it was sent from; where that is overtaken, the
     /// present one (its version, and what is different there), so that whoever has seen it can save.
     pub(super) fn back(fields: &Fields, is_overtaken: bool, now: Option<(i64, Conflict)>) -> Self {
         let sent = version(fields);
+        let item = made_from(fields).map(str::to_owned);
         match now.filter(|_| is_overtaken || fields.ticked(OVERTAKEN)) {
             Some((present, conflict)) => Self {
                 version: if is_overtaken { present } else { sent },
+                item,
                 conflict: Some(conflict),
             },
-            None => Self::stored(sent),
+            None => Self { version: sent, item, conflict: None },
         }
     }
 }
@@ -103,12 +113,28 @@ pub(super) fn version(fields: &Fields) -> i64 {
     fields.text("version").parse().unwrap_or(0)
 }
 
+/// The id of what a form was made from.
+fn made_from(fields: &Fields) -> Option<&str> {
+    let id = fields.text("item");
+    let is_id = id.len() == 26 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_id.then_some(id)
+}
+
+/// What a form is about: what it was made from, by its id, or else what its address `named`. Another
+/// may have that name by now. Whoever may send such forms may change everything.
+pub(super) fn item<'a>(fields: &'a Fields, named: &'a str) -> &'a str {
+    made_from(fields).unwrap_or(named)
+}
+
 /// What a refused save says about the fields, and whether it was refused because somebody else
 /// saved meanwhile.
-pub(super) fn refused(error: EngineError, lang: Lang) -> Result<(Errors, bool), EngineError> {
+pub(super) fn refused(
+    error: EngineError,
+    visitor: &Visitor,
+) -> Result<(Errors, bool), EngineError> {
     match error {
         EngineError::Catalog(CatalogError::Stale { .. }) => Ok((Errors::default(), true)),
-        other => Ok((Errors::from(other, lang)?, false)),
+        other => Ok((visitor.refused(other)?, false)),
     }
 }
 
@@ -140,11 +166,17 @@ mod tests {
     #[test]
     fn a_form_goes_on_from_what_it_has_shown() {
         let now = || Some((5, Conflict::between(&told(&[]), &told(&[]), false)));
-        let sent = Fields::read(b"version=3");
+        let id = "01jd3v5k2m8q9r7t6w4x1y0zab";
+        let sent = Fields::read(format!("version=3&item={id}").as_bytes());
+        assert_eq!(item(&sent, "shop"), id);
+        for other in ["version=3", "item=shop", "item=..%2F..%2F..%2F..%2F..%2F..%2Fetc%2Fpas"] {
+            assert_eq!(item(&Fields::read(other.as_bytes()), "shop"), "shop", "{other}");
+        }
         let first = Basis::back(&sent, false, now());
         assert!(first.version == 3 && first.conflict.is_none(), "a slip elsewhere shows nothing");
         let overtaken = Basis::back(&sent, true, now());
         assert!(overtaken.version == 5 && overtaken.conflict.is_some());
+        assert_eq!(overtaken.item.as_deref(), Some(id));
         // It is saved again with a slip, while somebody saves once more.
         let again = Fields::read(b"version=4&overtaken=1");
         let again = Basis::back(&again, false, now());

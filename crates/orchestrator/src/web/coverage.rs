@@ -185,7 +185,7 @@ pub(super) async fn protect(
     let made = match web.engine.protect(&request).await {
         Ok(made) => made,
         Err(error) => {
-            let errors = Errors::from(error, visitor.lang)?;
+            let errors = visitor.refused(error)?;
             let page = shown(&web, &visitor, errors, Vec::new()).await?;
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }

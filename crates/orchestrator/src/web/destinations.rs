@@ -20,7 +20,7 @@ use strum::IntoEnumIterator as _;
 
 use super::{
     Web,
-    conflict::{Basis, Conflict, Told, refused, version},
+    conflict::{Basis, Conflict, Told, item, refused, version},
     destination_fields::{FieldRows, fields_of},
     fault::{Fault, show},
     filters,
@@ -211,7 +211,7 @@ impl Filled {
             append_only: one.append_only,
             verify_every_days: one.verify_every_days.map(|d| d.to_string()).unwrap_or_default(),
             values: one.settings.clone().into_iter().collect(),
-            basis: Basis::stored(one.version),
+            basis: Basis::stored(one.version, one.id),
             errors: Errors::default(),
         }
     }
@@ -269,7 +269,7 @@ pub(super) async fn blank(visitor: Visitor, Query(asked): Query<Kind>) -> Html<S
         append_only: false,
         verify_every_days: String::new(),
         values: HashMap::new(),
-        basis: Basis::stored(0),
+        basis: Basis::blank(),
         errors: Errors::default(),
     };
     form(&visitor, kind, None, filled)
@@ -340,7 +340,7 @@ async fn sent(
             append_only: asked.append_only,
             verify_every_days: fields.text("verify_every_days").to_owned(),
             values: asked.settings.clone().into_iter().collect(),
-            basis: Basis::stored(0),
+            basis: Basis::blank(),
             errors,
         };
         let secrets = asked.secrets.values().any(|typed| !typed.expose_secret().is_empty());
@@ -355,7 +355,7 @@ async fn sent(
         (status, form(&visitor, kind, current, filled)).into_response()
     };
     if !unread.is_empty() {
-        return Ok(again(current.as_ref(), Errors::some(unread), false));
+        return Ok(again(current.as_ref(), visitor.errors(&unread), false));
     }
     let saved = match &current {
         Some(one) => web.engine.edit_destination(one.id, version(&fields), draft).await,
@@ -375,7 +375,7 @@ async fn sent(
             Ok(redirect(&format!("/destinations/{}?done=saved", one.name)))
         }
         Err(error) => {
-            let (errors, is_overtaken) = refused(error, visitor.lang)?;
+            let (errors, is_overtaken) = refused(error, &visitor)?;
             let current = match current {
                 Some(one) if is_overtaken => Some(web.engine.catalog().destination(one.id).await?),
                 other => other,
@@ -399,7 +399,7 @@ pub(super) async fn edit(
     Path(name): Path<String>,
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
-    let one = web.engine.catalog().destination_by_name(&name).await?;
+    let one = web.engine.catalog().destination_by_name(item(&fields, &name)).await?;
     sent(visitor, web, fields, Some(one)).await
 }
 

@@ -7,13 +7,13 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 use engine::FieldError;
-use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Name, Run, SnapshotId};
+use model::{App, DrillBoot, DrillCommand, DrillPlan, DrillQuestion, Fact, Name, Run, SnapshotId};
 
 use super::{
     Web,
     app_fields::{Values, schedule},
     app_form::zones,
-    conflict::{Basis, Conflict, refused, version},
+    conflict::{Basis, Conflict, item, refused, version},
     drill_told::told,
     fault::{Fault, show},
     filters,
@@ -155,7 +155,7 @@ async fn form(
         zones: zones(),
         questions,
         commands,
-        no_commands: (!allowed).then(|| visitor.sentence(&model::Fact::CommandsOff {}.into())),
+        no_commands: (!allowed).then(|| visitor.sentence(&Fact::CommandsOff {}.into())),
         artifacts,
         errors,
     }))
@@ -184,7 +184,7 @@ pub(super) async fn plan(
         expect: String::new(),
     });
     let filled = (values, questions.collect(), commands.collect());
-    let basis = Basis::stored(app.version);
+    let basis = Basis::stored(app.version, app.id);
     let page = form(&web, &visitor, &app, basis, filled, Errors::default()).await?;
     Ok(page.into_response())
 }
@@ -233,8 +233,8 @@ fn boot(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<DrillBoot> {
     let text = |key: &str| Some(fields.text(key).trim()).filter(|text| !text.is_empty());
     let container = text("boot-container")?.to_owned();
     let mut number = |key: &str, field: &str| -> Option<u64> {
-        let message = "a whole number";
-        let wrong = |_| errors.push(FieldError::new(format!("boot.{field}"), message));
+        let field = format!("boot.{field}");
+        let wrong = |_| errors.push(FieldError::new(field, Fact::WholeNumber {}));
         text(key)?.parse().map_err(wrong).ok()
     };
     let narrow = |number: Option<u64>| number.map(|all| u16::try_from(all).unwrap_or(0));
@@ -278,7 +278,7 @@ pub(super) async fn save(
     Path(name): Path<String>,
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
-    let app = web.engine.catalog().app_by_name(&name).await?;
+    let app = web.engine.catalog().app_by_name(item(&fields, &name)).await?;
     let questions = rows(&fields, "q-sql", "q-artifact", "q-expect");
     let commands = rows(&fields, "c-argv", "c-artifact", "");
     let mut typed = None;
@@ -287,10 +287,10 @@ pub(super) async fn save(
             typed = Some(told(&plan, visitor.lang));
             match web.engine.plan_drills(app.id, version(&fields), plan).await {
                 Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
-                Err(error) => refused(error, visitor.lang)?,
+                Err(error) => refused(error, &visitor)?,
             }
         }
-        Err(errors) => (Errors::some(errors), false),
+        Err(errors) => (visitor.errors(&errors), false),
     };
     let app = if is_overtaken { web.engine.catalog().app(app.id).await? } else { app };
     let now = typed.map(|typed| {

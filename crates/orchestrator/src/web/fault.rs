@@ -9,6 +9,7 @@ use axum::{
 };
 use catalog::CatalogError;
 use engine::{EngineError, FieldError};
+use model::Sentence;
 
 use super::{
     Web, filters,
@@ -21,28 +22,28 @@ use crate::legible;
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     status: StatusCode,
-    detail: String,
+    detail: Box<Sentence>,
     errors: Vec<FieldError>,
 }
 
 impl Fault {
     pub(crate) fn not_found() -> Self {
-        Self { status: StatusCode::NOT_FOUND, detail: String::new(), errors: Vec::new() }
+        Self { status: StatusCode::NOT_FOUND, detail: Box::default(), errors: Vec::new() }
     }
 
     pub(crate) fn refused(status: StatusCode) -> Self {
-        Self { status, detail: String::new(), errors: Vec::new() }
+        Self { status, detail: Box::default(), errors: Vec::new() }
     }
 
     pub(crate) fn forbidden() -> Self {
-        Self { status: StatusCode::FORBIDDEN, detail: String::new(), errors: Vec::new() }
+        Self { status: StatusCode::FORBIDDEN, detail: Box::default(), errors: Vec::new() }
     }
 }
 
 impl From<EngineError> for Fault {
     fn from(error: EngineError) -> Self {
         let status = crate::api::status_of(&error);
-        let detail = error.to_string();
+        let detail = Box::new(error.sentence());
         let errors = if let EngineError::Invalid(errors) = error { errors } else { Vec::new() };
         Self { status, detail, errors }
     }
@@ -67,7 +68,8 @@ impl IntoResponse for Fault {
 struct ErrorPage {
     page: Page,
     detail: String,
-    errors: Vec<FieldError>,
+    /// Each field, and what is wrong with it.
+    errors: Vec<(String, String)>,
 }
 
 /// Gives every error on the way to a page its page, in the visitor's language.
@@ -99,15 +101,17 @@ pub(super) async fn dress(State(web): State<Web>, request: Request, next: Next) 
         StatusCode::SERVICE_UNAVAILABLE => visitor.t("error-unavailable"),
         _ => visitor.t("error-other"),
     };
-    let fault = fault.unwrap_or(Fault { status, detail: String::new(), errors: Vec::new() });
+    let fault = fault.unwrap_or(Fault { status, detail: Box::default(), errors: Vec::new() });
     let detail = match (fault.detail.is_empty(), status) {
-        (false, _) => fault.detail,
+        (false, _) => visitor.sentence(&fault.detail),
         (true, StatusCode::NOT_FOUND) => visitor.t("error-not-found-detail"),
         (true, StatusCode::FORBIDDEN) => visitor.t("error-forbidden-detail"),
         (true, _) => visitor.t("error-other-detail"),
     };
     let page = visitor.page(title, Nav::None);
-    let page = show(&ErrorPage { page, detail, errors: fault.errors });
+    let told = fault.errors.iter();
+    let errors = told.map(|one| (one.field.clone(), visitor.sentence(&one.sentence()))).collect();
+    let page = show(&ErrorPage { page, detail, errors });
     let mut response = (status, page).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

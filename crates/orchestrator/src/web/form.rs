@@ -7,8 +7,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use engine::{EngineError, FieldError};
+use model::Fact;
 
-use super::{Web, fault::Fault, lang::Lang, visitor::Visitor};
+use super::{Web, fault::Fault, visitor::Visitor};
 
 /// The fields of a form, in their order.
 #[derive(Debug, Default, Clone)]
@@ -68,9 +69,7 @@ impl Fields {
         if text.is_empty() {
             return None;
         }
-        text.parse()
-            .map_err(|_| errors.push(FieldError::new(name, "a whole number, such as 7")))
-            .ok()
+        text.parse().map_err(|_| errors.push(FieldError::new(name, Fact::WholeNumber {}))).ok()
     }
 }
 
@@ -100,27 +99,57 @@ pub(crate) fn redirect(path: &str) -> Response {
     }
 }
 
+/// What is wrong with one field, in the reader's language.
+#[derive(Debug, Clone)]
+struct Slip {
+    field: String,
+    text: String,
+}
+
 /// Errors of a form, for its fields.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Errors(Vec<FieldError>);
+pub(crate) struct Errors(Vec<Slip>);
 
-impl Errors {
+impl Visitor {
     /// What a refused operation says about the fields, if it is about them.
-    pub(crate) fn from(error: EngineError, lang: Lang) -> Result<Self, EngineError> {
+    pub(crate) fn refused(&self, error: EngineError) -> Result<Errors, EngineError> {
         use catalog::CatalogError as C;
-        let at = |field: &str, message: String| Ok(Self(vec![FieldError::new(field, message)]));
-        match error {
-            EngineError::Invalid(errors) => Ok(Self(errors)),
-            EngineError::Catalog(C::NameTaken { .. }) => at("name", lang.t("error-name-taken")),
-            EngineError::Catalog(C::Stale { .. }) => at("", lang.t("error-stale")),
-            EngineError::Conflict(message) | EngineError::Refused(message) => at("", message),
-            EngineError::Store(error) => at("", error.to_string()),
-            other => Err(other),
-        }
+        Ok(match error {
+            EngineError::Invalid(errors) => self.errors(&errors),
+            EngineError::Catalog(C::NameTaken { .. }) => {
+                Errors::at("name", self.t("error-name-taken"))
+            }
+            EngineError::Catalog(C::Stale { .. }) => Errors::at("", self.t("error-stale")),
+            EngineError::Conflict(message) | EngineError::Refused(message) => {
+                Errors::at("", message)
+            }
+            EngineError::Store(_) => Errors::at("", self.sentence(&error.sentence())),
+            other => return Err(other),
+        })
     }
 
-    pub(crate) fn some(errors: Vec<FieldError>) -> Self {
-        Self(errors)
+    /// What is wrong with fields.
+    pub(crate) fn errors(&self, errors: &[FieldError]) -> Errors {
+        let slip = |error: &FieldError| Slip {
+            field: error.field.clone(),
+            text: self.sentence(&error.sentence()),
+        };
+        Errors(errors.iter().map(slip).collect())
+    }
+}
+
+impl Errors {
+    /// One, in words of the page's own.
+    pub(crate) fn at(field: &str, text: String) -> Self {
+        Self(vec![Slip { field: field.to_owned(), text }])
+    }
+
+    /// The same, at the field `to` what is about the field `from`.
+    pub(crate) fn moved(mut self, to: &str, from: &str) -> Self {
+        for one in self.0.iter_mut().filter(|one| one.field == from) {
+            to.clone_into(&mut one.field);
+        }
+        self
     }
 
     /// The errors about `field` and what lies in it.
@@ -135,13 +164,13 @@ impl Errors {
                             .strip_prefix(field)
                             .is_some_and(|rest| rest.starts_with('.') || rest.starts_with('['))
             })
-            .map(|error| error.message.as_str())
+            .map(|error| error.text.as_str())
             .collect()
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|error| error.message.as_str())
+        self.0.iter().map(|error| error.text.as_str())
     }
 
     pub(crate) fn has(&self, field: &str) -> bool {

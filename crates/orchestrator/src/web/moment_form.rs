@@ -2,9 +2,9 @@
 
 use engine::{FieldError, MomentRequest};
 use jiff::{Timestamp, tz::TimeZone};
-use model::{Lsn, Moment, MomentOrder, RecoveryState, RestoreTarget};
+use model::{Fact, Lsn, Moment, MomentOrder, RecoveryState, RestoreTarget};
 
-use super::{form::Fields, lang::Lang, restore::word, visitor::Visitor};
+use super::{form::Fields, restore::word, visitor::Visitor};
 use crate::moment::{self, MomentError};
 
 /// What was chosen, as the form shows it.
@@ -97,7 +97,7 @@ impl Asked {
         format!("{}T{}{zone}", self.date, self.time)
     }
 
-    fn moment(&self, lang: Lang) -> Result<Moment, FieldError> {
+    fn moment(&self) -> Result<Moment, FieldError> {
         Ok(match self.moment.as_str() {
             "lsn" => {
                 let at: Lsn = self.lsn.parse().map_err(|error| FieldError::new("lsn", error))?;
@@ -107,13 +107,13 @@ impl Asked {
             "latest" => Moment::Latest,
             _ => {
                 let at = moment::parse(&self.written());
-                Moment::Time { at: at.map_err(|error| FieldError::new("at", told(&error, lang)))? }
+                Moment::Time { at: at.map_err(|error| FieldError::new("at", error))? }
             }
         })
     }
 
     /// Where it is to go; left open, the engine chooses.
-    fn target(&self, lang: Lang) -> Result<Option<RestoreTarget>, FieldError> {
+    fn target(&self) -> Result<Option<RestoreTarget>, FieldError> {
         match self.to.as_str() {
             "app" => Ok(Some(RestoreTarget::App)),
             "beside" if self.name.is_empty() => Ok(None),
@@ -124,22 +124,25 @@ impl Asked {
             _ if self.path.starts_with('/') => {
                 Ok(Some(RestoreTarget::Folder { path: self.path.clone().into() }))
             }
-            _ => Err(FieldError::new("path", lang.t("moment-path"))),
+            _ => Err(FieldError::new(
+                "path",
+                Fact::AbsolutePathLike { path: "/restored/shop".to_owned() },
+            )),
         }
     }
 
     /// What the engine is asked for.
-    pub(super) fn request(&self, lang: Lang) -> Result<MomentRequest, Vec<FieldError>> {
+    pub(super) fn request(&self) -> Result<MomentRequest, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let moment = self.moment(lang).map_err(|error| errors.push(error)).ok();
+        let moment = self.moment().map_err(|error| errors.push(error)).ok();
         let timeline = match self.timeline.as_str() {
             "" => None,
             text => {
-                let wrong = |_| errors.push(FieldError::new("timeline", lang.t("error-number")));
+                let wrong = |_| errors.push(FieldError::new("timeline", Fact::WholeNumber {}));
                 text.parse().map_err(wrong).ok()
             }
         };
-        let target = self.target(lang).map_err(|error| errors.push(error)).ok();
+        let target = self.target().map_err(|error| errors.push(error)).ok();
         match (moment, target) {
             (Some(moment), Some(target)) if errors.is_empty() => Ok(MomentRequest {
                 order: MomentOrder { moment, timeline, pause: self.pause },
@@ -152,15 +155,14 @@ impl Asked {
     }
 }
 
-/// Why a time is no moment, in the reader's language.
-fn told(error: &MomentError, lang: Lang) -> String {
-    match error {
-        MomentError::Unreadable(_) => lang.t("moment-unreadable"),
-        MomentError::Twice { first, second, .. } => lang.fill(
-            "moment-twice",
-            [("first", first.as_str().into()), ("second", second.as_str().into())],
-        ),
-        MomentError::Never { before, .. } => lang.with("moment-never", "at", before.as_str()),
+/// The form has fields of their own for the time and its zone.
+impl From<MomentError> for Fact {
+    fn from(error: MomentError) -> Self {
+        match error {
+            MomentError::Unreadable(_) => Self::MomentUnread {},
+            MomentError::Twice { first, second, .. } => Self::MomentTwice { first, second },
+            MomentError::Never { before, .. } => Self::MomentNever { at: before },
+        }
     }
 }
 
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_form_is_a_request_and_a_command() {
-        let request = asked().request(Lang::En).unwrap();
+        let request = asked().request().unwrap();
         let at = "2026-11-21T13:30:00Z".parse().unwrap();
         assert_eq!(request.order.moment, Moment::Time { at });
         assert_eq!(
@@ -230,10 +232,10 @@ mod tests {
              --into-folder /restored/shop-old"
         );
         let offset = Asked { zone: "+01:00".to_owned(), ..asked() };
-        assert_eq!(offset.request(Lang::En).unwrap().order.moment, Moment::Time { at });
+        assert_eq!(offset.request().unwrap().order.moment, Moment::Time { at });
         let lsn = Asked { moment: "lsn".to_owned(), lsn: "0/A".to_owned(), ..asked() };
         let lsn = Asked { timeline: "2".to_owned(), pause: true, ..lsn };
-        let told = command("shop", &lsn.request(Lang::En).unwrap());
+        let told = command("shop", &lsn.request().unwrap());
         assert!(told.contains("--lsn 0/A --timeline 2 --pause --into-folder"), "{told}");
     }
 
@@ -241,7 +243,7 @@ mod tests {
     fn a_container_is_beside_or_in_place() {
         let to = |to: &str, name: &str| {
             let asked = Asked { to: to.to_owned(), name: name.to_owned(), ..asked() };
-            asked.request(Lang::En).map(|request| (command("shop", &request), request.target))
+            asked.request().map(|request| (command("shop", &request), request.target))
         };
         let (words, target) = to("beside", "").unwrap();
         assert!(target.is_none() && words.ends_with("13:30:00Z"), "{words}");
@@ -256,12 +258,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_at_its_field() {
         let fold = Asked { date: "2026-10-25".to_owned(), time: "02:30".to_owned(), ..asked() };
-        let errors = fold.request(Lang::Es).unwrap_err();
+        let errors = fold.request().unwrap_err();
         assert_eq!(errors[0].field, "at");
-        assert!(errors[0].message.contains("+02:00") && errors[0].message.contains("+01:00"));
+        assert!(errors[0].message().contains("+02:00") && errors[0].message().contains("+01:00"));
         let wrong = Asked { path: "here".to_owned(), timeline: "x".to_owned(), ..asked() };
         let fields: Vec<_> =
-            wrong.request(Lang::En).unwrap_err().into_iter().map(|error| error.field).collect();
+            wrong.request().unwrap_err().into_iter().map(|error| error.field).collect();
         assert_eq!(fields, ["timeline", "path"]);
     }
 
@@ -269,9 +271,6 @@ mod tests {
     fn the_next_page_carries_what_was_chosen() {
         let pairs = asked().fields().into_iter().map(|(name, value)| (name.to_owned(), value));
         let again = Asked::of(&Fields::new(pairs.collect()));
-        assert_eq!(
-            again.request(Lang::En).unwrap().order,
-            asked().request(Lang::En).unwrap().order
-        );
+        assert_eq!(again.request().unwrap().order, asked().request().unwrap().order);
     }
 }

@@ -324,9 +324,9 @@ pub(super) async fn sent(
     if action == "edit" {
         return again(&web, &visitor, &app, asked, Errors::default()).await;
     }
-    let request = match asked.request(visitor.lang) {
+    let request = match asked.request() {
         Ok(request) => request,
-        Err(errors) => return again(&web, &visitor, &app, asked, Errors::some(errors)).await,
+        Err(errors) => return again(&web, &visitor, &app, asked, visitor.errors(&errors)).await,
     };
     let mut errors = Errors::default();
     let mut status = StatusCode::OK;
@@ -337,7 +337,7 @@ pub(super) async fn sent(
             MomentRequest { confirm: typed.clone(), overwrite: typed.is_some(), ..request.clone() };
         match web.engine.restore_to_moment(app.id, confirmed).await {
             Ok(run) => return Ok(redirect(&format!("/runs/{}", run.id))),
-            Err(error) => errors = Errors::from(error, visitor.lang)?,
+            Err(error) => errors = visitor.refused(error)?,
         }
         status = StatusCode::UNPROCESSABLE_ENTITY;
     }
@@ -347,8 +347,7 @@ pub(super) async fn sent(
                 && let Some(wanted) = &seen.preflight.confirm
                 && typed.as_ref() != Some(wanted)
             {
-                let wrong = engine::FieldError::new("confirm", visitor.t("wrong-name"));
-                errors = Errors::some(vec![wrong]);
+                errors = Errors::at("confirm", visitor.t("wrong-name"));
             }
             let page = preflight(&visitor, &app, &asked, &request, seen, errors);
             Ok((status, page).into_response())
@@ -356,7 +355,7 @@ pub(super) async fn sent(
         Err(
             error @ (EngineError::Invalid(_) | EngineError::Refused(_) | EngineError::Conflict(_)),
         ) => {
-            let errors = Errors::from(error, visitor.lang)?;
+            let errors = visitor.refused(error)?;
             again(&web, &visitor, &app, asked, errors).await
         }
         Err(error) => Err(error.into()),
@@ -451,14 +450,7 @@ pub(super) async fn point(
     match web.engine.make_restore_point(app.id, called).await {
         Ok(_) => Ok(redirect(&format!("/apps/{}/recovery?done=point-made", app.name))),
         Err(error) => {
-            let errors = match Errors::from(error, visitor.lang)? {
-                errors if errors.has("name") => {
-                    let told = errors.of("name").into_iter();
-                    let there = told.map(|one| engine::FieldError::new("point-name", one));
-                    Errors::some(there.collect())
-                }
-                errors => errors,
-            };
+            let errors = visitor.refused(error)?.moved("point-name", "name");
             let page = form(&web, &visitor, &app, None, errors, called).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }

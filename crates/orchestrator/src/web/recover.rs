@@ -12,7 +12,8 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
     routing::get,
 };
-use engine::{FieldError, recovery::address};
+use engine::recovery::address;
+use jiff::tz::TimeZone;
 use model::DestinationKind;
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
@@ -132,7 +133,7 @@ pub(super) async fn ask(
             form(&visitor, kind, &values, address, Errors::default()).into_response()
         }
         Err(error) => {
-            let errors = Errors::from(error, visitor.lang)?;
+            let errors = visitor.refused(error)?;
             let page = form(&visitor, kind, &HashMap::new(), address, errors);
             (StatusCode::UNPROCESSABLE_ENTITY, page).into_response()
         }
@@ -163,15 +164,15 @@ pub(super) async fn look(
     let kind: DestinationKind = fields.text("kind").parse().map_err(|_| Fault::not_found())?;
     let (request, values) = read(&fields, kind);
     let again = |errors| {
-        let page = form(&visitor, kind, &values, "", Errors::some(errors));
+        let page = form(&visitor, kind, &values, "", errors);
         (StatusCode::UNPROCESSABLE_ENTITY, page).into_response()
     };
     if request.identity.is_none() {
-        return Ok(again(vec![FieldError::new("key", visitor.t("recover-key-missing"))]));
+        return Ok(again(Errors::at("key", visitor.t("recover-key-missing"))));
     }
     match web.way_back.look(&web.settings, request).await {
         Ok((word, found)) => Ok(of_found(&visitor, word, found).into_response()),
-        Err(error) => Ok(again(vec![FieldError::new("", why(&error, visitor.lang))])),
+        Err(error) => Ok(again(Errors::at("", why(&error, visitor.lang)))),
     }
 }
 
@@ -181,7 +182,9 @@ fn why(error: &BootstrapError, lang: Lang) -> String {
         BootstrapError::NothingThere => lang.t("recover-nothing-there"),
         BootstrapError::NoneUsable(why) => lang.with("recover-none-usable", "why", why.as_str()),
         BootstrapError::OtherKey => lang.t("recover-other-key"),
-        other => other.to_string(),
+        // Nothing that is said of settings names a moment.
+        BootstrapError::Wrong(told) => lang.sentence(told, &TimeZone::UTC),
+        BootstrapError::Refused(_) | BootstrapError::Failed(_) => error.to_string(),
     }
 }
 

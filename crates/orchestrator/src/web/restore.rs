@@ -232,8 +232,8 @@ pub(super) async fn sent(
     let asked = Asked::of(&fields, &found.snapshot, &visitor);
     let refuse = |errors| (StatusCode::UNPROCESSABLE_ENTITY, errors);
     if !asked.parts.iter().any(|part| part.ticked) {
-        let none = engine::FieldError::new("only", visitor.t("restore-nothing"));
-        let page = form(&web, &visitor, &found, asked, Errors::some(vec![none])).await?;
+        let none = Errors::at("only", visitor.t("restore-nothing"));
+        let page = form(&web, &visitor, &found, asked, none).await?;
         return Ok(refuse(page).into_response());
     }
     if fields.text("action") == "edit" {
@@ -248,7 +248,7 @@ pub(super) async fn sent(
         request.without_undo = !fields.ticked("undo");
         match web.engine.restore_now(found.snapshot.id, &request).await {
             Ok(run) => return Ok(redirect(&format!("/runs/{}", run.id))),
-            Err(error) => errors = Errors::from(error, visitor.lang)?,
+            Err(error) => errors = visitor.refused(error)?,
         }
         status = StatusCode::UNPROCESSABLE_ENTITY;
     }
@@ -258,15 +258,14 @@ pub(super) async fn sent(
                 && let Some(wanted) = &seen.confirm
                 && request.confirm.as_ref() != Some(wanted)
             {
-                let wrong = engine::FieldError::new("confirm", visitor.t("wrong-name"));
-                errors = Errors::some(vec![wrong]);
+                errors = Errors::at("confirm", visitor.t("wrong-name"));
             }
             let undo = !begins || fields.ticked("undo");
             let page = preflight(&visitor, &found, &asked, &request, seen, undo, errors);
             Ok((status, page).into_response())
         }
         Err(error @ (EngineError::Invalid(_) | EngineError::Refused(_))) => {
-            let errors = Errors::from(error, visitor.lang)?;
+            let errors = visitor.refused(error)?;
             let page = form(&web, &visitor, &found, asked, errors).await?;
             Ok(refuse(page).into_response())
         }

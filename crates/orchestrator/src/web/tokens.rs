@@ -119,7 +119,7 @@ pub(super) async fn create_token(
     };
     let (errors, secret, status) = match made {
         Ok((_, secret)) => (Errors::default(), Some(secret), StatusCode::OK),
-        Err(error) => (Errors::from(error, visitor.lang)?, None, StatusCode::UNPROCESSABLE_ENTITY),
+        Err(error) => (visitor.refused(error)?, None, StatusCode::UNPROCESSABLE_ENTITY),
     };
     let name = if secret.is_some() { "" } else { fields.text("name") };
     let page = tokens_page(&web, &visitor, errors, name, secret).await?;

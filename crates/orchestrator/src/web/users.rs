@@ -96,7 +96,7 @@ async fn after_user(
     match outcome {
         Ok(()) => Ok(redirect("/settings/users?done=saved")),
         Err(error) => {
-            let errors = Errors::from(error, visitor.lang)?;
+            let errors = visitor.refused(error)?;
             let page = users_page(web, visitor, errors, name).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }

@@ -24,7 +24,7 @@ const MARKUP: &str = "\"'><script>alert(1)</script>";
 /// What shows that a value came into the headers.
 const HEADER: &str = "x\r\nSet-Cookie: stolen=1\r\nX-Stolen: 1";
 
-fn hostile() -> Vec<String> {
+pub(crate) fn hostile() -> Vec<String> {
     let mut all: Vec<_> = [
         "",
         MARKUP,
@@ -50,7 +50,7 @@ fn hostile() -> Vec<String> {
 /// Fields that somebody may send besides those of the form as it is shown: of forms that show some
 /// only later, or that no page of this test shows. A form that is neither here nor on a page fails
 /// the test.
-const UNSEEN: &[(&str, &[&str])] = &[
+pub(crate) const UNSEEN: &[(&str, &[&str])] = &[
     ("/clock", &[]),
     ("/coverage/ignore", &["id", "reason"]),
     ("/coverage/protect", &["id", "destination"]),
@@ -94,12 +94,12 @@ const MOMENT: &[&str] = &[
 
 /// A form as a page shows it.
 #[derive(Debug, Clone, PartialEq)]
-struct Form {
-    action: String,
-    fields: Vec<(String, String)>,
+pub(crate) struct Form {
+    pub(crate) action: String,
+    pub(crate) fields: Vec<(String, String)>,
 }
 
-fn plain(html: &str) -> String {
+pub(crate) fn plain(html: &str) -> String {
     let mut text = html.to_owned();
     for (entity, character) in
         [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")]
@@ -153,24 +153,26 @@ fn forms(page: &str) -> Vec<Form> {
 }
 
 /// Whether `path` is one of `route`'s.
-fn is_of(route: &str, path: &str) -> bool {
+pub(crate) fn is_of(route: &str, path: &str) -> bool {
     let (route, path): (Vec<_>, Vec<_>) = (route.split('/').collect(), path.split('/').collect());
     let fits = |(one, other): (&&str, &&str)| one.starts_with('{') || one == other;
     route.len() == path.len() && route.iter().zip(&path).all(fits)
 }
 
 /// A server with something of everything, and who looks at it.
-struct World {
-    server: Server,
+pub(crate) struct World {
+    pub(crate) server: Server,
     _app: App,
     by: As,
     csrf: String,
+    /// The language of the pages.
+    pub(crate) lang: &'static str,
     /// What stands for the names in a path.
     named: Vec<(&'static str, String)>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let app = App::serve(20_000).await;
         let server = Place::new(&[]).serve().await;
         let disk = server.place.folder.path().join("disk");
@@ -206,19 +208,19 @@ impl World {
             ("{token}", "ci".to_owned()),
             ("{session}", id(&sessions[0]["id"])),
         ];
-        let mut world = Self { server, _app: app, by, csrf: String::new(), named };
+        let mut world = Self { server, _app: app, by, csrf: String::new(), lang: "en", named };
         world.log_in().await;
         world
     }
 
-    async fn log_in(&mut self) {
+    pub(crate) async fn log_in(&mut self) {
         self.by = self.server.login("ana", PASSWORD).await;
         let (_, page, _) = self.see("/new/alert-channel").await;
         let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap();
         csrf.split('"').next().unwrap().clone_into(&mut self.csrf);
     }
 
-    fn path(&self, route: &str) -> String {
+    pub(crate) fn path(&self, route: &str) -> String {
         let named = |part: &str| {
             let known = self.named.iter().find(|(name, _)| *name == part);
             known.map_or_else(|| part.to_owned(), |(_, value)| value.clone())
@@ -226,8 +228,9 @@ impl World {
         route.split('/').map(named).collect::<Vec<_>>().join("/")
     }
 
-    async fn see(&self, path: &str) -> (u16, String, header::HeaderMap) {
+    pub(crate) async fn see(&self, path: &str) -> (u16, String, header::HeaderMap) {
         let request = self.server.request(Method::GET, path, &self.by);
+        let request = request.header(header::ACCEPT_LANGUAGE, self.lang);
         let reply = request.timeout(Duration::from_secs(60)).send().await.unwrap();
         let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
         if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
@@ -236,7 +239,7 @@ impl World {
         (status, String::from_utf8_lossy(&reply.bytes().await.unwrap()).into_owned(), headers)
     }
 
-    async fn send(&self, path: &str, fields: &[(String, String)]) -> Reply {
+    pub(crate) async fn send(&self, path: &str, fields: &[(String, String)]) -> Reply {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         body.append_pair("csrf", &self.csrf);
         for (name, value) in fields {
@@ -244,6 +247,7 @@ impl World {
         }
         let request = self.server.request(Method::POST, path, &self.by);
         let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let request = request.header(header::ACCEPT_LANGUAGE, self.lang);
         let request = request.timeout(Duration::from_secs(60));
         let reply = request.body(body.finish()).send().await.unwrap();
         let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
@@ -251,10 +255,10 @@ impl World {
     }
 }
 
-struct Reply {
-    status: u16,
-    headers: header::HeaderMap,
-    page: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: header::HeaderMap,
+    pub(crate) page: String,
 }
 
 impl Reply {
@@ -300,7 +304,7 @@ impl Reply {
 }
 
 /// Pages to read forms from.
-async fn read_forms(world: &World) -> Vec<Form> {
+pub(crate) async fn read_forms(world: &World) -> Vec<Form> {
     let mut all: Vec<Form> = Vec::new();
     let mut paths: BTreeSet<String> = page_roles::table()
         .iter()
@@ -470,17 +474,17 @@ const SHARED: [(&str, &str, &str, &str, &str, &str); 5] = [
 
 impl Form {
     /// It as a page has it now.
-    fn on(page: &str, path: &str) -> Self {
+    pub(crate) fn on(page: &str, path: &str) -> Self {
         let found = forms(page).into_iter().find(|form| form.action == path);
         found.unwrap_or_else(|| panic!("no form {path} in {page:.5000}"))
     }
 
-    fn value(&self, name: &str) -> &str {
+    pub(crate) fn value(&self, name: &str) -> &str {
         self.fields.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
     }
 
     /// It with other values, ready to be saved.
-    fn with(&self, values: &[(&str, &str)]) -> Vec<(String, String)> {
+    pub(crate) fn with(&self, values: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut fields = self.fields.clone();
         fields.retain(|(name, _)| values.iter().all(|(other, _)| other != name));
         let more = values.iter().chain(&[("action", "save")]);

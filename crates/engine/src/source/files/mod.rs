@@ -8,7 +8,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 
-use model::Failure;
+use model::{Fact, Failure};
 
 use self::{
     basis::{Basis, Kind},
@@ -59,7 +59,7 @@ impl Driver for Files {
         &[]
     }
 
-    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
         paths::check(settings)
     }
 

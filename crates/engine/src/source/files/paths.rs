@@ -14,24 +14,25 @@ use crate::{run::failure, source::direct::Asked};
 pub(super) const OWN_NAMES: &str = ".backup-orchestrator-*";
 
 /// What is wrong with settings that are right one by one.
-pub(super) fn check(settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+pub(super) fn check(settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
     let list = |key: &str| words(settings.get(key).map_or("", String::as_str));
     let mut wrong = Vec::new();
     for path in list("path") {
         let path = Path::new(path);
         if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
-            wrong.push(("path", format!("{}: give an absolute path, without `..`", quoted(path))));
+            wrong.push(("path", Fact::AbsolutePathFor { path: quoted(path) }));
         } else if let Err(error) = archive::check_pattern(path) {
-            wrong.push(("path", format!("{}: {error}", quoted(path))));
+            let (place, why) = (quoted(path), Fact::said(error).into());
+            wrong.push(("path", Fact::At { place, why }));
         }
     }
     if let Err(error) = Walk::default().excluding(list("exclude")) {
-        wrong.push(("exclude", error.to_string()));
+        wrong.push(("exclude", Fact::said(error)));
     }
     if settings.contains_key("snapshot_percent")
         && settings.get("snapshot").map(String::as_str) != Some("lvm")
     {
-        wrong.push(("snapshot_percent", "it is for `snapshot: lvm`".to_owned()));
+        wrong.push(("snapshot_percent", Fact::OnlyForLvm {}));
     }
     wrong
 }

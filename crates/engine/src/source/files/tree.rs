@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use archive::Warnings;
 use bytes::{Bytes, BytesMut};
-use model::{Binding, Destination, DestinationKind, Failure, FailureCode};
+use model::{Binding, Destination, DestinationKind, Fact, Failure, FailureCode};
 use store::Key;
 use tokio::{fs::File, io::AsyncReadExt as _, time::Instant};
 
@@ -33,8 +33,7 @@ impl Place {
             let destination = found.map_err(|error| failure::of_catalog(&error))?;
             if destination.kind == DestinationKind::Tree {
                 if asked.app.destinations.len() > 1 {
-                    let message = crate::ops::apps::ONLY_TREE;
-                    return Err(Failure::new(FailureCode::DestinationConfig, message));
+                    return Err(Failure::new(FailureCode::DestinationConfig, Fact::OnlyTree {}));
                 }
                 return Ok(Some(Self { destination, binding: binding.clone() }));
             }

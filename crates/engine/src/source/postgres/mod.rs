@@ -12,7 +12,7 @@ pub(crate) mod wal;
 
 use std::{collections::BTreeMap, path::Path};
 
-use model::{Failure, Name};
+use model::{Fact, Failure, Name};
 
 use super::{
     OpenedSource, Part, SourceMeta,
@@ -57,7 +57,7 @@ impl Driver for Postgres {
         &["password"]
     }
 
-    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
         problems(settings)
     }
 
@@ -181,42 +181,40 @@ fn wants_globals(asked: &Asked<'_>) -> bool {
     }
 }
 
-fn problems(settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+fn problems(settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
     let get = |key: &str| settings.get(key).map(String::as_str).unwrap_or_default();
     let mut problems = Vec::new();
     let (host, container) = (get("host"), get("container"));
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:/%".contains(c);
     if host.is_empty() && container.is_empty() {
-        problems.push(("host", "give the server's host, or its container".to_owned()));
+        problems.push(("host", Fact::HostOrItsContainer {}));
     }
     if host.starts_with('-') || !host.chars().all(is_plain) {
-        problems.push(("host", "one host name, address or folder of a socket".to_owned()));
+        problems.push(("host", Fact::OneHost {}));
     }
     let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if container.starts_with(['-', '.', '_']) || !container.chars().all(is_word) {
-        problems.push(("container", "a container's name or id".to_owned()));
+        problems.push(("container", Fact::ContainerNameOrId {}));
     }
     let names: Vec<&str> = get("database").split(',').map(str::trim).collect();
     if names.iter().any(|name| name.is_empty() || name.len() > 63) {
-        problems.push(("database", "names of 1 to 63 bytes, commas between them".to_owned()));
+        problems.push(("database", Fact::DatabaseNames {}));
     }
     if names.len() > 1 && names.contains(&ALL) {
-        problems.push(("database", "`*` is all databases: leave out the others".to_owned()));
+        problems.push(("database", Fact::StarAllDatabases {}));
     }
     if (1..names.len()).any(|n| names[..n].contains(&names[n])) {
-        problems.push(("database", "a database is named twice".to_owned()));
+        problems.push(("database", Fact::DatabaseTwice {}));
     }
     if get("format") == "directory" {
         if !container.is_empty() {
-            let message = "the directory format is written on this machine: use custom or plain \
-                           with a container";
-            problems.push(("format", message.to_owned()));
+            problems.push(("format", Fact::DirectoryHere {}));
         }
     } else if settings.contains_key("jobs") {
-        problems.push(("jobs", "only the format `directory` has several".to_owned()));
+        problems.push(("jobs", Fact::DirectoryJobs {}));
     }
     if settings.contains_key("sslrootcert") && !Path::new(get("sslrootcert")).is_absolute() {
-        problems.push(("sslrootcert", "the whole path of a file".to_owned()));
+        problems.push(("sslrootcert", Fact::FilePathWhole {}));
     }
     problems
 }

@@ -68,18 +68,19 @@ impl Driver for Volume {
         &[]
     }
 
-    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    fn check(&self, settings: &BTreeMap<String, String>) -> Vec<(&'static str, Fact)> {
         let mut problems = Vec::new();
         if let Some(name) = settings.get("volume").filter(|name| !is_volume_name(name)) {
-            problems.push(("volume", not_a_name(name).to_string()));
+            problems.push(("volume", not_a_name(name)));
         }
         if let Some(image) = settings.get("image").filter(|image| !is_image_name(image)) {
-            problems.push(("image", format!("`{image}` is not the name of an image")));
+            problems.push(("image", Fact::NoImageName { image: image.clone() }));
         }
         let excluded = settings.get("exclude").map(String::as_str).unwrap_or_default();
         for word in excluded.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty()) {
             if let Err(error) = Pattern::new(word) {
-                problems.push(("exclude", format!("`{word}`: {error}")));
+                let (what, why) = (word.to_owned(), Fact::said(error).into());
+                problems.push(("exclude", Fact::Of { what, why }));
             }
         }
         problems
