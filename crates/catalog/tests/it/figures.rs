@@ -142,8 +142,8 @@ pub(crate) async fn how_apps_stand_is_told_of_all_at_once(url: &SecretString) {
         catalog.insert_app(one).await.unwrap();
     }
     let [never, harmed, failed] = apps.each_ref().map(|one| one.id);
-    let ended = async |app, state, made: Option<(i64, &[CopyState])>| {
-        let one = run(Some(app));
+    let ended = async |app, queued, state, made: Option<(i64, &[CopyState])>| {
+        let one = Run { queued_at: later(queued), ..run(Some(app)) };
         let token = claimed(&catalog, &one).await;
         let snapshot = made.map(|(secs, states)| {
             let made = snapshot(app, one.id, disk.id);
@@ -164,11 +164,11 @@ pub(crate) async fn how_apps_stand_is_told_of_all_at_once(url: &SecretString) {
         catalog.finish(one.id, token, &end).await.unwrap();
     };
     let (good, damaged) = (CopyState::Good, CopyState::Damaged);
-    ended(harmed, RunState::Succeeded, Some((10, &[good]))).await;
-    ended(harmed, RunState::Succeeded, Some((20, &[good, damaged]))).await;
-    ended(failed, RunState::Succeeded, Some((30, &[good]))).await;
-    ended(failed, RunState::Succeeded, Some((40, &[damaged]))).await;
-    ended(failed, RunState::Failed, None).await;
+    ended(harmed, 1, RunState::Succeeded, Some((10, &[good]))).await;
+    ended(harmed, 2, RunState::Succeeded, Some((20, &[good, damaged]))).await;
+    ended(failed, 1, RunState::Succeeded, Some((30, &[good]))).await;
+    ended(failed, 2, RunState::Succeeded, Some((40, &[damaged]))).await;
+    ended(failed, 3, RunState::Failed, None).await;
     catalog.set_last_fire(failed, later(50)).await.unwrap();
     let told: Vec<_> = catalog
         .standings()
