@@ -50,16 +50,7 @@ pub(crate) fn run() -> Result<()> {
     step("quickstart", &mut || cargo(&["xtask", "quickstart", "--exit", "--port", "0"]))?;
     // Nothing is skipped: a test that is marked as ignored runs, too.
     step("tests", &mut || {
-        let threads = threads().to_string();
-        cargo(&[
-            "test",
-            "--workspace",
-            "--no-fail-fast",
-            "--",
-            "--include-ignored",
-            "--test-threads",
-            &threads,
-        ])
+        cargo(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"])
     })?;
     step("docker", &mut || docker::run(None))?;
     println!("── all passed");
@@ -67,12 +58,6 @@ pub(crate) fn run() -> Result<()> {
         println!("{name:>12}  {:>4} s", time.as_secs());
     }
     Ok(())
-}
-
-/// Tests at once: much of their time goes by in waiting for servers and other programs.
-fn threads() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    processors + processors.div_ceil(2)
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

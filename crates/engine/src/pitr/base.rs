@@ -31,6 +31,8 @@ const END: usize = 1024;
 const LONG: usize = 100;
 /// How long WAL that a base needs may take until it is stored.
 const PATIENCE: Duration = Duration::from_secs(1800);
+/// After so many looks at which later WAL was acknowledged, what is missing will not come.
+const GONE: u32 = 10;
 /// How often it is looked whether it is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -299,7 +301,11 @@ impl Base {
         }
         let from = self.start.size.start_of(self.start.at);
         let until = tokio::time::Instant::now() + PATIENCE;
+        let streams = app.recovery.as_ref().is_some_and(|plan| plan.way == model::WalWay::Stream);
+        let mut gone = 0;
         loop {
+            // Before the index: what was acknowledged by then is in it, or will never be.
+            let standing = engine.0.catalog.wal_standing(app.id).await.ok().flatten();
             let index = Index::load(&engine, app.id).await;
             let index = index.map_err(|error| failure::of_engine(&error))?;
             let own = index.stored.of(self.start.system, self.start.timeline);
@@ -307,8 +313,22 @@ impl Base {
             if own.is_some_and(|ranges| ranges.contains(from, end)) {
                 return Ok(());
             }
+            let acknowledged = standing.as_ref().filter(|standing| streams && standing.is_live);
+            let is_gone = acknowledged.and_then(|standing| standing.stored_to) > Some(facts.end);
+            gone = if is_gone { gone + 1 } else { 0 };
+            if gone == GONE {
+                return Err(Failure::new(
+                    FailureCode::SourceFailed,
+                    format!(
+                        "WAL from {} to {} is not whole in the archive, and what is missing will \
+                         not come any more: the server has let go of it, as it does where it may \
+                         keep no more; without it the base backup is nothing, and the next one \
+                         follows by itself",
+                        facts.start, facts.end
+                    ),
+                ));
+            }
             if tokio::time::Instant::now() > until {
-                let standing = engine.0.catalog.wal_standing(app.id).await.ok().flatten();
                 let why = standing.and_then(|standing| standing.trouble);
                 let why = why.map(|told| told.message).unwrap_or_default();
                 return Err(Failure::new(

@@ -85,8 +85,9 @@ async fn a_made_up_history_is_shown_and_gone() {
     assert!(quiet.is_sorted_by_key(|one| moment(one)), "{drills:?}");
     let now = jiff::Timestamp::now();
     let due = |one: &Value| one["next_due"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let drilled = enabled.iter().filter(|one| !one["last"].is_null());
-    assert!(drilled.clone().count() > 5 && drilled.clone().all(|one| due(one) > now), "{drills:?}");
+    // But for those that have not been backed up lately.
+    let later = enabled.iter().filter(|one| !one["last"].is_null() && due(one) > now).count();
+    assert!(later > enabled.len() / 2, "{drills:?}");
     let page = get("/drills").await;
     for one in drills {
         assert!(page.contains(&format!("/apps/{}#drills", one["app"].as_str().unwrap())), "{page}");
