@@ -243,15 +243,7 @@ pub(crate) async fn has_its_shape(browser: &Chromium, path: &str, name: &str, lo
     let name =
         format!("{name}-{}-{}-{}", look.lang, if look.dark { "dark" } else { "light" }, look.width);
     browser.picture(&name).await;
-    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    // A picture of the whole page gives it another size for a moment.
-    for turn in 0..30 {
-        if browser.ask(wide).await.as_i64().unwrap() <= 0 {
-            break;
-        }
-        assert!(turn < 29, "{name} is too wide");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    assert_no_wider(browser, &name).await;
     let heads = browser.ask("return document.querySelectorAll('h1').length").await;
     assert_eq!(heads, 1, "{name}");
     let spoken = browser.ask("return document.documentElement.lang").await;
@@ -269,4 +261,31 @@ pub(crate) async fn has_its_shape(browser: &Chromium, path: &str, name: &str, lo
     let (bytes, elsewhere) = browser.transferred().await;
     assert!(bytes < FIRST_LOAD_BYTES, "{name}: {bytes} bytes");
     assert_eq!(elsewhere, 0, "{name}: requests to others");
+    let longest = if look.lang == "es" { "hace 23 h 59 min" } else { "23 h 59 min ago" };
+    let later = format!(
+        "for (const one of document.querySelectorAll('.list time')) one.textContent = {longest:?};\
+         for (const one of document.querySelectorAll('.goal svg')) \
+             one.nextSibling.textContent = '23 h 59 min'"
+    );
+    browser.ask(&later).await;
+    assert_no_wider(browser, &format!("{name} at another time")).await;
+}
+
+/// The page fits the window.
+pub(crate) async fn assert_no_wider(browser: &Chromium, name: &str) {
+    // Of what reaches out, the innermost.
+    let wide = "const root = document.documentElement; \
+        if (root.scrollWidth <= root.clientWidth) return []; \
+        return [...document.querySelectorAll('body *')] \
+            .filter(one => !one.firstElementChild && one.getBoundingClientRect().right > root.clientWidth) \
+            .map(one => `${one.parentElement.className} ${one.outerHTML.slice(0, 120)}`) \
+            .concat(root.scrollWidth);";
+    // A picture of the whole page gives it another size for a moment.
+    for _ in 0..30 {
+        if browser.ask(wide).await == json!([]) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{name} is too wide: {}", browser.ask(wide).await);
 }

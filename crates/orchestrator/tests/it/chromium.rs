@@ -143,7 +143,9 @@ impl Chromium {
     /// Does it to what is found: again when a page that was being left had it, too.
     async fn on(&self, selector: &str, to_do: impl AsyncFn(WebElement) -> WebDriverResult<()>) {
         for _ in 0..5 {
-            match to_do(self.find(selector).await).await {
+            let found = self.find(selector).await;
+            self.is_loaded().await;
+            match to_do(found).await {
                 Ok(()) => return,
                 Err(error) if is_stale(&error) => {}
                 Err(error) => panic!("`{selector}` on {}: {error}", self.path().await),
@@ -154,8 +156,25 @@ impl Chromium {
 
     /// Types on the keyboard, wherever the focus is; keys without a sign are those of `WebDriver`.
     pub(crate) async fn press(&self, keys: &str) {
-        let focused = self.driver.active_element().await.unwrap();
-        focused.send_keys(keys).await.unwrap();
+        for _ in 0..5 {
+            self.is_loaded().await;
+            let focused = self.driver.active_element().await.unwrap();
+            match focused.send_keys(keys).await {
+                Ok(()) => return,
+                Err(error) if is_stale(&error) => {}
+                Err(error) => panic!("keys on {}: {error}", self.path().await),
+            }
+        }
+        panic!("the focus on {} does not stay", self.path().await);
+    }
+
+    /// Waits until the page's script has run: what is typed before is heard by nobody.
+    async fn is_loaded(&self) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.ask("return document.readyState").await != "complete" {
+            assert!(Instant::now() < until, "{} does not load", self.path().await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Chooses in a select.

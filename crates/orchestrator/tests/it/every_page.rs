@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, TOKEN},
     axe,
-    browser::{ADMIN, fits, has_its_shape},
+    browser::{ADMIN, assert_no_wider, fits, has_its_shape},
     browsing,
     chromium::{Chromium, Look, is_there},
     docker_stand_in,
@@ -337,15 +337,7 @@ async fn fits_between(browser: &Chromium, page: &Page) {
         |width| json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
     for width in [1024, 941, 700, 360] {
         browser.tell("Emulation.setDeviceMetricsOverride", of(width)).await;
-        // Of what reaches out, the innermost.
-        let wide = "const root = document.documentElement; \
-            if (root.scrollWidth <= innerWidth) return []; \
-            return [...document.querySelectorAll('body *')] \
-                .filter(one => !one.firstElementChild && one.getBoundingClientRect().right > innerWidth) \
-                .map(one => `${one.parentElement.className} ${one.outerHTML.slice(0, 120)}`)
-                .concat(root.scrollWidth);";
-        let wide = browser.ask(wide).await;
-        assert_eq!(wide, json!([]), "{} is too wide for {width}", page.name);
+        assert_no_wider(browser, &format!("{} of {width}", page.name)).await;
     }
     browser.tell("Emulation.setDeviceMetricsOverride", of(1280)).await;
 }
