@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{App, AppId};
+use model::{App, AppId, Fact};
 
 use crate::{
     Catalog, CatalogError, named,
@@ -58,8 +58,9 @@ impl Catalog {
         let write = self.write().await?;
         let select = "SELECT 1 FROM run WHERE app_id = $1 AND state = 'running' LIMIT 1";
         if row(&write.tx, select, vec![id.to_string().into()]).await?.is_some() {
-            let by = "a run under way: wait for its end or cancel it".to_owned();
-            return Err(CatalogError::InUse { name: id.to_string(), by });
+            let app: App = named::even_removed(&write.tx, id).await?;
+            let by = Fact::UsedByRun {}.into();
+            return Err(CatalogError::InUse { name: app.name.to_string(), by });
         }
         if !named::remove::<App, _>(&write.tx, id, now).await? {
             return Err(CatalogError::not_found("app", id));

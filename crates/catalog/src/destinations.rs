@@ -1,7 +1,7 @@
 //! Destinations.
 
 use jiff::Timestamp;
-use model::{App, Destination, DestinationId, destination::DestinationCheck};
+use model::{App, Destination, DestinationId, Fact, destination::DestinationCheck};
 
 use crate::{
     Catalog, CatalogError, named,
@@ -53,7 +53,7 @@ impl Catalog {
         let one: Destination = named::even_removed(&write.tx, id).await?;
         for app in named::all::<App, _>(&write.tx).await? {
             if app.destinations.iter().any(|binding| binding.destination_id == id) {
-                let by = format!("the app `{}`", app.name);
+                let by = Fact::UsedByApp { app: app.name.to_string() }.into();
                 return Err(CatalogError::InUse { name: one.name.to_string(), by });
             }
         }

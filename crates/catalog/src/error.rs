@@ -1,5 +1,6 @@
 //! What the catalog can refuse.
 
+use model::Told;
 use sea_orm::DbErr;
 
 /// The catalog could not do what it was asked.
@@ -36,7 +37,7 @@ pub enum CatalogError {
         /// What was to be changed.
         name: String,
         /// Who uses it.
-        by: String,
+        by: Told,
     },
     /// Nobody could administer any more.
     #[error("`{name}` is the last admin: make another user an admin first")]

@@ -102,7 +102,7 @@ impl Catalog {
             if !replace && row(&write.tx, &select, vec![]).await?.is_some() {
                 return Err(CatalogError::InUse {
                     name: "the catalog's database".to_owned(),
-                    by: "another catalog".to_owned(),
+                    by: "another catalog".into(),
                 });
             }
         }

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use model::{AppId, CopyState, DestinationId, Proof, RunId, Snapshot, SnapshotId, StoredCopy};
+use model::{
+    AppId, CopyState, DestinationId, Fact, Proof, RunId, Snapshot, SnapshotId, StoredCopy,
+};
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
 use crate::{
@@ -122,7 +124,7 @@ impl Catalog {
         let write = self.write().await?;
         let select = "SELECT 1 FROM snapshot_copy WHERE snapshot_id = $1 AND state = 'deleting'";
         if pinned && row(&write.tx, select, vec![id.to_string().into()]).await?.is_some() {
-            let by = "the deletion that has begun".to_owned();
+            let by = Fact::UsedByDeletion {}.into();
             return Err(CatalogError::InUse { name: id.to_string(), by });
         }
         let update = "UPDATE snapshot SET pinned = $1 WHERE id = $2";
@@ -164,7 +166,7 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let write = self.write().await?;
         holds(&write.tx, run, token).await?;
-        let in_use = |by: &str| CatalogError::InUse { name: id.to_string(), by: by.to_owned() };
+        let in_use = |by: &str| CatalogError::InUse { name: id.to_string(), by: by.into() };
         let select = "SELECT pinned FROM snapshot WHERE id = $1";
         let found = row(&write.tx, select, vec![id.to_string().into()]).await?;
         let found = found.ok_or_else(|| CatalogError::not_found("snapshot", id))?;

@@ -79,7 +79,7 @@ async fn settle(engine: &Engine, owed: &OwedDuty) -> Result<(), EngineError> {
         Err(failure) if is_final(&owed.duty, &failure) => {
             tell(engine, owed, Severity::Error, Fact::AfterRun { why: failure.into() }).await?;
         }
-        Err(failure) => return Err(EngineError::Refused(failure.message)),
+        Err(failure) => return Err(EngineError::refused(failure)),
     }
     Ok(engine.0.catalog.duty_done(owed.run_id, owed.seq).await?)
 }

@@ -1,7 +1,7 @@
 //! Errors of the engine's operations.
 
 use catalog::CatalogError;
-use model::{Fact, Sentence};
+use model::{Fact, Sentence, Told};
 
 use crate::{run::failure, vault::VaultError};
 
@@ -64,10 +64,10 @@ pub enum EngineError {
     Invalid(Vec<FieldError>),
     /// It clashes with what is there.
     #[error("{0}")]
-    Conflict(String),
+    Conflict(Told),
     /// Refused to keep data safe.
     #[error("{0}")]
-    Refused(String),
+    Refused(Told),
     /// A stored secret cannot be opened.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -76,10 +76,10 @@ pub enum EngineError {
     Store(#[from] store::StoreError),
     /// A snapshot is encrypted and the key that opens it is not here.
     #[error("{0}")]
-    Locked(String),
+    Locked(Told),
     /// The bytes of a snapshot are not what they should be.
     #[error("{0}")]
-    Damaged(String),
+    Damaged(Told),
     /// The catalog's fault.
     #[error(transparent)]
     Catalog(CatalogError),
@@ -98,6 +98,26 @@ impl EngineError {
     /// An [`EngineError::Invalid`] about one field.
     pub fn invalid(field: impl Into<String>, wrong: impl Into<Fact>) -> Self {
         Self::Invalid(vec![FieldError::new(field, wrong)])
+    }
+
+    /// It clashes with what is there.
+    pub fn conflict(why: impl Into<Told>) -> Self {
+        Self::Conflict(why.into())
+    }
+
+    /// Refused to keep data safe.
+    pub fn refused(why: impl Into<Told>) -> Self {
+        Self::Refused(why.into())
+    }
+
+    /// Encrypted, and the key is not here.
+    pub fn locked(why: impl Into<Told>) -> Self {
+        Self::Locked(why.into())
+    }
+
+    /// Other bytes than they should be.
+    pub fn damaged(why: impl Into<Told>) -> Self {
+        Self::Damaged(why.into())
     }
 
     /// What went wrong, without its language where it is a sentence of ours with a code.

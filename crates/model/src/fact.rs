@@ -128,6 +128,8 @@ macro_rules! facts {
 }
 
 #[macro_use]
+mod refusals;
+#[macro_use]
 mod settings;
 #[macro_use]
 mod fields;

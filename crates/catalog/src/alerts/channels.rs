@@ -1,7 +1,7 @@
 //! Channels.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{AlertChannel, AlertRoute, ChannelId, ChannelTry};
+use model::{AlertChannel, AlertRoute, ChannelId, ChannelTry, Fact};
 use sea_orm::ConnectionTrait;
 
 use super::deliveries;
@@ -56,7 +56,7 @@ impl Catalog {
         let one: AlertChannel = named::even_removed(&write.tx, id).await?;
         for route in named::all::<AlertRoute, _>(&write.tx).await? {
             if route.channels.contains(&id) {
-                let by = format!("the route `{}`", route.name);
+                let by = Fact::UsedByRoute { route: route.name.to_string() }.into();
                 return Err(CatalogError::InUse { name: one.name.to_string(), by });
             }
         }

@@ -66,7 +66,7 @@ async fn tell_of_new(engine: &Engine) -> Result<(), EngineError> {
         super::tell(engine, EventKind::Uncovered, uncovered).await?;
     }
     let text = serde_json::to_string(&uncovered)
-        .map_err(|error| EngineError::Refused(error.to_string()))?;
+        .map_err(|error| EngineError::refused(error.to_string()))?;
     Ok(engine.0.catalog.set_setting(TOLD, &text).await?)
 }
 
@@ -138,9 +138,9 @@ impl Engine {
         let apps = self.0.catalog.all_apps().await?;
         let ignored = self.ignored().await?;
         let docker = super::connect(&self.0.config).await;
-        let docker = docker.map_err(|failure| EngineError::Refused(failure.message))?;
+        let docker = docker.map_err(EngineError::refused)?;
         let found = found(&docker).await;
-        let mut found = found.map_err(|failure| EngineError::Refused(failure.message))?;
+        let mut found = found.map_err(EngineError::refused)?;
         for one in &mut found {
             one.judge(&apps, &ignored);
         }
@@ -173,7 +173,7 @@ impl Engine {
             ignored.0.insert(id.to_owned(), reason.to_owned());
         }
         let text = serde_json::to_string(&ignored)
-            .map_err(|error| EngineError::Refused(error.to_string()))?;
+            .map_err(|error| EngineError::refused(error.to_string()))?;
         Ok(self.0.catalog.set_setting(IGNORED, &text).await?)
     }
 

@@ -153,7 +153,7 @@ impl Engine {
     }
 
     async fn environment(&self, container: &str) -> Result<BTreeMap<String, String>, EngineError> {
-        let refused = |failure: model::Failure| EngineError::Refused(failure.message);
+        let refused = |failure: model::Failure| EngineError::refused(failure);
         let docker = super::connect(self.config()).await.map_err(refused)?;
         let options = None::<InspectContainerOptions>;
         let found = docker.inspect_container(container, options).await;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use model::Fact;
+use model::{Fact, Told};
 use tokio::sync::watch;
 
 use crate::{EngineError, run::failure};
@@ -16,16 +16,16 @@ use crate::{EngineError, run::failure};
 /// Why an index was not made, for everybody who waits for it.
 #[derive(Debug, Clone)]
 pub(crate) enum NotMade {
-    Damaged(String),
-    Locked(String),
+    Damaged(Told),
+    Locked(Told),
     Other(Box<Fact>),
 }
 
 impl NotMade {
     pub(crate) fn error(self) -> EngineError {
         match self {
-            Self::Damaged(why) => EngineError::Damaged(why),
-            Self::Locked(why) => EngineError::Locked(why),
+            Self::Damaged(why) => EngineError::damaged(why),
+            Self::Locked(why) => EngineError::locked(why),
             Self::Other(why) => EngineError::invalid("source", *why),
         }
     }
@@ -76,7 +76,7 @@ impl Making {
     /// What came of it, once it has ended.
     pub(crate) async fn ended(&self) -> Result<(), NotMade> {
         let mut ended = self.ended.subscribe();
-        let lost = || NotMade::from(EngineError::Conflict("ask again".to_owned()));
+        let lost = || NotMade::from(EngineError::conflict(Fact::IndexNotMade {}));
         let how = ended.wait_for(Option::is_some).await.map_err(|_| lost())?;
         how.clone().unwrap_or_else(|| Err(lost()))
     }

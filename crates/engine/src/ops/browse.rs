@@ -214,7 +214,7 @@ impl Engine {
         let path = self.0.indexes.path(&id.to_string(), artifact.source.as_str());
         if !snapshot.copies.iter().any(|copy| copy.state.is_restorable()) {
             drop(std::fs::remove_file(&path));
-            return Err(EngineError::Damaged(format!("snapshot {id} has no good copy")));
+            return Err(EngineError::damaged(Fact::NoGoodCopyOf { snapshot: id.to_string() }));
         }
         if !path.exists() {
             self.index(&snapshot, &artifact, &path).await?;
@@ -235,9 +235,9 @@ impl Engine {
             Some(index) => question(&index).map(Some),
             None => Ok(None),
         });
-        let lost = || EngineError::Conflict("the index was just removed: ask again".to_owned());
+        let lost = || EngineError::conflict(Fact::IndexGone {});
         let asked = asked.await.map_err(|_| lost())?;
-        asked.map_err(|error| EngineError::Damaged(error.to_string()))?.ok_or_else(lost)
+        asked.map_err(|error| EngineError::damaged(error.to_string()))?.ok_or_else(lost)
     }
 
     /// The artifact in the first copy that can be read.
@@ -247,19 +247,22 @@ impl Engine {
         artifact: &Artifact,
     ) -> Result<ArtifactBytes, EngineError> {
         let mut refusal =
-            EngineError::Damaged(format!("snapshot {} has no good copy", snapshot.id));
+            EngineError::damaged(Fact::NoGoodCopyOf { snapshot: snapshot.id.to_string() });
         for copy in &restore::candidates(snapshot, None) {
             let opened = async {
                 let destination = self.0.catalog.destination(copy.destination_id).await?;
                 let store = self.0.store_for(&destination).await?;
                 let identities = if copy.is_encrypted() {
-                    let locked = |failure: model::Failure| EngineError::Locked(failure.message);
+                    let locked = |failure: model::Failure| EngineError::locked(failure);
                     self.0.identities_of(&destination).map_err(locked)?
                 } else {
                     Identities::default()
                 };
                 ArtifactBytes::open(store, copy, artifact, identities).await.map_err(|error| {
-                    EngineError::Damaged(format!("`{}`: {error}", destination.name))
+                    EngineError::damaged(Fact::At {
+                        place: format!("`{}`", destination.name),
+                        why: error.to_string().into(),
+                    })
                 })
             };
             match opened.await {

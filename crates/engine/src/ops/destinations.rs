@@ -199,7 +199,7 @@ impl Engine {
         }
         if destination.settings != before {
             // What a run writes there would be recorded as lying where it does not.
-            self.refuse_while_used(&destination, "its settings can be changed").await?;
+            self.refuse_while_used(&destination, Fact::MayBeChanged {}).await?;
         }
         if !awaits_google(&destination) {
             self.0.open_store(&destination).await?;
@@ -212,7 +212,7 @@ impl Engine {
     pub async fn remove_destination(&self, id: DestinationId) -> Result<(), EngineError> {
         let destination = self.0.catalog.destination(id).await?;
         refuse_if_managed(&destination.name, destination.managed_by)?;
-        self.refuse_while_used(&destination, "it can be removed").await?;
+        self.refuse_while_used(&destination, Fact::MayBeRemoved {}).await?;
         Ok(self.0.catalog.remove_destination(id, self.now()).await?)
     }
 
@@ -220,7 +220,7 @@ impl Engine {
     pub(super) async fn refuse_while_used(
         &self,
         destination: &Destination,
-        wanted: &str,
+        wanted: Fact,
     ) -> Result<(), EngineError> {
         let catalog = &self.0.catalog;
         for run in catalog.active_runs().await? {
@@ -239,10 +239,11 @@ impl Engine {
                 || run.destination_id == Some(destination.id)
                 || wrote.iter().any(|one| one.destination_id == destination.id)
             {
-                return Err(EngineError::Conflict(format!(
-                    "run {} works with `{}`: wait for its end or cancel it, then {wanted}",
-                    run.id, destination.name
-                )));
+                return Err(EngineError::conflict(Fact::RunWorksThere {
+                    run: run.id.to_string(),
+                    destination: destination.name.to_string(),
+                    wanted: wanted.into(),
+                }));
             }
         }
         Ok(())

@@ -324,8 +324,8 @@ impl Engine {
             found.diff.compared = Compared::Members;
             Ok(Some(found))
         });
-        let lost = || EngineError::Conflict("an index was just removed: ask again".to_owned());
+        let lost = || EngineError::conflict(Fact::IndexGone {});
         let compared: Result<_, IndexError> = compared.await.map_err(|_| lost())?;
-        compared.map_err(|error| EngineError::Damaged(error.to_string()))?.ok_or_else(lost)
+        compared.map_err(|error| EngineError::damaged(error.to_string()))?.ok_or_else(lost)
     }
 }

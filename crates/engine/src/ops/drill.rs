@@ -80,12 +80,9 @@ impl Engine {
     /// Queues a drill of an app's newest good snapshot.
     pub async fn drill_app(&self, app: &App) -> Result<Run, EngineError> {
         let last = self.0.catalog.last_good_snapshots(&[app.id]).await?;
-        let snapshot = last.get(&app.id).ok_or_else(|| {
-            EngineError::Refused(format!(
-                "`{}` has no good snapshot to try: back it up first",
-                app.name
-            ))
-        })?;
+        let snapshot = last
+            .get(&app.id)
+            .ok_or_else(|| EngineError::refused(Fact::NoGoodToTry { app: app.name.to_string() }))?;
         self.queue(self.drill_of(snapshot, Trigger::Manual)).await
     }
 

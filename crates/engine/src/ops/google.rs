@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use model::{Destination, DestinationId, DestinationKind};
+use model::{Destination, DestinationId, DestinationKind, Fact};
 use rand::Rng as _;
 use ring::digest;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -57,7 +57,9 @@ impl Engine {
             (state, verifier)
         });
         let challenge = digest::digest(&digest::SHA256, verifier.as_bytes());
-        let wrong = |error| EngineError::Conflict(format!("BACKUP_GOOGLE_AUTH_URL: {error}"));
+        let wrong = |error: url::ParseError| {
+            EngineError::conflict(Fact::GoogleAddress { why: error.to_string() })
+        };
         let mut url = Url::parse(&self.0.config.google.auth).map_err(wrong)?;
         url.query_pairs_mut().extend_pairs([
             ("response_type", "code"),
@@ -85,13 +87,8 @@ impl Engine {
         let asked = self.0.catalog.destination(id).await?;
         let (client, secret) = self.google_client(&asked)?;
         let answer = self.google_told(&client, &secret, code, verifier, back).await?;
-        let refresh = answer.refresh_token.ok_or_else(|| {
-            EngineError::Refused(
-                "Google gave no lasting token: remove this client's access at \
-                 https://myaccount.google.com/connections and connect again"
-                    .to_owned(),
-            )
-        })?;
+        let refresh =
+            answer.refresh_token.ok_or_else(|| EngineError::refused(Fact::GoogleForAMoment {}))?;
         let until = self.now().as_second() + answer.expires_in.unwrap_or(0);
         let until = jiff::Timestamp::from_second(until).unwrap_or_else(|_| self.now());
         let access = answer.access_token.unwrap_or_else(|| "".into());
@@ -121,7 +118,7 @@ impl Engine {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let lost = |error: reqwest::Error| {
             let error = error.without_url();
-            EngineError::Refused(format!("Google could not be asked for the token: {error}"))
+            EngineError::refused(Fact::GoogleUnreachable { why: error.to_string() })
         };
         let http = reqwest::Client::builder()
             .timeout(PATIENCE)
@@ -142,12 +139,12 @@ impl Engine {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(EngineError::Refused("Google's answer is too long".to_owned()));
+                return Err(EngineError::refused(Fact::GoogleTooLong {}));
             }
             body.extend_from_slice(&chunk);
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|_| {
-            EngineError::Refused(format!("Google's answer ({status}) is not what it should be"))
+            EngineError::refused(Fact::GoogleUnclear { status: status.to_string() })
         })?;
         match &answer.error {
             None if status.is_success() => Ok(answer),
@@ -159,11 +156,7 @@ impl Engine {
                     .filter(|c| !c.is_control())
                     .take(200)
                     .collect();
-                Err(EngineError::Refused(format!(
-                    "Google refused ({}): check client ID, client secret and the redirect address, \
-                     then connect again",
-                    said.trim()
-                )))
+                Err(EngineError::refused(Fact::GoogleRefused { said: said.trim().to_owned() }))
             }
         }
     }
@@ -174,17 +167,12 @@ impl Engine {
         destination: &Destination,
     ) -> Result<(String, SecretString), EngineError> {
         if destination.kind != DestinationKind::Gdrive {
-            return Err(EngineError::Conflict(format!(
-                "`{}` is no Google Drive",
-                destination.name
-            )));
+            return Err(EngineError::conflict(Fact::NoGoogleDrive {
+                destination: destination.name.to_string(),
+            }));
         }
         let id = destination.settings.get("client_id").cloned();
         let secret = self.0.secret(destination, "client_secret")?;
-        id.zip(secret).ok_or_else(|| {
-            EngineError::Conflict(
-                "enter the OAuth client's ID and secret first, and save".to_owned(),
-            )
-        })
+        id.zip(secret).ok_or_else(|| EngineError::conflict(Fact::NoGoogleClient {}))
     }
 }

@@ -135,7 +135,7 @@ impl Engine {
         EngineError,
     > {
         let mut refusal =
-            EngineError::Damaged(format!("snapshot {} has no good copy", snapshot.id));
+            EngineError::damaged(Fact::NoGoodCopyOf { snapshot: snapshot.id.to_string() });
         for copy in snapshot.copies.iter().filter(|copy| copy.state.is_restorable()) {
             if !copy.objects.iter().any(|one| one.source == artifact.source && one.tree.is_some()) {
                 continue;
@@ -145,14 +145,14 @@ impl Engine {
                 let store = self.0.store_for(&destination).await?;
                 let identities = artifact::Identities::default();
                 Plain::read(store, copy, artifact, &identities)
-                    .map_err(|error| EngineError::Damaged(error.failure().message))
+                    .map_err(|error| EngineError::damaged(error.failure()))
             };
             match opened.await {
                 Ok(plain) => {
                     return Ok(futures::stream::try_unfold(plain, async |mut plain| {
                         let chunk = plain.chunk().await;
                         let damaged = |error: crate::run::plain::ReadError| {
-                            EngineError::Damaged(error.failure().message)
+                            EngineError::damaged(error.failure())
                         };
                         Ok(chunk.map_err(damaged)?.map(|chunk| (chunk, plain)))
                     }));
@@ -195,5 +195,5 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
 ) -> Result<Result<T, IndexError>, EngineError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| EngineError::Conflict("the index was not made: ask again".to_owned()))
+    done.map_err(|_| EngineError::conflict(Fact::IndexNotMade {}))
 }

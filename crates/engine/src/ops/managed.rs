@@ -216,7 +216,7 @@ impl Engine {
                 Step::Change(one) => {
                     let before = self.0.catalog.destination(one.id).await?;
                     if before.settings != one.settings {
-                        self.refuse_while_used(one, "its settings can be changed").await?;
+                        self.refuse_while_used(one, Fact::MayBeChanged {}).await?;
                     }
                     one
                 }
@@ -469,10 +469,10 @@ pub(super) fn refuse_if_managed(
     name: &Name,
     managed_by: Option<ManagedBy>,
 ) -> Result<(), EngineError> {
-    let place = match managed_by {
+    let name = name.to_string();
+    Err(EngineError::conflict(match managed_by {
         None => return Ok(()),
-        Some(ManagedBy::File) => "in backups.yml: change it there, the server reads it again",
-        Some(ManagedBy::Labels) => "by labels on a container: change them there",
-    };
-    Err(EngineError::Conflict(format!("`{name}` is declared {place}")))
+        Some(ManagedBy::File) => Fact::DeclaredInFile { name },
+        Some(ManagedBy::Labels) => Fact::DeclaredByLabels { name },
+    }))
 }

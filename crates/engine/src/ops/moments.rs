@@ -102,7 +102,7 @@ impl Engine {
         let (seen, base) = self.look_at_moment(&app, &request).await?;
         let mut checks = seen.preflight.checks.iter();
         if let Some(blocked) = checks.find(|check| check.level == PreflightLevel::Blocked) {
-            return Err(EngineError::Refused(blocked.sentence.message.clone()));
+            return Err(EngineError::refused(blocked.sentence.clone()));
         }
         let base = base.ok_or_else(no_base)?;
         if let Some(wanted) = &seen.preflight.confirm
@@ -110,10 +110,10 @@ impl Engine {
         {
             let what: Vec<_> =
                 seen.preflight.items.iter().filter_map(|item| item.replaces.as_deref()).collect();
-            return Err(EngineError::Refused(format!(
-                "{} would be replaced: give the app's name `{wanted}` to confirm it",
-                what.join(", ")
-            )));
+            return Err(EngineError::refused(Fact::ConfirmReplaced {
+                what: what.join(", "),
+                app: wanted.clone(),
+            }));
         }
         let order = RestoreOrder {
             overwrite: seen.preflight.confirm.is_some(),
@@ -127,7 +127,7 @@ impl Engine {
     pub async fn undo_moment(&self, run: RunId, confirm: Option<&str>) -> Result<Run, EngineError> {
         let before = self.0.catalog.run(run).await?;
         let report = self.restore_report(run).await?;
-        let nothing = || EngineError::Refused(Fact::NothingKept {}.to_string());
+        let nothing = || EngineError::refused(Fact::NothingKept {});
         let report = report.filter(|report| may_go_back(&before, report));
         let (Some(_), Some(order), Some(app), Some(base)) =
             (report, before.restore, before.app_id, before.snapshot_id)
@@ -138,16 +138,13 @@ impl Engine {
         let base = self.0.catalog.snapshot(base).await?;
         let order = RestoreOrder { undoes: Some(run), overwrite: true, given_up: None, ..order };
         let looked = look::look(self, &app, &base, &order, "preflight").await;
-        let seen = looked.map_err(|failure| EngineError::Refused(failure.message))?;
+        let seen = looked.map_err(EngineError::refused)?;
         let mut checks = seen.checks.iter();
         if let Some(blocked) = checks.find(|check| check.level == PreflightLevel::Blocked) {
-            return Err(EngineError::Refused(blocked.sentence.message.clone()));
+            return Err(EngineError::refused(blocked.sentence.clone()));
         }
         if confirm.map(str::trim) != Some(app.name.as_str()) {
-            return Err(EngineError::Refused(format!(
-                "what `{0}` has now would be replaced: give the app's name `{0}` to confirm it",
-                app.name
-            )));
+            return Err(EngineError::refused(Fact::ConfirmGoBack { app: app.name.to_string() }));
         }
         self.queue(self.run_to_moment(&app, &base, RunKind::Restore, order, Trigger::Manual)).await
     }
@@ -229,7 +226,7 @@ impl Engine {
         trigger: Trigger,
     ) -> Result<Run, EngineError> {
         let way = choose(&archive.known, &order, None, self.now());
-        let way = way.map_err(|missed| EngineError::Refused(missed.why.to_string()))?;
+        let way = way.map_err(|missed| EngineError::refused(*missed.why))?;
         let base = archive.bases.iter().find(|one| one.id == way.base.snapshot);
         let base = base.ok_or_else(no_base)?;
         // Its own folder is chosen by the drill.
@@ -271,7 +268,7 @@ impl Engine {
         let target = self.moment_target(app, request).await?;
         let order = order(&base, target, request.order.clone());
         let looked = look::look(self, app, &base, &order, "preflight").await;
-        let preflight = looked.map_err(|failure| EngineError::Refused(failure.message))?;
+        let preflight = looked.map_err(EngineError::refused)?;
         Ok((can(&way, preflight), Some(base)))
     }
 
@@ -322,7 +319,7 @@ fn copied_name(container: &str, word: &str) -> Result<Name, EngineError> {
 }
 
 fn no_base() -> EngineError {
-    EngineError::Refused(Fact::NoBase {}.to_string())
+    EngineError::refused(Fact::NoBase {})
 }
 
 fn can(way: &Way, preflight: Preflight) -> MomentPreflight {

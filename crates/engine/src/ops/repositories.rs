@@ -94,10 +94,9 @@ impl Engine {
     pub async fn free_repository(&self, destination: &Destination) -> Result<Run, EngineError> {
         self.repository_at(destination).await?;
         if destination.append_only {
-            return Err(EngineError::Refused(format!(
-                "`{}` is append-only: nothing is deleted there",
-                destination.name
-            )));
+            return Err(EngineError::refused(Fact::NothingDeletedThere {
+                destination: destination.name.to_string(),
+            }));
         }
         self.queue(self.tending(destination, RunKind::Free, Trigger::Manual)).await
     }
@@ -150,11 +149,9 @@ impl Engine {
     ) -> Result<(String, Option<SecretString>), EngineError> {
         refuse_if_managed(&destination.name, destination.managed_by)?;
         if destination.append_only {
-            return Err(EngineError::Refused(format!(
-                "`{}` is append-only: its old key cannot be removed; add a key, and enter its \
-                 password in the destination's settings",
-                destination.name
-            )));
+            return Err(EngineError::refused(Fact::KeyStaysThere {
+                destination: destination.name.to_string(),
+            }));
         }
         let (password, made) = chosen(password, random_password);
         Ok((self.rotate_password(destination, &password).await?, made))
@@ -172,11 +169,7 @@ impl Engine {
             return Err(EngineError::invalid("id", Fact::OneKeyId {}));
         };
         if key.current {
-            return Err(EngineError::Refused(
-                "this is the password in use: enter another one in the destination's settings \
-                 first"
-                    .to_owned(),
-            ));
+            return Err(EngineError::refused(Fact::KeyInUse {}));
         }
         let objects = self.repository_at(destination).await?;
         let id: Id =
@@ -195,7 +188,7 @@ impl Engine {
     ) -> Result<usize, EngineError> {
         let objects = self.repository_at(destination).await?;
         if all {
-            self.refuse_while_used(destination, "its locks can be removed").await?;
+            self.refuse_while_used(destination, Fact::MayBeUnlocked {}).await?;
             objects.rest().await;
         }
         objects.repository().clear_locks(all).await.map_err(|error| told(destination, error))

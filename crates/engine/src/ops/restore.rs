@@ -69,10 +69,7 @@ fn refuse_base(snapshot: &Snapshot) -> Result<(), EngineError> {
     if !snapshot.is_base() {
         return Ok(());
     }
-    Err(EngineError::Refused(
-        "this is a base backup: choose a moment that it leads to (`restore APP --at TIME`)"
-            .to_owned(),
-    ))
+    Err(EngineError::refused(Fact::BaseAlone {}))
 }
 
 impl Engine {
@@ -102,16 +99,16 @@ impl Engine {
         if let Some(blocked) =
             seen.checks.iter().find(|check| check.level == model::PreflightLevel::Blocked)
         {
-            return Err(EngineError::Refused(blocked.sentence.message.clone()));
+            return Err(EngineError::refused(blocked.sentence.clone()));
         }
         if let Some(wanted) = &seen.confirm {
             if request.confirm.as_deref().map(str::trim) != Some(wanted) {
                 let what: Vec<_> =
                     seen.items.iter().filter_map(|i| i.replaces.as_deref()).collect();
-                return Err(EngineError::Refused(format!(
-                    "{} would be replaced: give the app's name `{wanted}` to confirm it",
-                    what.join(", ")
-                )));
+                return Err(EngineError::refused(Fact::ConfirmReplaced {
+                    what: what.join(", "),
+                    app: wanted.clone(),
+                }));
             }
             order.overwrite = true;
         }
@@ -171,7 +168,7 @@ impl Engine {
         order: &RestoreOrder,
     ) -> Result<Preflight, EngineError> {
         let looked = look::look(self, app, snapshot, order, "preflight").await;
-        let mut seen = looked.map_err(|failure| EngineError::Refused(failure.message))?;
+        let mut seen = looked.map_err(EngineError::refused)?;
         let all = self.0.catalog.snapshots_of_app(app.id).await?;
         let proven = all.iter().find_map(|one| {
             let proof = one.proof.as_ref().filter(|proof| proof.passed)?;
@@ -256,7 +253,7 @@ impl Engine {
                 Ok(run)
             }
             // Only fires of a schedule can be there twice, and this is none.
-            Enqueued::Duplicate => Err(EngineError::Conflict("the run is queued already".into())),
+            Enqueued::Duplicate => Err(EngineError::conflict(Fact::QueuedAlready {})),
         }
     }
 }

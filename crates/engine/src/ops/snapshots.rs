@@ -9,7 +9,9 @@ use std::{
 use artifact::Digester;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream::BoxStream};
-use model::{Artifact, DestinationId, Failure, FailureCode, Snapshot, SnapshotId, StoredCopy};
+use model::{
+    Artifact, DestinationId, Fact, Failure, FailureCode, Snapshot, SnapshotId, StoredCopy,
+};
 
 use crate::{
     Engine, EngineError,
@@ -51,11 +53,13 @@ impl Engine {
             .iter()
             .find(|artifact| artifact.source.as_str() == source)
             .ok_or_else(|| EngineError::not_found("artifact", source))?;
-        let mut refusal = EngineError::Damaged(format!(
-            "snapshot {} has no good copy{}",
-            snapshot.id,
-            if from.is_some() { " at that destination" } else { "" },
-        ));
+        let mut refusal = {
+            let snapshot = snapshot.id.to_string();
+            EngineError::damaged(match from {
+                Some(_) => Fact::NoGoodCopyThere { snapshot },
+                None => Fact::NoGoodCopyOf { snapshot },
+            })
+        };
         let mut copies: VecDeque<_> = restore::candidates(snapshot, from).into();
         while let Some(copy) = copies.pop_front() {
             let first_choice = copy.destination_id;
@@ -123,7 +127,7 @@ impl Engine {
         path: &str,
     ) -> Result<PlainStream, EngineError> {
         let mut refusal =
-            EngineError::Damaged(format!("snapshot {} has no good copy", snapshot.id));
+            EngineError::damaged(Fact::NoGoodCopyOf { snapshot: snapshot.id.to_string() });
         for copy in &restore::candidates(snapshot, None) {
             let mut objects = copy.objects.iter().filter(|one| one.source.as_str() == source);
             let artifact = snapshot.artifacts.iter().find(|one| one.source.as_str() == source);
@@ -150,7 +154,7 @@ impl Engine {
         let store = &self.0.store_for(destination).await?;
         let name = destination.name.clone();
         let told = move |failure: model::Failure| {
-            EngineError::Damaged(format!("`{name}`: {}", failure.message))
+            EngineError::damaged(Fact::At { place: format!("`{name}`"), why: failure.into() })
         };
         let work = trees::Work::of_reader(self).await.map_err(&told)?;
         let from = (store, copy, artifact);
@@ -238,9 +242,7 @@ impl Replaced {
                     self.passed.update(&again);
                     self.to_pass -= again.len() as u64;
                     if self.to_pass == 0 && !again.is_empty() && self.differs() {
-                        let message = "what was handed out before the damage was found is not what \
-                                       the other copy holds: read it again";
-                        return Err(EngineError::Damaged(message.to_owned()));
+                        return Err(EngineError::damaged(Fact::HandedOutOther {}));
                     }
                     if chunk.is_empty() {
                         continue;
@@ -281,10 +283,10 @@ impl Replaced {
         let id = self.copy.destination_id;
         let destination = self.engine.0.catalog.destination(id).await;
         let name = destination.map_or_else(|_| id.to_string(), |one| one.name.to_string());
-        let message = format!("`{name}`: {}", failure.message);
+        let told = Fact::At { place: format!("`{name}`"), why: failure.clone().into() };
         match failure.code {
-            FailureCode::SecretUnreadable => EngineError::Locked(message),
-            _ => EngineError::Damaged(message),
+            FailureCode::SecretUnreadable => EngineError::locked(told),
+            _ => EngineError::damaged(told),
         }
     }
 }

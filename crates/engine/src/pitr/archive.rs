@@ -52,17 +52,16 @@ impl Engine {
     /// The archive of `app`, opened.
     pub(crate) async fn wal_archive(&self, app: &App) -> Result<Archive, EngineError> {
         let Some(plan) = &app.recovery else {
-            return Err(EngineError::Refused(format!(
-                "`{}` has no archive of WAL: say so in its settings first",
-                app.name
-            )));
+            return Err(EngineError::refused(Fact::NoWalArchive { app: app.name.to_string() }));
         };
         let binding = app.destinations.iter().find(|one| one.destination_id == plan.destination);
         let folder = binding.map_or("", |binding| binding.folder.trim_matches('/')).to_owned();
         let destination = self.0.catalog.destination(plan.destination).await?;
         if !keeps_wal(&destination) {
-            let why = Fact::NoWalThere {};
-            return Err(EngineError::Refused(format!("`{}`: {why}", destination.name)));
+            return Err(EngineError::refused(Fact::At {
+                place: format!("`{}`", destination.name),
+                why: Fact::NoWalThere {}.into(),
+            }));
         }
         let store = self.0.wal_store(&destination).await?;
         let (recipients, identities) = if is_repository(&destination) {
@@ -70,7 +69,7 @@ impl Engine {
                 super::keys::of_repository(self, &destination, store.as_ref(), &folder).await?;
             (Some(recipients), identities)
         } else {
-            let locked = |failure: model::Failure| EngineError::Locked(failure.message);
+            let locked = |failure: model::Failure| EngineError::locked(failure);
             (
                 self.0.recipients_of(&destination).map_err(locked)?,
                 self.0.identities_of(&destination).map_err(locked)?,
@@ -120,12 +119,11 @@ impl Archive {
         if let Some(other) = before.clone().find(|one| one.hash != name.hash)
             && name.kind != WalPieceKind::Beginning
         {
-            return Err(EngineError::Conflict(format!(
-                "{} is in the archive of WAL with other content ({} there, {} now): nothing is \
-                 overwritten; two servers may be writing into one archive, or one was restored \
-                 without a new timeline",
-                name.file, other.hash, name.hash
-            )));
+            return Err(EngineError::conflict(Fact::WalElseNow {
+                file: name.file.clone(),
+                there: other.hash.clone(),
+                now: name.hash.clone(),
+            }));
         }
         if let Some(same) = before.find(|one| one.hash == name.hash) {
             match same.state {
@@ -254,7 +252,10 @@ impl Archive {
     /// segment. Only a file that was written without an error is to be used.
     pub(crate) async fn fetch_to(&self, piece: &WalPiece, path: &Path) -> Result<(), EngineError> {
         let told = |error: std::io::Error| {
-            EngineError::Refused(format!("{} cannot be written: {error}", path.display()))
+            EngineError::refused(Fact::NotWritable {
+                path: path.display().to_string(),
+                why: error.to_string(),
+            })
         };
         let mut stream = self.get_whole(piece).await?;
         let mut file = tokio::fs::File::create_new(path).await.map_err(told)?;

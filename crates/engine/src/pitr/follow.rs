@@ -98,7 +98,7 @@ async fn let_go(engine: &Engine, app: &App) {
         }
         let settings = address::of(&asked).await.map_err(super::ops::refused)?;
         let dropped = slot::release(&settings, &slot::name(app.id)).await;
-        dropped.map_err(|error| EngineError::Refused(error.to_string()))
+        dropped.map_err(|error| EngineError::refused(error.to_string()))
     };
     if let Err(error) = dropped.await {
         let slot = slot::name(app.id);

@@ -63,10 +63,10 @@ pub(super) async fn of_repository(
         engine.0.catalog.set_setting(&setting, &text).await?;
     }
     let mut identities = Identities::default();
-    identities.add(&identity).map_err(|error| EngineError::Locked(error.to_string()))?;
+    identities.add(&identity).map_err(|error| EngineError::locked(error.to_string()))?;
     let recipients = identities
         .recipients()
-        .ok_or_else(|| EngineError::Locked(format!("`{}` has no key for WAL", destination.name)))?;
+        .ok_or_else(|| EngineError::locked(format!("`{}` has no key for WAL", destination.name)))?;
     Ok((recipients, identities))
 }
 
@@ -93,7 +93,7 @@ async fn found(
         }
     }
     if is_there {
-        return Err(EngineError::Locked(format!(
+        return Err(EngineError::locked(format!(
             "the key of the WAL in `{root}` does not open with the repository's password: enter \
              the password that it was last written with"
         )));
@@ -121,7 +121,7 @@ async fn write(
     password: &SecretString,
 ) -> Result<String, EngineError> {
     let to = Recipients::passphrase(password.clone())
-        .map_err(|error| EngineError::Locked(error.to_string()))?;
+        .map_err(|error| EngineError::locked(error.to_string()))?;
     let sealing = tokio::task::spawn_blocking(move || Sealing::new(Some(to)))
         .await
         .map_err(|error| StoreError::internal(error.to_string()))??;

@@ -53,16 +53,14 @@ pub(crate) fn alone(engine: &Engine, app: &App) -> Result<App, model::Failure> {
 
 /// The server that `app` archives the WAL of.
 pub(crate) fn asked<'a>(engine: &'a Engine, app: &'a App) -> Result<Asked<'a>, EngineError> {
-    let plan = app.recovery.as_ref().ok_or_else(|| {
-        EngineError::Refused(format!(
-            "`{}` has no archive of WAL: say so in its settings first",
-            app.name
-        ))
-    })?;
+    let plan = app
+        .recovery
+        .as_ref()
+        .ok_or_else(|| EngineError::refused(Fact::NoWalArchive { app: app.name.to_string() }))?;
     let found = app.sources.iter().find(|source: &&Source| source.name == plan.source);
     match found.map(|source| (source, &source.kind)) {
         Some((source, SourceKind::Direct(direct))) => Ok(Asked { engine, app, source, direct }),
-        _ => Err(EngineError::Refused(not_postgres(app, plan).to_string())),
+        _ => Err(EngineError::refused(not_postgres(app, plan))),
     }
 }
 

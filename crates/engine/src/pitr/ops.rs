@@ -97,10 +97,10 @@ impl Engine {
         }
         let known = self.0.catalog.restore_points(app.id).await?;
         if known.iter().any(|point| point.name == name) {
-            return Err(EngineError::Conflict(format!(
-                "`{}` has a restore point `{name}`: give another name",
-                app.name
-            )));
+            return Err(EngineError::conflict(Fact::PointIsThere {
+                app: app.name.to_string(),
+                name: name.to_owned(),
+            }));
         }
         let point = postgres::wal::restore_point(&asked, name).await.map_err(refused)?;
         self.0.catalog.add_restore_point(app.id, &point).await?;
@@ -141,5 +141,5 @@ pub(crate) fn base_at(snapshot: &Snapshot) -> Option<BaseAt> {
 
 /// A failure of the server as the answer to whoever asked.
 pub(crate) fn refused(failure: model::Failure) -> EngineError {
-    EngineError::Refused(failure.message)
+    EngineError::refused(failure)
 }

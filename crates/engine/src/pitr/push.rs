@@ -88,7 +88,7 @@ impl Engine {
             Err(EngineError::Conflict(why)) => {
                 let told = Fact::WalOther { app: app.name.to_string(), why: why.clone() };
                 told::tell_once(self, app.id, EventKind::WalGap, Severity::Error, told).await?;
-                return Err(EngineError::Conflict(why));
+                return Err(EngineError::conflict(why));
             }
             Err(error) => return Err(error),
         };
@@ -133,7 +133,7 @@ impl Engine {
             None => {
                 let known = self.0.catalog.wal_named(app.id, name).await?;
                 if known.iter().any(|piece| piece.kind != WalPieceKind::Beginning) {
-                    return Err(EngineError::Damaged(format!(
+                    return Err(EngineError::damaged(format!(
                         "{name} was in the archive of `{}` and is damaged or gone",
                         app.name
                     )));
@@ -238,7 +238,7 @@ fn cut(name: &str) -> String {
 
 /// Who the server is, and how large its segments are.
 async fn identity(engine: &Engine, app: &App) -> Result<(SystemId, SegmentSize), EngineError> {
-    let told = |error: replication::Error| EngineError::Refused(error.to_string());
+    let told = |error: replication::Error| EngineError::refused(error.to_string());
     let settings = super::address::of(&asked(engine, app)?).await.map_err(super::ops::refused)?;
     let mut connection = replication::Connection::open(&settings).await.map_err(told)?;
     let system = connection.identify().await.map_err(told)?.system;

@@ -128,7 +128,7 @@ async fn renew(engine: &Engine, app: &App, owner: &str, token: i64) {
 async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
     let opened = async {
         let plan = app.recovery.clone().ok_or_else(|| {
-            EngineError::Refused(format!("`{}` has no archive of WAL any more", app.name))
+            EngineError::refused(format!("`{}` has no archive of WAL any more", app.name))
         })?;
         let archive = engine.wal_archive(app).await?;
         // Nothing comes before it is known what is there.
@@ -165,7 +165,7 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
         }
     };
     tokio::select! {
-        () = stream => EngineError::Refused("receiving ended".to_owned()),
+        () = stream => EngineError::refused("receiving ended".to_owned()),
         () = every(engine.0.config.wal.scan, || tend(&work, token)) => ended(),
         () = every(stand_every, || write(&work)) => ended(),
         () = watch_slot(&work), if streams => ended(),
@@ -174,7 +174,7 @@ async fn work(engine: &Engine, app: &App, token: i64) -> EngineError {
 }
 
 fn ended() -> EngineError {
-    EngineError::Refused("looking after the archive ended".to_owned())
+    EngineError::refused("looking after the archive ended".to_owned())
 }
 
 /// Does something again and again; what it cannot do now it tries again.
@@ -404,7 +404,7 @@ pub(super) async fn let_go(engine: &Engine, app: &App) -> Result<(), EngineError
     let Some(kept) = look.kept.filter(|kept| kept.bytes > most) else { return Ok(()) };
     let settings = address::of(&asked).await.map_err(super::ops::refused)?;
     let released = slot::release(&settings, &slot::name(app.id)).await;
-    released.map_err(|error| EngineError::Refused(error.to_string()))?;
+    released.map_err(|error| EngineError::refused(error.to_string()))?;
     let (kept, most) = (Size(kept.bytes), Size(most));
     let fact = Fact::SlotLetGo { app: app.name.to_string(), kept, most };
     engine.tell_of_wal(app.id, EventKind::SlotReleased, Severity::Error, fact).await

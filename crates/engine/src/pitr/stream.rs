@@ -182,7 +182,7 @@ async fn after(work: &Work, error: &Error) -> Result<bool, EngineError> {
 }
 
 fn refused(error: Error) -> EngineError {
-    EngineError::Refused(error.to_string())
+    EngineError::refused(error.to_string())
 }
 
 /// Takes what the receiver hands out.

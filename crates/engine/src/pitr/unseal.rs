@@ -57,14 +57,14 @@ fn undo(
 ) -> Result<(), EngineError> {
     let stored = Stored { chunks, rest: Bytes::new() };
     let damaged =
-        |how: &str| EngineError::Damaged(format!("{} is not what was put there: {how}", piece.key));
+        |how: &str| EngineError::damaged(format!("{} is not what was put there: {how}", piece.key));
     let opened = if is_encrypted {
         artifact::unseal(stored, identities)
     } else {
         artifact::decompress(stored)
     };
     let mut opened = opened.map_err(|error| match error {
-        OpenError::Locked { reason } => EngineError::Locked(format!("{}: {reason}", piece.key)),
+        OpenError::Locked { reason } => EngineError::locked(format!("{}: {reason}", piece.key)),
         other => damaged(&other.to_string()),
     })?;
     let mut context = Context::new(&SHA256);

@@ -130,7 +130,7 @@ impl Engine {
             move || write_file(&folder, &name, &kept, lines)
         });
         let exported = self.0.catalog.export(extra, to).await;
-        let written = writing.await.map_err(|error| EngineError::Damaged(error.to_string()))?;
+        let written = writing.await.map_err(|error| EngineError::damaged(error.to_string()))?;
         exported?;
         let (file, digest) = written?;
         thin_out_local(&folder, &name.key);
@@ -262,7 +262,7 @@ fn seal_lines(
     let told = |error: std::io::Error| {
         EngineError::Store(store::StoreError::io("writing", "the copy of the catalog", &error))
     };
-    let sealing = |error: artifact::SealError| EngineError::Damaged(error.to_string());
+    let sealing = |error: artifact::SealError| EngineError::damaged(error.to_string());
     let mut sealer = Sealer::new(Recipe::new(Compression::default())).map_err(sealing)?;
     let mut encrypter = Encrypter::new(recipients).map_err(sealing)?;
     let mut ready: Vec<Bytes> = Vec::new();
@@ -291,7 +291,7 @@ fn encrypt(
                     written = file.write_all(&out);
                 }
             })
-            .map_err(|error| EngineError::Damaged(error.to_string()))?;
+            .map_err(|error| EngineError::damaged(error.to_string()))?;
         written.map_err(|error| {
             EngineError::Store(store::StoreError::io("writing", "the copy of the catalog", &error))
         })?;

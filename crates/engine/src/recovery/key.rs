@@ -38,7 +38,7 @@ impl Kept {
     }
 
     pub(crate) fn recipients(&self) -> Result<Recipients, EngineError> {
-        Recipients::parse(&self.recipient).map_err(|error| EngineError::Damaged(error.to_string()))
+        Recipients::parse(&self.recipient).map_err(|error| EngineError::damaged(error.to_string()))
     }
 
     /// What stands for it in names.
@@ -74,7 +74,7 @@ impl Engine {
     /// The recovery key, made where there is none.
     pub(crate) async fn recovery_key(&self) -> Result<Kept, EngineError> {
         let damaged = |error: serde_json::Error| {
-            EngineError::Damaged(format!("the recovery key in the catalog: {error}"))
+            EngineError::damaged(format!("the recovery key in the catalog: {error}"))
         };
         if let Some(text) = self.0.catalog.setting(SETTING).await? {
             return serde_json::from_str(&text).map_err(damaged);

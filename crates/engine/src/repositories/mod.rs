@@ -113,10 +113,9 @@ impl Engine {
         destination: &Destination,
     ) -> Result<Objects, EngineError> {
         if !is_repository(destination) {
-            return Err(EngineError::Refused(format!(
-                "`{}` is no repository: only destinations with `layout` = `repository` are",
-                destination.name
-            )));
+            return Err(EngineError::refused(Fact::NotRepository {
+                destination: destination.name.to_string(),
+            }));
         }
         self.0.objects_for(destination).await
     }

@@ -54,10 +54,9 @@ impl Engine {
         let stored = async {
             let mut changed = self.0.catalog.destination(destination.id).await?;
             if changed.version != destination.version {
-                return Err(EngineError::Conflict(format!(
-                    "`{}` was changed meanwhile: look at it, and try again",
-                    destination.name
-                )));
+                return Err(EngineError::conflict(Fact::ChangedMeanwhile {
+                    destination: destination.name.to_string(),
+                }));
             }
             let note = Rotation { old: repository.key_id().to_hex(), new: key.id.to_hex() };
             self.note_rotation(destination, Some(&note)).await?;

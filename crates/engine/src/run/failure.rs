@@ -12,7 +12,25 @@ pub(crate) fn of_catalog(error: &CatalogError) -> Failure {
         CatalogError::LeaseLost { .. } => FailureCode::Interrupted,
         _ => FailureCode::Catalog,
     };
-    Failure { code, message: error.to_string(), retryable: error.is_retryable(), fact: None }
+    let told = catalog_fact(error).map_or_else(|| error.to_string().into(), Sentence::from);
+    Failure { retryable: error.is_retryable(), ..Failure::new(code, told) }
+}
+
+fn catalog_fact(error: &CatalogError) -> Option<Fact> {
+    use CatalogError as E;
+    Some(match error {
+        E::NotFound { what, name } => {
+            Fact::NotThere { what: (*what).to_owned(), name: name.clone() }
+        }
+        E::NameTaken { what, name } => {
+            Fact::NameIsTaken { what: (*what).to_owned(), name: name.clone() }
+        }
+        E::Stale { name } => Fact::ChangedByOther { name: name.clone() },
+        E::InUse { name, by } => Fact::IsUsed { name: name.clone(), by: by.clone() },
+        E::LastAdmin { name } => Fact::LastAdmin { name: name.clone() },
+        E::IdentityTaken { by } => Fact::IdentityIsTaken { by: by.clone() },
+        _ => return None,
+    })
 }
 
 pub(crate) fn of_store(error: &StoreError) -> Failure {
@@ -54,18 +72,19 @@ pub(crate) fn of_engine(error: &EngineError) -> Failure {
         EngineError::Store(error) => of_store(error),
         EngineError::Catalog(error) => of_catalog(error),
         EngineError::Vault(_) => Failure::new(FailureCode::SecretUnreadable, Fact::SecretLocked {}),
-        EngineError::Locked(message) => {
-            Failure::new(FailureCode::SecretUnreadable, message.clone())
+        EngineError::Locked(told) => {
+            Failure::new(FailureCode::SecretUnreadable, told.0.as_ref().clone())
         }
         EngineError::Invalid(errors) => {
             Failure::new(FailureCode::DestinationConfig, of_fields(errors))
         }
-        EngineError::Damaged(message) => Failure::new(FailureCode::Damaged, message.clone()),
-        EngineError::NotFound { .. } => {
-            Failure::new(FailureCode::ConfigurationChanged, error.to_string())
+        EngineError::Damaged(told) => Failure::new(FailureCode::Damaged, told.0.as_ref().clone()),
+        EngineError::NotFound { what, name } => {
+            let (what, name) = ((*what).to_owned(), name.clone());
+            Failure::new(FailureCode::ConfigurationChanged, Fact::NotThere { what, name })
         }
-        EngineError::Conflict(_) | EngineError::Refused(_) => {
-            Failure::new(FailureCode::Internal, error.to_string())
+        EngineError::Conflict(told) | EngineError::Refused(told) => {
+            Failure::new(FailureCode::Internal, told.0.as_ref().clone())
         }
     }
 }

@@ -129,7 +129,7 @@ fn in_memory(name: &str, bytes: &[u8]) -> Result<File, EngineError> {
         Ok(file)
     });
     written.map_err(|error| {
-        EngineError::Refused(format!("the SSH key cannot be kept in memory: {error}"))
+        EngineError::refused(format!("the SSH key cannot be kept in memory: {error}"))
     })
 }
 

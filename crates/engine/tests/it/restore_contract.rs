@@ -85,18 +85,18 @@ async fn what_cannot_be_done_is_said_before() {
         told
     };
     let told = blocked(into_app("shop")).await;
-    assert!(told.contains("SIDECAR_RESTORE") && told.contains("folder"), "{told}");
+    assert!(told.0.contains("SIDECAR_RESTORE") && told.0.contains("folder"), "{told}");
     world.server.take_back(Vec::new());
     let told = blocked(beside("shop-old")).await;
-    assert!(told.contains("not beside it"), "{told}");
+    assert!(told.0.contains("not beside it"), "{told}");
     let mut part = into_app("shop");
     let artifact = snapshot.artifacts[0].source.to_string();
     part.only = vec![PartRequest { artifact, paths: vec!["a".into()], tables: Vec::new() }];
     let told = blocked(part).await;
-    assert!(told.contains("whole artifact"), "{told}");
+    assert!(told.0.contains("whole artifact"), "{told}");
     world.server.rotate_token("another");
     let told = blocked(into_app("shop")).await;
-    assert!(told.contains("401"), "{told}");
+    assert!(told.0.contains("401"), "{told}");
     assert!(world.server.imports().is_empty());
 }
 

@@ -178,7 +178,7 @@ macro_rules! with_happenings {
             WalLost { app: String, name: String, count: u64 } =
                 "{count} pieces of the WAL of `{app}` are damaged or gone, {name} first: moments \
                  that need them cannot be restored; a new base backup is taken where one is needed";
-            WalOther { app: String, why: String } = "WAL of `{app}` is refused: {why}";
+            WalOther { app: String, why: Told } = "WAL of `{app}` is refused: {why}";
             WalRemoved { app: String, why: String } =
                 "WAL of `{app}` was gone from its server before it was received: moments in it \
                  cannot be restored; a new base backup is taken. {why}";

@@ -1,9 +1,9 @@
-//! What is wrong with a setting of a destination, a source or a channel: the last of the sentences.
+//! What is wrong with a setting of a destination, a source or a channel: more of the sentences.
 
-/// Gives the sentences before these, and these after them, to the macro that makes them.
+/// Gives the sentences before these, and these after them, to what adds the last ones.
 macro_rules! with_settings {
     ($($sentences:tt)*) => {
-        facts! {
+        with_refusals! {
             $($sentences)*
 
             // Destinations.

@@ -97,9 +97,7 @@ async fn must_be_empty(api: &super::Shared) -> Result<(), Problem> {
     if catalog.all_destinations().await?.is_empty() && catalog.all_apps().await?.is_empty() {
         return Ok(());
     }
-    let why = "there are apps or destinations here, which a recovery would replace: recover on an \
-               empty server, or run `backup-orchestrator bootstrap ADDRESS --force`";
-    Err(EngineError::Conflict(why.to_owned()).into())
+    Err(EngineError::conflict(Fact::NeverRecoveredOver {}).into())
 }
 
 fn read(asked: RecoverRequest) -> Result<Request, EngineError> {
@@ -139,7 +137,7 @@ pub(super) async fn look(
             Ok((Extension(target), Json(RecoverFound { word, at, rows, passed_over })))
         }
         Err(BootstrapError::Failed(why)) => Err(Problem::new(StatusCode::BAD_GATEWAY, why)),
-        Err(BootstrapError::Refused(why)) => Err(EngineError::Conflict(why).into()),
+        Err(BootstrapError::Refused(why)) => Err(EngineError::conflict(why).into()),
         Err(wrong) => Err(EngineError::invalid("address", wrong).into()),
     }
 }
@@ -152,8 +150,7 @@ pub(super) async fn begin(
     if api.way_back.begin(&asked.word) {
         return Ok(StatusCode::NO_CONTENT);
     }
-    let why = "nothing was looked at by that word, or something else since: look again";
-    Err(EngineError::Conflict(why.to_owned()).into())
+    Err(EngineError::conflict(Fact::NotLookedAt {}).into())
 }
 
 fn told(way_back: &WayBack, word: &str) -> Response {

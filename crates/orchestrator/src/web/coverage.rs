@@ -143,7 +143,7 @@ async fn shown(
     let page = visitor.page(visitor.t("coverage"), Nav::Overview);
     let (found, trouble) = match web.engine.coverage().await {
         Ok(found) => (found, None),
-        Err(EngineError::Refused(why)) => (Vec::new(), Some(why)),
+        Err(EngineError::Refused(why)) => (Vec::new(), Some(visitor.sentence(&why.0))),
         Err(error) => return Err(error.into()),
     };
     let of = |state: CoverageState| -> Vec<Row> {

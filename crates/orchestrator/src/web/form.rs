@@ -120,8 +120,8 @@ impl Visitor {
                 Errors::at("name", self.t("error-name-taken"))
             }
             EngineError::Catalog(C::Stale { .. }) => Errors::at("", self.t("error-stale")),
-            EngineError::Conflict(message) | EngineError::Refused(message) => {
-                Errors::at("", message)
+            EngineError::Conflict(told) | EngineError::Refused(told) => {
+                Errors::at("", self.sentence(&told.0))
             }
             EngineError::Store(_) => Errors::at("", self.sentence(&error.sentence())),
             other => return Err(other),

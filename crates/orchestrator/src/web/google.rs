@@ -166,7 +166,9 @@ pub(super) async fn finish(
             done.extensions_mut().insert(AuditTarget(one.name.to_string()));
             Ok(done)
         }
-        Err(engine::EngineError::Refused(said)) => Ok(failed(visitor.t("google-failed"), said)),
+        Err(engine::EngineError::Refused(told)) => {
+            Ok(failed(visitor.t("google-failed"), visitor.sentence(&told.0)))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -207,6 +207,7 @@ mod tests {
         assert_eq!(only(&english, &spanish), [""; 0], "without a Spanish message");
         assert_eq!(only(&spanish, &english), [""; 0], "without an English message");
         let places = Regex::new(r"\$([a-z]+)").unwrap();
+        let (english, spanish) = (whole(Lang::En), whole(Lang::Es));
         for (key, body) in &english {
             let of = |text: &str| -> BTreeSet<String> {
                 places.captures_iter(text).map(|found| found[1].to_owned()).collect()

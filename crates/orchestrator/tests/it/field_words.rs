@@ -52,10 +52,12 @@ fn known(lang: &str) -> Vec<Known> {
 fn told(page: &str) -> Vec<String> {
     let marked = r#"<(?:p|div) class="(?:error|sentence small failed)"[^>]*>(.*?)</(?:p|div)>"#;
     let listed = "<li><strong>[^<]*</strong>:(.*?)</li>";
-    let told = Regex::new(&format!("(?s){marked}|{listed}")).unwrap();
+    // The page of an error.
+    let whole = r#"</h1></div>\s*<div class="panel"><p>(.*?)</p>"#;
+    let told = Regex::new(&format!("(?s){marked}|{listed}|{whole}")).unwrap();
     let tag = Regex::new("<[^>]*>").unwrap();
     let text = |found: regex::Captures<'_>| {
-        let found = found.get(1).or(found.get(2)).unwrap();
+        let found = found.get(1).or(found.get(2)).or(found.get(3)).unwrap();
         plain(&tag.replace_all(found.as_str(), "")).trim().to_owned()
     };
     told.captures_iter(page).map(text).filter(|text| !text.is_empty()).collect()
@@ -233,6 +235,44 @@ async fn slips(world: &World, judge: &mut Judge) {
         judge.judge(&format!("{path} {fields}"), &reply.page);
     }
     in_the_api(&world.server).await;
+}
+
+/// What is asked for as it should be and not to be done: the form's address, its fields, and what
+/// the page says.
+const REFUSALS: &[(&str, &str, &str)] = &[
+    ("/destinations/disk/remove", "confirm=disk", "is_used"),
+    ("/alerts/channels/ops/remove", "confirm=ops", "is_used"),
+    ("/settings/users/ana", "action=remove", "last_admin"),
+    ("/settings/users", "name=bo&password=a-long-pass-phrase-of-bo&role=viewer", ""),
+    ("/apps/nobody/run", "", ""),
+    ("/runs/01ARZ3NDEKTSV4RRFFQ69G5FAV/cancel", "", ""),
+    ("/snapshots/01ARZ3NDEKTSV4RRFFQ69G5FAV/verify", "", ""),
+    ("/destinations/disk/repository/check", "", "not_repository"),
+    ("/apps/shop/recovery", "when=latest&action=look", ""),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_told_in_spanish() {
+    let mut world = World::new().await;
+    world.lang = "es";
+    for user in world.server.done_get("users").await.as_array().unwrap() {
+        let name = user["name"].as_str().unwrap();
+        if name != "ana" && user["role"] == "admin" {
+            world.server.done("DELETE", &format!("users/{name}"), Value::Null).await;
+        }
+    }
+    let mut judge = Judge::new();
+    for (path, fields, code) in REFUSALS {
+        let pairs: Vec<_> = url::form_urlencoded::parse(fields.as_bytes()).into_owned().collect();
+        let reply = world.send(path, &pairs).await;
+        judge.seen.remove(*code);
+        judge.judge(path, &reply.page);
+        if !code.is_empty() && !judge.seen.contains(*code) {
+            let told = told(&reply.page);
+            judge.wrong.insert(format!("{path}: {} without {code}: {told:?}", reply.status));
+        }
+    }
+    assert!(judge.wrong.is_empty(), "{:?}", judge.wrong);
 }
 
 /// The API and the command line keep their English, with the code beside it.
