@@ -263,7 +263,8 @@ async fn a_slot_is_let_go_of_before_too_much_is_kept() {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     let limit = (MOST_KEPT << 20) as f64;
-    assert!(most <= limit, "{most} bytes were kept");
+    // A whole segment may be written at once between its looks on a machine that is busy.
+    assert!(most <= limit + SEGMENT as f64, "{most} bytes were kept");
     assert!(most > limit / 2.0, "it was let go of at {most} bytes already");
     let lost = scene.end();
     // What is kept from now on is what the new slot needs, and no more than that.

@@ -275,9 +275,13 @@ pub(crate) async fn has_its_shape(browser: &Chromium, path: &str, name: &str, lo
 pub(crate) async fn assert_no_wider(browser: &Chromium, name: &str) {
     // Of what reaches out, the innermost.
     let wide = "const root = document.documentElement; \
+        const right = one => one.getBoundingClientRect().right; \
+        const lists = [...document.querySelectorAll('table.list')] \
+            .filter(one => right(one) > right(one.parentElement) + 1); \
+        if (lists.length) return lists.map(one => one.className + right(one)); \
         if (root.scrollWidth <= root.clientWidth) return []; \
         return [...document.querySelectorAll('body *')] \
-            .filter(one => !one.firstElementChild && one.getBoundingClientRect().right > root.clientWidth) \
+            .filter(one => !one.firstElementChild && right(one) > root.clientWidth) \
             .map(one => `${one.parentElement.className} ${one.outerHTML.slice(0, 120)}`) \
             .concat(root.scrollWidth);";
     // A picture of the whole page gives it another size for a moment.
