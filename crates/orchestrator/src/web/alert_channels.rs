@@ -18,7 +18,7 @@ use strum::IntoEnumIterator as _;
 use super::{
     Web,
     alerts::ChannelRow,
-    conflict::{Basis, Conflict, Told, item, refused, version},
+    conflict::{Basis, Conflict, Told, item, refused, saved, version},
     destination_fields::{FieldRow, FieldRows},
     destinations::KindChoice,
     fault::{Fault, show},
@@ -328,7 +328,8 @@ pub(super) async fn edit(
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
     let one = web.engine.alert_channel(item(&fields, &name)).await?;
-    sent(visitor, web, fields, Some(one)).await
+    let was = one.name.clone();
+    Ok(saved(sent(visitor, web, fields, Some(one)).await?, &was))
 }
 
 /// What comes of it is told by the channel's row.

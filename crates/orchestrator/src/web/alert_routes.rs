@@ -14,7 +14,7 @@ use strum::IntoEnumIterator as _;
 use super::{
     Web,
     alerts::{Names, kind_word},
-    conflict::{Basis, Conflict, Told, item, refused, version},
+    conflict::{Basis, Conflict, Told, item, refused, saved, version},
     fault::{Fault, show},
     filters,
     form::{Errors, Fields, Sealed, redirect},
@@ -267,7 +267,8 @@ pub(super) async fn edit(
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
     let one = web.engine.alert_route(item(&fields, &name)).await?;
-    sent(visitor, web, fields, Some(one)).await
+    let was = one.name.clone();
+    Ok(saved(sent(visitor, web, fields, Some(one)).await?, &was))
 }
 
 pub(super) async fn remove(

@@ -15,7 +15,7 @@ use super::{
     app_fields::{self, DestinationRow, Values, draft},
     app_sources::{self, Choice, SourceBox},
     app_told,
-    conflict::{Basis, item, refused, version},
+    conflict::{Basis, item, refused, saved, version},
     fault::{Fault, show},
     filters,
     form::{Errors, Fields, Sealed, redirect},
@@ -281,7 +281,8 @@ pub(super) async fn edit(
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
     let app = web.engine.catalog().app_by_name(item(&fields, &name)).await?;
-    sent(visitor, web, &headers, fields, Some(app)).await
+    let was = app.name.clone();
+    Ok(saved(sent(visitor, web, &headers, fields, Some(app)).await?, &was))
 }
 
 async fn sent(

@@ -1,13 +1,16 @@
 //! A form that somebody else has saved meanwhile: what is different now, and a save that replaces it.
 
+use axum::{http::StatusCode, response::Response};
 use catalog::CatalogError;
 use engine::EngineError;
+use model::Name;
 
 use super::{
     form::{Errors, Fields},
     lang::Lang,
     visitor::Visitor,
 };
+use crate::accounts::AuditTarget;
 
 /// Set in a form that has shown what is different.
 const OVERTAKEN: &str = "overtaken";
@@ -124,6 +127,15 @@ fn made_from(fields: &Fields) -> Option<&str> {
 /// may have that name by now. Whoever may send such forms may change everything.
 pub(super) fn item<'a>(fields: &'a Fields, named: &'a str) -> &'a str {
     made_from(fields).unwrap_or(named)
+}
+
+/// A saved form's answer, told in the audit log by what its thing was called until then, whatever
+/// the address named.
+pub(super) fn saved(mut response: Response, was: &Name) -> Response {
+    if response.status() == StatusCode::SEE_OTHER {
+        response.extensions_mut().insert(AuditTarget(was.to_string()));
+    }
+    response
 }
 
 /// What a refused save says about the fields, and whether it was refused because somebody else

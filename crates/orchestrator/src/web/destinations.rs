@@ -20,7 +20,7 @@ use strum::IntoEnumIterator as _;
 
 use super::{
     Web,
-    conflict::{Basis, Conflict, Told, item, refused, version},
+    conflict::{Basis, Conflict, Told, item, refused, saved, version},
     destination_fields::{FieldRows, fields_of},
     fault::{Fault, show},
     filters,
@@ -400,7 +400,8 @@ pub(super) async fn edit(
     Sealed(fields): Sealed,
 ) -> Result<Response, Fault> {
     let one = web.engine.catalog().destination_by_name(item(&fields, &name)).await?;
-    sent(visitor, web, fields, Some(one)).await
+    let was = one.name.clone();
+    Ok(saved(sent(visitor, web, fields, Some(one)).await?, &was))
 }
 
 #[derive(Template)]

@@ -13,7 +13,7 @@ use super::{
     Web,
     app_fields::{Values, schedule},
     app_form::zones,
-    conflict::{Basis, Conflict, item, refused, version},
+    conflict::{Basis, Conflict, item, refused, saved, version},
     drill_told::told,
     fault::{Fault, show},
     filters,
@@ -286,7 +286,10 @@ pub(super) async fn save(
         Ok(plan) => {
             typed = Some(told(&plan, visitor.lang));
             match web.engine.plan_drills(app.id, version(&fields), plan).await {
-                Ok(app) => return Ok(redirect(&format!("/apps/{}?done=saved", app.name))),
+                Ok(planned) => {
+                    let to = redirect(&format!("/apps/{}?done=saved", planned.name));
+                    return Ok(saved(to, &app.name));
+                }
                 Err(error) => refused(error, &visitor)?,
             }
         }

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use crate::forms::{Form, World};
 
-/// A page, and what the thing is called.
-const FORMS: [(&str, &str); 4] = [
-    ("/apps/shop/edit", "shop"),
-    ("/destinations/disk/edit", "disk"),
-    ("/alerts/channels/ops", "ops"),
-    ("/alerts/routes/all", "all"),
+/// A page, what the thing is called, and its kind in the audit log.
+const FORMS: [(&str, &str, &str); 4] = [
+    ("/apps/shop/edit", "shop", "app"),
+    ("/destinations/disk/edit", "disk", "destination"),
+    ("/alerts/channels/ops", "ops", "alert-channel"),
+    ("/alerts/routes/all", "all", "alert-route"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,7 +17,7 @@ async fn a_form_finds_what_it_was_made_from_under_its_new_name() {
     let world = World::new().await;
     let (_, page, _) = world.see("/apps/shop/drills").await;
     let drills = Form::on(&page, "/apps/shop/drills");
-    for (path, name) in FORMS {
+    for (path, name, kind) in FORMS {
         let (_, page, _) = world.see(path).await;
         let form = Form::on(&page, path);
         assert_eq!(form.value("item").len(), 26, "{path}: {form:?}");
@@ -36,8 +36,15 @@ async fn a_form_finds_what_it_was_made_from_under_its_new_name() {
         let is_there = |one: &&String| reply.page.contains(&format!("action=\"{one}\""));
         let again = Form::on(&reply.page, places.iter().find(is_there).unwrap());
         let typed = format!("{name}-again");
-        let reply = world.send(&again.action, &again.with(&[("name", &typed)])).await;
+        // By the address that it was opened with.
+        let reply = world.send(path, &again.with(&[("name", &typed)])).await;
         assert_eq!(reply.status, 303, "{path}: {:.3000}", reply.page);
+        let action = format!("action={kind}.edit&who=ana");
+        let noted = world.server.done_get(&format!("audit?{action}")).await;
+        let mut targets: Vec<_> =
+            noted.as_array().unwrap().iter().map(|one| &one["target"]).collect();
+        targets.sort_by_key(|target| target.to_string().len());
+        assert_eq!(targets, [&json!(name), &json!(renamed)], "{path}");
     }
     let sent = drills.with(&[("boot-container", "box")]);
     let reply = world.send("/apps/shop/drills", &sent).await;
