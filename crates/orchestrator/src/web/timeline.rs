@@ -16,7 +16,7 @@ use super::{
     fault::{Fault, show},
     filters,
     format::When,
-    mark::run_class,
+    mark::{Mark, run_class},
     moments::{known, sentence},
     page::{Nav, Page},
     visitor::Visitor,
@@ -119,12 +119,35 @@ async fn runs(
     Ok((all, false))
 }
 
+/// How the copy stands that is worth the most: one that retention lets go of is no failure.
+fn best(one: &Snapshot) -> Option<CopyState> {
+    let worth = |state: &CopyState| match state {
+        CopyState::Good => 0,
+        CopyState::Expiring => 1,
+        CopyState::Damaged => 2,
+        CopyState::Missing => 3,
+        CopyState::Deleting => 4,
+        CopyState::Expired => 5,
+    };
+    one.copies.iter().map(|copy| copy.state).min_by_key(worth)
+}
+
 fn of_snapshot(one: &Snapshot, visitor: &Visitor) -> Happened {
     let kind = visitor.t(&format!("snapshot-kind-{}", one.kind));
+    let best = best(one);
+    let words = format!("{}: {kind}", visitor.when(one.taken_at).absolute);
+    let other = best.filter(|state| *state != CopyState::Good);
     Happened {
         at: one.taken_at,
-        class: if one.is_good() { "good" } else { "failed" },
-        words: format!("{}: {kind}", visitor.when(one.taken_at).absolute),
+        class: match best {
+            Some(CopyState::Good) => "good",
+            Some(CopyState::Damaged | CopyState::Missing) | None => "failed",
+            Some(CopyState::Expiring | CopyState::Deleting | CopyState::Expired) => "plain",
+        },
+        words: other.map_or_else(
+            || words.clone(),
+            |state| format!("{words}, {}", Mark::copy(state, visitor.lang).word),
+        ),
         href: format!("/snapshots/{}", one.id),
     }
 }

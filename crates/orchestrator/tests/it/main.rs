@@ -76,6 +76,7 @@ mod server;
 mod session_list;
 mod sources;
 mod strace;
+mod timeline;
 mod token_limits;
 mod totp;
 mod traces;
