@@ -2,7 +2,7 @@
 
 use artifact::KeyError;
 use model::Fact;
-use notify::Wrong;
+use notify::{SendError, Wrong};
 
 /// A text that is no key of age.
 pub(crate) fn of_key(error: KeyError) -> Fact {
@@ -11,6 +11,38 @@ pub(crate) fn of_key(error: KeyError) -> Fact {
         KeyError::Recipient(text) => Fact::NoRecipient { text },
         KeyError::Identity => Fact::NoIdentity {},
         KeyError::Passphrase => Fact::PassphraseEmpty {},
+        other => Fact::said(other),
+    }
+}
+
+/// A message that was not taken.
+pub(crate) fn of_sending(error: &SendError) -> Fact {
+    use SendError as E;
+    match error {
+        E::Refused { place, reason } => {
+            Fact::PlaceRefused { place: place.clone(), why: reason.clone() }
+        }
+        E::Unreachable { place, reason } => {
+            Fact::PlaceUnreachable { place: place.clone(), why: reason.clone() }
+        }
+        E::Timeout { place, limit_secs } => {
+            Fact::PlaceLate { place: place.clone(), seconds: *limit_secs }
+        }
+        E::Throttled { place, .. } => Fact::PlaceThrottles { place: place.clone() },
+        E::Troubled { place, status, .. } => {
+            Fact::PlaceTroubled { place: place.clone(), status: status.to_string() }
+        }
+        E::Rejected { place, reason } => {
+            Fact::PlaceTakesNone { place: place.clone(), why: reason.clone() }
+        }
+        E::Postponed { place, reason } => {
+            Fact::PlacePostpones { place: place.clone(), why: reason.clone() }
+        }
+        E::Unexpected { place, status, kind } => Fact::PlaceOdd {
+            place: place.clone(),
+            status: status.to_string(),
+            kind: (*kind).to_owned(),
+        },
         other => Fact::said(other),
     }
 }

@@ -240,6 +240,30 @@ pub struct ChannelTry {
     pub at: Timestamp,
     /// What was wrong; `None` when it was taken.
     pub problem: Option<String>,
+    /// The same without its language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Box<Fact>>,
+}
+
+impl ChannelTry {
+    /// A try that ended well, or with what was `wrong`.
+    pub fn new(at: Timestamp, wrong: Option<Sentence>) -> Self {
+        let (problem, fact) = apart(wrong);
+        Self { at, problem, fact }
+    }
+
+    /// What was wrong, for pages.
+    pub fn wrong(&self) -> Option<Sentence> {
+        together(self.problem.as_ref(), self.fact.as_deref())
+    }
+}
+
+fn apart(wrong: Option<Sentence>) -> (Option<String>, Option<Box<Fact>>) {
+    wrong.map_or((None, None), |wrong| (Some(wrong.message), wrong.fact.map(Box::new)))
+}
+
+fn together(problem: Option<&String>, fact: Option<&Fact>) -> Option<Sentence> {
+    Some(Sentence { message: problem?.clone(), fact: fact.cloned() })
 }
 
 /// Which alerts go where, and when.
@@ -398,6 +422,23 @@ pub struct Delivery {
     pub ended_at: Option<Timestamp>,
     /// What was wrong at the last try.
     pub problem: Option<String>,
+    /// The same without its language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<Box<Fact>>,
+}
+
+impl Delivery {
+    /// The same after a try that ended well, or with what was `wrong`.
+    #[must_use]
+    pub fn tried(self, wrong: Option<Sentence>) -> Self {
+        let (problem, fact) = apart(wrong);
+        Self { problem, fact, ..self }
+    }
+
+    /// What was wrong at the last try, for pages.
+    pub fn wrong(&self) -> Option<Sentence> {
+        together(self.problem.as_ref(), self.fact.as_deref())
+    }
 }
 
 /// One thing that a message tells.

@@ -1,7 +1,7 @@
 //! Messages: written with what they tell, held, leased by a sender, and ended once.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{ChannelId, ChannelTry, Delivery, DeliveryId, DeliveryState, Event};
+use model::{ChannelId, ChannelTry, Delivery, DeliveryId, DeliveryState, Event, Fact};
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
 use super::{channels::note_try, ours};
@@ -205,12 +205,9 @@ pub(super) async fn give_up_all<C: ConnectionTrait>(
         "SELECT {COLUMNS} FROM delivery WHERE channel_id = $1 AND state IN ('held', 'queued')"
     );
     for found in &rows(on, &select, vec![channel.to_string().into()]).await? {
-        let given_up = Delivery {
-            state: DeliveryState::Failed,
-            ended_at: Some(now),
-            problem: Some("the channel was removed".to_owned()),
-            ..read(found)?
-        };
+        let given_up =
+            Delivery { state: DeliveryState::Failed, ended_at: Some(now), ..read(found)? };
+        let given_up = given_up.tried(Some(Fact::ChannelGone {}.into()));
         let update =
             "UPDATE delivery SET state = $1, lease_token = lease_token + 1, doc = $2 WHERE id = $3";
         let values = vec![

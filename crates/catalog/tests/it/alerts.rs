@@ -100,11 +100,12 @@ fn delivery(channel: &AlertChannel, of: AlertId, at: Timestamp) -> Delivery {
         created_at: at,
         ended_at: None,
         problem: None,
+        fact: None,
     }
 }
 
 fn well(at: Timestamp) -> ChannelTry {
-    ChannelTry { at, problem: None }
+    ChannelTry::new(at, None)
 }
 
 pub(crate) async fn channels_and_routes_are_kept_as_they_refer_to_each_other(url: &SecretString) {
@@ -286,7 +287,7 @@ pub(crate) async fn a_message_is_in_one_hand_and_ends_once(url: &SecretString) {
         },
         token: next.token,
     };
-    let problem = ChannelTry { at: later(65), problem: Some("away".to_owned()) };
+    let problem = ChannelTry::new(later(65), Some("away".into()));
     catalog.note_delivery(&waits, &problem, &[]).await.unwrap();
     assert_eq!(catalog.claim_delivery(later(130), LEASE).await.unwrap(), None);
     catalog.hurry_deliveries(mail.id, later(131)).await.unwrap();

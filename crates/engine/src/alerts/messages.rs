@@ -117,6 +117,7 @@ impl Ways {
             created_at: self.now,
             ended_at: None,
             problem: None,
+            fact: None,
         }
     }
 }
@@ -142,6 +143,7 @@ pub(super) async fn release(engine: &Engine) -> Result<bool, EngineError> {
             created_at: now,
             ended_at: None,
             problem: None,
+            fact: None,
         };
         let ids: Vec<_> = held.iter().map(|one| one.id).collect();
         engine.0.catalog.release_held(&ids, &merged).await?;

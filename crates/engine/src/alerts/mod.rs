@@ -15,7 +15,7 @@ mod wording;
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use model::{AlertChannel, ChannelKind};
+use model::{AlertChannel, ChannelKind, Sentence};
 use tokio_util::sync::CancellationToken;
 
 pub use usual::Usual;
@@ -37,6 +37,16 @@ pub(crate) enum Untaken {
     /// Its settings cannot be used.
     #[error(transparent)]
     Settings(#[from] EngineError),
+}
+
+impl Untaken {
+    /// What went wrong, for pages.
+    pub(crate) fn sentence(&self) -> Sentence {
+        match self {
+            Self::Sending(error) => wrong::of_sending(error).into(),
+            Self::Settings(error) => error.sentence(),
+        }
+    }
 }
 
 impl Engine {

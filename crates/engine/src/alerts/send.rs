@@ -13,7 +13,7 @@ use catalog::{CatalogError, Claimed};
 use jiff::SignedDuration;
 use model::{
     Alert, AlertChange, AlertChannel, ChannelId, ChannelKind, ChannelTry, Delivery, DeliveryId,
-    DeliveryState, Event, EventId, EventKind, Fact, Severity,
+    DeliveryState, Event, EventId, EventKind, Fact, Sentence, Severity,
 };
 use rand::RngExt as _;
 use tokio::task::JoinSet;
@@ -107,12 +107,9 @@ impl Sender {
 async fn work(engine: &Engine, delivery: Delivery, token: &AtomicI64) -> Result<(), EngineError> {
     let channel = engine.0.catalog.alert_channel(delivery.channel_id).await?;
     let attempts = delivery.attempts + 1;
-    let ended = |state, problem| Delivery {
-        state,
-        attempts,
-        ended_at: Some(engine.now()),
-        problem,
-        ..delivery.clone()
+    let ended = |state, wrong| {
+        let ended_at = Some(engine.now());
+        Delivery { state, attempts, ended_at, ..delivery.clone() }.tried(wrong)
     };
     let mut events = Vec::new();
     let next = if channel.enabled {
@@ -121,21 +118,21 @@ async fn work(engine: &Engine, delivery: Delivery, token: &AtomicI64) -> Result<
         match engine.send_notice(&channel, id, delivery.created_at, &notice).await {
             Ok(()) => ended(DeliveryState::Sent, None),
             Err(untaken) if attempts >= most(&untaken) => {
-                let why = untaken.to_string();
-                events.push(undelivered(engine, &channel, &delivery, &why));
+                let why = untaken.sentence();
+                events.push(undelivered(engine, &channel, &delivery, why.clone()));
                 ended(DeliveryState::Failed, Some(why))
             }
             Err(untaken) => {
                 let (wait, now) = (wait(engine, attempts, &untaken), engine.now());
                 let not_before = now.saturating_add(wait).unwrap_or(now);
-                let problem = Some(untaken.to_string());
-                Delivery { attempts, not_before, problem, ..delivery }
+                let wrong = Some(untaken.sentence());
+                Delivery { attempts, not_before, ..delivery }.tried(wrong)
             }
         }
     } else {
-        ended(DeliveryState::Failed, Some("the channel is disabled".to_owned()))
+        ended(DeliveryState::Failed, Some(Fact::ChannelOff {}.into()))
     };
-    let tried = ChannelTry { at: engine.now(), problem: next.problem.clone() };
+    let tried = ChannelTry::new(engine.now(), next.wrong());
     // Written again and again: what was sent and not noted would be sent twice.
     for _ in 0..WRITE_FOR {
         let held = token.load(Ordering::SeqCst);
@@ -220,18 +217,23 @@ async fn beat(engine: &Engine, channel: &AlertChannel) {
         let id = engine.new_id(model::DeliveryId::generate).to_string();
         engine.send_notice(channel, id, engine.now(), &notice).await
     };
-    let problem = sent.await.err().map(|untaken| untaken.to_string());
-    let tried = ChannelTry { at: engine.now(), problem };
+    let wrong = sent.await.err().map(|untaken| untaken.sentence());
+    let tried = ChannelTry::new(engine.now(), wrong);
     if let Err(error) = engine.0.catalog.note_channel_try(channel.id, &tried).await {
         tracing::warn!(%error, "what came of a ping cannot be noted");
     }
 }
 
 /// Tells on the pages that a message was given up.
-fn undelivered(engine: &Engine, channel: &AlertChannel, delivery: &Delivery, why: &str) -> Event {
+fn undelivered(
+    engine: &Engine,
+    channel: &AlertChannel,
+    delivery: &Delivery,
+    why: Sentence,
+) -> Event {
     let told = Fact::AlertUndelivered {
         channel: channel.name.to_string(),
-        why: why.to_owned(),
+        why: why.into(),
         at: delivery.created_at,
     };
     Event {

@@ -109,8 +109,8 @@ impl Engine {
         let channel = self.0.catalog.alert_channel(id).await?;
         let message_id = self.new_id(model::DeliveryId::generate).to_string();
         let sent = self.send_notice(&channel, message_id, self.now(), &Notice::Test).await;
-        let problem = sent.err().map(|error| error.to_string());
-        let tried = ChannelTry { at: self.now(), problem };
+        let wrong = sent.err().map(|untaken| untaken.sentence());
+        let tried = ChannelTry::new(self.now(), wrong);
         self.0.catalog.note_channel_try(id, &tried).await?;
         if tried.problem.is_none() {
             self.0.catalog.hurry_deliveries(id, self.now()).await?;

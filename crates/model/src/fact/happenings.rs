@@ -65,7 +65,7 @@ macro_rules! with_happenings {
                 "the last backup of `{app}` took {took}, where {usual} is usual";
             FilesUnusual { app: String, files: u64, usual: u64 } =
                 "the newest snapshot of `{app}` has {files} files, where {usual} are usual";
-            AlertUndelivered { channel: String, at: Timestamp, why: String } =
+            AlertUndelivered { channel: String, at: Timestamp, why: Told } =
                 "a message of {at:.0} to the channel `{channel}` was given up: {why}";
 
             // Retention.

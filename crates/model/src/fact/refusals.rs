@@ -41,6 +41,22 @@ macro_rules! with_refusals {
             NotLookedAt {} =
                 "nothing was looked at by that word, or something else since: look again";
 
+            // Messages that were not taken.
+            ChannelOff {} = "the channel is disabled";
+            ChannelGone {} = "the channel was removed";
+            PlaceRefused { place: String, why: String } = "{place} is refused: {why}";
+            PlaceUnreachable { place: String, why: String } = "{place} cannot be reached: {why}";
+            PlaceLate { place: String, seconds: u64 } =
+                "{place} did not answer within {seconds} s";
+            PlaceThrottles { place: String } =
+                "{place} wants fewer messages; it is tried again later";
+            PlaceTroubled { place: String, status: String } =
+                "{place} answered {status}: it has trouble of its own, and is tried again later";
+            PlaceTakesNone { place: String, why: String } = "{place} does not take it: {why}";
+            PlacePostpones { place: String, why: String } = "{place} does not take it now: {why}";
+            PlaceOdd { place: String, status: String, kind: String } =
+                "{place} answered {status}, but not as {kind} does; check the address";
+
             // Restores and snapshots.
             ConfirmReplaced { what: String, app: String } =
                 "{what} would be replaced: give the app's name `{app}` to confirm it";

@@ -18,6 +18,17 @@ fact-may_be_changed = its settings can be changed
 fact-may_be_unlocked = its locks can be removed
 fact-never_recovered_over = There are apps or destinations here, which a recovery would replace: recover on an empty server, or run `backup-orchestrator bootstrap ADDRESS --force`.
 fact-not_looked_at = Nothing was looked at by that word, or something else since: look again.
+# Messages that were not taken.
+fact-channel_off = The channel is disabled.
+fact-channel_gone = The channel was removed.
+fact-place_refused = { $place } is refused: { $why }
+fact-place_unreachable = { $place } cannot be reached: { $why }
+fact-place_late = { $place } did not answer within { $seconds } s.
+fact-place_throttles = { $place } wants fewer messages; it is tried again later.
+fact-place_troubled = { $place } answered { $status }: it has trouble of its own, and is tried again later.
+fact-place_takes_none = { $place } does not take it: { $why }
+fact-place_postpones = { $place } does not take it now: { $why }
+fact-place_odd = { $place } answered { $status }, but not as { $kind } does; check the address.
 # Restores and snapshots.
 fact-confirm_replaced = { $what } would be replaced: give the app's name `{ $app }` to confirm it.
 fact-confirm_go_back = What `{ $app }` has now would be replaced: give the app's name `{ $app }` to confirm it.

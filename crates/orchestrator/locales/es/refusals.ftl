@@ -43,6 +43,17 @@ fact-may_be_changed = se pueden cambiar sus ajustes
 fact-may_be_unlocked = se pueden quitar sus bloqueos
 fact-never_recovered_over = Aquí hay apps o destinos, que una recuperación reemplazaría: recuperar en un servidor vacío, o ejecutar `backup-orchestrator bootstrap ADDRESS --force`.
 fact-not_looked_at = No se miró nada con esa palabra, o después se miró otra cosa: mirar otra vez.
+# Messages that were not taken.
+fact-channel_off = El canal está deshabilitado.
+fact-channel_gone = El canal se quitó.
+fact-place_refused = { $place } no se permite: { $why }
+fact-place_unreachable = No se llega a { $place }: { $why }
+fact-place_late = { $place } no respondió en { $seconds } s.
+fact-place_throttles = { $place } quiere menos mensajes; se intenta otra vez más tarde.
+fact-place_troubled = { $place } respondió { $status }: tiene un problema propio; se intenta otra vez más tarde.
+fact-place_takes_none = { $place } no lo acepta: { $why }
+fact-place_postpones = { $place } no lo acepta ahora: { $why }
+fact-place_odd = { $place } respondió { $status }, pero no como lo hace { $kind }; revisar la dirección.
 # Restores and snapshots.
 fact-confirm_replaced = Se reemplazaría { $what }: escribir el nombre de la app, `{ $app }`, para confirmarlo.
 fact-confirm_go_back = Se reemplazaría lo que `{ $app }` tiene ahora: escribir el nombre de la app, `{ $app }`, para confirmarlo.

@@ -89,7 +89,7 @@ async fn alerts(
                 ..ChannelDraft::default()
             })
             .await?;
-        let tried = ChannelTry { at: hours(now, -4), problem: None };
+        let tried = ChannelTry::new(hours(now, -4), None);
         engine.catalog().note_channel_try(channel.id, &tried).await?;
         let is_urgent = least == "error";
         let route = engine
@@ -150,6 +150,7 @@ fn sent(alert: &Alert, channel: ChannelId, route: &AlertRoute, rng: &mut StdRng)
         created_at: at,
         ended_at: Some(after(at, 2)),
         problem: None,
+        fact: None,
     }
 }
 

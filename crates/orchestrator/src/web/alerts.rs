@@ -122,7 +122,7 @@ impl DeliveryRow {
                 }
                 _ => None,
             },
-            problem: one.problem.clone(),
+            problem: one.wrong().map(|wrong| visitor.sentence(&wrong)),
         }
     }
 }
@@ -153,7 +153,10 @@ impl ChannelRow {
             kind: lang.t(&format!("channel-kind-{}", one.kind)),
             mark: Mark { class, word },
             tried: one.last_try.as_ref().map(|tried| visitor.when(tried.at)),
-            problem: one.last_try.as_ref().and_then(|tried| tried.problem.clone()),
+            problem: one
+                .last_try
+                .as_ref()
+                .and_then(|tried| Some(visitor.sentence(&tried.wrong()?))),
             routes: routes.iter().filter(leads).map(|route| route.name.to_string()).collect(),
             managed: one.managed_by.map(Into::into),
         }

@@ -273,6 +273,11 @@ async fn what_is_refused_is_told_in_spanish() {
         }
     }
     assert!(judge.wrong.is_empty(), "{:?}", judge.wrong);
+    // What came of a message is kept, and told where its channel stands.
+    let reply = world.send("/alerts/channels/ops/test", &[]).await;
+    assert_eq!(reply.status, 303, "{}", reply.page);
+    let (_, page, _) = world.see("/alerts").await;
+    assert!(page.contains("No se llega a http://127.0.0.1:9: "), "{page}");
 }
 
 /// The API and the command line keep their English, with the code beside it.
