@@ -261,11 +261,11 @@ pub(crate) async fn has_its_shape(browser: &Chromium, path: &str, name: &str, lo
     let (bytes, elsewhere) = browser.transferred().await;
     assert!(bytes < FIRST_LOAD_BYTES, "{name}: {bytes} bytes");
     assert_eq!(elsewhere, 0, "{name}: requests to others");
-    let longest = if look.lang == "es" { "hace 23 h 59 min" } else { "23 h 59 min ago" };
+    let longest = if look.lang == "es" { "hace 9 h 59 min" } else { "9 h 59 min ago" };
     let later = format!(
         "for (const one of document.querySelectorAll('.list time')) one.textContent = {longest:?};\
          for (const one of document.querySelectorAll('.goal svg')) \
-             one.nextSibling.textContent = '23 h 59 min'"
+             one.nextSibling.textContent = '9 h 59 min'"
     );
     browser.ask(&later).await;
     assert_no_wider(browser, &format!("{name} at another time")).await;
