@@ -182,6 +182,7 @@ impl Engine {
             worker::work_off_runs(self, shutdown.clone()),
             docker::follow_labels(self, shutdown.clone()),
             docker::coverage::follow_coverage(self, shutdown.clone()),
+            docker::strays::remove_strays(self, shutdown.clone()),
             recovery::follow::follow(self, shutdown.clone()),
             alerts::follow(self, shutdown.clone()),
             pitr::follow(self, shutdown.clone()),

@@ -14,6 +14,7 @@ mod reconcile;
 pub(crate) mod remake;
 pub(crate) mod scratch;
 pub(crate) mod served;
+pub(crate) mod strays;
 
 use std::{collections::BTreeSet, time::Duration};
 

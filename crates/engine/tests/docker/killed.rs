@@ -91,3 +91,51 @@ pub(crate) async fn a_command_in_a_container_is_ended(host: Arc<Host>) {
     assert!(postgres::dumps(&host, &server).is_empty());
     drop(serving);
 }
+
+/// What Docker made only when its run was over, and its duties done.
+pub(crate) async fn what_came_too_late_is_removed_and_nothing_else(host: Arc<Host>) {
+    let data = host.volume("late-data");
+    let mount = format!("{}:/v", data.name);
+    host.run(&["-v", &mount], Image::Base, &["sh", "-c", "echo kept > /v/file"]);
+    let source =
+        format!("      - {{ name: data, kind: volume, settings: {{ volume: {} }} }}\n", data.name);
+    let place = Place::of_file(&host, &source);
+    let serving = place.serve(READY);
+    place.ask(&["run", "shop", "--wait"]);
+    let runs = place.ask(&["runs", "shop"]);
+    let runs = runs["runs"].as_array().unwrap_or_else(|| runs.as_array().expect("runs"));
+    let run = runs[0]["id"].as_str().unwrap();
+    drop(serving);
+
+    let image = host.image(Image::Base);
+    let made = |word: &str, run: &str, volume: &str| {
+        let name = Host::name(word);
+        let label = format!("io.backup-orchestrator.helper={run}");
+        let mount = format!("{volume}:/m");
+        let create = ["create", "--network", "none", "--name", &name, "--label", &label];
+        host.docker(&[&create[..], &["-v", &mount, image, "true"]].concat());
+        host.holding("container", name)
+    };
+    let drill = format!("backup-drill-{run}-late").to_lowercase();
+    let ours = made("ours", run, &drill);
+    let other = made("other", "01K00000000000000000000000", &data.name);
+    let beside = made("beside", run, &data.name);
+    let network = host.network("late");
+    let label = format!("io.backup-orchestrator.helper={run}");
+    let own = format!("backup-drill-{run}").to_lowercase();
+    host.docker(&["network", "create", "--label", &label, &own]);
+
+    let serving = place.serve(READY);
+    let is_there =
+        |kind: &str, name: &str| host.try_docker(&[kind, "inspect", name]).status.success();
+    until("what came too late is removed", || {
+        !is_there("container", &ours.name)
+            && !is_there("container", &beside.name)
+            && !is_there("network", &own)
+    });
+    assert!(!is_there("volume", &drill), "the drill's volume, which Docker made again");
+    assert!(is_there("volume", &data.name), "somebody's volume");
+    assert!(is_there("container", &other.name), "another orchestrator's");
+    assert!(is_there("network", &network.name), "somebody's network");
+    drop(serving);
+}

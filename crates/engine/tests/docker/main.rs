@@ -67,6 +67,7 @@ impl Suite {
             host::the_engine_answers_and_has_an_image,
             killed::a_command_in_a_container_is_ended,
             killed::a_container_that_was_stopped_is_started_again,
+            killed::what_came_too_late_is_removed_and_nothing_else,
             moments::any_moment_of_postgres_15,
             moments::any_moment_of_postgres_17,
             moments_killed::a_replay_that_was_killed_leaves_nothing_and_is_done_again,
