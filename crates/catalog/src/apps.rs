@@ -7,7 +7,7 @@ use model::{App, AppId, Fact};
 
 use crate::{
     Catalog, CatalogError, named,
-    sql::{doc, row, rows},
+    sql::{doc, gathered, row, split},
 };
 
 impl Catalog {
@@ -45,11 +45,9 @@ impl Catalog {
 
     /// The same, to be looked at only: a thousand of them are not copied.
     pub async fn every_app(&self) -> Result<Vec<Arc<App>>, CatalogError> {
-        let select = "SELECT id, doc FROM app WHERE removed_at IS NULL ORDER BY name_key";
-        let text =
-            |row: sea_orm::QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
-        let found = rows(&self.db, select, vec![]).await?.into_iter().map(text);
-        self.known.read(found.collect::<Result<_, sea_orm::DbErr>>()?)
+        let columns = ["name_key", "id", "doc"];
+        let found = gathered(&self.db, &columns, "app WHERE removed_at IS NULL").await?;
+        self.known.read(split::<3>(&found)?.into_iter().map(|[_, id, doc]| (id, doc)))
     }
 
     /// Marks an app as removed; refused while a run of it is under way. Its runs and snapshots

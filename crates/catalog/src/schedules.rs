@@ -4,28 +4,43 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use model::{AppId, Event, Run};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use crate::{
     Catalog, CatalogError, Enqueued,
     runs::insert_run,
-    sql::{execute, micros, moment, rows},
+    sql::{execute, list, micros, moment, parsed, rows},
 };
 
 impl Catalog {
     /// The last fire served, app by app.
     pub async fn last_fires(&self) -> Result<HashMap<AppId, Timestamp>, CatalogError> {
         let found = rows(&self.db, "SELECT app_id, at FROM last_fire", vec![]).await?;
-        found
-            .iter()
-            .map(|row| {
-                let id: String = row.try_get("", "app_id")?;
-                let id = id
-                    .parse()
-                    .map_err(|e: model::id::ParseIdError| CatalogError::Corrupt(e.to_string()))?;
-                Ok((id, moment(row.try_get("", "at")?)?))
-            })
-            .collect()
+        let fire = |row: &QueryResult| {
+            let id = parsed(&row.try_get::<String>("", "app_id")?)?;
+            Ok((id, moment(row.try_get("", "at")?)?))
+        };
+        found.iter().map(fire).collect()
+    }
+
+    /// The same of `apps` alone.
+    pub async fn last_fires_of(
+        &self,
+        apps: &[AppId],
+    ) -> Result<HashMap<AppId, Timestamp>, CatalogError> {
+        let mut fires = HashMap::with_capacity(apps.len());
+        for some in apps.chunks(500) {
+            let select = format!(
+                "SELECT app_id, at FROM last_fire WHERE app_id IN ({})",
+                list(1, some.len())
+            );
+            let values = some.iter().map(|id| id.to_string().into()).collect();
+            for row in rows(&self.db, &select, values).await? {
+                let id = parsed(&row.try_get::<String>("", "app_id")?)?;
+                fires.insert(id, moment(row.try_get("", "at")?)?);
+            }
+        }
+        Ok(fires)
     }
 
     /// Says that everything up to `at` is served.

@@ -9,7 +9,7 @@ use crate::{
     Catalog, CatalogError,
     runs::ENDED,
     snapshots::NEWEST_GOOD,
-    sql::{moment, parsed, rows},
+    sql::{gathered, moment, parsed, split},
 };
 
 /// How an app stands.
@@ -37,28 +37,43 @@ pub struct NewestGood {
 impl Catalog {
     /// How every app that is not removed stands, by name.
     pub async fn standings(&self) -> Result<Vec<AppStanding>, CatalogError> {
-        let select = format!(
-            "SELECT a.id, a.doc, f.at, (SELECT state FROM run WHERE app_id = a.id AND kind = 'backup' AND {ENDED} ORDER BY queued_at DESC, id DESC LIMIT 1), s.taken_at, (SELECT COUNT(*) FROM snapshot_copy WHERE snapshot_id = s.id AND state IN ('damaged', 'missing')) \
-             FROM app a LEFT JOIN last_fire f ON f.app_id = a.id LEFT JOIN snapshot s ON s.id = ({NEWEST_GOOD}) WHERE a.removed_at IS NULL ORDER BY a.name_key"
+        let columns = [
+            "a.name_key",
+            "a.id",
+            "a.doc",
+            "f.at",
+            &format!(
+                "(SELECT state FROM run WHERE app_id = a.id AND kind = 'backup' AND {ENDED} ORDER BY queued_at DESC, id DESC LIMIT 1)"
+            ),
+            "s.taken_at",
+            "(SELECT COUNT(*) FROM snapshot_copy WHERE app_id = a.id AND snapshot_id = s.id AND state IN ('damaged', 'missing'))",
+        ];
+        let from = format!(
+            "app a LEFT JOIN last_fire f ON f.app_id = a.id LEFT JOIN snapshot s ON s.id = ({NEWEST_GOOD}) WHERE a.removed_at IS NULL"
         );
-        let found = rows(&self.db, &select, vec![]).await?;
-        let text =
-            |row: &sea_orm::QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
-        let texts = found.iter().map(text).collect::<Result<_, sea_orm::DbErr>>()?;
+        let found = gathered(&self.db, &columns, &from).await?;
+        let found = split::<7>(&found)?;
+        let texts = found.iter().map(|[_, id, doc, ..]| (*id, *doc));
         let apps = self.known.read(texts)?.into_iter();
         apps.zip(&found)
-            .map(|(app, row)| {
-                let ended: Option<String> = row.try_get_by_index(3)?;
-                let taken: Option<i64> = row.try_get_by_index(4)?;
-                let is_harmed = row.try_get_by_index::<i64>(5)? > 0;
-                let newest = taken.map(moment).transpose()?;
+            .map(|(app, [_, _, _, fire, ended, taken, harmed])| {
+                let is_harmed = parsed::<i64>(harmed)? > 0;
+                let newest = some(taken, |at| moment(parsed(at)?))?;
                 Ok(AppStanding {
                     app,
-                    last_end: ended.map(|text| parsed(&text)).transpose()?,
+                    last_end: some(ended, parsed)?,
                     newest: newest.map(|taken_at| NewestGood { taken_at, is_harmed }),
-                    last_fire: row.try_get_by_index::<Option<i64>>(2)?.map(moment).transpose()?,
+                    last_fire: some(fire, |at| moment(parsed(at)?))?,
                 })
             })
             .collect()
     }
+}
+
+/// What `read` makes of a text, where there is one.
+fn some<T>(
+    text: &str,
+    read: impl FnOnce(&str) -> Result<T, CatalogError>,
+) -> Result<Option<T>, CatalogError> {
+    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
 }

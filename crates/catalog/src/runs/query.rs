@@ -34,6 +34,20 @@ impl Catalog {
         read(&found.ok_or_else(|| CatalogError::not_found("run", id))?)
     }
 
+    /// Those of `ids` that there are.
+    pub async fn runs_by_id(&self, ids: &[RunId]) -> Result<HashMap<RunId, Run>, CatalogError> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for some in ids.chunks(500) {
+            let select = format!("SELECT {COLUMNS} FROM run WHERE id IN ({})", list(1, some.len()));
+            let values = some.iter().map(|id| id.to_string().into()).collect();
+            for row in rows(&self.db, &select, values).await? {
+                let run = read(&row)?;
+                found.insert(run.id, run);
+            }
+        }
+        Ok(found)
+    }
+
     /// Runs, newest first.
     pub async fn runs(&self, query: RunQuery) -> Result<Vec<Run>, CatalogError> {
         let mut values: Vec<Value> =

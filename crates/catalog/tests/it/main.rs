@@ -120,8 +120,8 @@ async fn a_file_of_version_1_is_copied_and_brought_up_to_date() {
 
     // The copy is a whole catalog of version 1: another program of that version could use it.
     let copy = databases::Sqlite::new();
-    std::fs::copy(database.file().with_extension("before-v9"), copy.file()).unwrap();
-    assert!(!database.file().with_extension("before-v9.partial").exists());
+    std::fs::copy(database.file().with_extension("before-v10"), copy.file()).unwrap();
+    assert!(!database.file().with_extension("before-v10.partial").exists());
     copy.sql(
         "INSERT INTO setting (name, value) SELECT 'version', MAX(version) FROM schema_version",
     )

@@ -274,6 +274,11 @@ pub(crate) async fn a_fire_is_queued_once(url: &SecretString) {
         Enqueued::New
     );
     assert_eq!(catalog.last_fires().await.unwrap()[&id], later(60));
+    let other = AppId::generate(now(), &mut rand::rng());
+    let of = async |apps: &[AppId]| catalog.last_fires_of(apps).await.unwrap();
+    assert_eq!(of(&[other, id]).await, [(id, later(60))].into());
+    assert_eq!(of(&[other]).await, [].into());
+    assert_eq!(of(&[]).await, [].into());
     // A retry of the same fire is another run.
     let retry = Run { attempt: 2, ..fire(now()) };
     assert_eq!(catalog.enqueue(&retry).await.unwrap(), Enqueued::New);
@@ -435,6 +440,9 @@ pub(crate) async fn the_end_is_one_transaction(url: &SecretString) {
     };
     assert!(catalog.finish(one.id, token, &end).await.is_err());
     assert_eq!(catalog.run(one.id).await.unwrap().state, RunState::Running);
+    let known = catalog.runs_by_id(&[one.id, run(None).id]).await.unwrap();
+    assert_eq!(known.keys().collect::<Vec<_>>(), [&one.id]);
+    assert_eq!(known[&one.id], catalog.run(one.id).await.unwrap());
     assert!(catalog.snapshot(made.id).await.is_err());
     assert_eq!(catalog.active_runs().await.unwrap().len(), 1);
 

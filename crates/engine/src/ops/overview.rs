@@ -106,7 +106,7 @@ impl Engine {
         let mut last_good = catalog.last_good_snapshots(&ids).await?;
         self.without_the_future(&mut last_good, now).await?;
         let stored = self.stored_bytes(&ids).await?;
-        let fires = catalog.last_fires().await?;
+        let fires = catalog.last_fires_of(&ids).await?;
         let since = now
             .saturating_sub(SignedDuration::from_hours(24 * STRIP_DAYS as i64))
             .unwrap_or(Timestamp::MIN);

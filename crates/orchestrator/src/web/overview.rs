@@ -192,14 +192,14 @@ pub(super) async fn show_overview(
     let names =
         |id| all.iter().find(|one| Some(one.app.id) == id).map(|one| one.app.name.to_string());
     let mut happenings = Vec::new();
-    for event in catalog.events(EventQuery { limit: 40, ..EventQuery::default() }).await? {
-        let run = match event.run_id {
-            Some(run) => catalog.run(run).await.ok(),
-            None => None,
-        };
+    let events = catalog.events(EventQuery { limit: 40, ..EventQuery::default() }).await?;
+    let ids: Vec<_> = events.iter().filter_map(|event| event.run_id).collect();
+    let runs = catalog.runs_by_id(&ids).await?;
+    for event in events {
+        let run = event.run_id.and_then(|id| runs.get(&id));
         // That retention had nothing to say is no news, and restores and drills say more by
         // events of their own.
-        let quiet = run.as_ref().is_some_and(|run| match run.kind {
+        let quiet = run.is_some_and(|run| match run.kind {
             RunKind::Expire | RunKind::Restore => event.kind == EventKind::RunSucceeded,
             RunKind::Drill => {
                 let proves =
@@ -209,7 +209,7 @@ pub(super) async fn show_overview(
             _ => false,
         });
         if !quiet {
-            happenings.push(happening(&event, run.as_ref(), names(event.app_id), &visitor));
+            happenings.push(happening(&event, run, names(event.app_id), &visitor));
         }
         if happenings.len() == HAPPENINGS {
             break;
