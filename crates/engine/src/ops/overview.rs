@@ -102,22 +102,32 @@ impl Engine {
         let catalog = &self.0.catalog;
         let now = self.now();
         let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
-        let mut last_runs = catalog.last_runs(&ids).await?;
-        let mut last_good = catalog.last_good_snapshots(&ids).await?;
-        self.without_the_future(&mut last_good, now).await?;
-        let stored = self.stored_bytes(&ids).await?;
-        let fires = catalog.last_fires_of(&ids).await?;
         let since = now
             .saturating_sub(SignedDuration::from_hours(24 * STRIP_DAYS as i64))
             .unwrap_or(Timestamp::MIN);
-        let ends = catalog.run_ends(&ids, since).await?;
-        let taken = catalog.good_moments(&ids, since).await?;
-        let mut last_drills = catalog.last_drills(&ids, false).await?;
-        let mut proven = catalog.last_drills(&ids, true).await?;
-        let mut restores = catalog.last_restores(&ids).await?;
-        let mut active: HashMap<AppId, Run> = catalog
-            .active_runs()
-            .await?
+        let good = async {
+            let mut found = catalog.last_good_snapshots(&ids).await?;
+            self.without_the_future(&mut found, now).await?;
+            Ok::<_, EngineError>(found)
+        };
+        let runs = async {
+            let last = catalog.last_runs(&ids).await?;
+            let drills = catalog.last_drills(&ids, false).await?;
+            let proven = catalog.last_drills(&ids, true).await?;
+            let restores = catalog.last_restores(&ids).await?;
+            Ok((last, drills, proven, restores, catalog.active_runs().await?))
+        };
+        let times = async {
+            let fires = catalog.last_fires_of(&ids).await?;
+            let ends = catalog.run_ends(&ids, since).await?;
+            Ok((fires, ends, catalog.good_moments(&ids, since).await?))
+        };
+        // One after the other they would wait for each other's changes of threads.
+        let (mut last_good, stored, runs, times) =
+            tokio::try_join!(good, self.stored_bytes(&ids), runs, times)?;
+        let (mut last_runs, mut last_drills, mut proven, mut restores, active) = runs;
+        let (fires, ends, taken) = times;
+        let mut active: HashMap<AppId, Run> = active
             .into_iter()
             .filter(|run| run.kind == RunKind::Backup)
             .filter_map(|run| Some((run.app_id?, run)))

@@ -168,7 +168,6 @@ pub(super) async fn show_overview(
     let count = Counted::of(&all);
     let page = visitor.page(visitor.t("nav-overview"), Nav::Overview);
     let (sentence, sentence_class) = sentence(&web, count, &visitor).await?;
-    let troubles = troubles(&web, &all, visitor.lang).await?;
     let uncovered = web.engine.uncovered_count().await?;
     let counters = counters(count, uncovered, visitor.lang);
     let wanted = asked.q.trim().to_lowercase();
@@ -182,9 +181,16 @@ pub(super) async fn show_overview(
         .keep("q", &asked.q)
         .keep("sort", &asked.sort)
         .keep("state", &asked.state);
-    let shown = some[pager.range()].iter().map(|one| App::clone(&one.app)).collect();
-    let cards = web.engine.cards(shown).await?;
-    let rows: Vec<Row> = cards.iter().map(|card| row(card, &visitor)).collect();
+    let shown = &some[pager.range()];
+    let worst: Vec<&Standing> =
+        all.iter().filter(|one| is_trouble(one.health)).take(TROUBLES).collect();
+    // The worst are mostly among those that are shown.
+    let is_shown = |one: &&&Standing| shown.iter().any(|other| other.app.id == one.app.id);
+    let others = worst.iter().filter(|one| !is_shown(one));
+    let apps = shown.iter().chain(others).map(|one| App::clone(&one.app)).collect();
+    let cards = web.engine.cards(apps).await?;
+    let rows: Vec<Row> = cards[..shown.len()].iter().map(|card| row(card, &visitor)).collect();
+    let troubles = troubles(&worst, &cards, visitor.lang);
     if asked.part == "live" {
         return Ok(show(&Live { page, sentence, sentence_class, troubles, counters, rows }));
     }
@@ -365,21 +371,21 @@ async fn sentence(
     })
 }
 
-/// What is the matter with the first few apps in trouble, which are the first of all.
-async fn troubles(web: &Web, all: &[Standing], lang: Lang) -> Result<Vec<(String, String)>, Fault> {
-    let worst = all
-        .iter()
-        .filter(|one| !matches!(one.health, Health::Running | Health::Good | Health::Disabled));
-    let worst = worst.take(TROUBLES).map(|one| App::clone(&one.app)).collect();
-    let cards = web.engine.cards(worst).await?;
-    let told = cards.iter().filter_map(|card| {
+fn is_trouble(health: Health) -> bool {
+    !matches!(health, Health::Running | Health::Good | Health::Disabled)
+}
+
+/// What is the matter with `worst`, by their cards.
+fn troubles(worst: &[&Standing], cards: &[AppCard], lang: Lang) -> Vec<(String, String)> {
+    let card = |one: &&Standing| cards.iter().find(|card| card.app.id == one.app.id);
+    let told = worst.iter().filter_map(card).filter_map(|card| {
         let why = match card.health {
             Health::NeverRun => lang.t("why-never"),
             _ => why(card, lang)?,
         };
         Some((card.app.name.to_string(), why))
     });
-    Ok(told.collect())
+    told.collect()
 }
 
 /// What is the matter with an app, if anything.
