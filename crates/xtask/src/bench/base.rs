@@ -6,6 +6,7 @@ mod second;
 use std::{
     cell::Cell,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -77,7 +78,7 @@ pub(super) fn run(options: &BaseOptions) -> Result<()> {
     let server = Postgres::start_with(root, options.size_mib, &settings)?;
     let mut figures = Vec::new();
     if wanted("speed") {
-        figures = speed(&binaries, root, &server, archives, options.repeat)?;
+        figures = speed(&binaries, root, &server, archives, (options.repeat, options.size_mib))?;
         print(&figures);
         if !has_backrest {
             println!("pgBackRest is left out: {} is not installed", pgbackrest::PROGRAM);
@@ -103,6 +104,7 @@ struct Bench<'a> {
     config: Option<PathBuf>,
     /// Names of moments that were made.
     points: Cell<u32>,
+    size_mib: u64,
 }
 
 fn speed(
@@ -110,7 +112,7 @@ fn speed(
     root: &Path,
     server: &Postgres,
     archives: bool,
-    repeat: usize,
+    (repeat, size_mib): (usize, u64),
 ) -> Result<Vec<Figures>> {
     let config = archives.then(|| pgbackrest::config(root, server, 2)).transpose()?;
     if let Some(config) = &config {
@@ -120,7 +122,7 @@ fn speed(
     let orchestrator = orchestrator(binaries, root)?;
     orchestrator.add_local(&root.join("destination"))?;
     follow(&orchestrator, server, "bench", "local:bench")?;
-    let bench = Bench { root, server, orchestrator, config, points: Cell::new(0) };
+    let bench = Bench { root, server, orchestrator, config, points: Cell::new(0), size_mib };
     let processes: &[u32] = if archives { &[1, 2] } else { &[] };
     let mut all: Vec<Figures> = Vec::new();
     let mut put = |round: usize, step: &'static str, tool: String, sample: Sample| {
@@ -184,10 +186,23 @@ impl Bench<'_> {
         own.filter_map(|id| cpu_secs(id).ok()).sum()
     }
 
+    /// As much memory as is about to be written was just free. A virtual machine gives back to its
+    /// host what is not used: whoever comes first would wait for it, and the next would not.
+    fn warm(&self) -> Result<()> {
+        let path = self.root.join("warm");
+        let mut file = fs::File::create(&path)?;
+        let piece = vec![1; 1 << 20];
+        for _ in 0..self.size_mib {
+            file.write_all(&piece)?;
+        }
+        Ok(fs::remove_file(&path)?)
+    }
+
     /// Runs `work` of ours.
     fn ours(&self, work: impl FnOnce(&Orchestrator) -> Result<()>) -> Result<Sample> {
         self.server.sql("bench", "CHECKPOINT")?;
         nix::unistd::sync();
+        self.warm()?;
         let id = self.orchestrator.id();
         reset_peak(id);
         let before = (cpu_secs(id)?, self.server_secs());
@@ -206,6 +221,7 @@ impl Bench<'_> {
     fn peer(&self, line: &str) -> Result<Sample> {
         self.server.sql("bench", "CHECKPOINT")?;
         nix::unistd::sync();
+        self.warm()?;
         let before = self.server_secs();
         let (ended, is_over) = std::sync::mpsc::channel::<()>();
         let memory = std::thread::spawn(move || {
