@@ -30,8 +30,10 @@ RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d \
     && install -d -m 0700 -o orchestrator -g orchestrator /app/data /backups /config/rclone
 COPY --from=build /src/target/release/backup-orchestrator /usr/local/bin/
 COPY docker/backup.sh /backup.sh
-# rclone writes where it may: its configuration in the volume, its cache in memory.
+# rclone writes where it may: its configuration in the volume, its cache in memory. Threads share two
+# heaps: with one for each, glibc keeps a third more memory than is in use (docs/performance.md).
 ENV BACKUP_DATA_DIR=/app/data \
+    MALLOC_ARENA_MAX=2 \
     RCLONE_CONFIG=/config/rclone/rclone.conf \
     XDG_CACHE_HOME=/tmp/cache
 WORKDIR /app

@@ -145,6 +145,8 @@ impl Orchestrator {
 fn command(program: &Path, data: &Path) -> Command {
     let mut command = Command::new(program);
     command
+        // As in our image.
+        .env("MALLOC_ARENA_MAX", "2")
         .env("BACKUP_DATA_DIR", data)
         .env("BACKUP_ALLOW_LOOPBACK", "true")
         .env("BACKUP_BIND_ADDRESS", "127.0.0.1");
