@@ -227,7 +227,7 @@ pub(crate) async fn a_list_shows_every_edit(url: &SecretString) {
     catalog.insert_destination(&disk).await.unwrap();
     let (shop, mut blog) = (app("shop", disk.id), app("blog", disk.id));
     // What lists are gathered with may stand in a name of somebody's own.
-    blog.destinations[0].folder = "a\u{1f}b\u{1e}c, \u{2028}ñ".to_owned();
+    blog.destinations[0].folder = String::from("a\u{1f}b\u{1e}c, \u{2028}ñ");
     catalog.insert_app(&shop).await.unwrap();
     catalog.insert_app(&blog).await.unwrap();
     assert_eq!(catalog.all_apps().await.unwrap(), [blog.clone(), shop.clone()]);
