@@ -264,8 +264,8 @@ async fn a_small_disk_of_the_server_is_never_filled() {
     archived.sql("CHECKPOINT");
     back();
     // The hole is told, and what comes after it is restorable from a new base backup.
-    let state = archived.caught_up().await;
-    assert!(state.standing.is_live, "{state:#?}");
+    archived.caught_up().await;
+    let state = archived.until("streaming again", |state| state.standing.is_live).await;
     assert!(state.windows.len() == 2 || state.gaps.is_empty(), "{state:#?}");
     archived.world.stop();
     drop((archived, mounted));
