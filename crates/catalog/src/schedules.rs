@@ -16,10 +16,6 @@ impl Catalog {
     /// The last fire served, app by app.
     pub async fn last_fires(&self) -> Result<HashMap<AppId, Timestamp>, CatalogError> {
         let found = rows(&self.db, "SELECT app_id, at FROM last_fire", vec![]).await?;
-        let fire = |row: &QueryResult| {
-            let id = parsed(&row.try_get::<String>("", "app_id")?)?;
-            Ok((id, moment(row.try_get("", "at")?)?))
-        };
         found.iter().map(fire).collect()
     }
 
@@ -35,9 +31,8 @@ impl Catalog {
                 list(1, some.len())
             );
             let values = some.iter().map(|id| id.to_string().into()).collect();
-            for row in rows(&self.db, &select, values).await? {
-                let id = parsed(&row.try_get::<String>("", "app_id")?)?;
-                fires.insert(id, moment(row.try_get("", "at")?)?);
+            for row in &rows(&self.db, &select, values).await? {
+                fires.extend([fire(row)?]);
             }
         }
         Ok(fires)
@@ -81,6 +76,11 @@ impl Catalog {
         crate::events::insert(&write.tx, events).await?;
         write.commit().await
     }
+}
+
+fn fire(row: &QueryResult) -> Result<(AppId, Timestamp), CatalogError> {
+    let app = parsed(&row.try_get::<String>("", "app_id")?)?;
+    Ok((app, moment(row.try_get("", "at")?)?))
 }
 
 async fn upsert<C: ConnectionTrait>(on: &C, app: AppId, at: Timestamp) -> Result<(), CatalogError> {

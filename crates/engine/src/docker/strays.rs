@@ -6,6 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use bollard::{
     Docker,
     errors::Error,
+    models::ContainerSummary,
     query_parameters::{ListContainersOptions, ListNetworksOptions, RemoveVolumeOptions},
 };
 use catalog::CatalogError;
@@ -42,21 +43,37 @@ async fn remove_all(engine: &Engine) -> Result<(), EngineError> {
     let found = docker.list_containers(Some(options)).await;
     for one in found.map_err(|error| EngineError::refused(told(&error)))? {
         let Some(run) = over(engine, one.labels.as_ref()).await? else { continue };
-        let Some(id) = one.id else { continue };
-        let mounts = one.mounts.into_iter().flatten().filter_map(|mount| mount.name);
-        let volumes: Vec<_> = mounts.filter(|name| is_drills(name, run)).collect();
-        containers::remove_scratch(&docker, &id).await.map_err(EngineError::refused)?;
-        remove_drills(&docker, &volumes).await.map_err(EngineError::refused)?;
-        tracing::info!(%run, names = ?one.names, "removed a container that came after its run");
+        // What cannot be removed does not keep the others.
+        match remove_one(&docker, run, &one).await {
+            Ok(()) => {
+                tracing::info!(%run, names = ?one.names, "removed a container that came after its run");
+            }
+            Err(why) => tracing::debug!(%run, why = why.message, "a late container stays for now"),
+        }
     }
     let found = docker.list_networks(Some(ListNetworksOptions { filters: ours })).await;
     for one in found.map_err(|error| EngineError::refused(told(&error)))? {
         let Some(run) = over(engine, one.labels.as_ref()).await? else { continue };
         let Some(name) = one.name else { continue };
-        closed::remove(&docker, &name).await.map_err(EngineError::refused)?;
-        tracing::info!(%run, name, "removed a network that came after its run");
+        match closed::remove(&docker, &name).await {
+            Ok(()) => tracing::info!(%run, name, "removed a network that came after its run"),
+            Err(why) => tracing::debug!(%run, why = why.message, "a late network stays for now"),
+        }
     }
     Ok(())
+}
+
+/// As the run's duty would have: volumes go along with what a drill has made, and with nothing else.
+async fn remove_one(docker: &Docker, run: RunId, one: &ContainerSummary) -> Result<(), Failure> {
+    let Some(id) = &one.id else { return Ok(()) };
+    let mounts = one.mounts.iter().flatten().filter_map(|mount| mount.name.clone());
+    let volumes: Vec<_> = mounts.filter(|name| is_drills(name, run)).collect();
+    if one.names.iter().flatten().any(|name| is_drills(name.trim_start_matches('/'), run)) {
+        containers::remove_scratch(docker, id).await?;
+    } else {
+        containers::remove(docker, id).await?;
+    }
+    remove_drills(docker, &volumes).await
 }
 
 /// The run that `labels` name, where the catalog knows it and it has ended. Another orchestrator's
@@ -74,12 +91,12 @@ async fn over(
     }
 }
 
-/// Whether `volume` was for a drill of `run` alone. Docker makes what a late container mounts
-/// again, without our mark.
-fn is_drills(volume: &str, run: RunId) -> bool {
-    volume.starts_with(&format!("backup-drill-{run}-").to_lowercase())
+/// Whether a container or volume of this name was for a drill of `run` alone.
+fn is_drills(name: &str, run: RunId) -> bool {
+    name.starts_with(&format!("backup-drill-{run}-").to_lowercase())
 }
 
+/// Docker makes again what a late container mounts, without our mark.
 async fn remove_drills(docker: &Docker, volumes: &[String]) -> Result<(), Failure> {
     for volume in volumes {
         match docker.remove_volume(volume, None::<RemoveVolumeOptions>).await {
