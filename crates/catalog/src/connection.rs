@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx::Connection as _,
+    IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    sqlx::Connection as _,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, MutexGuard};
@@ -130,6 +131,19 @@ impl Catalog {
             ..TransactionOptions::default()
         };
         Ok(Write { tx: self.db.begin_with_options(options).await?, _turn: turn })
+    }
+
+    /// A transaction that sees one moment, to read in.
+    pub(crate) async fn still(&self) -> Result<DatabaseTransaction, CatalogError> {
+        let options = TransactionOptions {
+            isolation_level: match self.backend() {
+                Backend::Postgres => Some(IsolationLevel::RepeatableRead),
+                // A transaction of SQLite sees one moment by itself.
+                Backend::Sqlite => None,
+            },
+            ..TransactionOptions::default()
+        };
+        Ok(self.db.begin_with_options(options).await?)
     }
 
     async fn migrate(&self, file: Option<&Path>) -> Result<(), CatalogError> {

@@ -3,14 +3,12 @@
 //! The first line says what it is and of which schema version, each further one is a row, and the
 //! last counts them: a copy that was cut is none.
 
-use sea_orm::{
-    ConnectionTrait, IsolationLevel, QueryResult, TransactionOptions, TransactionTrait, Value,
-};
+use sea_orm::{ConnectionTrait, QueryResult, Value};
 use serde_json::{Map, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    Backend, Catalog, CatalogError, schema,
+    Catalog, CatalogError, schema,
     sql::rows,
     tables::{self, Kind, Table},
 };
@@ -30,15 +28,7 @@ impl Catalog {
         extra: serde_json::Value,
         lines: mpsc::Sender<String>,
     ) -> Result<u64, CatalogError> {
-        let options = TransactionOptions {
-            isolation_level: match self.backend() {
-                Backend::Postgres => Some(IsolationLevel::RepeatableRead),
-                // A transaction of SQLite sees one moment by itself.
-                Backend::Sqlite => None,
-            },
-            ..TransactionOptions::default()
-        };
-        let tx = self.db.begin_with_options(options).await?;
+        let tx = self.still().await?;
         let version = schema::VERSIONS.len();
         let mut first = json!({
             "format": COPY_FORMAT, "version": COPY_VERSION, "schema": version,

@@ -11,6 +11,8 @@ use crate::{
 
 /// Keys in one statement.
 const AT_ONCE: usize = 200;
+/// Pieces that are read at once.
+const READ_AT_ONCE: usize = 500;
 
 impl Catalog {
     /// Writes down a piece, in place of what was known of the same object.
@@ -50,8 +52,36 @@ impl Catalog {
 
     /// Every piece of an app, however it stands.
     pub async fn wal_of_app(&self, app: AppId) -> Result<Vec<WalPiece>, CatalogError> {
-        let select = "SELECT doc FROM wal_piece WHERE app_id = $1 ORDER BY object_key";
-        rows(&self.db, select, vec![app.to_string().into()]).await?.iter().map(doc).collect()
+        let mut all = Vec::new();
+        self.each_wal(app, |piece| all.push(piece)).await?;
+        Ok(all)
+    }
+
+    /// Hands every piece of an app to `take`, as they are at one moment, by key; some hundred are in
+    /// memory at once.
+    pub async fn each_wal(
+        &self,
+        app: AppId,
+        mut take: impl FnMut(WalPiece),
+    ) -> Result<(), CatalogError> {
+        let select = format!(
+            "SELECT doc FROM wal_piece WHERE app_id = $1 AND object_key > $2 ORDER BY object_key LIMIT {READ_AT_ONCE}"
+        );
+        let tx = self.still().await?;
+        let mut after = String::new();
+        loop {
+            let found = rows(&tx, &select, vec![app.to_string().into(), after.as_str().into()]);
+            let found = found.await?;
+            for row in &found {
+                let piece: WalPiece = doc(row)?;
+                after.clone_from(&piece.key);
+                take(piece);
+            }
+            if found.len() < READ_AT_ONCE {
+                tx.commit().await?;
+                return Ok(());
+            }
+        }
     }
 
     /// The pieces of an app that are of one file, however they stand.

@@ -53,14 +53,21 @@ impl Body {
         self.len == 0
     }
 
-    /// Takes the next bytes, at most 256 KiB; `None` after the last.
+    /// Takes the next bytes, at most 1 MiB; `None` after the last.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         match self.blocks.pop_front() {
             None => Ok(None),
             Some(Block::Memory(bytes)) => Ok(Some(bytes)),
             Some(Block::Spilled(file, at)) => {
+                let mut blocks = 1;
+                // Those of one segment lie in one file, one after the other.
+                while blocks < IN_MEMORY && matches!(self.blocks.front(), Some(Block::Spilled(..)))
+                {
+                    self.blocks.pop_front();
+                    blocks += 1;
+                }
                 blocking(move || {
-                    let mut bytes = vec![0; BLOCK];
+                    let mut bytes = vec![0; blocks * BLOCK];
                     file.read_exact_at(&mut bytes, at)?;
                     Ok(Some(bytes.into()))
                 })
@@ -97,13 +104,19 @@ impl Spill {
             self.file = Some(Arc::clone(&file));
             file
         };
+        let new: Vec<(Bytes, u64)> = (self.written..blocks.len())
+            .filter_map(|number| match &blocks[number] {
+                Block::Memory(bytes) => Some((bytes.clone(), (number * BLOCK) as u64)),
+                Block::Spilled(..) => None,
+            })
+            .collect();
+        let to = Arc::clone(&file);
+        blocking(move || new.iter().try_for_each(|(bytes, at)| to.write_all_at(bytes, *at)))
+            .await?;
         for (number, block) in blocks.iter_mut().enumerate().skip(self.written) {
-            let Block::Memory(bytes) = block else { continue };
-            let (bytes, to, at) = (bytes.clone(), Arc::clone(&file), (number * BLOCK) as u64);
-            blocking(move || to.write_all_at(&bytes, at)).await?;
-            *block = Block::Spilled(Arc::clone(&file), at);
-            self.written = number + 1;
+            *block = Block::Spilled(Arc::clone(&file), (number * BLOCK) as u64);
         }
+        self.written = blocks.len();
         Ok(())
     }
 }
@@ -128,9 +141,11 @@ mod tests {
         spill.write(&mut blocks, &spool).await.unwrap();
         assert!(blocks.iter().all(|block| matches!(block, Block::Spilled(..))));
         let mut body = Body::new(blocks, 6 * BLOCK as u64, None);
-        for number in 0..6 {
-            assert_eq!(body.next().await.unwrap().unwrap(), bytes(number));
+        let mut all = Vec::new();
+        while let Some(read) = body.next().await.unwrap() {
+            assert!(read.len() <= IN_MEMORY * BLOCK);
+            all.extend_from_slice(&read);
         }
-        assert_eq!(body.next().await.unwrap(), None);
+        assert_eq!(all, (0..6).flat_map(bytes).collect::<Vec<u8>>());
     }
 }

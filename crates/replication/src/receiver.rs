@@ -34,8 +34,8 @@ pub struct ReceiverOptions {
     pub start: Option<Position>,
     /// How many bytes of segments may be in memory at once.
     pub memory: u64,
-    /// A folder for the segments of a cluster of which not even two have room in `memory`. At
-    /// least two segments are held, in memory where there is no spool.
+    /// A folder for the segments of a cluster of which not even two have room in `memory`: four of
+    /// them at most. Without it two are held in memory all the same.
     pub spool: Option<PathBuf>,
     /// How often the beginning of an unfinished segment is handed out, if it has grown.
     pub prefix_every: Option<Duration>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use ring::digest::{Context, SHA256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -23,12 +24,13 @@ pub struct Filled {
     pub whole: bool,
     /// The bytes from `start` to `end`.
     pub body: Body,
+    /// The SHA-256 of those bytes as they came, before they were kept anywhere.
+    pub sha256: [u8; 32],
     /// The commits in them.
     pub commits: Option<Commits>,
 }
 
 /// Puts the pieces of one timeline together, from a segment's start on.
-#[derive(Debug)]
 pub struct Assembler {
     timeline: Timeline,
     size: SegmentSize,
@@ -37,6 +39,7 @@ pub struct Assembler {
     blocks: Vec<Block>,
     spill: Spill,
     tail: BytesMut,
+    digest: Context,
     scanner: Scanner,
     commits: Option<Commits>,
     room: Option<Arc<OwnedSemaphorePermit>>,
@@ -54,6 +57,7 @@ impl Assembler {
             blocks: Vec::new(),
             spill: Spill::default(),
             tail: BytesMut::new(),
+            digest: Context::new(&SHA256),
             scanner: Scanner::new(size, start),
             commits: None,
             room: None,
@@ -95,6 +99,7 @@ impl Assembler {
         let piece = bytes.split_to(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
         self.scanner.feed(&piece);
         self.commits = Commits::join(self.commits, self.scanner.take());
+        self.digest.update(&piece);
         self.keep(&piece);
         self.at = self.at.plus(piece.len() as u64);
         if (piece.len() as u64) < left {
@@ -105,6 +110,7 @@ impl Assembler {
         self.blocks = Vec::new();
         self.spill = Spill::default();
         self.tail = BytesMut::new();
+        self.digest = Context::new(&SHA256);
         self.commits = None;
         self.room = None;
         Ok(Some(whole))
@@ -141,6 +147,8 @@ impl Assembler {
         if !self.tail.is_empty() {
             blocks.push(Block::Memory(Bytes::copy_from_slice(&self.tail)));
         }
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.digest.clone().finish().as_ref());
         let body = Body::new(blocks, self.at.since(self.start), self.room.clone());
         Filled {
             timeline: self.timeline,
@@ -148,6 +156,7 @@ impl Assembler {
             end: self.at,
             whole,
             body,
+            sha256,
             commits: self.commits,
         }
     }

@@ -30,8 +30,8 @@ fn main() {
         }
         chunks.push(rest);
     });
-    for kind in [Hashing::Single, Hashing::Lanes] {
-        for batch in [1, 16, 32, 64] {
+    for kind in [Hashing::Single, Hashing::Woven, Hashing::Lanes] {
+        for batch in [1, 4, 8, 16, 32, 64] {
             report(&format!("{kind:?}, {batch} blobs at once"), || {
                 for batch in chunks.chunks(batch) {
                     std::hint::black_box(kind.digests(batch));

@@ -1,5 +1,7 @@
-//! SHA-256 of many blobs: one after the other where the processor has instructions for it,
-//! several at once in vector lanes where it has none.
+//! SHA-256 of many blobs: woven where the processor has instructions for it, several at once in
+//! vector lanes where it has none.
+
+mod woven;
 
 use std::sync::LazyLock;
 
@@ -17,6 +19,8 @@ pub const BATCH: usize = 32;
 pub enum Hashing {
     /// One message at a time.
     Single,
+    /// A few messages at once, by SHA instructions that would wait for each other.
+    Woven,
     /// Messages in the lanes of vector registers, for whoever has several.
     Lanes,
 }
@@ -32,6 +36,7 @@ impl Hashing {
     pub fn batch(self) -> usize {
         match self {
             Self::Single => 1,
+            Self::Woven => woven::WIDTH,
             Self::Lanes => BATCH,
         }
     }
@@ -39,6 +44,7 @@ impl Hashing {
     /// The digest of each blob.
     pub fn digests(self, blobs: &[&[u8]]) -> Vec<Digest> {
         match self {
+            Self::Woven if blobs.len() > 1 => woven::digests(blobs),
             Self::Lanes if blobs.len() > 1 => in_lanes(blobs),
             _ => blobs.iter().map(|blob| single(blob)).collect(),
         }
@@ -52,10 +58,12 @@ pub fn single(blob: &[u8]) -> Digest {
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Hashing {
-    if std::is_x86_feature_detected!("sha") || !std::is_x86_feature_detected!("avx2") {
-        Hashing::Single
-    } else {
+    if std::is_x86_feature_detected!("sha") && std::is_x86_feature_detected!("avx") {
+        Hashing::Woven
+    } else if std::is_x86_feature_detected!("avx2") {
         Hashing::Lanes
+    } else {
+        Hashing::Single
     }
 }
 

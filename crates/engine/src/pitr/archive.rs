@@ -24,7 +24,7 @@ pub type WalStream = BoxStream<'static, Result<Bytes, EngineError>>;
 /// Zeros that fill up a segment.
 const ZEROS: &[u8] = &[0; 64 << 10];
 
-/// What is to be put, but for its hash.
+/// What is to be put, its hash empty where it is not known yet.
 pub(crate) type Unhashed = PieceName;
 
 /// What became of a piece that was handed over.
@@ -108,7 +108,9 @@ impl Archive {
         what: &Unhashed,
         content: Content,
     ) -> Result<Put, EngineError> {
-        let name = PieceName { hash: hash(content.clone()).await?, ..what.clone() };
+        let hash =
+            if what.hash.is_empty() { hash(content.clone()).await? } else { what.hash.clone() };
+        let name = PieceName { hash, ..what.clone() };
         let known = engine.0.catalog.wal_named(self.app, &name.file).await?;
         let own = |one: &&WalPiece| {
             one.system == name.system.to_string()
@@ -134,7 +136,7 @@ impl Archive {
         }
         let text = self.inside(&name.path(self.recipients.is_some()));
         let at = key(&text)?;
-        match self.upload(&at, content.clone()).await {
+        match self.upload(&at, content.clone(), &name.hash).await {
             Ok(meta) => {
                 let history = match name.kind {
                     WalPieceKind::History => Some(text_of(content).await?),
@@ -158,6 +160,7 @@ impl Archive {
         &self,
         key: &Key,
         mut content: Content,
+        hash: &str,
     ) -> Result<store::ObjectMeta, EngineError> {
         let mut upload = self.store.create(key, &CreateOptions::default()).await?;
         let sent = async {
@@ -169,11 +172,16 @@ impl Archive {
                     upload.write(bytes).await?;
                 }
             }
-            let (packed, size_bytes) = sealing.finish().await?;
+            let (packed, sealed) = sealing.finish().await?;
+            // Between the network and here it lay in memory or in the spool.
+            if hash_text(sealed.plain.sha256.as_bytes()) != hash {
+                let how = format!("{key}: what is in the spool is not what came");
+                return Err(EngineError::damaged(how));
+            }
             for bytes in packed {
                 upload.write(bytes).await?;
             }
-            Ok::<_, EngineError>(size_bytes)
+            Ok::<_, EngineError>(sealed.stored.size_bytes)
         };
         let size_bytes = match sent.await {
             Ok(size_bytes) => size_bytes,
@@ -298,11 +306,12 @@ async fn hash(mut content: Content) -> Result<String, EngineError> {
         .await
         .map_err(|error| unreadable(std::io::Error::other(error)))?;
     }
-    Ok(hash_text(context))
+    Ok(hash_text(context.finish().as_ref()))
 }
 
-pub(super) fn hash_text(context: Context) -> String {
-    let mut text = hex::encode(context.finish());
+/// The first hex digits of a SHA-256.
+pub(super) fn hash_text(sha256: &[u8]) -> String {
+    let mut text = hex::encode(sha256);
     text.truncate(HASH);
     text
 }

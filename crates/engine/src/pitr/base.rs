@@ -11,7 +11,7 @@ use replication::{
 };
 use tar::{EntryType, Header};
 
-use super::{address, index::Index, names::told};
+use super::{address, index::Outline, names::told};
 use crate::{
     run::{RunContext, failure},
     source::{
@@ -306,9 +306,9 @@ impl Base {
         loop {
             // Before the index: what was acknowledged by then is in it, or will never be.
             let standing = engine.0.catalog.wal_standing(app.id).await.ok().flatten();
-            let index = Index::load(&engine, app.id).await;
-            let index = index.map_err(|error| failure::of_engine(&error))?;
-            let own = index.stored.of(self.start.system, self.start.timeline);
+            let outline = Outline::load(&engine, app.id).await;
+            let outline = outline.map_err(|error| failure::of_engine(&error))?;
+            let own = outline.stored.of(self.start.system, self.start.timeline);
             let end = Lsn(facts.end.0);
             if own.is_some_and(|ranges| ranges.contains(from, end)) {
                 return Ok(());

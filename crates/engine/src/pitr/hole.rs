@@ -12,14 +12,16 @@ pub(super) async fn look(
     app: &App,
     before: Option<Lsn>,
 ) -> Result<Option<Lsn>, EngineError> {
-    let pieces = engine.0.catalog.wal_of_app(app.id).await?;
-    // What came and is gone or altered is told of as that.
-    let bad: Vec<(Lsn, Lsn)> = pieces
-        .iter()
-        .filter(|piece: &&WalPiece| piece.state != WalPieceState::Good)
-        .map(|piece| (piece.start, piece.end))
-        .collect();
-    let (_, mut gaps) = window::draw(&engine.wal_bases(app.id).await?, &Index::of(pieces), None);
+    let (mut index, mut bad) = (Index::default(), Vec::new());
+    let take = |piece: WalPiece| {
+        if piece.state != WalPieceState::Good {
+            // What came and is gone or altered is told of as that.
+            bad.push((piece.start, piece.end));
+        }
+        index.add(piece);
+    };
+    engine.0.catalog.each_wal(app.id, take).await?;
+    let (_, mut gaps) = window::draw(&engine.wal_bases(app.id).await?, &index, None);
     gaps.retain(|gap: &WalGap| {
         let was_there = bad.iter().any(|(start, end)| *start <= gap.start && gap.start < *end);
         gap.start > Lsn(0) && !was_there

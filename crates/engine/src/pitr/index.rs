@@ -1,7 +1,7 @@
 //! What is stored, as positions: which WAL there is, which timelines come from which, and which
 //! pieces lead from one position to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use jiff::Timestamp;
 use model::{AppId, WalPiece, WalPieceKind, WalPieceState};
@@ -10,62 +10,62 @@ use replication::{History, Lsn, Position, SegmentSize, Stored, SystemId, Timelin
 use super::names::read;
 use crate::{Engine, EngineError};
 
-/// Everything that is stored of an app's WAL, and good.
+/// Everything that is stored of an app's WAL, and good, but not by which objects: as large as there
+/// are holes and timelines, however long the archive is.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Index {
+pub(crate) struct Outline {
     pub(crate) stored: Stored,
     histories: BTreeMap<(SystemId, Timeline), History>,
+    timelines: BTreeSet<(SystemId, Timeline)>,
+    /// Of the piece that was stored last: when, its end, and of which it is.
+    last: Option<(Timestamp, model::Lsn, SystemId, Timeline)>,
+    /// How large the segments of a cluster are.
+    sizes: BTreeMap<SystemId, u64>,
+}
+
+/// The same with the pieces.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    pub(crate) outline: Outline,
     /// Segments and beginnings; of several beginnings of one segment the longest.
     pieces: BTreeMap<(SystemId, Timeline, Lsn), WalPiece>,
     /// History files, by name.
     files: BTreeMap<(SystemId, String), WalPiece>,
-    timelines: BTreeSet<(SystemId, Timeline)>,
 }
 
-impl Index {
+impl Outline {
     /// What the catalog says is stored for `app`.
     pub(crate) async fn load(engine: &Engine, app: AppId) -> Result<Self, EngineError> {
-        Ok(Self::of(engine.0.catalog.wal_of_app(app).await?))
-    }
-
-    pub(crate) fn of(pieces: impl IntoIterator<Item = WalPiece>) -> Self {
-        let mut index = Self::default();
-        for piece in pieces {
-            index.add(piece);
-        }
-        index
-    }
-
-    /// Adds a piece; one that is not good counts for nothing.
-    pub(crate) fn add(&mut self, piece: WalPiece) {
-        let (Ok(system), Some(timeline)) =
-            (piece.system.parse::<SystemId>(), Timeline::new(piece.timeline))
-        else {
-            return;
+        let mut outline = Self::default();
+        let take = |piece: WalPiece| {
+            outline.add(&piece);
         };
+        engine.0.catalog.each_wal(app, take).await?;
+        Ok(outline)
+    }
+
+    /// Adds a piece, and says of which timeline it is; one that is not good counts for nothing.
+    fn add(&mut self, piece: &WalPiece) -> Option<(SystemId, Timeline)> {
+        let system: SystemId = piece.system.parse().ok()?;
+        let timeline = Timeline::new(piece.timeline)?;
         if piece.state != WalPieceState::Good {
-            return;
+            return None;
         }
         match piece.kind {
             WalPieceKind::Segment | WalPieceKind::Beginning => {
-                let (start, end) = (read(piece.start), read(piece.end));
-                self.stored.insert(system, timeline, start, end);
+                self.stored.insert(system, timeline, read(piece.start), read(piece.end));
                 self.timelines.insert((system, timeline));
-                let longest = self.pieces.entry((system, timeline, start));
-                let longest = longest.or_insert_with(|| piece.clone());
-                if longest.end < piece.end {
-                    *longest = piece;
-                }
+                self.sizes.entry(system).or_insert(piece.segment_bytes);
+                self.last = self.last.max(Some((piece.stored_at, piece.end, system, timeline)));
             }
             WalPieceKind::History => {
-                let text = piece.history.clone().unwrap_or_default();
-                if let Ok(history) = History::parse(timeline, text.as_bytes()) {
-                    self.histories.insert((system, timeline), history);
-                    self.files.insert((system, piece.name.clone()), piece);
-                }
+                let text = piece.history.as_deref().unwrap_or_default();
+                let history = History::parse(timeline, text.as_bytes()).ok()?;
+                self.histories.insert((system, timeline), history);
             }
-            WalPieceKind::Label => {}
+            WalPieceKind::Label => return None,
         }
+        Some((system, timeline))
     }
 
     /// From where a timeline came; one whose history is not stored came from nowhere.
@@ -90,6 +90,56 @@ impl Index {
     /// The newest timeline of a cluster.
     pub(crate) fn newest(&self, system: SystemId) -> Option<Timeline> {
         self.histories(system).last().map(History::timeline)
+    }
+
+    /// The first position after `at` on a timeline from which on something is stored again.
+    pub(crate) fn goes_on(&self, system: SystemId, timeline: Timeline, at: Lsn) -> Option<Lsn> {
+        let ranges = self.stored.of(system, timeline)?;
+        ranges.iter().map(|(start, _)| start).find(|start| *start > at)
+    }
+
+    /// Where receiving goes on: after the last byte of the cluster that was received last.
+    pub(crate) fn end(&self) -> Option<Position> {
+        let (_, _, system, timeline) = self.last?;
+        let at = self.stored.of(system, timeline)?.end()?;
+        Some(Position { system, timeline, at })
+    }
+
+    /// How large segments of a cluster are.
+    pub(crate) fn size(&self, system: SystemId) -> Option<SegmentSize> {
+        SegmentSize::new(*self.sizes.get(&system)?)
+    }
+}
+
+impl Index {
+    #[cfg(test)]
+    pub(crate) fn of(pieces: impl IntoIterator<Item = WalPiece>) -> Self {
+        let mut index = Self::default();
+        for piece in pieces {
+            index.add(piece);
+        }
+        index
+    }
+
+    /// Adds a piece; one that is not good counts for nothing.
+    pub(crate) fn add(&mut self, piece: WalPiece) {
+        let Some((system, timeline)) = self.outline.add(&piece) else { return };
+        match piece.kind {
+            WalPieceKind::Segment | WalPieceKind::Beginning => {
+                match self.pieces.entry((system, timeline, read(piece.start))) {
+                    Entry::Vacant(entry) => drop(entry.insert(piece)),
+                    Entry::Occupied(mut longest) => {
+                        if longest.get().end < piece.end {
+                            longest.insert(piece);
+                        }
+                    }
+                }
+            }
+            WalPieceKind::History => {
+                self.files.insert((system, piece.name.clone()), piece);
+            }
+            WalPieceKind::Label => {}
+        }
     }
 
     /// The history files of a cluster.
@@ -164,26 +214,5 @@ impl Index {
                 self.within(system, timeline, span).filter_map(|piece| piece.last_commit).max()
             })
             .max()
-    }
-
-    /// The first position after `at` on a timeline from which on something is stored again.
-    pub(crate) fn goes_on(&self, system: SystemId, timeline: Timeline, at: Lsn) -> Option<Lsn> {
-        let ranges = self.stored.of(system, timeline)?;
-        ranges.iter().map(|(start, _)| start).find(|start| *start > at)
-    }
-
-    /// Where receiving goes on: after the last byte of the cluster that was received last.
-    pub(crate) fn end(&self) -> Option<Position> {
-        let last = self.pieces.values().max_by_key(|piece| (piece.stored_at, piece.end))?;
-        let system: SystemId = last.system.parse().ok()?;
-        let timeline = Timeline::new(last.timeline)?;
-        let at = self.stored.of(system, timeline)?.end()?;
-        Some(Position { system, timeline, at })
-    }
-
-    /// How large segments of a cluster are.
-    pub(crate) fn size(&self, system: SystemId) -> Option<SegmentSize> {
-        let mut own = self.pieces.values().filter(|piece| piece.system == system.to_string());
-        SegmentSize::new(own.next()?.segment_bytes)
     }
 }

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use model::{
     App, AppId, Event, EventId, EventKind, Fact, RecoveryState, RestorePoint, Run, RunId, RunKind,
-    RunState, Sentence, Severity, Snapshot, SnapshotKind, Trigger, WalPieceState,
+    RunState, Sentence, Severity, Snapshot, SnapshotKind, Trigger, WalPiece, WalPieceState,
 };
 
 use super::{
@@ -24,10 +24,14 @@ impl Engine {
         let catalog = &self.0.catalog;
         // Before the pieces: what was acknowledged then is among them.
         let standing = catalog.wal_standing(app).await?.unwrap_or_default();
-        let pieces = catalog.wal_of_app(app).await?;
-        let there = pieces.iter().filter(|piece| piece.state != WalPieceState::Missing);
-        let stored_bytes = there.map(|piece| piece.stored_bytes).sum();
-        let index = Index::of(pieces);
+        let (mut index, mut stored_bytes) = (Index::default(), 0);
+        let take = |piece: WalPiece| {
+            if piece.state != WalPieceState::Missing {
+                stored_bytes += piece.stored_bytes;
+            }
+            index.add(piece);
+        };
+        catalog.each_wal(app, take).await?;
         let bases = self.wal_bases(app).await?;
         let quiet = standing
             .stored_to

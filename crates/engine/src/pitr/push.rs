@@ -12,7 +12,7 @@ use super::{
     archive::{Archive, Put, Unhashed, WalStream},
     asked,
     content::Content,
-    index::Index,
+    index::Outline,
     names::{PieceName, is_label},
     told,
 };
@@ -210,8 +210,8 @@ impl Engine {
         let bad = || EngineError::invalid("name", Fact::NoTimelineFirst { name: cut(name) });
         let timeline = u32::from_str_radix(&name[..8], 16).ok().and_then(Timeline::new);
         let timeline = timeline.ok_or_else(bad)?;
-        let index = Index::load(self, app.id).await?;
-        let known = index.end().and_then(|end| Some((end.system, index.size(end.system)?)));
+        let outline = Outline::load(self, app.id).await?;
+        let known = outline.end().and_then(|end| Some((end.system, outline.size(end.system)?)));
         let (system, size) = match known {
             Some(known) => known,
             // The first file of an archive: the server says who it is.

@@ -1,7 +1,7 @@
 //! One app's archive, looked after by whoever holds the right to: WAL comes, and what follows.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use super::{
     address,
     archive::Archive,
     archiver, asked, beside, heartbeat, hole,
-    index::Index,
+    index::Outline,
     names::{PieceName, told as position},
     retention, scan, slot, stream, taken, told, window,
 };
@@ -479,15 +479,15 @@ async fn is_time(engine: &Engine, app: &App) -> Result<bool, EngineError> {
 
 /// Deletes beginnings that were replaced while that could not be done.
 async fn sweep_beginnings(work: &Work) -> Result<(), EngineError> {
-    let pieces = work.engine.0.catalog.wal_of_app(work.app.id).await?;
-    let mut names: Vec<&str> = pieces
-        .iter()
-        .filter(|piece| piece.kind == model::WalPieceKind::Beginning)
-        .map(|piece| piece.name.as_str())
-        .collect();
-    names.dedup();
+    let mut names = BTreeSet::new();
+    let take = |piece: WalPiece| {
+        if piece.kind == model::WalPieceKind::Beginning {
+            names.insert(piece.name);
+        }
+    };
+    work.engine.0.catalog.each_wal(work.app.id, take).await?;
     for name in names {
-        stream::tidy(&work.engine, &work.archive, name).await?;
+        stream::tidy(&work.engine, &work.archive, &name).await?;
     }
     Ok(())
 }
@@ -505,8 +505,8 @@ async fn base_is_due(work: &Work) -> Result<bool, EngineError> {
         return Ok(false);
     }
     let bases = engine.wal_bases(app.id).await?;
-    let index = Index::load(engine, app.id).await?;
-    let current = live.or_else(|| index.end().map(|end| (end.system, end.timeline)));
+    let outline = Outline::load(engine, app.id).await?;
+    let current = live.or_else(|| outline.end().map(|end| (end.system, end.timeline)));
     let Some((system, timeline)) = current else { return Ok(bases.is_empty()) };
     let newest = bases.iter().rev().find(|base| base.facts.system == system.to_string());
     let Some(newest) = newest else { return Ok(true) };
@@ -515,14 +515,13 @@ async fn base_is_due(work: &Work) -> Result<bool, EngineError> {
         return Ok(true);
     }
     // A hole after the newest base: what comes behind it leads nowhere.
-    let Some(end) = index.stored.of(system, timeline).and_then(replication::Ranges::end) else {
+    let Some(end) = outline.stored.of(system, timeline).and_then(replication::Ranges::end) else {
         return Ok(false);
     };
     // Pieces may become durable out of their order; only below what was acknowledged is it a hole.
     let acknowledged = work.seen().standing.stored_to.filter(|_| streams);
     let end = acknowledged.map_or(position(end), |stored| stored.min(position(end)));
-    let reaches = window::reaches(std::slice::from_ref(newest), &index, None);
-    Ok(!reaches.iter().any(|reach| reach.window.end >= end))
+    Ok(window::end(newest, &outline).is_none_or(|reached| reached < end))
 }
 
 /// Whether a base backup waits or goes on, or was tried a short while ago.

@@ -41,18 +41,25 @@ pub(super) fn pause(objects: u64, scan: Duration) -> Duration {
 /// Looks at all that is stored. A listing that fails changes nothing.
 pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, EngineError> {
     let catalog = &engine.0.catalog;
-    let known = catalog.wal_of_app(archive.app).await?;
-    let listing = archive.store.list(&archive.prefix()?).await?;
-    let listed: Vec<ObjectMeta> = listing.try_collect().await?;
-    let mut scanned = Scanned {
-        objects: listed.len() as u64,
-        bytes: listed.iter().map(|meta| meta.size_bytes).sum(),
-        ..Scanned::default()
-    };
-    let mut listed: HashMap<String, ObjectMeta> =
-        listed.into_iter().map(|meta| (meta.key.to_string(), meta)).collect();
-    for piece in known {
+    let mut scanned = Scanned::default();
+    let mut listed: HashMap<String, Found> = HashMap::new();
+    let mut listing = archive.store.list(&archive.prefix()?).await?;
+    while let Some(meta) = listing.try_next().await? {
+        scanned.objects += 1;
+        scanned.bytes += meta.size_bytes;
+        let found = Found { size_bytes: meta.size_bytes, modified_at: moment(&meta) };
+        listed.insert(meta.key.to_string(), found);
+    }
+    // After the listing: what came meanwhile is asked for by its name.
+    let mut other = Vec::new();
+    let take = |piece: WalPiece| {
         let found = listed.remove(&piece.key);
+        if !found.as_ref().is_some_and(|found| found.is_same(&piece)) {
+            other.push((piece, found));
+        }
+    };
+    catalog.each_wal(archive.app, take).await?;
+    for (piece, found) in other {
         let is_good = piece.state == WalPieceState::Good;
         match look(archive, &piece, found).await? {
             Look::Same => {}
@@ -76,16 +83,16 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
         }
     }
     let mut new = Vec::new();
-    for meta in listed.into_values() {
-        let name = archive.within(meta.key.as_str()).and_then(PieceName::parse);
+    for (text, Found { size_bytes, modified_at }) in listed {
+        let name = archive.within(&text).and_then(PieceName::parse);
         let Some(name) = name else { continue };
+        let at_key = key(&text)?;
         if name.kind == WalPieceKind::History {
-            archive.adopt(engine, &name, &meta.key).await?;
+            archive.adopt(engine, &name, &at_key).await?;
             continue;
         }
-        let modified_at = moment(&meta);
         let at = modified_at.unwrap_or_else(|| engine.now());
-        let piece = name.piece(archive.app, meta.key.as_str(), meta.size_bytes, at);
+        let piece = name.piece(archive.app, &text, size_bytes, at);
         let piece = WalPiece { modified_at, ..piece };
         if piece.kind != WalPieceKind::Beginning {
             new.push(piece);
@@ -93,10 +100,10 @@ pub(super) async fn scan(engine: &Engine, archive: &Archive) -> Result<Scanned, 
         }
         catalog.put_wal(&piece).await?;
         // It may have been replaced since the listing was made.
-        if let Err(error) = archive.store.stat(&meta.key).await
+        if let Err(error) = archive.store.stat(&at_key).await
             && error.kind() == store::StoreErrorKind::NotFound
         {
-            catalog.forget_wal(archive.app, &[meta.key.to_string()]).await?;
+            catalog.forget_wal(archive.app, &[text]).await?;
         }
     }
     catalog.put_wals(&new).await?;
@@ -115,6 +122,21 @@ pub(super) fn is_replaced(piece: &WalPiece, named: &[WalPiece]) -> bool {
         })
 }
 
+/// What a listing says of an object.
+struct Found {
+    size_bytes: u64,
+    modified_at: Option<Timestamp>,
+}
+
+impl Found {
+    /// Whether it is as it was, and was good: what there is most of by far.
+    fn is_same(&self, piece: &WalPiece) -> bool {
+        piece.state == WalPieceState::Good
+            && self.size_bytes == piece.stored_bytes
+            && self.modified_at == piece.modified_at
+    }
+}
+
 enum Look {
     Same,
     Now(Box<WalPiece>),
@@ -124,9 +146,9 @@ enum Look {
 async fn look(
     archive: &Archive,
     piece: &WalPiece,
-    found: Option<ObjectMeta>,
+    found: Option<Found>,
 ) -> Result<Look, EngineError> {
-    let Some(meta) = found else {
+    let Some(found) = found else {
         if piece.state == WalPieceState::Missing {
             return Ok(Look::Same);
         }
@@ -140,9 +162,9 @@ async fn look(
     if piece.state == WalPieceState::Damaged {
         return Ok(Look::Same);
     }
-    let modified_at = moment(&meta);
+    let modified_at = found.modified_at;
     let next = |state| Box::new(WalPiece { state, modified_at, ..piece.clone() });
-    if meta.size_bytes != piece.stored_bytes {
+    if found.size_bytes != piece.stored_bytes {
         return Ok(Look::Now(next(WalPieceState::Damaged)));
     }
     let is_touched = match (piece.modified_at, modified_at) {

@@ -1,6 +1,6 @@
 //! Pieces compressed and encrypted, on threads for such work.
 
-use artifact::{Compression, Encrypter, Recipe, Recipients, SealError, Sealer};
+use artifact::{Compression, Encrypter, Recipe, Recipients, SealError, Sealed, Sealer};
 use bytes::Bytes;
 use store::StoreError;
 use tokio::task::spawn_blocking;
@@ -32,8 +32,8 @@ impl Sealing {
         apart(work).await
     }
 
-    /// The rest, and how many bytes are stored in all.
-    pub(super) async fn finish(mut self) -> Result<(Vec<Bytes>, u64), EngineError> {
+    /// The rest, and what came and is stored in all.
+    pub(super) async fn finish(mut self) -> Result<(Vec<Bytes>, Sealed), EngineError> {
         let work = move || {
             let mut ready = Vec::new();
             let mut packed = Vec::new();
@@ -43,7 +43,7 @@ impl Sealing {
                 Some(encrypter) => encrypter.finish(&mut |bytes| ready.push(bytes))?,
                 None => sealed.stored,
             };
-            Ok((ready, stored.size_bytes))
+            Ok((ready, Sealed { stored, ..sealed }))
         };
         apart(work).await
     }

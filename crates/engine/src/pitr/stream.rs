@@ -14,10 +14,10 @@ use tokio::{
 
 use super::{
     address,
-    archive::{Archive, Put},
+    archive::{self, Archive, Put},
     asked,
     content::Content,
-    index::Index,
+    index::Outline,
     names::PieceName,
     receive::{self, Work},
     scan, slot, told,
@@ -115,8 +115,7 @@ async fn connected(work: &Arc<Work>, anew: bool) -> Result<Ended, Ended> {
     let settings = address::of(&asked).await.map_err(failed)?;
     let slot = slot::name(work.app.id);
     slot::ensure(&settings, &slot).await.map_err(Ended::Lost)?;
-    let index = Index::load(&work.engine, work.app.id).await?;
-    let start = if anew { None } else { index.end() };
+    let start = if anew { None } else { Outline::load(&work.engine, work.app.id).await?.end() };
     let times = work.engine.0.config.wal;
     let is_kept = work.archive.destination.append_only;
     let (events, taken) = mpsc::channel(AT_ONCE);
@@ -259,6 +258,7 @@ async fn known(work: &Work) -> Option<(SystemId, SegmentSize)> {
 
 fn parts(piece: Piece, (system, size): (SystemId, SegmentSize)) -> (PieceName, Content, Receipt) {
     let Piece { filled, name, receipt } = piece;
+    let hash = archive::hash_text(&filled.sha256);
     let kind = if filled.whole { WalPieceKind::Segment } else { WalPieceKind::Beginning };
     let what = PieceName {
         system,
@@ -268,14 +268,15 @@ fn parts(piece: Piece, (system, size): (SystemId, SegmentSize)) -> (PieceName, C
         file: name,
         start: filled.start,
         end: filled.end,
-        hash: String::new(),
+        hash,
         last_commit: filled.commits.map(|commits| commits.last),
     };
     (what, Content::Received(filled.body), receipt)
 }
 
 /// Puts a piece, however long its destination is away; the receipt is given only then. What clashes
-/// with what is stored is given back: it will not go away by itself.
+/// with what is stored is given back, since it will not go away by itself; and what is not what came
+/// any more, to come again.
 async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Receipt) {
     let mut pause = PAUSE;
     loop {
@@ -292,7 +293,12 @@ async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Re
                 }
                 return;
             }
-            Err(error) => work.trouble(not_stored(what, &error)),
+            Err(error) => {
+                work.trouble(not_stored(what, &error));
+                if matches!(error, EngineError::Damaged(_)) {
+                    return;
+                }
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST);

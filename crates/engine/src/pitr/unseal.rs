@@ -83,7 +83,7 @@ fn undo(
             return Ok(());
         }
     }
-    if hash_text(context) != piece.hash {
+    if hash_text(context.finish().as_ref()) != piece.hash {
         return Err(damaged("its SHA-256 is another one"));
     }
     Ok(())

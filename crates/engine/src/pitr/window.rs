@@ -5,7 +5,7 @@ use model::{BaseFacts, RecoveryWindow, SnapshotId, WalGap};
 use replication::{Base, History, SystemId, Timeline};
 
 use super::{
-    index::Index,
+    index::{Index, Outline},
     names::{read, told},
 };
 
@@ -62,7 +62,7 @@ pub(crate) fn draw(
 /// what is not acknowledged yet the server keeps its own.
 pub(crate) fn without_pending(gaps: &mut Vec<WalGap>, index: &Index, acknowledged: model::Lsn) {
     let is_newest = |gap: &WalGap| {
-        let system = gap.system.parse().ok().and_then(|system| index.newest(system));
+        let system = gap.system.parse().ok().and_then(|system| index.outline.newest(system));
         system.is_some_and(|newest| newest.number() == gap.timeline)
     };
     gaps.retain(|gap| gap.until_at.is_some() || gap.start < acknowledged || !is_newest(gap));
@@ -71,14 +71,14 @@ pub(crate) fn without_pending(gaps: &mut Vec<WalGap>, index: &Index, acknowledge
 /// The windows, oldest first.
 pub(crate) fn reaches(bases: &[BaseAt], index: &Index, quiet: Option<Quiet>) -> Vec<Reach> {
     let mut all = Vec::new();
-    for system in index.systems() {
+    for system in index.outline.systems() {
         let mut own: Vec<(&BaseAt, Base)> = bases
             .iter()
             .filter_map(|one| Some((one, one.base()?)))
             .filter(|(_, base)| base.system == system)
             .collect();
         own.sort_by_key(|(_, base)| base.end);
-        for history in index.histories(system) {
+        for history in index.outline.histories(system) {
             let mut last: Option<Reach> = None;
             for (at, base) in &own {
                 let Some(reach) = reach(at, base, history.clone(), index, quiet) else { continue };
@@ -107,6 +107,16 @@ pub(crate) fn reaches(bases: &[BaseAt], index: &Index, quiet: Option<Quiet>) -> 
     all
 }
 
+/// Up to where a base leads, along whichever history leads farthest.
+pub(crate) fn end(base: &BaseAt, outline: &Outline) -> Option<model::Lsn> {
+    let base = base.base()?;
+    let along = |history: History| {
+        let found = outline.stored.window(&base, &history)?;
+        (found.timeline == history.timeline()).then(|| told(found.end))
+    };
+    outline.histories(base.system).into_iter().filter_map(along).max()
+}
+
 /// How far one base leads along `history`, where it leads onto its last timeline.
 fn reach(
     at: &BaseAt,
@@ -115,7 +125,7 @@ fn reach(
     index: &Index,
     quiet: Option<Quiet>,
 ) -> Option<Reach> {
-    let found = index.stored.window(base, &history)?;
+    let found = index.outline.stored.window(base, &history)?;
     if found.timeline != history.timeline() {
         return None;
     }
@@ -123,7 +133,7 @@ fn reach(
     let last_commit_at = index
         .last_commit(system, &history, (found.start, found.end))
         .filter(|commit| *commit >= at.at);
-    let is_newest = index.newest(system) == Some(found.timeline);
+    let is_newest = index.outline.newest(system) == Some(found.timeline);
     let quiet_at =
         quiet.filter(|quiet| is_newest && quiet.at <= told(found.end)).map(|quiet| quiet.heard);
     let end_at = [Some(at.at), last_commit_at, quiet_at].into_iter().flatten().max()?;
@@ -156,7 +166,7 @@ fn gaps(reaches: &[Reach], index: &Index) -> Vec<WalGap> {
             continue;
         }
         let timeline = reach.history.timeline();
-        let goes_on = index.goes_on(reach.system, timeline, read(window.end));
+        let goes_on = index.outline.goes_on(reach.system, timeline, read(window.end));
         let (system, timeline, end) = match (next, goes_on) {
             (Some(next), _) if next.system != window.system => {
                 (next.system.clone(), next.timeline, next.start)
@@ -343,7 +353,7 @@ mod tests {
             for pair in windows.windows(2) {
                 prop_assert!(pair[0].end < pair[1].start);
             }
-            let history = index.history(7, Timeline::new(1).unwrap());
+            let history = index.outline.history(7, Timeline::new(1).unwrap());
             for window in &windows {
                 let base = bases.iter().find(|base| base.snapshot == window.base).unwrap();
                 let span = (read(base.facts.start), read(window.end));

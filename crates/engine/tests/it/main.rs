@@ -59,5 +59,6 @@ mod wal;
 mod wal_faults;
 mod wal_outage;
 mod wal_scan;
+mod wal_spool;
 mod whole;
 mod world;

@@ -1,12 +1,15 @@
 //! Where a connection begins, and the histories of timelines.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{Event, Position, Receiver};
 use crate::{Connection, Error, History, Lsn, SystemInfo, Timeline, durable::Durable};
+
+/// Segments in the spool at once: some on their way, one that waits, and one that comes.
+const IN_SPOOL: u64 = 4;
 
 impl Receiver {
     /// Where to begin.
@@ -61,11 +64,18 @@ impl Receiver {
         Ok(place)
     }
 
+    /// Where segments wait that have no room in memory.
+    pub(super) fn spool(&self) -> Option<&Path> {
+        let is_too_large = self.size.bytes().saturating_mul(2) > self.options.memory;
+        self.options.spool.as_deref().filter(|_| is_too_large)
+    }
+
     /// Nothing is waited for, and all before `at` is durable.
     fn begin_at(&mut self, at: Lsn) {
         let start = self.size.start_of(at);
         self.durable = Durable::new(start);
-        let segments = (self.options.memory / self.size.bytes()).max(2);
+        let held = (self.options.memory / self.size.bytes()).max(2);
+        let segments = if self.spool().is_some() { IN_SPOOL } else { held };
         self.room = Some(Arc::new(Semaphore::new(usize::try_from(segments).unwrap_or(2))));
     }
 

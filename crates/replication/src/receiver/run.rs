@@ -258,13 +258,9 @@ impl Receiver {
 
     /// Moves a segment that is too large for memory into the spool, as far as it came.
     async fn spill(&self, flow: &mut Flow) -> Result<(), Error> {
-        match &self.options.spool {
-            Some(folder) if self.size.bytes().saturating_mul(2) > self.options.memory => {
-                let spilled = flow.assembler.spill(folder).await;
-                spilled.map_err(|source| Error::Spool { folder: folder.clone(), source })
-            }
-            _ => Ok(()),
-        }
+        let Some(folder) = self.spool() else { return Ok(()) };
+        let spilled = flow.assembler.spill(folder).await;
+        spilled.map_err(|source| Error::Spool { folder: folder.into(), source })
     }
 
     fn piece(&mut self, filled: Filled) -> Piece {

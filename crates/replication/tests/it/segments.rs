@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use replication::{Assembler, Body, Lsn, SegmentSize, Timeline};
+use ring::digest::{SHA256, digest};
 
 fn joined(mut body: Body) -> Vec<u8> {
     let mut all = Vec::new();
@@ -36,13 +37,16 @@ proptest! {
                 match whole {
                     Some(filled) => {
                         prop_assert!(filled.whole && filled.body.len() == 1 << 20);
-                        got.extend(joined(filled.body));
+                        let bytes = joined(filled.body);
+                        prop_assert!(digest(&SHA256, &bytes).as_ref() == filled.sha256);
+                        got.extend(bytes);
                     }
                     None => {
                         let prefix = assembler.prefix().unwrap();
                         prop_assert_eq!(prefix.end, start.plus(at as u64));
                         let bytes = joined(prefix.body);
                         prop_assert!(bytes == wal[got.len()..at]);
+                        prop_assert!(digest(&SHA256, &bytes).as_ref() == prefix.sha256);
                     }
                 }
             }

@@ -16,9 +16,11 @@ const GAP_BYTES: u64 = 64 << 10;
 /// Most bytes of one request, but for a blob that is longer.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
-/// Most bytes of a file of this machine that are read before they are opened: what was just read
-/// is still in the processor's cache.
+/// Most bytes of a file of this machine that are read, and that come of them, before they are
+/// handed on: what was just read is still in the processor's cache.
 const GROUP_BYTES: u64 = 1 << 20;
+/// The same where a few blobs are hashed at once.
+const WOVEN_BYTES: u64 = 4 << 20;
 
 /// What is wanted of a blob. Each is proven either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +113,7 @@ impl Segment {
     ) -> Vec<Result<Opened, RepositoryError>> {
         let most = match Hashing::of_this_processor() {
             Hashing::Single => GROUP_BYTES,
+            Hashing::Woven => WOVEN_BYTES,
             // Lanes want many blobs at once.
             Hashing::Lanes => SEGMENT_BYTES,
         };
@@ -120,11 +123,15 @@ impl Segment {
         while let Some(first) = rest.first() {
             let start = range(&first.location).0;
             let mut end = range(&first.location).1;
+            let mut plain = u64::from(first.location.blob.plain_length());
             let mut count = 1;
-            while let Some(next) = rest.get(count).map(|part| range(&part.location))
-                && next.1.max(end) - start <= most
-            {
-                end = end.max(next.1);
+            while let Some(next) = rest.get(count).map(|part| &part.location) {
+                plain += u64::from(next.blob.plain_length());
+                let until = range(next).1.max(end);
+                if (until - start).max(plain) > most {
+                    break;
+                }
+                end = until;
                 count += 1;
             }
             let (parts, others) = rest.split_at(count);

@@ -49,7 +49,7 @@ impl Feeder {
         self.bytes += chunk.len();
         self.chunks.push(chunk);
         let enough = match self.hashing {
-            Hashing::Single => self.bytes >= ENOUGH,
+            Hashing::Single | Hashing::Woven => self.bytes >= ENOUGH,
             Hashing::Lanes => self.chunks.len() >= IN_LANES && self.bytes >= ENOUGH,
         };
         if enough || self.chunks.len() >= MANY {

@@ -96,7 +96,7 @@ impl Packs {
         let (bytes, blobs) =
             pack.finish(self.shared.key(), self.shared.surroundings().random()?)?;
         let full = Full { bytes, blobs };
-        if self.shared.options.hashing == Hashing::Single {
+        if self.shared.options.hashing != Hashing::Lanes {
             self.name(vec![full]);
             return Ok(());
         }

@@ -24,7 +24,13 @@ impl Archive {
     /// What is known of `app` now.
     pub(crate) async fn of(engine: &Engine, app: &App) -> Result<Self, catalog::CatalogError> {
         let catalog = &engine.0.catalog;
-        let pieces = catalog.wal_of_app(app.id).await?;
+        let (mut index, mut pieces, mut histories) = (Index::default(), Vec::new(), Vec::new());
+        let take = |piece: WalPiece| {
+            pieces.extend(known_piece(&piece));
+            histories.extend(history(&piece));
+            index.add(piece);
+        };
+        catalog.each_wal(app.id, take).await?;
         let points = catalog.restore_points(app.id).await?;
         let standing = catalog.wal_standing(app.id).await?;
         let mut bases = catalog.snapshots_of_app(app.id).await?;
@@ -33,12 +39,12 @@ impl Archive {
         });
         let known = Known {
             bases: bases.iter().filter_map(known_base).collect(),
-            pieces: pieces.iter().filter_map(known_piece).collect(),
-            histories: pieces.iter().filter_map(history).collect(),
+            pieces,
+            histories,
             points,
             quiet_until: standing.as_ref().and_then(quiet_until),
         };
-        Ok(Self { known, index: Index::of(pieces), bases })
+        Ok(Self { known, index, bases })
     }
 }
 
