@@ -58,7 +58,7 @@ pub fn single(blob: &[u8]) -> Digest {
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Hashing {
-    if std::is_x86_feature_detected!("sha") && std::is_x86_feature_detected!("avx") {
+    if std::is_x86_feature_detected!("sha") && std::is_x86_feature_detected!("sse4.1") {
         Hashing::Woven
     } else if std::is_x86_feature_detected!("avx2") {
         Hashing::Lanes

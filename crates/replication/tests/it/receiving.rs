@@ -1,7 +1,7 @@
 //! A receiver at a server that writes, crashes, stops and stays idle.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -301,6 +301,43 @@ async fn nothing_is_acknowledged_before_it_is_kept() {
     assert_eq!(receiver.position().unwrap().at, start);
     drop(receiver);
     drain.await.unwrap();
+}
+
+/// More than in memory, so that the next one comes while others are on their way; and bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn four_segments_wait_in_the_spool() {
+    let Some(cluster) = Cluster::start(&["--wal-segsize=1"]) else { return };
+    with_slot(&cluster).await;
+    let (events, mut taken) = mpsc::channel(8);
+    let spool = tempfile::tempdir().unwrap();
+    let mut options = options(Some("ours"));
+    options.prefix_every = None;
+    options.memory = 1 << 20;
+    options.spool = Some(spool.path().into());
+    let mut receiver = Receiver::new(options, events);
+    let settings = cluster.settings();
+    let run = tokio::spawn(async move { receiver.run(&settings).await });
+    assert!(cluster.pgbench(&["-i", "-s", "1"]).status().unwrap().success());
+    let mut held = VecDeque::new();
+    let next = |taken: &mut mpsc::Receiver<Event>| {
+        let next = taken.try_recv();
+        next.ok().and_then(|event| match event {
+            Event::Segment(piece) => Some(piece),
+            _ => None,
+        })
+    };
+    for _ in 0..50 {
+        held.extend(next(&mut taken));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(held.len(), 4, "as many as there is room for");
+    held.pop_front().unwrap().receipt.durable();
+    for _ in 0..20 {
+        held.extend(next(&mut taken));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(held.len(), 4, "one more for one that is kept");
+    run.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

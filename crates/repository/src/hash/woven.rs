@@ -133,13 +133,15 @@ fn together<const N: usize>(
     }
 }
 
-/// A function for `$n` messages, in two versions of which the processor chooses.
+/// A function for `$n` messages, in two versions of which the processor chooses. Without AVX: there
+/// is no form of the SHA instructions that leaves the upper half of a register alone as AVX does,
+/// and Intel's processors take a hundred times as long where both are mixed while it is in use.
 macro_rules! woven {
     ($name:ident, $n:literal) => {
-        #[multiversion(targets("x86_64+sha+sse2+ssse3+sse4.1+avx"))]
+        #[multiversion(targets("x86_64+sha+sse2+ssse3+sse4.1"))]
         fn $name(states: &mut [State; $n], blocks: [&[Block]; $n]) {
             match_target! {
-                "x86_64+sha+sse2+ssse3+sse4.1+avx" => x86::compress(states, blocks),
+                "x86_64+sha+sse2+ssse3+sse4.1" => x86::compress(states, blocks),
                 _ => {
                     for (state, blocks) in states.iter_mut().zip(blocks) {
                         compress256(state, blocks);
@@ -185,7 +187,7 @@ mod x86 {
     ];
 
     /// `N` messages go on by as many blocks; each has the same number of them.
-    #[target_feature(enable = "sha,sse2,ssse3,sse4.1,avx")]
+    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
     pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[Block]; N]) {
         // The instructions want the words A, B, E, F in one register and C, D, G, H in another.
         let (mut abef, mut cdgh) = ([_mm_setzero_si128(); N], [_mm_setzero_si128(); N]);
@@ -198,24 +200,28 @@ mod x86 {
         for at in 0..many {
             let (abef_before, cdgh_before) = (abef, cdgh);
             let mut w: [[__m128i; 4]; N] = std::array::from_fn(|n| load(blocks[n], at));
-            for (round, constants) in ROUNDS.into_iter().enumerate() {
-                let constants = words(constants);
-                for n in 0..N {
-                    let now = w[n][round % 4];
-                    let added = _mm_add_epi32(now, constants);
-                    cdgh[n] = _mm_sha256rnds2_epu32(cdgh[n], abef[n], added);
-                    let upper = _mm_shuffle_epi32::<0b1110>(added);
-                    abef[n] = _mm_sha256rnds2_epu32(abef[n], cdgh[n], upper);
-                    if round < 12 {
-                        let last = w[n][(round + 3) % 4];
-                        let sum = _mm_add_epi32(
-                            _mm_sha256msg1_epu32(now, w[n][(round + 1) % 4]),
-                            _mm_alignr_epi8::<4>(last, w[n][(round + 2) % 4]),
-                        );
-                        w[n][round % 4] = _mm_sha256msg2_epu32(sum, last);
+            // Written out, so that the words stay in registers.
+            macro_rules! rounds {
+                ($($round:literal)*) => { $(
+                    let constants = words(ROUNDS[$round]);
+                    for n in 0..N {
+                        let now = w[n][$round % 4];
+                        let added = _mm_add_epi32(now, constants);
+                        cdgh[n] = _mm_sha256rnds2_epu32(cdgh[n], abef[n], added);
+                        let upper = _mm_shuffle_epi32::<0b1110>(added);
+                        abef[n] = _mm_sha256rnds2_epu32(abef[n], cdgh[n], upper);
+                        if $round < 12 {
+                            let last = w[n][($round + 3) % 4];
+                            let sum = _mm_add_epi32(
+                                _mm_sha256msg1_epu32(now, w[n][($round + 1) % 4]),
+                                _mm_alignr_epi8::<4>(last, w[n][($round + 2) % 4]),
+                            );
+                            w[n][$round % 4] = _mm_sha256msg2_epu32(sum, last);
+                        }
                     }
-                }
+                )* };
             }
+            rounds!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
             for n in 0..N {
                 abef[n] = _mm_add_epi32(abef[n], abef_before[n]);
                 cdgh[n] = _mm_add_epi32(cdgh[n], cdgh_before[n]);
