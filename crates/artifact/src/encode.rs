@@ -14,6 +14,8 @@ const WINDOW_LOG: u32 = 21;
 const FRUGAL_WINDOW_LOG: u32 = 19;
 /// Levels from here on would choose a larger window by themselves.
 const LEVEL_WITH_LARGE_WINDOW: i32 = 9;
+/// The level of a recipe in a hurry: symbols are hardly coded, matches are looked for here and there.
+const HURRIED_LEVEL: i32 = -3;
 /// Input that one worker compresses at a time.
 const JOB_BYTES: u32 = 1 << 20;
 /// More threads than this would pass the memory we promise.
@@ -38,6 +40,7 @@ impl Encoder {
                 buffer,
             ),
             Compression::Zstd { level } => {
+                let level = if recipe.hurried { HURRIED_LEVEL } else { level };
                 let mut encoder = raw::Encoder::new(level).map_err(SealError::Compressor)?;
                 let mut set =
                     |parameter| encoder.set_parameter(parameter).map_err(SealError::Compressor);

@@ -25,22 +25,30 @@ pub struct Recipe {
     pub workers: u32,
     /// Whether zstd looks back half a MiB only: less memory, somewhat larger objects.
     pub frugal: bool,
+    /// Whether zstd is to be quick rather than good, at whatever level: twice as quick or more, and
+    /// half as much again to twice the bytes.
+    pub hurried: bool,
 }
 
 impl Recipe {
     /// A recipe that works in the caller's thread.
-    pub fn new(compression: Compression) -> Self {
-        Self { compression, workers: 0, frugal: false }
+    pub const fn new(compression: Compression) -> Self {
+        Self { compression, workers: 0, frugal: false, hurried: false }
     }
 
     /// The same with `workers` threads.
-    pub fn with_workers(self, workers: u32) -> Self {
+    pub const fn with_workers(self, workers: u32) -> Self {
         Self { workers, ..self }
     }
 
     /// The same with a smaller memory.
-    pub fn frugal(self) -> Self {
+    pub const fn frugal(self) -> Self {
         Self { frugal: true, ..self }
+    }
+
+    /// The same, quick rather than good.
+    pub const fn hurried(self) -> Self {
+        Self { hurried: true, ..self }
     }
 }
 

@@ -18,11 +18,12 @@ use bytes::Bytes;
 
 /// Every way to store.
 pub(crate) const RECIPES: &[Recipe] = &[
-    Recipe { compression: Compression::None, workers: 0, frugal: false },
-    Recipe { compression: Compression::Gzip { level: 1 }, workers: 0, frugal: false },
-    Recipe { compression: Compression::Zstd { level: 1 }, workers: 0, frugal: false },
-    Recipe { compression: Compression::Zstd { level: 3 }, workers: 2, frugal: false },
-    Recipe { compression: Compression::Zstd { level: 3 }, workers: 0, frugal: true },
+    Recipe::new(Compression::None),
+    Recipe::new(Compression::Gzip { level: 1 }),
+    Recipe::new(Compression::Zstd { level: 1 }),
+    Recipe::new(Compression::Zstd { level: 3 }).with_workers(2),
+    Recipe::new(Compression::Zstd { level: 3 }).frugal(),
+    Recipe::new(Compression::Zstd { level: 2 }).hurried(),
 ];
 
 /// Seals `plain` in pieces of `step` bytes.

@@ -8,11 +8,12 @@ use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use model::{App, AppId, Destination, Fact, WalPiece, WalPieceKind, WalPieceState};
 use ring::digest::{Context, SHA256};
 use store::{CreateOptions, Key, Prefix, Store, StoreError};
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, time::Instant};
 
 use super::{
     content::Content,
     names::{self, FOLDER, HASH, PieceName},
+    pace::{Pace, Spent},
     seal::Sealing,
     unseal,
 };
@@ -46,6 +47,7 @@ pub(crate) struct Archive {
     pub(crate) store: Arc<dyn Store>,
     recipients: Option<Recipients>,
     identities: Identities,
+    pace: Arc<Pace>,
 }
 
 impl Engine {
@@ -75,7 +77,15 @@ impl Engine {
                 self.0.identities_of(&destination).map_err(locked)?,
             )
         };
-        Ok(Archive { app: app.id, destination, folder, store, recipients, identities })
+        Ok(Archive {
+            app: app.id,
+            destination,
+            folder,
+            store,
+            recipients,
+            identities,
+            pace: Arc::default(),
+        })
     }
 }
 
@@ -86,6 +96,11 @@ impl Archive {
         Prefix::new(&text).map_err(|error| {
             EngineError::Store(StoreError::config(format!("`{text}` is no folder: {error}")))
         })
+    }
+
+    /// The server is `bytes` ahead of what is put next.
+    pub(super) fn behind(&self, bytes: u64, segment_bytes: u64) {
+        self.pace.note(bytes, segment_bytes);
     }
 
     fn inside(&self, path: &str) -> String {
@@ -163,14 +178,24 @@ impl Archive {
         hash: &str,
     ) -> Result<store::ObjectMeta, EngineError> {
         let mut upload = self.store.create(key, &CreateOptions::default()).await?;
+        let mut spent = Spent::default();
         let sent = async {
-            let mut sealing = Sealing::new(self.recipients.clone())?;
+            let recipients = self.recipients.clone();
+            let mut sealing = if self.pace.is_hurried() {
+                Sealing::hurried(recipients)?
+            } else {
+                Sealing::new(recipients)?
+            };
             while let Some(chunk) = content.next().await.map_err(unreadable)? {
+                let begun = Instant::now();
                 let (on, packed) = sealing.push(chunk).await?;
                 sealing = on;
+                let compressed = Instant::now();
                 for bytes in packed {
                     upload.write(bytes).await?;
                 }
+                spent.compressing += compressed - begun;
+                spent.writing += compressed.elapsed();
             }
             let (packed, sealed) = sealing.finish().await?;
             // Between the network and here it lay in memory or in the spool.
@@ -191,7 +216,10 @@ impl Archive {
                 return Err(error);
             }
         };
+        let written = Instant::now();
         let meta = upload.finish().await?;
+        spent.writing += written.elapsed();
+        self.pace.took(spent);
         if meta.size_bytes == size_bytes {
             return Ok(meta);
         }

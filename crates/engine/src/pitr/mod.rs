@@ -16,6 +16,7 @@ pub(crate) mod keep;
 mod keys;
 pub(crate) mod names;
 mod ops;
+mod pace;
 mod push;
 mod receive;
 pub(crate) mod restore;

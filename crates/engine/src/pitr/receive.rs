@@ -245,6 +245,11 @@ impl Work {
         }
     }
 
+    /// How many bytes the server is ahead of `at`, by its last word.
+    pub(super) fn ahead_of(&self, at: Lsn) -> u64 {
+        self.seen().standing.server_at.map_or(0, |end| end.0.saturating_sub(at.0))
+    }
+
     /// How it stands, for people.
     fn standing(&self) -> ArchiveStanding {
         let now = self.engine.now();

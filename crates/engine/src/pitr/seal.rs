@@ -15,7 +15,16 @@ pub(super) struct Sealing {
 
 impl Sealing {
     pub(super) fn new(recipients: Option<Recipients>) -> Result<Self, EngineError> {
-        let sealer = Sealer::new(Recipe::new(Compression::default()).frugal()).map_err(told)?;
+        Self::by(Recipe::new(Compression::default()).frugal(), recipients)
+    }
+
+    /// The same, quick rather than good.
+    pub(super) fn hurried(recipients: Option<Recipients>) -> Result<Self, EngineError> {
+        Self::by(Recipe::new(Compression::default()).frugal().hurried(), recipients)
+    }
+
+    fn by(recipe: Recipe, recipients: Option<Recipients>) -> Result<Self, EngineError> {
+        let sealer = Sealer::new(recipe).map_err(told)?;
         let encrypter = recipients.map(|to| Encrypter::new(&to)).transpose().map_err(told)?;
         Ok(Self { sealer, encrypter })
     }

@@ -280,6 +280,7 @@ fn parts(piece: Piece, (system, size): (SystemId, SegmentSize)) -> (PieceName, C
 async fn until_kept(work: &Work, what: &PieceName, content: Content, receipt: Receipt) {
     let mut pause = PAUSE;
     loop {
+        work.archive.behind(work.ahead_of(what.end), what.size.bytes());
         match work.archive.put(&work.engine, what, content.clone()).await {
             Ok(Put::Stored(_) | Put::AlreadyThere(_)) => break,
             Err(EngineError::Conflict(why)) => {
